@@ -1,0 +1,257 @@
+"""One request from slot to answer: limits, pauses, tries, and the life of the connection pool."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Generic, NoReturn, TypeVar
+
+import anyio
+import attrs
+from aiolimiter import AsyncLimiter
+
+from futureagi_async._clock import Clock
+from futureagi_async._sansio.endpoints import Request
+from futureagi_async._sansio.replies import Reply, check_reply
+from futureagi_async._sansio.retrying import RetryQuota, pause_before_retry
+from futureagi_async._sansio.settings import Keys
+from futureagi_async._transport import Transport
+from futureagi_async.errors import FutureAGIError, SessionMisuseError
+from futureagi_async.events import (
+    Event,
+    Observer,
+    RequestFailed,
+    RequestSent,
+    ResponseReceived,
+    RetryPlanned,
+    SessionPaused,
+)
+from futureagi_async.options import RetryPolicy, Timeouts
+
+T = TypeVar("T")
+
+_CLOSING_SECONDS = 5.0
+_log = logging.getLogger("futureagi_async")
+
+
+@attrs.define(frozen=True)
+class Answer(Generic[T]):
+    """What a request gave, and when: times of the session's clock, in seconds."""
+
+    value: T
+    reply: Reply
+    sent_at: float
+    received_at: float
+    attempts: int
+
+
+class Requester:
+    """Sends requests, at most ``max_in_flight`` at a time, for as long as the session is open."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        keys: Keys,
+        *,
+        max_in_flight: int,
+        max_requests_per_minute: int | None,
+        clock: Clock,
+        observers: Sequence[Observer],
+    ) -> None:
+        self.max_in_flight = max_in_flight
+        self.clock = clock
+        self._transport = transport
+        self._keys = keys
+        self._max_requests_per_minute = max_requests_per_minute
+        self._observers = tuple(observers)
+        self._quota = RetryQuota()
+        self._paused_until = float("-inf")
+        self._state = "not opened"
+        self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
+        self._running: set[anyio.CancelScope] = set()
+
+    async def open(self) -> None:
+        """Bind to this event loop and process, and make the pool."""
+        if self._state != "not opened":
+            raise SessionMisuseError(f"The session is {self._state}; a session can be opened once.")
+        self._slots = anyio.CapacityLimiter(self.max_in_flight)
+        self._rate = _minute_limiter(self._max_requests_per_minute)
+        self._idle = anyio.Event()
+        await self._transport.open()
+        self._home = (os.getpid(), asyncio.get_running_loop())
+        self._state = "open"
+
+    async def close(self) -> None:
+        """Cancel what is in flight, wait for it to end, and close the pool."""
+        if self._state != "open":
+            return
+        self.check_usable()
+        self._state = "closed"
+        for scope in tuple(self._running):
+            scope.cancel()
+        with anyio.CancelScope(shield=True), anyio.move_on_after(_CLOSING_SECONDS):
+            if self._running:
+                await self._idle.wait()
+            await self._transport.close()
+
+    def check_usable(self) -> None:
+        """Raise `SessionMisuseError` unless the session is open, here."""
+        if self._state != "open" or self._home is None:
+            how = "Use it inside 'async with Session() as session:'."
+            raise SessionMisuseError(f"The session is {self._state}. {how}")
+        pid, loop = self._home
+        if os.getpid() != pid:
+            raise SessionMisuseError(
+                "The session was opened before a fork; open one of its own in the child process."
+            )
+        try:
+            current = asyncio.get_running_loop()
+        except RuntimeError:
+            current = None
+        if current is not loop:
+            raise SessionMisuseError(
+                "The session belongs to another event loop; open one in each loop (or thread)."
+            )
+
+    def tell(self, event: Event) -> None:
+        """Tell the observers; one that fails is logged and does not stop the request."""
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception:
+                _log.exception("An observer failed on %s.", type(event).__name__)
+
+    async def call(
+        self,
+        request: Request,
+        decode: Callable[[Reply], T],
+        *,
+        timeouts: Timeouts,
+        retry: RetryPolicy,
+    ) -> Answer[T]:
+        """Send until an answer decodes, patience ends, or the error is final."""
+        self.check_usable()
+        with anyio.CancelScope() as scope:
+            self._running.add(scope)
+            try:
+                return await self._try_until_done(request, decode, timeouts, retry)
+            finally:
+                self._running.discard(scope)
+                if not self._running and self._state == "closed":
+                    self._idle.set()
+        raise SessionMisuseError("The session was closed while this request was in flight.")
+
+    async def _try_until_done(
+        self, request: Request, decode: Callable[[Reply], T], timeouts: Timeouts, retry: RetryPolicy
+    ) -> Answer[T]:
+        attempt, spent, quota_cost = 0, 0.0, 0
+        while True:
+            attempt += 1
+            async with self._slot():
+                sent_at = self.clock.monotonic()
+                outcome = await self._try_once(request, decode, attempt, timeouts, timeouts.deadline - spent)
+                received_at = self.clock.monotonic()
+            spent += received_at - sent_at
+            if not isinstance(outcome, FutureAGIError):
+                self._quota.give_back(quota_cost)
+                value, reply = outcome
+                return Answer(value, reply, sent_at, received_at, attempt)
+            error = outcome.about(method="GET", path=request.path, attempts=attempt, elapsed=spent)
+            pause = self._plan_retry(error, attempt, retry, timeouts.deadline - spent)
+            if pause is None:
+                self._fail(request, error)
+            delay_seconds, quota_cost = pause
+            self.tell(
+                RetryPlanned(
+                    endpoint=request.endpoint,
+                    path=request.path,
+                    attempt=attempt,
+                    error=type(error).__name__,
+                    delay_seconds=delay_seconds,
+                )
+            )
+            await self.clock.sleep(delay_seconds)
+            spent += delay_seconds
+
+    async def _try_once(
+        self,
+        request: Request,
+        decode: Callable[[Reply], T],
+        attempt: int,
+        timeouts: Timeouts,
+        seconds_left: float,
+    ) -> tuple[T, Reply] | FutureAGIError:
+        self.tell(RequestSent(endpoint=request.endpoint, path=request.path, attempt=attempt))
+        began = self.clock.monotonic()
+        try:
+            reply = await self._transport.send(request, timeouts, min(timeouts.attempt, seconds_left))
+            self.tell(
+                ResponseReceived(
+                    endpoint=request.endpoint,
+                    path=request.path,
+                    attempt=attempt,
+                    status=reply.status,
+                    request_id=reply.request_id,
+                    seconds=self.clock.monotonic() - began,
+                    body_bytes=len(reply.body),
+                )
+            )
+            check_reply(reply)
+            return decode(reply), reply
+        except FutureAGIError as error:
+            error.body = self._keys.mask(error.body)
+            error.message = self._keys.mask(error.message) or ""
+            return error
+
+    def _plan_retry(
+        self, error: FutureAGIError, attempt: int, retry: RetryPolicy, seconds_left: float
+    ) -> tuple[float, int] | None:
+        """Return the pause and what it cost of the quota, or ``None`` to give up."""
+        pause = pause_before_retry(
+            error, attempt=attempt, policy=retry, seconds_left=seconds_left, jitter=self.clock.jitter()
+        )
+        if error.retryable and error.retry_after is not None:
+            self._pause_all(min(error.retry_after, retry.max_retry_after))
+        if pause is None:
+            return None
+        cost = self._quota.take(error)
+        return None if cost is None else (pause, cost)
+
+    def _pause_all(self, seconds: float) -> None:
+        until = self.clock.monotonic() + seconds
+        if until > self._paused_until:
+            self._paused_until = until
+            self.tell(SessionPaused(delay_seconds=seconds))
+
+    def _fail(self, request: Request, error: FutureAGIError) -> NoReturn:
+        self.tell(
+            RequestFailed(
+                endpoint=request.endpoint,
+                path=request.path,
+                attempts=error.attempts,
+                error=type(error).__name__,
+                status=error.status,
+                request_id=error.request_id,
+            )
+        )
+        raise error
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        """Wait for a free slot, for the end of a pause, and for the minute's allowance."""
+        async with self._slots:
+            if self._rate is not None:
+                await self._rate.acquire()
+            while (seconds := self._paused_until - self.clock.monotonic()) > 0:
+                await self.clock.sleep(seconds + self.clock.jitter() * min(1.0, seconds))
+            yield
+
+
+def _minute_limiter(requests_per_minute: int | None) -> AsyncLimiter | None:
+    """Allow a small burst and a steady rate that together never exceed the minute's allowance."""
+    if requests_per_minute is None:
+        return None
+    burst = max(1, requests_per_minute // 10)
+    steady = max(1, requests_per_minute - burst)
+    return AsyncLimiter(burst, 60 * burst / steady)

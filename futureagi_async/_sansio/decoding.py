@@ -1,0 +1,178 @@
+"""Bytes of the server -> models, through one cattrs converter that knows both dialects.
+
+A page is an envelope and a list of raw records; each record is decoded from its own bytes, so that
+one malformed record fails alone. Scalars are checked at once. Nested parts are structured when they
+are first read, by the hooks of the same converter. Nothing is coerced.
+
+The quirks, all of them here, in `calls`, `parts` and `kpis`:
+
+* Names: ``simulatorAgentName``, ``transcripts``, ``scenario_name``, ``recording_url``, ... fill the
+  documented field; a key that filled none is in ``extra``.
+* Units: the served API sends milliseconds in ``avg_agent_latency`` and
+  ``avg_stop_time_after_interruption``, in a snapshot's ``response_time``, and in three KPIs.
+* Evaluations come as ``{value, type}`` or ``{output, output_type}``, or as bare legacy values.
+* Test executions, and versions for text calls, send ``[]`` for a transcript they withhold.
+"""
+
+import operator
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from math import ceil
+from typing import Any, TypeVar
+
+import cattrs
+import msgspec
+from msgspec import Raw
+
+from futureagi_async._sansio import calls, kpis, parts
+from futureagi_async._sansio.faults import JSON_FAULTS, explain
+from futureagi_async._sansio.parts import Evals, Turns
+from futureagi_async._sansio.wire import ListWire
+from futureagi_async.errors import DecodingError
+from futureagi_async.models import (
+    CallExecution,
+    CallPage,
+    Column,
+    ExecutionKPIs,
+    GroupPage,
+    JsonValue,
+    ReadOnlyDict,
+    RecordFailure,
+    TestExecutionPage,
+)
+from futureagi_async.sources import CallSource, TestExecutionCalls
+
+T = TypeVar("T")
+
+
+@cache
+def converter() -> cattrs.Converter:
+    """Return the converter; every hook takes a `parts.Part`: bytes and where they stood."""
+    made = cattrs.Converter()
+    for kind, hook in (
+        (CallExecution, partial(calls.structure_call, made.structure)),
+        (ExecutionKPIs, kpis.structure_kpis),
+        (Column, parts.structure_column),
+        (Turns, parts.structure_turns),
+        (Evals, parts.structure_evals),
+    ):
+        made.register_structure_hook_func(partial(operator.eq, kind), _hook(hook))
+    return made
+
+
+def decode_call(body: bytes, endpoint: str) -> CallExecution:
+    """Decode a call's full detail."""
+    _check_text(body, endpoint)
+    return _structure(parts.Part(body, endpoint, "$"), CallExecution)
+
+
+def decode_kpis(body: bytes, endpoint: str) -> ExecutionKPIs:
+    """Decode a test execution's key figures."""
+    _check_text(body, endpoint)
+    return _structure(parts.Part(body, endpoint, "$"), ExecutionKPIs)
+
+
+def decode_list(body: bytes, endpoint: str) -> ListWire:
+    """Decode a list's envelope and find its records' bytes, without looking into them."""
+    _check_text(body, endpoint)
+    try:
+        return _LIST.decode(body)
+    except JSON_FAULTS as error:
+        raise explain(error, body, endpoint, "$") from None
+
+
+def decode_records(
+    records: Sequence[Raw], first_index: int, source: CallSource, endpoint: str
+) -> list[CallExecution | RecordFailure]:
+    """Decode some of a list's records; those that fail come back as `RecordFailure`."""
+    decoded: list[CallExecution | RecordFailure] = []
+    siblings = parts.Siblings(endpoint, "$.results", source)
+    for index, record in enumerate(records, first_index):
+        raw = bytes(record)
+        try:
+            decoded.append(_structure(parts.Part(raw, endpoint, "$.results", siblings, index), CallExecution))
+        except DecodingError as error:
+            decoded.append(RecordFailure(index, parts.id_of(raw), error, raw))
+    return decoded
+
+
+def build_page(
+    wire: ListWire,
+    decoded: Sequence[CallExecution | RecordFailure],
+    source: CallSource,
+    *,
+    page: int,
+    limit: int,
+    endpoint: str,
+) -> CallPage:
+    """Put an envelope and its decoded records together."""
+    shared: dict[str, Any] = {
+        **_envelope(wire, page, limit),
+        "calls": tuple(item for item in decoded if isinstance(item, CallExecution)),
+        "failures": tuple(item for item in decoded if isinstance(item, RecordFailure)),
+        "error_messages": tuple(wire.error_messages or ()),
+    }
+    if not isinstance(source, TestExecutionCalls):
+        return CallPage(**shared)
+    return TestExecutionPage(
+        **shared,
+        status=wire.status,
+        provider=wire.provider,
+        agent_type=wire.agent_type,
+        column_order=_columns(wire, endpoint),
+    )
+
+
+def decode_groups(body: bytes, endpoint: str, *, page: int, limit: int) -> GroupPage:
+    """Decode a page of grouped rows."""
+    wire = decode_list(body, endpoint)
+    groups: list[ReadOnlyDict[JsonValue]] = []
+    for index, record in enumerate(wire.results):
+        part = parts.Part(bytes(record), endpoint, f"$.results[{index}]")
+        groups.append(parts.structure_object(part))
+    return GroupPage(
+        **_envelope(wire, page, limit),
+        groups=tuple(groups),
+        column_order=_columns(wire, endpoint),
+        error_messages=tuple(wire.error_messages or ()),
+    )
+
+
+_LIST = msgspec.json.Decoder(ListWire)
+
+
+def _hook(structure: Callable[[parts.Part], Any]) -> Callable[[parts.Part, Any], Any]:
+    return lambda part, _kind: structure(part)
+
+
+def _structure(part: parts.Part, kind: type[T]) -> T:
+    return converter().structure(part, kind)
+
+
+def _envelope(wire: ListWire, page: int, limit: int) -> dict[str, Any]:
+    total_pages = wire.total_pages if wire.total_pages is not None else max(1, ceil(wire.count / limit))
+    return {
+        "count": wire.count,
+        "has_next": wire.next is not None,
+        "total_pages": total_pages,
+        "current_page": wire.current_page or page,
+    }
+
+
+def _columns(wire: ListWire, endpoint: str) -> tuple[Column, ...]:
+    return tuple(
+        _structure(parts.Part(bytes(raw), endpoint, f"$.column_order[{index}]"), Column)
+        for index, raw in enumerate(wire.column_order or ())
+    )
+
+
+def _check_text(body: bytes, endpoint: str) -> None:
+    """Refuse bytes that are not UTF-8: parts that are read later were only skimmed until then."""
+    if body.isascii():
+        return
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise DecodingError.at(
+            f"The answer is not UTF-8 (byte {error.start})", endpoint=endpoint, retryable=True
+        ) from None

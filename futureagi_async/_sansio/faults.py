@@ -1,0 +1,33 @@
+"""Turns the JSON decoder's complaints into `DecodingError` with endpoint and JSON path."""
+
+import re
+
+import msgspec
+
+from futureagi_async.errors import DecodingError
+
+JSON_FAULTS = (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError)
+"""All that the JSON decoder raises for any input whatever."""
+
+_PLACE = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
+_EXCERPT_BYTES = 200
+
+
+def explain(error: BaseException, raw: bytes, endpoint: str, json_path: str) -> DecodingError:
+    """Say what is wrong with ``raw``, which stood at ``json_path`` of an answer.
+
+    Only an answer that is no JSON at all may be better the next time (a proxy's page, a cut body).
+    """
+    if isinstance(error, msgspec.ValidationError):
+        place = _PLACE.match(str(error))
+        assert place is not None
+        return DecodingError.at(
+            place["problem"], endpoint=endpoint, json_path=json_path + (place["path"] or "")
+        )
+    whole = json_path == "$"
+    problem = "The answer is nested too deeply" if isinstance(error, RecursionError) else "Not valid JSON"
+    detail = "" if isinstance(error, RecursionError) else f" ({error})"
+    made = DecodingError.at(f"{problem}{detail}", endpoint=endpoint, json_path=json_path, retryable=whole)
+    if whole:
+        made.body = raw[:_EXCERPT_BYTES].decode("utf-8", "replace") or None
+    return made

@@ -1,0 +1,162 @@
+"""The nested parts of a record: transcript turns, evaluations, columns, free objects."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import attrs
+import msgspec
+from msgspec import UNSET, Raw
+
+from futureagi_async._sansio.faults import JSON_FAULTS, explain
+from futureagi_async._sansio.wire import ColumnWire, EvalWire, TurnWire
+from futureagi_async.errors import DecodingError
+from futureagi_async.models import Column, EvalOutput, JsonValue, ReadOnlyDict, TranscriptTurn
+from futureagi_async.models.lazy import defer, parts_of
+from futureagi_async.sources import CallSource
+
+Turns: TypeAlias = tuple[TranscriptTurn, ...]
+Evals: TypeAlias = dict[str, EvalOutput]
+Structure: TypeAlias = "Callable[[Part, Any], Any]"
+"""The converter's ``structure``."""
+
+_OBJECT = msgspec.json.Decoder(dict[str, object])
+_RAWS = msgspec.json.Decoder(list[Raw])
+_TURN = msgspec.json.Decoder(TurnWire)
+_EVALS = msgspec.json.Decoder(dict[str, EvalWire | str | int | float | bool | list[object] | None])
+_COLUMN = msgspec.json.Decoder(ColumnWire)
+_COLUMN_KEYS = frozenset(ColumnWire.__struct_fields__)
+
+
+@attrs.define(frozen=True)
+class Siblings:
+    """What the records of one list have in common."""
+
+    endpoint: str
+    path: str
+    source: CallSource | None = None
+    snapshots_of: str | None = None
+    """For rerun snapshots inside a call: that call's id."""
+
+
+@attrs.define
+class Part:
+    """Some JSON of an answer, and where it stood: what the converter's hooks take."""
+
+    raw: bytes
+    endpoint: str
+    path: str
+    siblings: Siblings | None = None
+    index: int = -1
+
+    @property
+    def json_path(self) -> str:
+        """Where it stood, such as ``$.results[2]``."""
+        return self.path if self.index < 0 else f"{self.path}[{self.index}]"
+
+    def fault(self, error: BaseException) -> DecodingError:
+        """Say what is wrong with it."""
+        return explain(error, self.raw, self.endpoint, self.json_path)
+
+
+def id_of(raw: bytes) -> str | None:
+    """Return a record's id where that much can be read."""
+    try:
+        found = _OBJECT.decode(raw).get("id")
+    except JSON_FAULTS:
+        return None
+    return found if isinstance(found, str) else None
+
+
+def structure_object(part: Part) -> ReadOnlyDict[Any]:
+    """Structure a JSON object whose keys are free."""
+    try:
+        return ReadOnlyDict(_OBJECT.decode(part.raw))
+    except JSON_FAULTS as error:
+        raise part.fault(error) from None
+
+
+def structure_column(part: Part) -> Column:
+    """Structure one entry of ``column_order``."""
+    try:
+        wire = _COLUMN.decode(part.raw)
+    except JSON_FAULTS as error:
+        raise part.fault(error) from None
+    known = {name: getattr(wire, name) for name in ColumnWire.__struct_fields__}
+    if wire.eval_config is not None:
+        known["eval_config"] = ReadOnlyDict(wire.eval_config)
+    others = {name: value for name, value in structure_object(part).items() if name not in _COLUMN_KEYS}
+    return Column(**known, extra=ReadOnlyDict(others))
+
+
+def structure_turns(part: Part) -> Turns:
+    """Structure a transcript in any of its three shapes."""
+    try:
+        raws = _RAWS.decode(part.raw)
+    except JSON_FAULTS as error:
+        raise part.fault(error) from None
+    turns = []
+    for index, raw in enumerate(raws):
+        try:
+            turns.append(_turn(_TURN.decode(raw), raw))
+        except JSON_FAULTS as error:
+            raise explain(error, bytes(raw), part.endpoint, f"{part.json_path}[{index}]") from None
+    return tuple(turns)
+
+
+def _turn(wire: TurnWire, raw: Raw) -> TranscriptTurn:
+    turn = TranscriptTurn.__new__(TranscriptTurn)
+    role = wire.role if wire.role is not UNSET else wire.speaker_role
+    turn.role = role if role is not UNSET else None
+    if wire.messages is not UNSET:
+        turn.content = "\n".join(wire.messages)
+    else:
+        turn.content = wire.content if isinstance(wire.content, str) else ""
+    turn.start_seconds = _seconds(wire.start_time_seconds, wire.start_time_ms)
+    # 0 ms means that the end is unknown
+    turn.end_seconds = _seconds(wire.end_time_seconds, wire.end_time_ms or None)
+    defer(turn, _read_turn_extra, parts=raw)
+    return turn
+
+
+def _seconds(seconds: Any, milliseconds: Any) -> float | None:
+    if seconds is not UNSET:
+        return seconds  # type: ignore[no-any-return]  # checked by the wire struct
+    return milliseconds / 1000 if milliseconds not in (UNSET, None) else None
+
+
+def _read_turn_extra(turn: TranscriptTurn, _name: str) -> ReadOnlyDict[JsonValue]:
+    sent = _OBJECT.decode(parts_of(turn))
+    filled = {"role" if "role" in sent else "speaker_role", "messages"}
+    if "messages" not in sent:
+        filled.add("content")
+    for end in ("start", "end"):
+        filled.add(f"{end}_time_seconds" if f"{end}_time_seconds" in sent else f"{end}_time_ms")
+    return ReadOnlyDict({key: value for key, value in sent.items() if key not in filled})  # type: ignore[misc]
+
+
+def structure_evals(part: Part) -> Evals:
+    """Structure ``eval_outputs`` in either shape, legacy bare values included."""
+    try:
+        entries = _EVALS.decode(part.raw)
+    except JSON_FAULTS as error:
+        raise part.fault(error) from None
+    return ReadOnlyDict({key: _eval(key, entry) for key, entry in entries.items()})
+
+
+def _eval(key: str, wire: Any) -> EvalOutput:
+    if not isinstance(wire, EvalWire):
+        return EvalOutput(key, value=wire)
+    value: Any = wire.value if wire.value is not UNSET else wire.output
+    kind = wire.type if wire.type is not UNSET else wire.output_type
+    status = wire.status
+    return EvalOutput(
+        id=key,
+        name=wire.name,
+        value=None if value is UNSET else value,
+        type=None if kind is UNSET else kind,
+        reason=wire.reason,
+        status=status,
+        error=wire.error or False,
+        skipped=bool(wire.skipped) or status == "skipped",
+        pending=value is UNSET and status in (None, "pending"),
+    )

@@ -1,0 +1,172 @@
+"""Reads an answer's status line, headers and error body: an exception out, or nothing.
+
+The served API's peculiarities stand in `_verdict_on_500` and `_message_of`: its errors repeat one
+text under four keys, may be HTML or empty, and a 500 is often a wrong parameter.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+import attrs
+import msgspec
+
+from futureagi_async.errors import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    InternalServerError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RedirectError,
+)
+
+EXCERPT_CHARACTERS = 2_000
+RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+DETERMINISTIC_500S = (
+    "invalid literal for int()",
+    "must not be negative",
+    "bigint out of range",
+    "has no attribute 'Cast'",
+    "'agent_definition_used_name'",
+    "invalid input syntax",
+    "has no attribute 'startswith'",
+    "does not exist",
+    "NUL (0x00)",
+)
+"""Parts of messages of the served API's 500s that come again however often one asks."""
+
+_SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?")
+_HINTS = {
+    401: "Check FI_API_KEY and FI_SECRET_KEY (Dashboard > Settings > API keys).",
+    403: "The keys are valid, but not for this workspace.",
+    414: "The address is too long; send fewer filter values at a time.",
+}
+_CLASSES: Mapping[int, type[APIStatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    429: RateLimitError,
+}
+
+
+@attrs.define(frozen=True)
+class Reply:
+    """One answer: ``headers`` with lower-case names, ``body`` decoded from its content encoding."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = attrs.field(repr=False)
+
+    @property
+    def request_id(self) -> str | None:
+        """The server's name for this exchange."""
+        return self.headers.get("x-request-id")
+
+    @property
+    def server_time(self) -> datetime | None:
+        """The ``Date`` header: the server's clock, in whole seconds."""
+        return _http_date(self.headers.get("date"))
+
+
+def check_reply(reply: Reply) -> None:
+    """Raise the error that an answer other than 200 stands for."""
+    if reply.status != HTTPStatus.OK:
+        raise error_of(reply)
+
+
+def error_of(reply: Reply) -> APIStatusError:
+    """Return the exception for an answer whose status is not 200."""
+    message = _message_of(reply)
+    kind = _CLASSES.get(reply.status, APIStatusError)
+    retryable = reply.status in RETRYABLE_STATUSES
+    if 300 <= reply.status < 400:
+        kind, message = RedirectError, _redirect_message(reply)
+    elif reply.status >= 500:
+        kind, retryable, message = _verdict_on_500(reply, message)
+    hint = _HINTS.get(reply.status)
+    return kind(
+        f"{message} {hint}" if hint else message,
+        status=reply.status,
+        request_id=reply.request_id,
+        retry_after=retry_after(reply),
+        body=reply.body[: 4 * EXCERPT_CHARACTERS].decode("utf-8", "replace")[:EXCERPT_CHARACTERS] or None,
+        retryable=retryable,
+    )
+
+
+def retry_after(reply: Reply) -> float | None:
+    """Seconds the server asked to wait: ``Retry-After`` as a number, or as a date on its own clock."""
+    text = reply.headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    moment = _http_date(text)
+    now = reply.server_time
+    if moment is None or now is None:
+        return None
+    return max(0.0, (moment - now).total_seconds())
+
+
+def is_past_the_end(error: BaseException) -> bool:
+    """Whether a version list says with this error that the page asked for does not exist."""
+    return isinstance(error, NotFoundError) and error.message.startswith("Invalid page")
+
+
+def _http_date(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment.tzinfo is not None else None
+
+
+def _message_of(reply: Reply) -> str:
+    try:
+        body = msgspec.json.decode(reply.body)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return _plain_message(reply)
+    if isinstance(body, dict):
+        nested = body.get("result")
+        for text in (body.get("message"), body.get("detail"), body.get("error"), nested):
+            if isinstance(text, str) and text:
+                return text[:EXCERPT_CHARACTERS]
+        if isinstance(nested, dict) and isinstance(nested.get("message"), str):
+            return str(nested["message"])[:EXCERPT_CHARACTERS]
+    return _plain_message(reply)
+
+
+def _plain_message(reply: Reply) -> str:
+    try:
+        phrase = HTTPStatus(reply.status).phrase
+    except ValueError:
+        phrase = "an unknown status"
+    what = "no body" if not reply.body else "a body that is not the API's own error"
+    return f"The server answered {reply.status} {phrase} with {what}."
+
+
+def _redirect_message(reply: Reply) -> str:
+    location = urlsplit(reply.headers.get("location", ""))
+    where = f"{location.scheme}://{location.hostname}" if location.hostname else "another path of the same server"
+    return f"The server redirects to {where}. Redirects are not followed; check base_url."
+
+
+def _verdict_on_500(reply: Reply, message: str) -> tuple[type[APIStatusError], bool, str]:
+    """Tell a missing test execution, a wrong parameter and a passing trouble apart."""
+    if reply.status == 500 and "No TestExecution matches" in message:
+        return NotFoundError, False, "Test execution not found."
+    if reply.status == 500 and any(part in message for part in DETERMINISTIC_500S):
+        if "'Cast'" in message:
+            message += (
+                " The served API can't group by built-in columns; group by a dataset column instead: "
+                "scenario_<scenario id>_dataset_<column id>."
+            )
+        return InternalServerError, False, message
+    return InternalServerError, reply.status in RETRYABLE_STATUSES, message

@@ -1,0 +1,75 @@
+"""Whether, and when, to send a failed request again: questions answered without a clock."""
+
+import attrs
+
+from futureagi_async.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    DecodingError,
+    FutureAGIError,
+    InternalServerError,
+)
+from futureagi_async.options import RetryPolicy
+
+QUOTA_CAPACITY = 500
+QUOTA_COST = 5
+QUOTA_COST_TIMEOUT = 10
+
+GARBLED_TRIES = 2  # an answer that is not HTTP, or not JSON, twice in a row is no accident
+SERVER_BUG_TRIES = 3  # the served API wraps every bug as a 500
+
+
+@attrs.define
+class RetryQuota:
+    """Tokens that retries of a whole session cost, so that a dead server costs tens of requests.
+
+    A retry takes some and its success returns them; a request that succeeds at once returns one.
+    """
+
+    tokens: int = QUOTA_CAPACITY
+
+    def take(self, error: FutureAGIError) -> int | None:
+        """Pay for a retry after ``error``: what it cost, or ``None`` where the quota is used up."""
+        if error.retry_after is not None:
+            return 0  # the server asked for patience, and gets it
+        cost = QUOTA_COST_TIMEOUT if isinstance(error, APITimeoutError) else QUOTA_COST
+        if self.tokens < cost:
+            return None
+        self.tokens -= cost
+        return cost
+
+    def give_back(self, cost: int) -> None:
+        """Return what the last retry cost (1 for none) after a success."""
+        self.tokens = min(QUOTA_CAPACITY, self.tokens + max(1, cost))
+
+
+def max_tries(error: FutureAGIError, policy: RetryPolicy) -> int:
+    """How often a request that ends in ``error`` may be sent in all."""
+    if not error.retryable:
+        return 1
+    if isinstance(error, DecodingError) or (isinstance(error, APIConnectionError) and error.garbled):
+        return min(policy.attempts, GARBLED_TRIES)
+    if isinstance(error, InternalServerError) and error.status == 500:
+        return min(policy.attempts, SERVER_BUG_TRIES)
+    return policy.attempts
+
+
+def pause_before_retry(
+    error: FutureAGIError,
+    *,
+    attempt: int,
+    policy: RetryPolicy,
+    seconds_left: float,
+    jitter: float,
+) -> float | None:
+    """Seconds to wait before sending again after the ``attempt``-th try, ``None`` to give up.
+
+    ``jitter`` is a random number in [0, 1). A pause that would outlast ``seconds_left`` is not begun.
+    """
+    if attempt >= max_tries(error, policy):
+        return None
+    if error.retry_after is not None:
+        pause = min(error.retry_after, policy.max_retry_after) + jitter
+    else:
+        pause = jitter * min(policy.max_delay, policy.base_delay * 2 ** (attempt - 1))
+    return pause if pause < seconds_left else None

@@ -1,0 +1,124 @@
+"""Keys and base URL: checked once, before any I/O, and never shown."""
+
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+import attrs
+
+DEFAULT_BASE_URL = "https://api.futureagi.com"
+_KEY = re.compile(r"[\x21-\x7e]{1,512}")  # what an HTTP header can carry without surprises
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class _Masked(str):
+    """A header value that shows as *** where containers and tracebacks print it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+class Keys:
+    """The key pair. It is shown nowhere: not in repr, str, ``vars``, pickles or tracebacks."""
+
+    __slots__ = ("_headers",)
+
+    def __init__(self, api_key: str, secret_key: str) -> None:
+        self._headers = {"X-Api-Key": _Masked(api_key), "X-Secret-Key": _Masked(secret_key)}
+
+    def headers(self) -> dict[str, str]:
+        """Return the two headers, for the innermost frame that sends them."""
+        return dict(self._headers)
+
+    def mask(self, text: str | None) -> str | None:
+        """Blank out the keys where a server repeats them."""
+        for key in self._headers.values():
+            text = text.replace(str(key), "***") if text else text
+        return text
+
+    def __repr__(self) -> str:
+        return "Keys(***)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("Keys can't be pickled; build the session anew where it is needed.")
+
+
+@attrs.define(frozen=True)
+class Origin:
+    """Where requests, and with them the keys, may go."""
+
+    scheme: str
+    host: str
+    port: int
+    prefix: str = ""
+    """A path that stands before every endpoint, without a slash at the end."""
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == _DEFAULT_PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{host}{port}{self.prefix}"
+
+
+def read_keys(api_key: str | None, secret_key: str | None, environ: Mapping[str, str]) -> Keys:
+    """Take the keys from the arguments, else from the environment, and check them."""
+    return Keys(
+        _read_key(api_key, "api_key", "FI_API_KEY", environ),
+        _read_key(secret_key, "secret_key", "FI_SECRET_KEY", environ),
+    )
+
+
+def _read_key(value: object, name: str, variable: str, environ: Mapping[str, str]) -> str:
+    if value is None:
+        value = environ.get(variable)
+        if not value:
+            raise ValueError(
+                f"No {name}: pass {name}=... or set {variable}. "
+                "Both keys are shown in the Future AGI dashboard under Settings."
+            )
+        name = variable
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {type(value).__name__}.")
+    if not _KEY.fullmatch(value):
+        raise ValueError(
+            f"{name} is empty, longer than 512 characters, or holds blanks or characters "
+            "that can't be sent in a header. Copy it again from the dashboard."
+        )
+    return value
+
+
+def read_origin(base_url: str | None, environ: Mapping[str, str], *, allow_insecure: bool) -> Origin:
+    """Take the base URL from the argument, else the environment, else the vendor's, and check it."""
+    url = base_url if base_url is not None else environ.get("FI_BASE_URL") or DEFAULT_BASE_URL
+    if not isinstance(url, str):
+        raise TypeError(f"base_url must be a str, not {type(url).__name__}.")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError("base_url is no URL. Expected something like https://api.futureagi.com.") from None
+    if any(c.isspace() or ord(c) < 32 for c in url) or parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise ValueError("base_url must be an http(s) URL such as https://api.futureagi.com.")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise ValueError("base_url must hold no user, password, query or fragment.")
+    if ".." in parts.path.split("/") or "%" in parts.path:
+        raise ValueError("The path of base_url must be plain.")
+    if parts.scheme == "http" and not allow_insecure and not is_loopback(parts.hostname):
+        raise ValueError(
+            "base_url is http://, which would show the keys to the network. "
+            "Use https://, or pass allow_insecure=True if that is what you want."
+        )
+    return Origin(parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/"))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name stands for this very machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

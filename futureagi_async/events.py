@@ -1,0 +1,99 @@
+"""What a session tells its observers: frozen values without keys, bodies or query strings.
+
+An observer is any callable that takes one `Event`; it runs in the event loop and should be quick.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import attrs
+
+from futureagi_async.models import Verdict
+from futureagi_async.sources import CallSource
+
+
+@attrs.define(frozen=True, kw_only=True)
+class RequestSent:
+    """One try of a request is about to be sent."""
+
+    endpoint: str
+    """The path template, such as ``/simulate/call-executions/{call_execution_id}/``."""
+    path: str
+    attempt: int
+
+
+@attrs.define(frozen=True, kw_only=True)
+class ResponseReceived:
+    """A try was answered; also with an error status."""
+
+    endpoint: str
+    path: str
+    attempt: int
+    status: int
+    request_id: str | None
+    seconds: float
+    body_bytes: int
+
+
+@attrs.define(frozen=True, kw_only=True)
+class RetryPlanned:
+    """A try failed and another follows after a pause."""
+
+    endpoint: str
+    path: str
+    attempt: int
+    error: str
+    """The error's class name."""
+    delay_seconds: float
+
+
+@attrs.define(frozen=True, kw_only=True)
+class SessionPaused:
+    """The server asked to wait; no request of the session is sent for so long."""
+
+    delay_seconds: float
+
+
+@attrs.define(frozen=True, kw_only=True)
+class RequestFailed:
+    """A request failed for good."""
+
+    endpoint: str
+    path: str
+    attempts: int
+    error: str
+    status: int | None
+    request_id: str | None
+
+
+@attrs.define(frozen=True, kw_only=True)
+class PageArrived:
+    """A page of a bulk read was decoded."""
+
+    source: CallSource
+    page: int
+    limit: int
+    records: int
+    count: int
+
+
+@attrs.define(frozen=True, kw_only=True)
+class VerdictReached:
+    """A bulk read is done with a source."""
+
+    source: CallSource
+    verdict: Verdict
+    reason: str
+    received: int
+
+
+Event: TypeAlias = (
+    RequestSent
+    | ResponseReceived
+    | RetryPlanned
+    | SessionPaused
+    | RequestFailed
+    | PageArrived
+    | VerdictReached
+)
+Observer: TypeAlias = Callable[[Event], None]

@@ -1,0 +1,39 @@
+"""What callers hold: calls, pages, key figures and reports. No JSON, no HTTP."""
+
+from futureagi_async.models.call import CallExecution
+from futureagi_async.models.kpis import ExecutionKPIs
+from futureagi_async.models.pages import CallPage, GroupPage, Page, RecordFailure, TestExecutionPage
+from futureagi_async.models.reports import FetchReport, FetchResult, Outcome, SourceReport, Verdict
+from futureagi_async.models.values import (
+    CallStatus,
+    Column,
+    EvalOutput,
+    ExecutionStatus,
+    JsonValue,
+    ReadOnlyDict,
+    Scenario,
+    TranscriptTurn,
+)
+
+__all__ = [
+    "CallExecution",
+    "CallPage",
+    "CallStatus",
+    "Column",
+    "EvalOutput",
+    "ExecutionKPIs",
+    "ExecutionStatus",
+    "FetchReport",
+    "FetchResult",
+    "GroupPage",
+    "JsonValue",
+    "Outcome",
+    "Page",
+    "ReadOnlyDict",
+    "RecordFailure",
+    "Scenario",
+    "SourceReport",
+    "TestExecutionPage",
+    "TranscriptTurn",
+    "Verdict",
+]

@@ -1,0 +1,146 @@
+"""`CallExecution`: one class for a call, wherever it was read."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import attrs
+
+from futureagi_async.models.lazy import LazyFields
+from futureagi_async.models.values import EMPTY, EvalOutput, JsonValue, Scenario, TranscriptTurn
+from futureagi_async.sources import CallSource
+
+@attrs.define(kw_only=True, repr=False, weakref_slot=False)
+class CallExecution(LazyFields):
+    """One call of a simulation: a row of any list, a rerun snapshot, or the full detail.
+
+    Every documented field of the five endpoints is here under its documented name and unit; a
+    field that a listing does not deliver is ``None``. Transcript, evaluations and the other nested
+    parts are checked when they are first read; a wrong shape in one of them raises `DecodingError`
+    there. ``repr`` is short on purpose: records may hold personal data and providers' keys.
+
+    Sources: ``GET /simulate/call-executions/{call_execution_id}/`` and the three lists of calls.
+    """
+
+    lazy_fields = frozenset(
+        (
+            "transcript",
+            "eval_outputs",
+            "eval_metrics",
+            "scenario_columns",
+            "recordings",
+            "tool_outputs",
+            "rerun_snapshots",
+            "extra",
+        )
+    )
+
+    id: str
+    """UUID of the call; of the snapshot where ``is_snapshot``."""
+    source: CallSource | None = None
+    """The list it was read from; ``None`` for a detail."""
+    status: str | None = None
+    """A `CallStatus` word, or one invented since."""
+    session_id: str | None = None
+    service_provider_call_id: str | None = None
+    test_execution_id: str | None = None
+    simulation_call_type: str | None = None
+    """``voice`` or ``text``; not documented, sent by the served API."""
+    call_type: str | None = None
+    """``Inbound`` or ``Outbound``; snapshots and version lists send the provider's own word."""
+
+    timestamp: datetime | None = None
+    """Last change (the key lists are sorted by), although the documents call it creation."""
+    created_at: datetime | None = None
+    start_time: datetime | None = None
+    duration: float | None = None
+    """Seconds."""
+
+    scenario: Scenario | None = None
+    scenario_id: str | None = None
+    overall_score: float | None = None
+    """On the server's scale, which is not fixed (documents say 0-10 and 0-100)."""
+    customer_name: str | None = None
+    """The simulated customer; the served API sends their phone number."""
+    call_summary: str | None = None
+    ended_reason: str | None = None
+    audio_url: str | None = None
+    simulator_agent_name: str | None = None
+    simulator_agent_id: str | None = None
+    agent_definition_used_name: str | None = None
+    agent_definition_used_id: str | None = None
+
+    response_time: float | None = None
+    """Average agent response time in seconds."""
+    avg_agent_latency: float | None = None
+    """Seconds; voice only."""
+    avg_stop_time_after_interruption: float | None = None
+    """Seconds; voice only."""
+    user_interruption_count: float | None = None
+    user_interruption_rate: float | None = None
+    """Documented as a proportion; the served API sends interruptions a minute."""
+    user_wpm: float | None = None
+    bot_wpm: float | None = None
+    talk_ratio: float | None = None
+    """Documented as a proportion; the served API sends agent time over user time."""
+    ai_interruption_count: float | None = None
+    ai_interruption_rate: float | None = None
+    total_tokens: float | None = None
+    input_tokens: float | None = None
+    output_tokens: float | None = None
+    avg_latency_ms: float | None = None
+    """Milliseconds; text only."""
+    turn_count: float | None = None
+    csat_score: float | None = None
+    stt_cost: float | None = None
+    """US dollars, like the other costs; documented, not sent by the served API."""
+    llm_cost: float | None = None
+    tts_cost: float | None = None
+    storage_cost: float | None = None
+    total_cost: float | None = None
+
+    is_snapshot: bool = False
+    """Whether this is a call's state kept before a rerun. Its ``id`` is then not a call's id."""
+    original_call_execution_id: str | None = None
+    """For a snapshot, the id of the call it was taken of."""
+    snapshot_timestamp: datetime | None = None
+    rerun_type: str | None = None
+
+    transcript: tuple[TranscriptTurn, ...] | None = None
+    """``None`` where the listing withholds it (test executions; text calls of versions)."""
+    eval_outputs: Mapping[str, EvalOutput] | None = None
+    """By evaluation id."""
+    eval_metrics: Mapping[str, JsonValue] | None = None
+    scenario_columns: Mapping[str, JsonValue] | list[JsonValue] | None = None
+    """By column name (the detail is documented as an array); as sent."""
+    recordings: Mapping[str, JsonValue] | None = None
+    """As sent; `recording_urls` gives one shape for all listings."""
+    tool_outputs: Mapping[str, JsonValue] | None = None
+    rerun_snapshots: "tuple[CallExecution, ...] | None" = None
+    extra: Mapping[str, JsonValue] = EMPTY
+    """Every key of the record that filled no field."""
+
+    raw: bytes = attrs.field(default=b"", eq=False)
+    """The record's JSON as the server sent it; empty for one built by hand."""
+
+    @property
+    def call_execution_id(self) -> str:
+        """The id to ask details for: a snapshot's original, else the call's own."""
+        return self.original_call_execution_id or self.id
+
+    @property
+    def recording_urls(self) -> Mapping[str, str]:
+        """URLs of the audio by ``combined``, ``stereo``, ``customer``, ``assistant``; absent ones left out."""
+        sent = self.recordings or {}
+        mono = sent.get("mono")
+        if isinstance(mono, dict):  # a snapshot's shape
+            found = {name: mono.get(f"{name}_url") for name in ("combined", "customer", "assistant")}
+            found["stereo"] = sent.get("stereo_url")
+        else:
+            found = dict(sent)
+        found.setdefault("combined", self.audio_url)
+        found.setdefault("stereo", self.extra.get("stereo_recording_url"))
+        return {name: url for name, url in found.items() if isinstance(url, str) and url}
+
+    def __repr__(self) -> str:
+        kind = f", snapshot of {self.original_call_execution_id}" if self.is_snapshot else ""
+        return f"<CallExecution {self.id} {self.status}{kind}>"

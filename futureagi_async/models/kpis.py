@@ -1,0 +1,68 @@
+"""`ExecutionKPIs`: the key figures of one test execution."""
+
+from collections.abc import Mapping
+
+import attrs
+
+from futureagi_async.models.values import EMPTY, JsonValue
+
+
+@attrs.define(frozen=True, kw_only=True)
+class ExecutionKPIs:
+    """Key figures of a test execution; ``None`` where the answer has none.
+
+    The served API sends every figure for voice and text agents alike, and 0.0 also where it has no
+    data. Nothing in an answer marks which keys come from evaluations: an evaluation whose average
+    is named like a fixed figure (``Score`` gives ``avg_score``) replaces it on the server and can't
+    be told apart. Where the shape gives it away, it is listed in ``collisions``.
+
+    Source: ``GET /simulate/test-executions/{test_execution_id}/kpis/``.
+    """
+
+    total_calls: int | None = None
+    avg_score: float | None = None
+    avg_response: float | None = None
+    """Seconds."""
+    calls_attempted: int | None = None
+    connected_calls: int | None = None
+    calls_connected_percentage: float | None = None
+    """0 to 100."""
+    failed_calls: int | None = None
+    total_duration: float | None = None
+    """Seconds, all calls together."""
+    agent_type: str | None = None
+    """``voice`` or ``text``."""
+    is_inbound: bool | None = None
+    scenario_graphs: Mapping[str, JsonValue] | None = None
+    """By scenario id."""
+    avg_agent_latency: float | None = None
+    """Seconds; voice only."""
+    avg_user_interruption_count: float | None = None
+    avg_user_interruption_rate: float | None = None
+    avg_user_wpm: float | None = None
+    avg_bot_wpm: float | None = None
+    avg_talk_ratio: float | None = None
+    avg_ai_interruption_count: float | None = None
+    avg_ai_interruption_rate: float | None = None
+    avg_stop_time_after_interruption: float | None = None
+    """Seconds; voice only."""
+    agent_talk_percentage: float | None = None
+    customer_talk_percentage: float | None = None
+    avg_total_tokens: float | None = None
+    avg_input_tokens: float | None = None
+    avg_output_tokens: float | None = None
+    avg_chat_latency_ms: float | None = None
+    """Milliseconds; text only."""
+    avg_turn_count: float | None = None
+    avg_csat_score: float | None = None
+
+    eval_averages: Mapping[str, float] = EMPTY
+    """``avg_[metric_name]`` by ``metric_name`` (lower case, underscores for spaces)."""
+    choice_counts: Mapping[str, Mapping[str, int]] = EMPTY
+    """For evaluations that choose a word: how often each was chosen, by metric name."""
+    collisions: Mapping[str, JsonValue] = EMPTY
+    """Metrics that took a fixed figure's name, as sent; the figure itself is then ``None``."""
+    extra: Mapping[str, JsonValue] = EMPTY
+    """Every other key."""
+    raw: bytes = attrs.field(default=b"", eq=False, repr=False)
+    """The answer as the server sent it."""

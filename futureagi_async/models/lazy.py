@@ -1,0 +1,54 @@
+"""Fields that are decoded when they are first read."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+FieldReader: TypeAlias = "Callable[[Any, str], Any]"
+"""How a decoder reads one field of a record later: it is given the record and the field's name."""
+
+
+class LazyFields:
+    """Leaves the slots of some fields unset until they are asked for.
+
+    Python calls ``__getattr__`` only where a slot is empty, so a field costs its decoding once and
+    nothing afterwards. Comparing, pickling, copying and ``attrs.asdict`` read the fields in the
+    ordinary way, and so see no difference.
+    """
+
+    __slots__ = ("_index", "_parts", "_read_field")
+
+    lazy_fields: frozenset[str] = frozenset()
+
+    _read_field: FieldReader
+    _index: int
+    _parts: Any
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in type(self).lazy_fields:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        value = self._read_field(self, name)
+        setattr(self, name, value)
+        return value
+
+
+def defer(record: LazyFields, read_field: FieldReader, *, index: int = -1, parts: Any = None) -> None:
+    """Leave a new record's lazy fields to ``read_field``.
+
+    ``index`` is the record's place among its neighbours, ``parts`` the decoder's own notes.
+    """
+    record._read_field, record._index, record._parts = read_field, index, parts
+
+
+def index_of(record: LazyFields) -> int:
+    """Return the record's place among its neighbours."""
+    return record._index
+
+
+def parts_of(record: LazyFields) -> Any:
+    """Return the decoder's notes about the record."""
+    return record._parts
+
+
+def keep_parts(record: LazyFields, parts: Any) -> None:
+    """Replace the decoder's notes about the record."""
+    record._parts = parts

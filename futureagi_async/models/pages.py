@@ -1,0 +1,81 @@
+"""Pages: what one list request gives."""
+
+from collections.abc import Mapping
+
+import attrs
+
+from futureagi_async.errors import DecodingError
+from futureagi_async.models.call import CallExecution
+from futureagi_async.models.values import Column, JsonValue
+
+
+@attrs.define(frozen=True)
+class RecordFailure:
+    """A record of a page that did not decode; the page's other records did."""
+
+    index: int
+    """Its place in the page, from 0."""
+    id: str | None
+    """Its id where that much could be read."""
+    error: DecodingError
+    raw: bytes = attrs.field(repr=False)
+    """The record's JSON as the server sent it."""
+
+
+@attrs.define(frozen=True, kw_only=True)
+class Page:
+    """What every page of a list tells."""
+
+    count: int
+    """Rows in the whole list when the server looked, which is not always how many it delivers."""
+    has_next: bool
+    """Whether the server announced a further page (its URL is not followed, nor shown)."""
+    total_pages: int
+    """As sent, else computed from ``count`` and the page size."""
+    current_page: int
+    """From 1."""
+
+
+@attrs.define(frozen=True, kw_only=True)
+class CallPage(Page):
+    """One page of a list of calls."""
+
+    calls: tuple[CallExecution, ...] = attrs.field(repr=lambda calls: f"<{len(calls)} calls>")
+    failures: tuple[RecordFailure, ...] = ()
+    """Records that did not decode."""
+    error_messages: tuple[str, ...] = ()
+    """What the server said about filters that it could not apply; test executions only."""
+
+
+@attrs.define(frozen=True, kw_only=True)
+class TestExecutionPage(CallPage):
+    """A test execution with one page of its calls; the lists withhold transcripts.
+
+    Source: ``GET /simulate/test-executions/{test_execution_id}/``.
+    """
+
+    __test__ = False
+
+    status: str | None = None
+    """An `ExecutionStatus` word, or one invented since."""
+    provider: str | None = None
+    """The agent's provider, such as ``vapi`` or ``prompt``; absent past the last page."""
+    agent_type: str | None = None
+    """``voice`` or ``text``; absent past the last page."""
+    column_order: tuple[Column, ...] = ()
+
+
+@attrs.define(frozen=True, kw_only=True)
+class GroupPage(Page):
+    """One page of grouped rows of a test execution.
+
+    The served API computes dataset groups over *all* test executions and ignores filters there, so
+    treat its numbers with care.
+
+    Source: ``GET /simulate/test-executions/{test_execution_id}/`` with ``row_groups``.
+    """
+
+    groups: tuple[Mapping[str, JsonValue], ...]
+    """Aggregates, one mapping a group; the keys depend on the execution's columns."""
+    column_order: tuple[Column, ...] = ()
+    error_messages: tuple[str, ...] = ()

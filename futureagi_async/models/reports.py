@@ -1,0 +1,83 @@
+"""What a bulk read says about itself."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Generic, Literal, TypeAlias, TypeVar
+
+import attrs
+
+from futureagi_async.errors import FutureAGIError
+from futureagi_async.models.call import CallExecution
+from futureagi_async.sources import CallSource
+
+T = TypeVar("T")
+
+Verdict: TypeAlias = Literal["complete", "incomplete"]
+
+
+@attrs.define(frozen=True, kw_only=True)
+class SourceReport:
+    """What was read of one source, and whether that is provably all of it."""
+
+    source: CallSource
+    verdict: Verdict
+    """``complete`` is a proof; everything else is ``incomplete``, with the ``reason``."""
+    reason: str
+    """One sentence for people: what the verdict rests on, or what is missing."""
+    expected: int | None
+    """The newest ``count`` the server gave; ``None`` before any answer."""
+    received: int
+    """Different records delivered, snapshots included."""
+    duplicates: int = 0
+    """Records that arrived again and were not delivered twice."""
+    requests: int = 0
+    """Page requests that were answered or failed for good."""
+    retries: int = 0
+    complete_as_of: datetime | None = None
+    """The server's time up to which the verdict ``complete`` holds."""
+    failures: tuple[FutureAGIError, ...] = ()
+    """Pages that could not be read and records that did not decode."""
+
+
+@attrs.define(frozen=True)
+class FetchReport:
+    """What a bulk read says about itself: one `SourceReport` a source, in the order given."""
+
+    sources: tuple[SourceReport, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every source is provably complete."""
+        return all(report.verdict == "complete" for report in self.sources)
+
+    @property
+    def received(self) -> int:
+        """Different records delivered, over all sources."""
+        return sum(report.received for report in self.sources)
+
+    def __iter__(self) -> Iterator[SourceReport]:
+        return iter(self.sources)
+
+
+@attrs.define(frozen=True)
+class FetchResult:
+    """All calls of some sources, and the report on them."""
+
+    calls: list[CallExecution] = attrs.field(repr=lambda calls: f"<{len(calls)} calls>")
+    report: FetchReport
+
+
+@attrs.define(frozen=True)
+class Outcome(Generic[T]):
+    """How reading one id ended: exactly one of ``value`` and ``error`` is set."""
+
+    id: str
+    value: T | None = None
+    error: FutureAGIError | None = None
+
+    def unwrap(self) -> T:
+        """Return the value, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        assert self.value is not None
+        return self.value

@@ -1,0 +1,315 @@
+"""`Session`: the one entry point. One method per endpoint, and the bulk reads over them."""
+
+import os
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from ssl import SSLContext
+from types import TracebackType
+from typing import NoReturn, Self, TypeVar, cast
+from uuid import UUID
+
+import anyio.lowlevel
+
+from futureagi_async import bulk
+from futureagi_async._checks import (
+    check_at_least_one,
+    check_kind,
+    check_on_error,
+    check_page_size,
+    choose_proxy,
+)
+from futureagi_async._clock import Clock, SystemClock
+from futureagi_async._requester import Answer, Requester
+from futureagi_async._sansio import decoding, endpoints
+from futureagi_async._sansio.endpoints import Request
+from futureagi_async._sansio.replies import Reply
+from futureagi_async._sansio.settings import read_keys, read_origin
+from futureagi_async._transport import Connector, Transport
+from futureagi_async.bulk import CallStream, OnError, PageRead
+from futureagi_async.errors import FilterIgnoredError
+from futureagi_async.events import Observer
+from futureagi_async.filters import FilterLike
+from futureagi_async.models import (
+    CallExecution,
+    CallPage,
+    ExecutionKPIs,
+    FetchResult,
+    GroupPage,
+    Outcome,
+    RecordFailure,
+    TestExecutionPage,
+)
+from futureagi_async.options import RetryPolicy, Timeouts
+from futureagi_async.sources import CallSource, TestExecutionCalls, check_id
+
+T = TypeVar("T")
+
+DEFAULT_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+_SLICE_RECORDS = 25  # decoded between two chances for other tasks to run
+
+
+class Session:
+    """A connection pool to the simulate API; use it as ``async with Session() as session:``.
+
+    Made anywhere (no event loop is needed), opened once, used in the event loop that opened it.
+    Many tasks may share it. Missing or malformed keys, and an ``http://`` base URL that is not
+    this machine's own, are a `ValueError` here, before any request.
+
+    Args:
+        api_key: Sent as ``X-Api-Key``; default ``FI_API_KEY`` from the environment.
+        secret_key: Sent as ``X-Secret-Key``; default ``FI_SECRET_KEY``.
+        base_url: Default ``FI_BASE_URL``, else ``https://api.futureagi.com``.
+        max_in_flight: Requests under way at once; waiting for a free slot counts towards no timeout.
+        timeouts: Limits in seconds for each request.
+        retry: How often failed requests are sent again.
+        max_requests_per_minute: Never send more than this in any minute.
+        max_response_bytes: Largest decoded answer; also bounds memory, times ``max_in_flight``.
+        proxy: URL of an HTTP proxy to use.
+        ssl_context: For private certificate authorities or client certificates.
+        connector: An aiohttp connector to use instead of an own pool; it is not closed.
+        trust_env: Use the proxy of the environment (``HTTPS_PROXY``, ``NO_PROXY``). Netrc is never
+            read: its ``Authorization`` header would displace the keys.
+        observers: Called with each `futureagi_async.events.Event`.
+        allow_insecure: Allow ``http://`` to other machines, which shows the keys to the network.
+        clock: Time and chance; for tests.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        secret_key: str | None = None,
+        base_url: str | None = None,
+        *,
+        max_in_flight: int = 16,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        max_requests_per_minute: int | None = None,
+        max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
+        proxy: str | None = None,
+        ssl_context: SSLContext | None = None,
+        connector: Connector | None = None,
+        trust_env: bool = False,
+        observers: Sequence[Observer] = (),
+        allow_insecure: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        check_at_least_one("max_in_flight", max_in_flight)
+        check_at_least_one("max_response_bytes", max_response_bytes)
+        if max_requests_per_minute is not None:
+            check_at_least_one("max_requests_per_minute", max_requests_per_minute)
+        check_kind("timeouts", timeouts, Timeouts)
+        check_kind("retry", retry, RetryPolicy)
+        keys = read_keys(api_key, secret_key, os.environ)
+        origin = read_origin(base_url, os.environ, allow_insecure=allow_insecure)
+        self._timeouts = timeouts
+        self._retry = retry
+        self._origin = origin
+        transport = Transport(
+            origin,
+            keys,
+            connections=max_in_flight,
+            max_response_bytes=max_response_bytes,
+            proxy=choose_proxy(proxy, origin, trust_env=trust_env),
+            ssl_context=ssl_context,
+            connector=connector,
+        )
+        self._requester = Requester(
+            transport,
+            keys,
+            max_in_flight=max_in_flight,
+            max_requests_per_minute=max_requests_per_minute,
+            clock=clock or SystemClock(),
+            observers=observers,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._requester.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Cancel requests under way, wait for them to end, and close the pool; again is harmless."""
+        await self._requester.close()
+
+    def with_options(self, *, timeouts: Timeouts | None = None, retry: RetryPolicy | None = None) -> "Session":
+        """Return a view of this session, on the same pool and limits, with other patience."""
+        view = Session.__new__(Session)
+        view._timeouts = timeouts or self._timeouts
+        view._retry = retry or self._retry
+        view._origin, view._requester = self._origin, self._requester
+        check_kind("timeouts", view._timeouts, Timeouts)
+        check_kind("retry", view._retry, RetryPolicy)
+        return view
+
+    async def get_call_execution(self, call_execution_id: str | UUID) -> CallExecution:
+        """Return one call in full detail, transcript included.
+
+        Raises `NotFoundError` for an unknown call; a snapshot's id is not a call's id, use
+        ``call.call_execution_id``. Source: ``GET /simulate/call-executions/{call_execution_id}/``.
+        """
+        request = endpoints.call_request(check_id(call_execution_id, "call_execution_id"))
+        return await self._value(request, lambda reply: decoding.decode_call(reply.body, request.endpoint))
+
+    async def get_kpis(self, test_execution_id: str | UUID) -> ExecutionKPIs:
+        """Return a test execution's key figures.
+
+        Raises `NotFoundError` for an unknown test execution.
+        Source: ``GET /simulate/test-executions/{test_execution_id}/kpis/``.
+        """
+        request = endpoints.kpis_request(check_id(test_execution_id, "test_execution_id"))
+        return await self._value(request, lambda reply: decoding.decode_kpis(reply.body, request.endpoint))
+
+    async def get_page(self, source: CallSource, *, page: int = 1, limit: int = 100) -> CallPage:
+        """Return one page of a list of calls.
+
+        Records that do not decode are in ``failures``. Raises `NotFoundError` for an unknown list,
+        and for version lists also past the last page ("Invalid page."); `FilterIgnoredError` where
+        the server skipped a filter and sent unfiltered rows.
+        """
+        bulk.check_sources([source])
+        return (await self._read_page(source, page, limit)).page
+
+    async def get_test_execution(
+        self,
+        test_execution_id: str | UUID,
+        *,
+        search: str | None = None,
+        filters: Iterable[FilterLike] = (),
+        page: int = 1,
+        limit: int = 100,
+    ) -> TestExecutionPage:
+        """Return a test execution with one page of its calls (transcripts are withheld there).
+
+        Raises `NotFoundError` for an unknown test execution, `FilterIgnoredError` where the server
+        skipped a filter. Source: ``GET /simulate/test-executions/{test_execution_id}/``.
+        """
+        source = TestExecutionCalls(test_execution_id, search=search, filters=tuple(filters))
+        return cast(TestExecutionPage, (await self._read_page(source, page, limit)).page)
+
+    async def get_groups(
+        self,
+        test_execution_id: str | UUID,
+        *,
+        row_groups: Sequence[str],
+        group_keys: Sequence[str] = (),
+        search: str | None = None,
+        filters: Iterable[FilterLike] = (),
+        page: int = 1,
+        limit: int = 100,
+    ) -> GroupPage:
+        """Return grouped rows of a test execution.
+
+        ``row_groups`` are column ids. The served API answers 500 to all but dataset columns
+        (``scenario_<scenario id>_dataset_<column id>``), groups those over all test executions, and
+        ignores ``filters`` then. Source: ``GET /simulate/test-executions/{test_execution_id}/``.
+        """
+        source = TestExecutionCalls(test_execution_id, search=search, filters=tuple(filters))
+        request = endpoints.groups_request(
+            source, row_groups=row_groups, group_keys=group_keys, page=page, limit=limit
+        )
+        groups = await self._value(
+            request,
+            lambda reply: decoding.decode_groups(reply.body, request.endpoint, page=page, limit=limit),
+        )
+        _check_filters_applied(source, groups.error_messages, request)
+        return groups
+
+    def stream_calls(
+        self, sources: Iterable[CallSource] | CallSource, *, page_size: int = 100, on_error: OnError = "raise"
+    ) -> AbstractAsyncContextManager[CallStream]:
+        """Read the calls of all sources at once: ``async with session.stream_calls(...) as stream``.
+
+        Pages arrive as they are read and are held back while the caller is busy; leaving the block
+        early cancels the rest. A call is delivered once per source. ``stream.report`` tells of each
+        source whether it is provably complete.
+
+        Args:
+            sources: What to read; a source given twice is read twice.
+            page_size: Rows a request.
+            on_error: ``"raise"`` ends at the first failed page or record. ``"collect"`` reads on
+                and reports them; refused keys end the job all the same.
+        """
+        return bulk.open_stream(
+            bulk.check_sources(sources),
+            self._read_page,
+            page_size=check_page_size(page_size),
+            on_error=check_on_error(on_error),
+            max_in_flight=self._requester.max_in_flight,
+            tell=self._requester.tell,
+        )
+
+    async def fetch_calls(
+        self, sources: Iterable[CallSource] | CallSource, *, page_size: int = 100, on_error: OnError = "raise"
+    ) -> FetchResult:
+        """Return all calls of all sources in one list, with the report on them; see `stream_calls`."""
+        calls: list[CallExecution] = []
+        async with self.stream_calls(sources, page_size=page_size, on_error=on_error) as stream:
+            async for page in stream.pages():
+                calls.extend(page.calls)
+        return FetchResult(calls, stream.report)
+
+    async def fetch_call_executions(self, ids: Iterable[str | UUID]) -> list[Outcome[CallExecution]]:
+        """Return the full details of many calls: one `Outcome` an id, in the order given."""
+        return await self._fetch_each(ids, "call_execution_id", self.get_call_execution)
+
+    async def fetch_kpis(self, test_execution_ids: Iterable[str | UUID]) -> list[Outcome[ExecutionKPIs]]:
+        """Return the key figures of many test executions: one `Outcome` an id, in the order given."""
+        return await self._fetch_each(test_execution_ids, "test_execution_id", self.get_kpis)
+
+    async def _fetch_each(
+        self, ids: Iterable[str | UUID], name: str, fetch_one: Callable[[str], Awaitable[T]]
+    ) -> list[Outcome[T]]:
+        if isinstance(ids, str | UUID):
+            raise TypeError(f"Pass several ids, such as [{name}].")
+        self._requester.check_usable()
+        checked = [check_id(value, name) for value in ids]
+        return await bulk.fetch_each(checked, fetch_one, max_in_flight=self._requester.max_in_flight)
+
+    async def _answer(self, request: Request, decode: Callable[[Reply], T]) -> Answer[T]:
+        return await self._requester.call(request, decode, timeouts=self._timeouts, retry=self._retry)
+
+    async def _value(self, request: Request, decode: Callable[[Reply], T]) -> T:
+        return (await self._answer(request, decode)).value
+
+    async def _read_page(self, source: CallSource, page: int, limit: int) -> PageRead:
+        request = endpoints.page_request(source, page=page, limit=limit)
+        answer = await self._answer(request, lambda reply: decoding.decode_list(reply.body, request.endpoint))
+        wire = answer.value
+        decoded: list[CallExecution | RecordFailure] = []
+        for start in range(0, len(wire.results), _SLICE_RECORDS):
+            records = wire.results[start : start + _SLICE_RECORDS]
+            decoded += decoding.decode_records(records, start, source, request.endpoint)
+            await anyio.lowlevel.checkpoint()
+        call_page = decoding.build_page(
+            wire, decoded, source, page=page, limit=limit, endpoint=request.endpoint
+        )
+        _check_filters_applied(source, call_page.error_messages, request)
+        return PageRead(
+            call_page, answer.attempts, answer.sent_at, answer.received_at, answer.reply.server_time
+        )
+
+    def __repr__(self) -> str:
+        return f"<Session {self._origin}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A session can't be pickled; open one in each process.")
+
+
+def _check_filters_applied(source: CallSource, messages: Sequence[str], request: Request) -> None:
+    if not messages or not isinstance(source, TestExecutionCalls) or not (source.filters or source.search):
+        return
+    error = FilterIgnoredError(
+        "The server skipped a filter and answered with unfiltered rows: " + "; ".join(messages)[:500],
+        method="GET",
+        path=request.path,
+        status=200,
+    )
+    error.error_messages = tuple(messages)
+    raise error

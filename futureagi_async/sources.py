@@ -1,0 +1,145 @@
+"""What to read: frozen values that each name one list of calls, checked before any request is sent."""
+
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, TypeAlias
+from uuid import UUID
+
+import attrs
+
+from futureagi_async.filters import Filter, FilterLike, brief, canonical_uuid, check_filter, is_sendable
+
+
+def check_id(value: str | UUID, name: str) -> str:
+    """Return an id as the lower-case UUID text that the server routes by.
+
+    Raises `TypeError` for what is neither str nor UUID, and `ValueError` for text of any other form than
+    8-4-4-4-12 hexadecimal digits: it would lead to another address, or to a 404 in HTML.
+    """
+    if not isinstance(value, str | UUID):
+        raise TypeError(f"{name} must be a UUID or its text, not {brief(value)}.")
+    if canonical := canonical_uuid(value):
+        return canonical
+    raise ValueError(
+        f"{name} must be a UUID such as 1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed, not {brief(value)}."
+    )
+
+
+def _run_test_id(value: str | UUID) -> str:
+    return check_id(value, "run_test_id")
+
+
+def _agent_id(value: str | UUID) -> str:
+    return check_id(value, "agent_id")
+
+
+def _version_id(value: str | UUID) -> str:
+    return check_id(value, "version_id")
+
+
+def _test_execution_id(value: str | UUID) -> str:
+    return check_id(value, "test_execution_id")
+
+
+def _text(value: str, name: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str or None, not {brief(value)}.")
+    if not value.strip():
+        raise ValueError(f"{name} must not be empty: the server would ignore it. Leave it out, or give None.")
+    if not is_sendable(value):
+        raise ValueError(
+            f"{name} must not hold NUL or lone surrogates (the server fails), as {brief(value)}."
+        )
+    return str.__str__(value)  # a StrEnum becomes its text
+
+
+def _search(value: str | None) -> str | None:
+    return None if value is None else _text(value, "search")
+
+
+def _status(value: str | None) -> str | None:
+    if value is None:
+        return None
+    status = _text(value, "status")
+    if "," in status or any(map(str.isspace, status)):
+        raise ValueError(
+            f"status must be one word, not {brief(value)}: the server matches it exactly and would find "
+            "nothing. Read one source for each status."
+        )
+    return status
+
+
+def _filters(values: Iterable[FilterLike]) -> tuple[Filter, ...]:
+    if isinstance(values, str | bytes | Mapping | Filter) or not isinstance(values, Iterable):
+        raise TypeError(f"filters must be a list of column(...) filters or of mappings, not {brief(values)}.")
+    return tuple(map(check_filter, values))
+
+
+@attrs.frozen
+class RunTestCalls:
+    r"""All calls of a run test, over all its executions.
+
+    ``search`` keeps calls whose phone number or scenario name contains it in any case; ``%``, ``_`` and ``\``
+    are wildcards in it. ``status`` keeps those in this one state, matched exactly, case and all.
+
+    The list also holds snapshots taken before reruns (`is_snapshot`). Its count includes deleted calls, which
+    are not delivered. Raises `ValueError` or `TypeError` for a bad id, an empty text, or several statuses.
+    Source: `GET /simulate/run-tests/{run_test_id}/call-executions/`.
+    """
+
+    run_test_id: str = attrs.field(converter=_run_test_id)
+    search: str | None = attrs.field(default=None, kw_only=True, converter=_search)
+    status: str | None = attrs.field(default=None, kw_only=True, converter=_status)
+
+    def __str__(self) -> str:
+        return _described(f"run test {self.run_test_id}", search=self.search, status=self.status)
+
+
+@attrs.frozen
+class AgentVersionCalls:
+    """The completed and evaluated calls of one version of an agent.
+
+    The server lists no others, and withholds the turns of chat calls. A call enters the list when its
+    evaluations are done, often behind its front, so the list may grow in its middle while it is read.
+
+    Raises `ValueError` or `TypeError` for a bad id.
+    Source: `GET /simulate/agent-definitions/{agent_id}/versions/{version_id}/call-executions/`.
+    """
+
+    agent_id: str = attrs.field(converter=_agent_id)
+    version_id: str = attrs.field(converter=_version_id)
+
+    def __str__(self) -> str:
+        return f"agent version {self.version_id}"
+
+
+@attrs.frozen
+class TestExecutionCalls:
+    """The calls of one test execution.
+
+    ``search`` keeps calls with this text in phone number, scenario name, summary, transcript or dataset row.
+    ``filters``, from `column`, must all hold; raw items as documented are accepted too, see `check_filter`.
+
+    The server withholds transcripts and recordings in this list. Raises `ValueError` or `TypeError` for a bad
+    id, an empty search, and every filter that the server would reject or silently not apply.
+    Source: `GET /simulate/test-executions/{test_execution_id}/`.
+    """
+
+    __test__: ClassVar[bool] = False  # no test class, whatever pytest makes of its name
+
+    test_execution_id: str = attrs.field(converter=_test_execution_id)
+    search: str | None = attrs.field(default=None, kw_only=True, converter=_search)
+    filters: tuple[Filter, ...] = attrs.field(default=(), kw_only=True, converter=_filters)
+
+    def __str__(self) -> str:
+        described = _described(f"test execution {self.test_execution_id}", search=self.search)
+        return described + (f" where {' and '.join(map(str, self.filters))}" if self.filters else "")
+
+
+CallSource: TypeAlias = RunTestCalls | AgentVersionCalls | TestExecutionCalls
+"""A list of calls to read."""
+
+
+def _described(name: str, **choices: str | None) -> str:
+    return ", ".join(
+        [name, *(f"{key} {brief(value)}" for key, value in choices.items() if value is not None)]
+    )
