@@ -1,8 +1,8 @@
 """Async bulk reads of Future AGI simulations that are complete, or say that they are not.
 
-    async with Session() as session:        # keys from FI_API_KEY and FI_SECRET_KEY
-        result = await session.fetch_calls([RunTestCalls(run_test_id)])
-        print(result.report.complete, len(result.calls))
+async with Session() as session:        # keys from FI_API_KEY and FI_SECRET_KEY
+    result = await session.fetch_calls([RunTestCalls(run_test_id)])
+    print(result.report.complete, len(result.calls))
 """
 
 from futureagi_async._version import __version__

@@ -1,12 +1,13 @@
 """Checks of what callers pass in: one clear error, before any request."""
 
-from typing import get_args
+from typing import TypeVar, get_args
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from futureagi_async._sansio.endpoints import check_page
 from futureagi_async._sansio.settings import Origin
-from futureagi_async.bulk import OnError
+
+T = TypeVar("T")
 
 
 def check_at_least_one(name: str, value: object) -> None:
@@ -29,11 +30,23 @@ def check_page_size(page_size: int) -> int:
     return page_size
 
 
-def check_on_error(on_error: OnError) -> OnError:
-    """Return ``"raise"`` or ``"collect"``."""
-    if on_error not in get_args(OnError):
-        raise ValueError(f"on_error must be 'raise' or 'collect', not {on_error!r}.")
-    return on_error
+def check_word(name: str, value: T, words: object) -> T:
+    """Return one of the words of a ``Literal``, or raise `ValueError` naming them."""
+    allowed = get_args(words)
+    if value not in allowed:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, not {value!r}.")
+    return value
+
+
+def check_deadline(seconds: float | None) -> float | None:
+    """Return a usable number of seconds, or ``None``."""
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"deadline must be a number of seconds, not {type(seconds).__name__}.")
+    if not seconds > 0:
+        raise ValueError(f"deadline must be more than 0 seconds, not {seconds!r}.")
+    return seconds
 
 
 def choose_proxy(proxy: str | None, origin: Origin, *, trust_env: bool) -> str | None:

@@ -119,7 +119,7 @@ class Requester:
         for observer in self._observers:
             try:
                 observer(event)
-            except Exception:
+            except Exception:  # noqa: BLE001 - whatever an observer raises is its own trouble
                 _log.exception("An observer failed on %s.", type(event).__name__)
 
     async def call(

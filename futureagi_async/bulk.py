@@ -1,111 +1,137 @@
 """Many lists read at once: one bounded stream of pages, and a report. Owns every task it starts."""
 
+import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
-from datetime import datetime
-from typing import Literal, Protocol, TypeAlias, TypeVar
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from typing import Literal, Protocol, TypeAlias
 
 import anyio
+import anyio.lowlevel
 import attrs
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from futureagi_async._sansio.covering import Ask, Cover, Finding, Seen
+from futureagi_async._clock import Clock
+from futureagi_async._reading import Batch, Consistency, PageRead, Reading, traits_of
+from futureagi_async._sansio.covering import Cover
+from futureagi_async._sansio.fast import FastRead
+from futureagi_async._sansio.lists import Ask
+from futureagi_async._spool import Restore, Spool
 from futureagi_async.errors import AuthenticationError, FutureAGIError, PermissionDeniedError
 from futureagi_async.events import Event, PageArrived, VerdictReached
-from futureagi_async.models import CallExecution, CallPage, FetchReport, Outcome, SourceReport
+from futureagi_async.models import CallExecution, CallPage, FetchReport, FetchResult
 from futureagi_async.sources import CallSource
 
-T = TypeVar("T")
 OnError: TypeAlias = Literal["raise", "collect"]
 
 JOB_STOPPERS = (AuthenticationError, PermissionDeniedError)
 """What one request's failure says about all the others."""
 
 
-@attrs.define(frozen=True)
-class PageRead:
-    """A page as `bulk` needs it."""
-
-    page: CallPage
-    attempts: int
-    sent_at: float
-    """Seconds of the session's clock, like ``received_at``."""
-    received_at: float
-    server_time: datetime | None
-    """The answer's ``Date``."""
-
-
 class FetchPage(Protocol):
     """How a page is read; handed in by the session."""
 
-    async def __call__(self, source: CallSource, page: int, limit: int) -> PageRead:
-        """Read one page, or raise `FutureAGIError`."""
+    async def __call__(
+        self, source: CallSource, page: int, limit: int, *, optional: bool = False
+    ) -> PageRead:
+        """Read one page, or raise `FutureAGIError`; an ``optional`` one is tried once."""
 
 
-@attrs.define(eq=False)
-class _Reading:
-    """One source while it is read."""
+@attrs.define(frozen=True, kw_only=True)
+class BulkOptions:
+    """How to read."""
 
-    source: CallSource
-    cover: Cover
-    queued: bool = True
-    """Whether it stands in line to be asked for its next page."""
-    seen_ids: set[str] = attrs.field(factory=set)
-    duplicates: int = 0
-    requests: int = 0
-    retries: int = 0
-    failures: list[FutureAGIError] = attrs.field(factory=list)
+    page_size: int
+    on_error: OnError
+    consistency: Consistency
+    ordered: bool
+    updates: bool
+    deadline_seconds: float | None
+    max_in_flight: int
+    max_body_bytes: int
 
-    def admit(self, calls: Sequence[CallExecution]) -> tuple[CallExecution, ...]:
-        """Return the calls that were not delivered before."""
-        fresh = []
-        for call in calls:
-            if call.id in self.seen_ids:
-                self.duplicates += 1
-            else:
-                self.seen_ids.add(call.id)
-                fresh.append(call)
-        return tuple(fresh)
 
-    def report(self) -> SourceReport:
-        finding = self.cover.finding or Finding("incomplete", "Reading was stopped before the end.")
-        return SourceReport(
-            source=self.source,
-            verdict=finding.verdict,
-            reason=finding.reason,
-            expected=self.cover.count,
-            received=len(self.seen_ids),
-            duplicates=self.duplicates,
-            requests=self.requests,
-            retries=self.retries,
-            failures=tuple(self.failures),
-        )
+class PageIterator:
+    """The pages of a bulk read, one by one."""
+
+    def __init__(
+        self, fan: "_FanOut", receive: MemoryObjectReceiveStream[Batch], spool: Spool | None
+    ) -> None:
+        self._fan = fan
+        self._receive = receive
+        self._spool = spool
+        self._sorted: Iterator[CallPage] | None = None
+
+    def __aiter__(self) -> "PageIterator":
+        return self
+
+    async def __anext__(self) -> CallPage:
+        if self._spool is not None:
+            return await self._next_sorted(self._spool)
+        while True:
+            batch = await self.next_batch()
+            calls = batch.page.calls + (batch.newer if self._fan.options.updates else ())
+            if calls:
+                return attrs.evolve(batch.page, calls=calls)
+
+    async def next_batch(self) -> Batch:
+        """Return the next page with what it brought, or raise what ended the read."""
+        try:
+            return await self._receive.receive()
+        except anyio.EndOfStream:
+            if self._fan.failure is not None:
+                raise self._fan.failure from None
+            raise StopAsyncIteration from None
+
+    async def _next_sorted(self, spool: Spool) -> CallPage:
+        if self._sorted is None:
+            with contextlib.suppress(StopAsyncIteration):
+                while True:
+                    spool.add(await self.next_batch())
+            self._sorted = spool.pages(self._fan.options.page_size)
+        await anyio.lowlevel.checkpoint()
+        for page in self._sorted:
+            return page
+        raise StopAsyncIteration
 
 
 class CallStream:
     """Calls of many sources as they arrive. Iterate it once, or its `pages`."""
 
-    def __init__(self, fan: "_FanOut", receive: MemoryObjectReceiveStream[CallPage]) -> None:
+    def __init__(self, fan: "_FanOut", pages: PageIterator) -> None:
         self._fan = fan
-        self._receive = receive
+        self._pages = pages
+        self._calls: Iterator[CallExecution] = iter(())
 
     @property
     def report(self) -> FetchReport:
         """What was read so far; final once the stream has ended."""
         return FetchReport(tuple(reading.report() for reading in self._fan.readings))
 
-    async def pages(self) -> AsyncIterator[CallPage]:
+    def pages(self) -> AsyncIterator[CallPage]:
         """Yield whole pages; a call that an earlier page held is left out."""
-        async for page in self._receive:
-            yield page
-        if self._fan.failure is not None:
-            raise self._fan.failure
+        return self._pages
 
-    async def __aiter__(self) -> AsyncIterator[CallExecution]:
-        async for page in self.pages():
-            for call in page.calls:
-                yield call
+    def __aiter__(self) -> AsyncIterator[CallExecution]:
+        return self
+
+    async def __anext__(self) -> CallExecution:
+        while True:
+            for call in self._calls:
+                return call
+            self._calls = iter((await self._pages.__anext__()).calls)
+
+    async def collect(self) -> FetchResult:
+        """Read to the end; of a call that changed meanwhile, keep the newest version."""
+        if self._fan.options.ordered:
+            return FetchResult([call async for call in self], self.report)
+        found: dict[tuple[int, str], CallExecution] = {}
+        with contextlib.suppress(StopAsyncIteration):
+            while True:
+                batch = await self._pages.next_batch()
+                for call in (*batch.page.calls, *batch.newer):
+                    found[batch.index, call.id] = call
+        return FetchResult(list(found.values()), self.report)
 
 
 class _FanOut:
@@ -115,40 +141,49 @@ class _FanOut:
         self,
         sources: Sequence[CallSource],
         fetch_page: FetchPage,
-        *,
-        page_size: int,
-        on_error: OnError,
+        options: BulkOptions,
+        clock: Clock,
         tell: Callable[[Event], None],
     ) -> None:
-        self.readings = [_Reading(source, Cover(page_size=page_size)) for source in sources]
+        self.options = options
+        self.readings = [
+            Reading(index, source, _cover(source, options)) for index, source in enumerate(sources)
+        ]
         self.failure: FutureAGIError | None = None
         self._fetch_page = fetch_page
-        self._on_error = on_error
+        self._clock = clock
         self._tell = tell
         self._ready = deque(self.readings)
         self._open = len(self.readings)
         self._changed = anyio.Condition()
 
-    async def run(self, send: MemoryObjectSendStream[CallPage], max_in_flight: int) -> None:
-        """Read until every source has its finding, or the first failure that ends the job."""
-        async with send, anyio.create_task_group() as workers:
-            for _ in range(max_in_flight):
-                workers.start_soon(self._work, send, workers.cancel_scope.cancel)
+    async def run(self, send: MemoryObjectSendStream[Batch]) -> None:
+        """Read until every source has its finding, the deadline, or a failure that ends the job."""
+        seconds = self.options.deadline_seconds
+        patience = anyio.move_on_after(seconds) if seconds is not None else nullcontext()
+        async with send:
+            with patience:
+                async with anyio.create_task_group() as workers:
+                    for _ in range(self.options.max_in_flight):
+                        workers.start_soon(self._work, send, workers.cancel_scope.cancel)
+            if self._open and self.failure is None:
+                self._stop_all(f"The deadline of {seconds:g} s was reached.")
 
-    async def _work(self, send: MemoryObjectSendStream[CallPage], stop: Callable[[], None]) -> None:
+    async def _work(self, send: MemoryObjectSendStream[Batch], stop: Callable[[], None]) -> None:
         while (job := await self._next_job()) is not None:
             reading, ask = job
-            page = await self._read(reading, ask)
+            batch = await self._read(reading, ask)
             if self.failure is not None:
+                self._stop_all("Reading was stopped by an error.")
                 stop()
                 return
             async with self._changed:
                 self._settle(reading)
                 self._changed.notify_all()
-            if page is not None and page.calls:
-                await send.send(page)
+            if batch is not None and (batch.page.calls or batch.newer):
+                await send.send(batch)
 
-    async def _next_job(self) -> tuple[_Reading, Ask] | None:
+    async def _next_job(self) -> tuple[Reading, Ask] | None:
         async with self._changed:
             while self._open:
                 while self._ready:
@@ -158,116 +193,96 @@ class _FanOut:
                     if ask is not None:
                         self._ready.append(reading)
                         return reading, ask
-                await self._changed.wait()
+                    if reading.cover.finding is not None:
+                        self._close(reading)
+                if self._open:
+                    await self._changed.wait()
+            self._changed.notify_all()
         return None
 
-    def _settle(self, reading: _Reading) -> None:
-        finding = reading.cover.finding
-        if finding is None:
-            if not reading.queued:
-                reading.queued = True
-                self._ready.append(reading)
+    def _settle(self, reading: Reading) -> None:
+        """Put a source in line again after an answer, or close it."""
+        if reading.queued:
             return
+        if reading.cover.finding is not None:
+            self._close(reading)
+        else:
+            reading.queued = True
+            self._ready.append(reading)
+
+    def _close(self, reading: Reading) -> None:
         self._open -= 1
+        reading.queued = True
+        finding = reading.cover.finding
+        assert finding is not None
         self._tell(
             VerdictReached(
                 source=reading.source,
                 verdict=finding.verdict,
                 reason=finding.reason,
-                received=len(reading.seen_ids),
+                received=len(reading.ledger),
             )
         )
 
-    async def _read(self, reading: _Reading, ask: Ask) -> CallPage | None:
-        reading.requests += 1
+    def _stop_all(self, reason: str) -> None:
+        for reading in self.readings:
+            reading.cover.stop(reason)
+
+    async def _read(self, reading: Reading, ask: Ask) -> Batch | None:
         try:
-            read = await self._fetch_page(reading.source, ask.page, ask.limit)
+            read = await self._fetch_page(reading.source, ask.page, ask.limit, optional=ask.optional)
         except FutureAGIError as error:
-            reading.retries += max(0, error.attempts - 1)
-            reading.failures.append(error)
-            reading.cover.lose(ask)
-            if self._on_error == "raise" or isinstance(error, JOB_STOPPERS):
+            forgiven = reading.fail(ask, error, self._clock.monotonic())
+            if isinstance(error, JOB_STOPPERS) or (self.options.on_error == "raise" and not forgiven):
                 self.failure = self.failure or error
             return None
-        return self._take(reading, ask, read)
-
-    def _take(self, reading: _Reading, ask: Ask, read: PageRead) -> CallPage:
-        page = read.page
-        reading.retries += read.attempts - 1
-        reading.failures.extend(failure.error for failure in page.failures)
-        if page.failures and self._on_error == "raise":
-            self.failure = self.failure or page.failures[0].error
-        ids = [call.id for call in page.calls]
-        reading.cover.take(ask, Seen(count=page.count, ids=ids, has_next=page.has_next))
+        batch = reading.take(ask, read, crowded=self._open >= self.options.max_in_flight)
+        if read.page.failures and self.options.on_error == "raise":
+            self.failure = self.failure or read.page.failures[0].error
         self._tell(
             PageArrived(
-                source=reading.source, page=ask.page, limit=ask.limit, records=len(ids), count=page.count
+                source=reading.source,
+                page=ask.page,
+                limit=ask.limit,
+                records=len(batch.page.calls),
+                count=read.page.count,
             )
         )
-        return attrs.evolve(page, calls=reading.admit(page.calls))
+        return batch
+
+
+def _cover(source: CallSource, options: BulkOptions) -> Cover | FastRead:
+    traits = traits_of(source)
+    if options.consistency == "fast":
+        return FastRead(traits, page_size=options.page_size)
+    return Cover(traits, page_size=options.page_size, max_body_bytes=options.max_body_bytes)
 
 
 @asynccontextmanager
 async def open_stream(
-    sources: Sequence[CallSource],
+    sources: tuple[CallSource, ...],
     fetch_page: FetchPage,
-    *,
-    page_size: int,
-    on_error: OnError,
-    max_in_flight: int,
+    restore: Restore,
+    options: BulkOptions,
+    clock: Clock,
     tell: Callable[[Event], None],
 ) -> AsyncIterator[CallStream]:
     """Read all sources at once; leaving the block cancels what is still being read."""
-    fan = _FanOut(sources, fetch_page, page_size=page_size, on_error=on_error, tell=tell)
-    send, receive = anyio.create_memory_object_stream[CallPage](0)
+    fan = _FanOut(sources, fetch_page, options, clock, tell)
+    send, receive = anyio.create_memory_object_stream[Batch](0)
     callers_error: Exception | None = None
-    with receive:
+    spool = Spool(sources, restore) if options.ordered else None
+    with receive, spool or nullcontext():
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(fan.run, send, max_in_flight)
+            tasks.start_soon(fan.run, send)
             try:
-                yield CallStream(fan, receive)
+                yield CallStream(fan, PageIterator(fan, receive, spool))
             except Exception as error:  # noqa: BLE001 - the caller's own, raised again unwrapped
                 callers_error = error
             finally:
                 tasks.cancel_scope.cancel()
     if callers_error is not None:
         raise callers_error
-
-
-async def fetch_each(
-    ids: Sequence[str],
-    fetch_one: Callable[[str], Awaitable[T]],
-    *,
-    max_in_flight: int,
-) -> list[Outcome[T]]:
-    """Read many ids at once: one outcome an id given, in that order, each id asked for once.
-
-    Keys that are refused stop the job: the ids not yet read end in that error, unasked.
-    """
-    outcomes: dict[str, Outcome[T]] = {}
-    waiting = iter(dict.fromkeys(ids))
-    stopper: list[FutureAGIError] = []
-
-    async def work() -> None:
-        for key in waiting:
-            outcomes[key] = await read(key)
-
-    async def read(key: str) -> Outcome[T]:
-        if stopper:
-            return Outcome(key, error=stopper[0])
-        try:
-            return Outcome(key, value=await fetch_one(key))
-        except JOB_STOPPERS as error:
-            stopper.append(error)
-            return Outcome(key, error=error)
-        except FutureAGIError as error:
-            return Outcome(key, error=error)
-
-    async with anyio.create_task_group() as tasks:
-        for _ in range(min(max_in_flight, len(ids))):
-            tasks.start_soon(work)
-    assert len(outcomes) == len(set(ids))
-    return [outcomes[key] for key in ids]
 
 
 def check_sources(sources: Iterable[CallSource] | CallSource) -> tuple[CallSource, ...]:

@@ -63,6 +63,7 @@ _INSTEAD: Final = {
     "list": "the documents' 'list' is spelled 'categorical' (ids) or 'text', with filter_op 'in'",
     "not_in_between": "the documents' 'not_in_between' is spelled 'not_between'",
     "display": "filter the calls after reading them; a dataset column of this name has a UUID to filter by",
+    "call": "use is_in([...]), on the wire filter_type 'categorical' with filter_op 'in'",
     "scenario in": "read one source for each scenario, filtered with equals",
     "scenario not_in": "combine one not_equals filter for each scenario: all must hold",
     "creation not_equals": "use not_between with the first and the last moment of the day",

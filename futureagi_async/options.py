@@ -1,6 +1,6 @@
 """How patient a session is: `Timeouts` and `RetryPolicy`."""
 
-import math
+import sys
 
 import attrs
 
@@ -8,7 +8,7 @@ import attrs
 def _check_positive(_instance: object, attribute: "attrs.Attribute[float]", value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{attribute.name} must be a number of seconds, not {type(value).__name__}.")
-    if not (value > 0 and math.isfinite(value)):
+    if not 0 < value <= sys.float_info.max:
         raise ValueError(f"{attribute.name} must be a positive number of seconds, not {value!r}.")
 
 

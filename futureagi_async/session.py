@@ -13,19 +13,22 @@ import anyio.lowlevel
 from futureagi_async import bulk
 from futureagi_async._checks import (
     check_at_least_one,
+    check_deadline,
     check_kind,
-    check_on_error,
     check_page_size,
+    check_word,
     choose_proxy,
 )
 from futureagi_async._clock import Clock, SystemClock
-from futureagi_async._requester import Answer, Requester
+from futureagi_async._each import fetch_each
+from futureagi_async._reading import Consistency, PageRead
+from futureagi_async._requester import Requester
 from futureagi_async._sansio import decoding, endpoints
 from futureagi_async._sansio.endpoints import Request
 from futureagi_async._sansio.replies import Reply
 from futureagi_async._sansio.settings import read_keys, read_origin
 from futureagi_async._transport import Connector, Transport
-from futureagi_async.bulk import CallStream, OnError, PageRead
+from futureagi_async.bulk import CallStream, OnError
 from futureagi_async.errors import FilterIgnoredError
 from futureagi_async.events import Observer
 from futureagi_async.filters import FilterLike
@@ -45,6 +48,7 @@ from futureagi_async.sources import CallSource, TestExecutionCalls, check_id
 T = TypeVar("T")
 
 DEFAULT_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+_ONCE = RetryPolicy(attempts=1)
 _SLICE_RECORDS = 25  # decoded between two chances for other tasks to run
 
 
@@ -104,6 +108,7 @@ class Session:
         self._timeouts = timeouts
         self._retry = retry
         self._origin = origin
+        self._max_response_bytes = max_response_bytes
         transport = Transport(
             origin,
             keys,
@@ -138,12 +143,15 @@ class Session:
         """Cancel requests under way, wait for them to end, and close the pool; again is harmless."""
         await self._requester.close()
 
-    def with_options(self, *, timeouts: Timeouts | None = None, retry: RetryPolicy | None = None) -> "Session":
+    def with_options(
+        self, *, timeouts: Timeouts | None = None, retry: RetryPolicy | None = None
+    ) -> "Session":
         """Return a view of this session, on the same pool and limits, with other patience."""
         view = Session.__new__(Session)
         view._timeouts = timeouts or self._timeouts
         view._retry = retry or self._retry
         view._origin, view._requester = self._origin, self._requester
+        view._max_response_bytes = self._max_response_bytes
         check_kind("timeouts", view._timeouts, Timeouts)
         check_kind("retry", view._retry, RetryPolicy)
         return view
@@ -222,7 +230,15 @@ class Session:
         return groups
 
     def stream_calls(
-        self, sources: Iterable[CallSource] | CallSource, *, page_size: int = 100, on_error: OnError = "raise"
+        self,
+        sources: Iterable[CallSource] | CallSource,
+        *,
+        page_size: int = 100,
+        ordered: bool = False,
+        on_error: OnError = "raise",
+        consistency: Consistency = "complete",
+        updates: bool = False,
+        deadline: float | None = None,
     ) -> AbstractAsyncContextManager[CallStream]:
         """Read the calls of all sources at once: ``async with session.stream_calls(...) as stream``.
 
@@ -232,28 +248,58 @@ class Session:
 
         Args:
             sources: What to read; a source given twice is read twice.
-            page_size: Rows a request.
+            page_size: Rows a request, about; pages overlap a little.
+            ordered: Yield by source, then newest first, then by id, whatever arrives first. Nothing
+                is yielded until everything was read; records wait in a temporary file.
             on_error: ``"raise"`` ends at the first failed page or record. ``"collect"`` reads on
                 and reports them; refused keys end the job all the same.
+            consistency: ``"complete"`` reads until the list is provably covered. ``"fast"`` reads
+                each page once, and says ``incomplete`` of all but lists of one page.
+            updates: Yield a call again where a newer version of it was read.
+            deadline: Seconds after which reading stops; the report then says ``incomplete``.
         """
+        options = bulk.BulkOptions(
+            page_size=check_page_size(page_size),
+            on_error=check_word("on_error", on_error, OnError),
+            consistency=check_word("consistency", consistency, Consistency),
+            ordered=ordered,
+            updates=updates,
+            deadline_seconds=check_deadline(deadline),
+            max_in_flight=self._requester.max_in_flight,
+            max_body_bytes=self._max_response_bytes,
+        )
         return bulk.open_stream(
             bulk.check_sources(sources),
             self._read_page,
-            page_size=check_page_size(page_size),
-            on_error=check_on_error(on_error),
-            max_in_flight=self._requester.max_in_flight,
-            tell=self._requester.tell,
+            _restore,
+            options,
+            self._requester.clock,
+            self._requester.tell,
         )
 
     async def fetch_calls(
-        self, sources: Iterable[CallSource] | CallSource, *, page_size: int = 100, on_error: OnError = "raise"
+        self,
+        sources: Iterable[CallSource] | CallSource,
+        *,
+        page_size: int = 100,
+        ordered: bool = False,
+        on_error: OnError = "raise",
+        consistency: Consistency = "complete",
+        deadline: float | None = None,
     ) -> FetchResult:
-        """Return all calls of all sources in one list, with the report on them; see `stream_calls`."""
-        calls: list[CallExecution] = []
-        async with self.stream_calls(sources, page_size=page_size, on_error=on_error) as stream:
-            async for page in stream.pages():
-                calls.extend(page.calls)
-        return FetchResult(calls, stream.report)
+        """Return all calls of all sources in one list, with the report on them; see `stream_calls`.
+
+        Of a call that changed while the list was read, the newest version is kept.
+        """
+        async with self.stream_calls(
+            sources,
+            page_size=page_size,
+            ordered=ordered,
+            on_error=on_error,
+            consistency=consistency,
+            deadline=deadline,
+        ) as stream:
+            return await stream.collect()
 
     async def fetch_call_executions(self, ids: Iterable[str | UUID]) -> list[Outcome[CallExecution]]:
         """Return the full details of many calls: one `Outcome` an id, in the order given."""
@@ -270,17 +316,22 @@ class Session:
             raise TypeError(f"Pass several ids, such as [{name}].")
         self._requester.check_usable()
         checked = [check_id(value, name) for value in ids]
-        return await bulk.fetch_each(checked, fetch_one, max_in_flight=self._requester.max_in_flight)
-
-    async def _answer(self, request: Request, decode: Callable[[Reply], T]) -> Answer[T]:
-        return await self._requester.call(request, decode, timeouts=self._timeouts, retry=self._retry)
+        return await fetch_each(checked, fetch_one, max_in_flight=self._requester.max_in_flight)
 
     async def _value(self, request: Request, decode: Callable[[Reply], T]) -> T:
-        return (await self._answer(request, decode)).value
+        answer = await self._requester.call(request, decode, timeouts=self._timeouts, retry=self._retry)
+        return answer.value
 
-    async def _read_page(self, source: CallSource, page: int, limit: int) -> PageRead:
+    async def _read_page(
+        self, source: CallSource, page: int, limit: int, *, optional: bool = False
+    ) -> PageRead:
         request = endpoints.page_request(source, page=page, limit=limit)
-        answer = await self._answer(request, lambda reply: decoding.decode_list(reply.body, request.endpoint))
+        answer = await self._requester.call(
+            request,
+            lambda reply: decoding.decode_list(reply.body, request.endpoint),
+            timeouts=self._timeouts,
+            retry=_ONCE if optional else self._retry,
+        )
         wire = answer.value
         decoded: list[CallExecution | RecordFailure] = []
         for start in range(0, len(wire.results), _SLICE_RECORDS):
@@ -292,7 +343,12 @@ class Session:
         )
         _check_filters_applied(source, call_page.error_messages, request)
         return PageRead(
-            call_page, answer.attempts, answer.sent_at, answer.received_at, answer.reply.server_time
+            page=call_page,
+            attempts=answer.attempts,
+            sent_at=answer.sent_at,
+            received_at=answer.received_at,
+            server_time=answer.reply.server_time,
+            body_bytes=len(answer.reply.body),
         )
 
     def __repr__(self) -> str:
@@ -300,6 +356,12 @@ class Session:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("A session can't be pickled; open one in each process.")
+
+
+def _restore(raw: bytes, source: CallSource) -> CallExecution:
+    """Decode a record of a list again from its bytes."""
+    endpoint = endpoints.page_request(source, page=1, limit=1).endpoint
+    return decoding.decode_record(raw, source, endpoint)
 
 
 def _check_filters_applied(source: CallSource, messages: Sequence[str], request: Request) -> None:

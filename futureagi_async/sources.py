@@ -69,7 +69,7 @@ def _status(value: str | None) -> str | None:
 
 
 def _filters(values: Iterable[FilterLike]) -> tuple[Filter, ...]:
-    if isinstance(values, str | bytes | Mapping | Filter) or not isinstance(values, Iterable):
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise TypeError(f"filters must be a list of column(...) filters or of mappings, not {brief(values)}.")
     return tuple(map(check_filter, values))
 

@@ -16,8 +16,6 @@ from futureagi_async.sources import AgentVersionCalls, TestExecutionCalls
 
 _CALL = msgspec.json.Decoder(CallWire)
 _PARTS = msgspec.json.Decoder(PartsWire)
-_OBJECT = msgspec.json.Decoder(dict[str, object])
-_ANY = msgspec.json.Decoder()
 
 _ALIASES = {
     "timestamp": ("timestamp", "updated_at"),
@@ -162,7 +160,7 @@ class _Reader:
             case "rerun_snapshots":
                 return self._snapshots(call, part)
             case "scenario_columns" if part.raw.startswith(b"["):
-                return _ANY.decode(part.raw)
+                return parts.structure_array(part)
         return parts.structure_object(part)
 
     def _record(self, call: CallExecution) -> Part:

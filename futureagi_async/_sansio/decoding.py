@@ -17,7 +17,6 @@ The quirks, all of them here, in `calls`, `parts` and `kpis`:
 import operator
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from math import ceil
 from typing import Any, TypeVar
 
 import cattrs
@@ -96,6 +95,11 @@ def decode_records(
     return decoded
 
 
+def decode_record(raw: bytes, source: CallSource, endpoint: str) -> CallExecution:
+    """Decode one record of a list from bytes that decoded before."""
+    return _structure(parts.Part(raw, endpoint, "$", parts.Siblings(endpoint, "$", source)), CallExecution)
+
+
 def build_page(
     wire: ListWire,
     decoded: Sequence[CallExecution | RecordFailure],
@@ -150,7 +154,7 @@ def _structure(part: parts.Part, kind: type[T]) -> T:
 
 
 def _envelope(wire: ListWire, page: int, limit: int) -> dict[str, Any]:
-    total_pages = wire.total_pages if wire.total_pages is not None else max(1, ceil(wire.count / limit))
+    total_pages = wire.total_pages if wire.total_pages is not None else max(1, -(-wire.count // limit))
     return {
         "count": wire.count,
         "has_next": wire.next is not None,

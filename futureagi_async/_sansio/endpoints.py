@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 import attrs
 
+from futureagi_async.filters import is_sendable
 from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
 
 CALL = "/simulate/call-executions/{call_execution_id}/"
@@ -92,11 +93,14 @@ def _execution_query(source: TestExecutionCalls) -> tuple[tuple[str, str], ...]:
 
 
 def _words(values: Sequence[str], name: str) -> list[str]:
-    if isinstance(values, str) or not all(isinstance(value, str) and value for value in values):
+    words = [] if isinstance(values, str) else list(values)
+    if isinstance(values, str) or not all(isinstance(word, str) and word for word in words):
         raise TypeError(f"{name} must be a sequence of non-empty str, such as {name}=['scenario'].")
-    if not values:
+    if not words:
         raise ValueError(f"{name} must not be empty.")
-    return list(values)
+    if not all(map(is_sendable, words)):
+        raise ValueError(f"{name} must not hold NUL or lone surrogates.")
+    return words
 
 
 def _given(**values: str | None) -> tuple[tuple[str, str], ...]:

@@ -16,18 +16,19 @@ _EXCERPT_BYTES = 200
 def explain(error: BaseException, raw: bytes, endpoint: str, json_path: str) -> DecodingError:
     """Say what is wrong with ``raw``, which stood at ``json_path`` of an answer.
 
-    Only an answer that is no JSON at all may be better the next time (a proxy's page, a cut body).
+    Only an answer that is no JSON object may be better the next time (a proxy's page, a cut body).
     """
+    whole = retryable = json_path == "$"
     if isinstance(error, msgspec.ValidationError):
         place = _PLACE.match(str(error))
-        assert place is not None
-        return DecodingError.at(
-            place["problem"], endpoint=endpoint, json_path=json_path + (place["path"] or "")
-        )
-    whole = json_path == "$"
-    problem = "The answer is nested too deeply" if isinstance(error, RecursionError) else "Not valid JSON"
-    detail = "" if isinstance(error, RecursionError) else f" ({error})"
-    made = DecodingError.at(f"{problem}{detail}", endpoint=endpoint, json_path=json_path, retryable=whole)
+        assert place is not None  # noqa: S101 - for type checkers
+        problem, json_path = place["problem"], json_path + (place["path"] or "")
+        retryable = whole and not raw.lstrip().startswith(b"{")
+    elif isinstance(error, RecursionError):
+        problem = "The answer is nested too deeply"
+    else:
+        problem = f"Not valid JSON ({error})"
+    made = DecodingError.at(problem, endpoint=endpoint, json_path=json_path, retryable=retryable)
     if whole:
         made.body = raw[:_EXCERPT_BYTES].decode("utf-8", "replace") or None
     return made

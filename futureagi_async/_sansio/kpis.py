@@ -54,7 +54,9 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
 def structure_kpis(part: Part) -> ExecutionKPIs:
     """Structure a test execution's key figures."""
     sent = dict(structure_object(part))
-    served = not any(name in sent for name in _CAMEL_CASE.values()) and any(name in sent for name in _CAMEL_CASE)
+    served = not any(name in sent for name in _CAMEL_CASE.values()) and any(
+        name in sent for name in _CAMEL_CASE
+    )
     fixed: dict[str, Any] = {}
     collisions: dict[str, JsonValue] = {}
     choice_counts: dict[str, Mapping[str, int]] = {}
@@ -69,8 +71,17 @@ def structure_kpis(part: Part) -> ExecutionKPIs:
     if served:
         for name in _MILLISECONDS_WHERE_SERVED:
             if name in fixed:
-                fixed[name] /= 1000
+                fixed[name] = _seconds(fixed[name], name, part)
     return ExecutionKPIs(**fixed, **_dynamic(sent, choice_counts, collisions), raw=part.raw)
+
+
+def _seconds(milliseconds: float, key: str, part: Part) -> float:
+    try:
+        return milliseconds / 1000
+    except OverflowError:
+        raise DecodingError.at(
+            "Integer value out of range", endpoint=part.endpoint, json_path=f"$.{key}"
+        ) from None
 
 
 def _dynamic(
@@ -102,7 +113,9 @@ def _choice_counts(value: object) -> Mapping[str, int] | None:
     """
     if not isinstance(value, dict) or not value:
         return None
-    counts = {word: count for word, count in value.items() if not (word == "choices" and isinstance(count, list))}
+    counts = {
+        word: count for word, count in value.items() if not (word == "choices" and isinstance(count, list))
+    }
     if any(isinstance(count, bool) or not isinstance(count, int) for count in counts.values()):
         return None
     return ReadOnlyDict(counts)

@@ -16,10 +16,9 @@ from futureagi_async.sources import CallSource
 
 Turns: TypeAlias = tuple[TranscriptTurn, ...]
 Evals: TypeAlias = dict[str, EvalOutput]
-Structure: TypeAlias = "Callable[[Part, Any], Any]"
-"""The converter's ``structure``."""
 
 _OBJECT = msgspec.json.Decoder(dict[str, object])
+_ARRAY = msgspec.json.Decoder(list[object])
 _RAWS = msgspec.json.Decoder(list[Raw])
 _TURN = msgspec.json.Decoder(TurnWire)
 _EVALS = msgspec.json.Decoder(dict[str, EvalWire | str | int | float | bool | list[object] | None])
@@ -58,6 +57,10 @@ class Part:
         return explain(error, self.raw, self.endpoint, self.json_path)
 
 
+Structure: TypeAlias = Callable[[Part, Any], Any]
+"""The converter's ``structure``."""
+
+
 def id_of(raw: bytes) -> str | None:
     """Return a record's id where that much can be read."""
     try:
@@ -71,6 +74,14 @@ def structure_object(part: Part) -> ReadOnlyDict[Any]:
     """Structure a JSON object whose keys are free."""
     try:
         return ReadOnlyDict(_OBJECT.decode(part.raw))
+    except JSON_FAULTS as error:
+        raise part.fault(error) from None
+
+
+def structure_array(part: Part) -> list[Any]:
+    """Structure a JSON array whose items are free."""
+    try:
+        return _ARRAY.decode(part.raw)
     except JSON_FAULTS as error:
         raise part.fault(error) from None
 
@@ -96,14 +107,15 @@ def structure_turns(part: Part) -> Turns:
         raise part.fault(error) from None
     turns = []
     for index, raw in enumerate(raws):
+        turn = Part(bytes(raw), part.endpoint, part.json_path, index=index)
         try:
-            turns.append(_turn(_TURN.decode(raw), raw))
+            turns.append(_turn(_TURN.decode(raw), turn))
         except JSON_FAULTS as error:
-            raise explain(error, bytes(raw), part.endpoint, f"{part.json_path}[{index}]") from None
+            raise turn.fault(error) from None
     return tuple(turns)
 
 
-def _turn(wire: TurnWire, raw: Raw) -> TranscriptTurn:
+def _turn(wire: TurnWire, part: Part) -> TranscriptTurn:
     turn = TranscriptTurn.__new__(TranscriptTurn)
     role = wire.role if wire.role is not UNSET else wire.speaker_role
     turn.role = role if role is not UNSET else None
@@ -114,7 +126,7 @@ def _turn(wire: TurnWire, raw: Raw) -> TranscriptTurn:
     turn.start_seconds = _seconds(wire.start_time_seconds, wire.start_time_ms)
     # 0 ms means that the end is unknown
     turn.end_seconds = _seconds(wire.end_time_seconds, wire.end_time_ms or None)
-    defer(turn, _read_turn_extra, parts=raw)
+    defer(turn, _read_turn_extra, parts=part)
     return turn
 
 
@@ -125,13 +137,13 @@ def _seconds(seconds: Any, milliseconds: Any) -> float | None:
 
 
 def _read_turn_extra(turn: TranscriptTurn, _name: str) -> ReadOnlyDict[JsonValue]:
-    sent = _OBJECT.decode(parts_of(turn))
+    sent = structure_object(parts_of(turn))
     filled = {"role" if "role" in sent else "speaker_role", "messages"}
-    if "messages" not in sent:
+    if "messages" not in sent and not isinstance(sent.get("content"), list):
         filled.add("content")
     for end in ("start", "end"):
         filled.add(f"{end}_time_seconds" if f"{end}_time_seconds" in sent else f"{end}_time_ms")
-    return ReadOnlyDict({key: value for key, value in sent.items() if key not in filled})  # type: ignore[misc]
+    return ReadOnlyDict({key: value for key, value in sent.items() if key not in filled})
 
 
 def structure_evals(part: Part) -> Evals:

@@ -134,12 +134,11 @@ def _message_of(reply: Reply) -> str:
     except (msgspec.DecodeError, ValueError, RecursionError):
         return _plain_message(reply)
     if isinstance(body, dict):
-        nested = body.get("result")
-        for text in (body.get("message"), body.get("detail"), body.get("error"), nested):
+        result = body.get("result")
+        nested = result.get("message") if isinstance(result, dict) else None
+        for text in (body.get("message"), body.get("detail"), body.get("error"), result, nested):
             if isinstance(text, str) and text:
                 return text[:EXCERPT_CHARACTERS]
-        if isinstance(nested, dict) and isinstance(nested.get("message"), str):
-            return str(nested["message"])[:EXCERPT_CHARACTERS]
     return _plain_message(reply)
 
 
@@ -153,8 +152,12 @@ def _plain_message(reply: Reply) -> str:
 
 
 def _redirect_message(reply: Reply) -> str:
-    location = urlsplit(reply.headers.get("location", ""))
-    where = f"{location.scheme}://{location.hostname}" if location.hostname else "another path of the same server"
+    try:
+        location = urlsplit(reply.headers.get("location", ""))
+        host = location.hostname
+    except ValueError:
+        return "The server redirects to a malformed address. Redirects are not followed; check base_url."
+    where = f"{location.scheme}://{host}".removeprefix("://") if host else "another path of the same server"
     return f"The server redirects to {where}. Redirects are not followed; check base_url."
 
 
@@ -165,7 +168,7 @@ def _verdict_on_500(reply: Reply, message: str) -> tuple[type[APIStatusError], b
     if reply.status == 500 and any(part in message for part in DETERMINISTIC_500S):
         if "'Cast'" in message:
             message += (
-                " The served API can't group by built-in columns; group by a dataset column instead: "
+                ". The served API can't group by built-in columns; group by a dataset column instead: "
                 "scenario_<scenario id>_dataset_<column id>."
             )
         return InternalServerError, False, message

@@ -15,6 +15,8 @@ QUOTA_CAPACITY = 500
 QUOTA_COST = 5
 QUOTA_COST_TIMEOUT = 10
 
+_MAX_DOUBLINGS = 64  # keeps the pause a number; it reached max_delay long before
+
 GARBLED_TRIES = 2  # an answer that is not HTTP, or not JSON, twice in a row is no accident
 SERVER_BUG_TRIES = 3  # the served API wraps every bug as a 500
 
@@ -71,5 +73,5 @@ def pause_before_retry(
     if error.retry_after is not None:
         pause = min(error.retry_after, policy.max_retry_after) + jitter
     else:
-        pause = jitter * min(policy.max_delay, policy.base_delay * 2 ** (attempt - 1))
+        pause = jitter * min(policy.max_delay, policy.base_delay * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS))
     return pause if pause < seconds_left else None

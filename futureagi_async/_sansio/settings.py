@@ -11,6 +11,8 @@ import attrs
 DEFAULT_BASE_URL = "https://api.futureagi.com"
 _KEY = re.compile(r"[\x21-\x7e]{1,512}")  # what an HTTP header can carry without surprises
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_HOST = re.compile(r"[a-z0-9][a-z0-9._-]*|[0-9a-f:.]*:[0-9a-f:.]*")  # other alphabets in their xn-- form
+_PLAIN_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*/?")
 
 
 class _Masked(str):
@@ -65,34 +67,40 @@ class Origin:
 
 def read_keys(api_key: str | None, secret_key: str | None, environ: Mapping[str, str]) -> Keys:
     """Take the keys from the arguments, else from the environment, and check them."""
-    return Keys(
-        _read_key(api_key, "api_key", "FI_API_KEY", environ),
-        _read_key(secret_key, "secret_key", "FI_SECRET_KEY", environ),
-    )
+    api = _read_key(api_key, "api_key", "FI_API_KEY", environ)
+    secret = _read_key(secret_key, "secret_key", "FI_SECRET_KEY", environ)
+    del api_key, secret_key, environ  # some tracebacks show a frame's variables
+    if isinstance(api, Exception):
+        raise api
+    if isinstance(secret, Exception):
+        raise secret
+    return Keys(api, secret)
 
 
-def _read_key(value: object, name: str, variable: str, environ: Mapping[str, str]) -> str:
+def _read_key(value: object, name: str, variable: str, environ: Mapping[str, str]) -> str | Exception:
+    """Return the masked key, or the error to raise where no variable holds it."""
     if value is None:
         value = environ.get(variable)
         if not value:
-            raise ValueError(
+            return ValueError(
                 f"No {name}: pass {name}=... or set {variable}. "
                 "Both keys are shown in the Future AGI dashboard under Settings."
             )
         name = variable
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be a str, not {type(value).__name__}.")
+        return TypeError(f"{name} must be a str, not {type(value).__name__}.")
     if not _KEY.fullmatch(value):
-        raise ValueError(
+        return ValueError(
             f"{name} is empty, longer than 512 characters, or holds blanks or characters "
             "that can't be sent in a header. Copy it again from the dashboard."
         )
-    return value
+    return _Masked(value)
 
 
 def read_origin(base_url: str | None, environ: Mapping[str, str], *, allow_insecure: bool) -> Origin:
     """Take the base URL from the argument, else the environment, else the vendor's, and check it."""
     url = base_url if base_url is not None else environ.get("FI_BASE_URL") or DEFAULT_BASE_URL
+    del environ  # it holds the keys, and some tracebacks show a frame's variables
     if not isinstance(url, str):
         raise TypeError(f"base_url must be a str, not {type(url).__name__}.")
     try:
@@ -100,18 +108,20 @@ def read_origin(base_url: str | None, environ: Mapping[str, str], *, allow_insec
         port = parts.port
     except ValueError:
         raise ValueError("base_url is no URL. Expected something like https://api.futureagi.com.") from None
-    if any(c.isspace() or ord(c) < 32 for c in url) or parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+    host = parts.hostname or ""
+    is_clean = not any(c.isspace() or ord(c) < 32 for c in url) and _HOST.fullmatch(host) and port != 0
+    if not is_clean or parts.scheme not in _DEFAULT_PORTS:
         raise ValueError("base_url must be an http(s) URL such as https://api.futureagi.com.")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise ValueError("base_url must hold no user, password, query or fragment.")
-    if ".." in parts.path.split("/") or "%" in parts.path:
+    if not _PLAIN_PATH.fullmatch(parts.path):
         raise ValueError("The path of base_url must be plain.")
-    if parts.scheme == "http" and not allow_insecure and not is_loopback(parts.hostname):
+    if parts.scheme == "http" and not allow_insecure and not is_loopback(host):
         raise ValueError(
             "base_url is http://, which would show the keys to the network. "
             "Use https://, or pass allow_insecure=True if that is what you want."
         )
-    return Origin(parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/"))
+    return Origin(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/"))
 
 
 def is_loopback(host: str) -> bool:

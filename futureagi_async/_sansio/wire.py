@@ -11,7 +11,8 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 Number = int | float | None
-MaybeNumber = int | float | None | UnsetType
+Convertible = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]  # a larger one can't become seconds
+MaybeNumber = Convertible | float | None | UnsetType
 MaybeText = str | None | UnsetType
 MaybeTime = datetime | None | UnsetType
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -41,7 +42,7 @@ class CallWire(Struct, gc=False):
     started_at: MaybeTime = UNSET
     duration: MaybeNumber = UNSET
     duration_seconds: MaybeNumber = UNSET
-    scenario: str | ScenarioWire | None | UnsetType = UNSET
+    scenario: str | ScenarioWire | UnsetType | None = UNSET
     scenario_name: MaybeText = UNSET
     scenario_id: str | None = None
     overall_score: Number = None

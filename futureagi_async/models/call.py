@@ -9,6 +9,7 @@ from futureagi_async.models.lazy import LazyFields
 from futureagi_async.models.values import EMPTY, EvalOutput, JsonValue, Scenario, TranscriptTurn
 from futureagi_async.sources import CallSource
 
+
 @attrs.define(kw_only=True, repr=False, weakref_slot=False)
 class CallExecution(LazyFields):
     """One call of a simulation: a row of any list, a rerun snapshot, or the full detail.
@@ -129,16 +130,16 @@ class CallExecution(LazyFields):
 
     @property
     def recording_urls(self) -> Mapping[str, str]:
-        """URLs of the audio by ``combined``, ``stereo``, ``customer``, ``assistant``; absent ones left out."""
+        """URLs of the audio by ``combined``, ``stereo``, ``customer``, ``assistant``; no empty ones."""
         sent = self.recordings or {}
         mono = sent.get("mono")
         if isinstance(mono, dict):  # a snapshot's shape
             found = {name: mono.get(f"{name}_url") for name in ("combined", "customer", "assistant")}
             found["stereo"] = sent.get("stereo_url")
         else:
-            found = dict(sent)
-        found.setdefault("combined", self.audio_url)
-        found.setdefault("stereo", self.extra.get("stereo_recording_url"))
+            found = {name: sent.get(name) for name in ("combined", "stereo", "customer", "assistant")}
+        found["combined"] = found["combined"] or self.audio_url
+        found["stereo"] = found["stereo"] or self.extra.get("stereo_recording_url")
         return {name: url for name, url in found.items() if isinstance(url, str) and url}
 
     def __repr__(self) -> str:

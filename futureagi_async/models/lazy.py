@@ -1,9 +1,10 @@
 """Fields that are decoded when they are first read."""
+# ruff: noqa: SLF001 - the functions below are the other half of the class
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-FieldReader: TypeAlias = "Callable[[Any, str], Any]"
+FieldReader: TypeAlias = Callable[[Any, str], Any]
 """How a decoder reads one field of a record later: it is given the record and the field's name."""
 
 

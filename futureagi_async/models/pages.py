@@ -9,6 +9,10 @@ from futureagi_async.models.call import CallExecution
 from futureagi_async.models.values import Column, JsonValue
 
 
+def _short_columns(columns: tuple[Column, ...]) -> str:
+    return f"<{len(columns)} columns>"
+
+
 @attrs.define(frozen=True)
 class RecordFailure:
     """A record of a page that did not decode; the page's other records did."""
@@ -62,7 +66,7 @@ class TestExecutionPage(CallPage):
     """The agent's provider, such as ``vapi`` or ``prompt``; absent past the last page."""
     agent_type: str | None = None
     """``voice`` or ``text``; absent past the last page."""
-    column_order: tuple[Column, ...] = ()
+    column_order: tuple[Column, ...] = attrs.field(default=(), repr=_short_columns)
 
 
 @attrs.define(frozen=True, kw_only=True)
@@ -75,7 +79,7 @@ class GroupPage(Page):
     Source: ``GET /simulate/test-executions/{test_execution_id}/`` with ``row_groups``.
     """
 
-    groups: tuple[Mapping[str, JsonValue], ...]
+    groups: tuple[Mapping[str, JsonValue], ...] = attrs.field(repr=lambda groups: f"<{len(groups)} groups>")
     """Aggregates, one mapping a group; the keys depend on the execution's columns."""
-    column_order: tuple[Column, ...] = ()
+    column_order: tuple[Column, ...] = attrs.field(default=(), repr=_short_columns)
     error_messages: tuple[str, ...] = ()

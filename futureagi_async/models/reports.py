@@ -30,9 +30,18 @@ class SourceReport:
     """Different records delivered, snapshots included."""
     duplicates: int = 0
     """Records that arrived again and were not delivered twice."""
+    updates: int = 0
+    """Of those, records that had changed since they were first read."""
     requests: int = 0
-    """Page requests that were answered or failed for good."""
+    """Pages asked for."""
     retries: int = 0
+    """Tries beyond the first, over all pages."""
+    sweeps: int = 0
+    """How often the front was read again to catch what changed meanwhile."""
+    gaps_repaired: int = 0
+    """Places where two pages did not join, and a further page closed the gap."""
+    overlapping_rows: int = 0
+    """Rows asked for twice on purpose, so that pages join."""
     complete_as_of: datetime | None = None
     """The server's time up to which the verdict ``complete`` holds."""
     failures: tuple[FutureAGIError, ...] = ()
@@ -79,5 +88,5 @@ class Outcome(Generic[T]):
         """Return the value, or raise the error."""
         if self.error is not None:
             raise self.error
-        assert self.value is not None
+        assert self.value is not None  # noqa: S101 - for type checkers
         return self.value

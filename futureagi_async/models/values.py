@@ -8,7 +8,7 @@ import attrs
 
 from futureagi_async.models.lazy import LazyFields
 
-JsonValue: TypeAlias = "None | bool | int | float | str | list[JsonValue] | dict[str, JsonValue]"
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 """Any JSON value, as the standard library would decode it."""
 
 V = TypeVar("V")
@@ -128,5 +128,3 @@ class Column:
     dataset_id: str | None = None
     eval_config: Mapping[str, JsonValue] | None = None
     extra: Mapping[str, JsonValue] = EMPTY
-
-

@@ -1,0 +1,21 @@
+"""The command line: ``python -m futureagi_async``, also installed as ``futureagi-async``."""
+
+import sys
+
+_EXTRAS = ("cyclopts", "rich")
+
+
+def main() -> int:
+    """Run the command named by the arguments, and return its exit code."""
+    try:
+        from futureagi_async.cli import run
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in _EXTRAS:
+            raise
+        sys.stderr.write(f"error: The command line needs {error.name}: pip install 'futureagi-async[cli]'\n")
+        return 2
+    return run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

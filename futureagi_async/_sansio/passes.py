@@ -1,0 +1,185 @@
+"""One pass over a list, front to end: overlapping windows, then repairs where they do not connect.
+
+Each page is a scan of a key range at its own instant: it holds every row alive then whose key lies
+strictly between its first and last trusted key. Rows that keep their key through the whole pass are
+therefore seen if the scans' ranges connect strictly. Rows that change meanwhile go to the front,
+which `sweeping` reads at the end.
+"""
+
+from math import inf
+
+import attrs
+
+from futureagi_async._sansio.keyranges import Gap, KeyRanges
+from futureagi_async._sansio.lists import RUN_TEST_OVERHANG, Ask, ListTraits, Seen, largest_tie
+from futureagi_async._sansio.windows import tail_window, window_around, window_from
+
+_LEAST_OVERLAP = 5
+_AHEAD_OF_A_BOTTOM = 2
+"""Windows in flight where only the keys, not the count, tell how far to read."""
+_PATIENCE_WITH_A_GAP = 2
+"""Reads around a gap before it is taken for a tie and read with a larger limit."""
+
+
+@attrs.define
+class _Aim:
+    """Where to read next for a gap that stays."""
+
+    middle: int
+    limit: int
+    reads: int = 0
+
+
+class Pass:
+    """Reads from the front down to the key ``bottom`` (-inf: the end of the list)."""
+
+    def __init__(self, traits: ListTraits, page_size: int, *, bottom: float, largest_limit: int) -> None:
+        self.ranges = KeyRanges()
+        self.end_reached = False
+        """Whether some page reached the end that the server counted."""
+        self.gaps_repaired = 0
+        self.overlapping_rows = 0
+        self.largest_tie = 1
+        self._traits = traits
+        self._page_size = page_size
+        self._largest_limit = largest_limit
+        self._bottom = bottom
+        self._planned_to = 0
+        self._count = 0
+        self._number = 0
+        self._windows: dict[Ask, int] = {}
+        """In flight, with their number on the way down."""
+        self._edges: dict[int, tuple[float, float]] = {}
+        """First and last key of the windows read."""
+        self._repairs: dict[Ask, Gap] = {}
+        """In flight, with the gap each is for."""
+        self._aims: dict[tuple[float, float], _Aim] = {}
+        self._overlap = max(_LEAST_OVERLAP, page_size // 10)
+        self._neighbours = self._strangers = 0
+
+    def begin(self, seen: Seen, keys: list[float]) -> None:
+        """Start from a page 1 that was read already."""
+        self._planned_to = seen.ask.end
+        self.add(seen, keys)
+
+    def next_window(self) -> Ask | None:
+        """Return the next page on the way down, each once."""
+        if self._bottom != -inf and len(self._windows) >= _AHEAD_OF_A_BOTTOM:
+            return None
+        if self.all_planned():
+            return None
+        ask = window_from(max(0, self._planned_to - self._overlap), self._page_size)
+        self.overlapping_rows += max(0, self._planned_to - ask.offset)
+        self._planned_to = max(ask.end, self._planned_to + 1)
+        self._number += 1
+        self._windows[ask] = self._number
+        return ask
+
+    def next_repair(self, top: float) -> Ask | None:
+        """Return a page around a gap among the keys up to ``top``, once all windows are read."""
+        if self._windows or not self.all_planned():
+            return None
+        waiting = set(self._repairs.values())
+        return next((self._repair(gap) for gap in self.gaps(top) if gap not in waiting), None)
+
+    def gaps(self, top: float) -> list[Gap]:
+        """Return what is still missing of the keys up to ``top``."""
+        return self.ranges.gaps(self._lowest_wanted(), top)
+
+    def is_done(self, top: float) -> bool:
+        """Whether every page is read and nothing is missing of the keys up to ``top``."""
+        idle = not self._windows and not self._repairs
+        return idle and self.all_planned() and not self.gaps(top)
+
+    @property
+    def ends_at_the_end(self) -> bool:
+        """Whether it was the list that ended, and not the keys that were wanted."""
+        lowest = self.ranges.lowest
+        return lowest is None or lowest.low >= self._bottom
+
+    def take(self, seen: Seen, keys: list[float]) -> None:
+        """Take the answer to one of this pass's pages."""
+        gap = self._repairs.pop(seen.ask, None)
+        if gap is None:
+            self._watch_neighbours(self._windows.pop(seen.ask), keys)
+        self.add(seen, keys)
+        if gap is not None:
+            self._aim_again(gap, seen, keys)
+
+    def lose(self, ask: Ask) -> None:
+        """Take into account that one of this pass's pages could not be read."""
+        if self._repairs.pop(ask, None) is None:
+            self._windows.pop(ask)
+
+    def add(self, seen: Seen, keys: list[float]) -> None:
+        """Add a scan, whoever asked for it."""
+        ask = seen.ask
+        if seen.count is not None:
+            self._count = seen.count
+            self.end_reached |= ask.end >= seen.count
+        self.largest_tie = max(self.largest_tie, largest_tie(keys))
+        self._overlap = max(self._overlap, min(self.largest_tie + 1, self._page_size * 3 // 5))
+        high = inf if ask.page == 1 else (keys[0] if keys else -inf)
+        low = -inf if self._proves_end(seen) else (keys[-1] if keys else inf)
+        self.ranges.add(low, high, low_at=ask.offset + len(seen.keys), high_at=ask.offset)
+
+    def _lowest_wanted(self) -> float:
+        """Where the list is counted first, its end is confirmed by a later read, and no gap until then."""
+        lowest = self.ranges.lowest
+        if self._traits.counted_first and self.end_reached and lowest is not None:
+            return max(lowest.low, self._bottom)
+        return self._bottom
+
+    def _proves_end(self, seen: Seen) -> bool:
+        """Whether nothing can be below this page: on lists counted last, places far past the count."""
+        if self._traits.counted_first or seen.count is None:
+            return False
+        return seen.ask.end >= seen.count + RUN_TEST_OVERHANG
+
+    def all_planned(self) -> bool:
+        """Whether every window on the way down was asked for."""
+        lowest = self.ranges.lowest
+        if self._bottom != -inf and lowest is not None and lowest.low < self._bottom:
+            return True
+        overhang = 0 if self._traits.counted_first else RUN_TEST_OVERHANG
+        return self._planned_to >= self._count + overhang
+
+    def _watch_neighbours(self, number: int, keys: list[float]) -> None:
+        """Widen the overlap where more than an eighth of the windows do not connect."""
+        self._edges[number] = (keys[0], keys[-1]) if keys else (-inf, inf)
+        for upper in (number - 1, number):
+            if upper in self._edges and upper + 1 in self._edges:
+                self._neighbours += 1
+                self._strangers += not self._edges[upper + 1][0] > self._edges[upper][1]
+        if self._neighbours >= 8 and self._strangers * 8 > self._neighbours:
+            self._overlap = min(2 * self._overlap, self._page_size * 3 // 5)
+            self._neighbours = self._strangers = 0
+
+    def _repair(self, gap: Gap) -> Ask:
+        aim = self._aims.setdefault(
+            (gap.low, gap.high),
+            _Aim((gap.low_at + gap.high_at) // 2, max(self._page_size, 2 * self.largest_tie)),
+        )
+        if gap.low == -inf:
+            ask = tail_window(self._count + RUN_TEST_OVERHANG, RUN_TEST_OVERHANG + self._overlap, aim.limit)
+        else:
+            ask = window_around(aim.middle, aim.limit)
+        while ask in self._repairs:
+            ask = Ask(ask.page, ask.limit + 1)
+        self._repairs[ask] = gap
+        return ask
+
+    def _aim_again(self, gap: Gap, seen: Seen, keys: list[float]) -> None:
+        """Count a repaired gap, or read elsewhere, or with a larger limit, the next time."""
+        aim = self._aims.pop((gap.low, gap.high), None)
+        if aim is None or gap not in self.ranges.gaps(gap.low, gap.high):
+            self.gaps_repaired += 1
+            return
+        aim.reads += 1
+        if keys and keys[-1] > gap.high:
+            aim.middle = seen.ask.end + aim.limit // 4
+        elif keys and keys[0] < gap.low:
+            aim.middle = seen.ask.offset - aim.limit // 4
+        elif aim.reads >= _PATIENCE_WITH_A_GAP or (keys and keys[0] == keys[-1]):
+            aim.limit = min(4 * aim.limit, self._largest_limit)
+        self._aims[(gap.low, gap.high)] = aim
