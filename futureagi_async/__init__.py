@@ -7,6 +7,7 @@ async with Session() as session:        # keys from FI_API_KEY and FI_SECRET_KEY
 
 from futureagi_async._version import __version__
 from futureagi_async.bulk import CallStream
+from futureagi_async.columns import ColumnFilter, column
 from futureagi_async.errors import (
     APIConnectionError,
     APIStatusError,
@@ -26,7 +27,7 @@ from futureagi_async.errors import (
     SessionMisuseError,
     TLSError,
 )
-from futureagi_async.filters import ColumnFilter, Filter, column
+from futureagi_async.filters import Filter
 from futureagi_async.models import (
     CallExecution,
     CallPage,

@@ -18,10 +18,11 @@ def check_at_least_one(name: str, value: object) -> None:
         raise ValueError(f"{name} must be at least 1, not {value}.")
 
 
-def check_kind(name: str, value: object, kind: type) -> None:
-    """Raise `TypeError` unless ``value`` is a ``kind``."""
+def check_kind(name: str, value: object, kind: type[T]) -> T:
+    """Return ``value`` if it is a ``kind``."""
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be a {kind.__name__}, not {type(value).__name__}.")
+    return value
 
 
 def check_page_size(page_size: int) -> int:

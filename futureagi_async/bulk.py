@@ -290,7 +290,6 @@ def check_sources(sources: Iterable[CallSource] | CallSource) -> tuple[CallSourc
     given = tuple(sources) if not isinstance(sources, CallSource) else (sources,)
     for source in given:
         if not isinstance(source, CallSource):
-            raise TypeError(
-                f"A source is RunTestCalls, AgentVersionCalls or TestExecutionCalls, not {type(source).__name__}."
-            )
+            kinds = "RunTestCalls, AgentVersionCalls or TestExecutionCalls"
+            raise TypeError(f"A source is {kinds}, not {type(source).__name__}.")
     return given

@@ -6,25 +6,23 @@ it answer 400 or 500. A `Filter` checks itself against the tables below, so one 
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Set
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Set
+from datetime import datetime
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 import attrs
 
-Value: TypeAlias = str | int | float | datetime | UUID
-
 _EQUALITY: Final = frozenset({"equals", "not_equals"})
-_MEMBERSHIP: Final = frozenset({"in", "not_in"})
+MEMBERSHIP: Final = frozenset({"in", "not_in"})
 _CONTAINING: Final = frozenset({"contains", "not_contains"})
 _COMPARING: Final = frozenset({"greater_than", "greater_than_or_equal", "less_than", "less_than_or_equal"})
-_RANGES: Final = frozenset({"between", "not_between"})
-_TEXT: Final = _EQUALITY | _MEMBERSHIP | _CONTAINING
-_NUMBER: Final = _EQUALITY | _COMPARING | _RANGES
+RANGES: Final = frozenset({"between", "not_between"})
+_TEXT: Final = _EQUALITY | MEMBERSHIP | _CONTAINING
+_NUMBER: Final = _EQUALITY | _COMPARING | RANGES
 
 # The operators that the server applies: kind of column -> filter_type -> operators.
-_APPLIED: Final[Mapping[str, Mapping[str, Set[str]]]] = {
+APPLIED: Final[Mapping[str, Mapping[str, Set[str]]]] = {
     "text": {"text": _TEXT, "categorical": _TEXT},
     "scenario": {"text": _EQUALITY | _CONTAINING, "categorical": _EQUALITY | _CONTAINING},
     "creation": {"datetime": _NUMBER - {"not_equals"}},
@@ -55,7 +53,7 @@ _COLUMNS: Final = {
 _KINDS: Final = {column: kind for kind, columns in _COLUMNS.items() for column in columns.split()}
 
 # Operators on text that also take a list ("any of these"). There the server splits a bare text at its commas.
-_LISTS: Final = {"text": _EQUALITY, "dataset": _EQUALITY, "persona": _EQUALITY | _CONTAINING}
+LISTS: Final = {"text": _EQUALITY, "dataset": _EQUALITY, "persona": _EQUALITY | _CONTAINING}
 _TEXT_TYPES: Final = frozenset({"text", "categorical"})
 
 _BOTH_SIDES: Final = "read two sources, one filtered with less_than and one with greater_than"
@@ -109,38 +107,41 @@ def _is_flag(value: str) -> bool:
 
 
 # What a value must be, by filter_type (two kinds of column are stricter), and what would happen otherwise.
-_UNFILTERED: Final = "the server would answer with unfiltered rows"
+UNFILTERED: Final = "the server would answer with unfiltered rows"
 _SENDABLE: Final = (is_sendable, "text without NUL; the server would answer 500, or match something else")
 _VALUES: Final[Mapping[str, tuple[Callable[[Any], object], str]]] = {
     "text": _SENDABLE,
     "categorical": _SENDABLE,
-    "call categorical": (canonical_uuid, f"ids of calls (UUIDs); {_UNFILTERED}"),
-    "number": (_is_number, f"a finite number; {_UNFILTERED}, or 400"),
+    "call categorical": (canonical_uuid, f"ids of calls (UUIDs); {UNFILTERED}"),
+    "number": (_is_number, f"a finite number; {UNFILTERED}, or 400"),
     "datetime": (
         lambda value: _MOMENT.fullmatch(value) and datetime.fromisoformat(value),
-        f"an aware datetime or ISO 8601 text such as '2026-01-05T12:00:00Z'; {_UNFILTERED}",
+        f"an aware datetime or ISO 8601 text such as '2026-01-05T12:00:00Z'; {UNFILTERED}",
     ),
     "boolean": (lambda value: _is_flag(str(value)), "'true' or 'false'; anything else means false"),
-    "evaluation boolean": (_is_flag, f"the text 'true' or 'false'; {_UNFILTERED}"),
+    "evaluation boolean": (_is_flag, f"the text 'true' or 'false'; {UNFILTERED}"),
 }
 
 
-def _kind_of(column_id: str) -> str:
+def kind_of(column_id: str) -> str:
+    """Give the kind of a column, by which `APPLIED` says what works on it."""
     if column_id.startswith("persona."):
         return "persona"
     return _KINDS.get(column_id) or ("evaluation" if canonical_uuid(column_id) else "dataset")
 
 
-def _plain(value: str | UUID) -> str:
+def plain(value: str | UUID) -> str:
+    """Give text as an exact str."""
     return str(value) if isinstance(value, UUID) else str.__str__(value)  # a StrEnum becomes its text
 
 
-def _column_id(value: str | UUID) -> str:
+def check_column_id(value: str | UUID) -> str:
+    """Give a column id as text, or raise."""
     if not isinstance(value, str | UUID):
         raise TypeError(f"a column id is a str or UUID, not {brief(value)}")
-    if not value or not is_sendable(_plain(value)):
-        raise ValueError(f"a column id is text without NUL, not {brief(value)}; {_UNFILTERED}, or 500")
-    return canonical_uuid(value) or _plain(value)
+    if not value or not is_sendable(plain(value)):
+        raise ValueError(f"a column id is text without NUL, not {brief(value)}; {UNFILTERED}, or 500")
+    return canonical_uuid(value) or plain(value)
 
 
 def _hashable(value: object) -> Any:
@@ -155,7 +156,7 @@ class Filter:
     they are kept for those who share filters with the web interface.
     """
 
-    column_id: str = attrs.field(converter=_column_id)
+    column_id: str = attrs.field(converter=check_column_id)
     filter_type: str
     filter_op: str
     filter_value: str | int | float | tuple[str | int | float, ...] = attrs.field(converter=_hashable)
@@ -183,26 +184,24 @@ class Filter:
 
 
 def _rule_fault(item: Filter) -> str | None:
-    kind, op = _kind_of(item.column_id), item.filter_op
-    if op in _APPLIED[kind].get(item.filter_type, ()):
+    kind, op = kind_of(item.column_id), item.filter_op
+    if op in APPLIED[kind].get(item.filter_type, ()):
         return None
     hints = (_INSTEAD.get(key) for key in (op, item.filter_type, f"{kind} {op}", kind))
-    works = "; ".join(f"{name} {', '.join(sorted(ops))}" for name, ops in _APPLIED[kind].items())
-    return f"is not applied, {_UNFILTERED} or 400: {next(filter(None, hints), f'what works is {works}')}"
+    works = "; ".join(f"{name} {', '.join(sorted(ops))}" for name, ops in APPLIED[kind].items())
+    return f"is not applied, {UNFILTERED} or 400: {next(filter(None, hints), f'what works is {works}')}"
 
 
 def _value_fault(item: Filter) -> str | None:
-    kind, op, value = _kind_of(item.column_id), item.filter_op, item.filter_value
+    kind, op, value = kind_of(item.column_id), item.filter_op, item.filter_value
     is_list, values = (True, value) if isinstance(value, tuple) else (False, (value,))
-    if op in _RANGES and (not is_list or len(values) != 2):
+    if op in RANGES and (not is_list or len(values) != 2):
         return "needs two values, low and high; the server would answer 400"
-    if (op in _MEMBERSHIP and not is_list) or not values:
+    if (op in MEMBERSHIP and not is_list) or not values:
         return "needs a list with at least one value; the server would answer 400"
-    takes_list = op in _MEMBERSHIP | _RANGES or (
-        op in _LISTS.get(kind, ()) and item.filter_type in _TEXT_TYPES
-    )
+    takes_list = op in MEMBERSHIP | RANGES or (op in LISTS.get(kind, ()) and item.filter_type in _TEXT_TYPES)
     if is_list and not takes_list:
-        return f"needs one value, not {brief(value)}; {_UNFILTERED}, or match something else"
+        return f"needs one value, not {brief(value)}; {UNFILTERED}, or match something else"
     if op in _CONTAINING and "" in values:
         return "needs a text to look for: every row contains the empty one"
     is_right, needed = _VALUES.get(f"{kind} {item.filter_type}") or _VALUES[item.filter_type]
@@ -253,122 +252,3 @@ def _fields(value: object, what: str, required: Set[str], optional: Set[str]) ->
     if wrong := [name for name, text in texts.items() if not is_sendable(text)]:
         raise TypeError(f"filter {what} needs text (str) without NUL for {', '.join(wrong)}")
     return dict(value)
-
-
-@attrs.frozen
-class ColumnFilter:
-    """A column to filter by; each method makes a `Filter`.
-
-    Raises `TypeError` for values that the column does not take, `ValueError` for what would not be applied.
-    """
-
-    column_id: str = attrs.field(converter=_column_id)
-
-    def equals(self, value: Value) -> Filter:
-        """Keep calls with this value; of a datetime, its whole day in UTC."""
-        return self._filter("equals", value)
-
-    def not_equals(self, value: Value) -> Filter:
-        """Keep calls without this value."""
-        return self._filter("not_equals", value)
-
-    def is_in(self, values: Iterable[str | UUID]) -> Filter:
-        """Keep calls with one of these values, in the same case."""
-        return self._filter("in", *_listed(values))
-
-    def not_in(self, values: Iterable[str | UUID]) -> Filter:
-        """Keep calls with none of these values, in the same case."""
-        return self._filter("not_in", *_listed(values))
-
-    def contains(self, text: str) -> Filter:
-        """Keep calls whose value has this text in it, in any case."""
-        return self._filter("contains", text)
-
-    def not_contains(self, text: str) -> Filter:
-        """Keep calls whose value does not have this text in it, in any case."""
-        return self._filter("not_contains", text)
-
-    def greater_than(self, value: Value) -> Filter:
-        """Keep calls whose value is above this one."""
-        return self._filter("greater_than", value)
-
-    def greater_than_or_equal(self, value: Value) -> Filter:
-        """Keep calls whose value is this one or above."""
-        return self._filter("greater_than_or_equal", value)
-
-    def less_than(self, value: Value) -> Filter:
-        """Keep calls whose value is below this one."""
-        return self._filter("less_than", value)
-
-    def less_than_or_equal(self, value: Value) -> Filter:
-        """Keep calls whose value is this one or below."""
-        return self._filter("less_than_or_equal", value)
-
-    def between(self, low: Value, high: Value) -> Filter:
-        """Keep calls whose value is one of the two or between them."""
-        return self._filter("between", low, high)
-
-    def not_between(self, low: Value, high: Value) -> Filter:
-        """Keep calls whose value is below the low one or above the high one."""
-        return self._filter("not_between", low, high)
-
-    def _filter(self, op: str, *values: Value) -> Filter:
-        kind = _kind_of(self.column_id)
-        typed = [_typed(value, kind) for value in values]
-        types = {filter_type for filter_type, _ in typed} or {_TEXT_AS.get(kind, "text")}
-        if _APPLIED[kind] and (len(types) > 1 or not types <= _APPLIED[kind].keys()):
-            takes = " or ".join(name for name in _APPLIED[kind] if name != "categorical") or "call id"
-            raise TypeError(
-                f"column {self.column_id!r} takes {takes} values, not {brief(values)}: {_UNFILTERED}, or 500"
-            )
-        sent = [value for _, value in typed]
-        has_commas = op in _LISTS.get(kind, ()) and "," in str(sent[0])
-        is_list = op in _MEMBERSHIP | _RANGES or has_commas
-        return Filter(self.column_id, types.pop(), op, sent if is_list else sent[0])
-
-
-# The filter_type of text, where it is another one than "text".
-_TEXT_AS: Final = {"creation": "datetime", "call": "categorical"}
-
-
-def _typed(value: Value, kind: str) -> tuple[str, Any]:
-    if isinstance(value, bool):
-        return "boolean", str(value).lower()
-    if isinstance(value, int | float):
-        return "number", value
-    if isinstance(value, datetime):
-        return "datetime", _utc_text(value)
-    if isinstance(value, str | UUID):
-        return _TEXT_AS.get(kind, "text"), _plain(value)
-    return type(value).__name__, value
-
-
-def _utc_text(moment: datetime) -> str:
-    if moment.utcoffset() is None:
-        raise ValueError(f"{moment!r} has no time zone: the server would take it for UTC; give it a tzinfo")
-    try:
-        return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
-    except OverflowError:
-        raise ValueError(f"{moment!r} lies outside of the years 1 to 9999 in UTC") from None
-
-
-def _listed(values: Iterable[str | UUID]) -> tuple[str | UUID, ...]:
-    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise TypeError(f"is_in and not_in take a list of values, not {brief(values)}")
-    return tuple(values)
-
-
-def column(column_id: str | UUID) -> ColumnFilter:
-    """Name a column to filter the calls of a test execution by: `column("overall_score").between(5, 9)`.
-
-    Text: `status`, `scenario`, `call_type`, `simulation_call_type`, `agent_definition`, `persona.<field>`.
-    Numbers: `overall_score`, `duration` and `response_time` (seconds), `latency` (ms), `cost` (cents).
-    Datetimes: `created_at` or `timestamp`, which both filter by the call's creation. Only `is_in`:
-    `call_execution_id`. Numbers, text or bools: the UUID of an evaluation (its scores from 0 to 100), and
-    columns of the scenario's dataset, by name or as `scenario_<id>_dataset_<column id>`.
-
-    Any other name is taken for a dataset column. **The server silently ignores a filter on a name it does not
-    know**, which cannot be seen here. It answers 500 where a number meets a dataset column of other text. In
-    `contains` on dataset and persona columns, it takes `%` and `_` for wildcards.
-    """
-    return ColumnFilter(column_id)

@@ -8,8 +8,6 @@ from types import TracebackType
 from typing import NoReturn, Self, TypeVar, cast
 from uuid import UUID
 
-import anyio.lowlevel
-
 from futureagi_async import bulk
 from futureagi_async._checks import (
     check_at_least_one,
@@ -21,6 +19,7 @@ from futureagi_async._checks import (
 )
 from futureagi_async._clock import Clock, SystemClock
 from futureagi_async._each import fetch_each
+from futureagi_async._pages import check_filters_applied, read_page, restore_call
 from futureagi_async._reading import Consistency, PageRead
 from futureagi_async._requester import Requester
 from futureagi_async._sansio import decoding, endpoints
@@ -29,7 +28,6 @@ from futureagi_async._sansio.replies import Reply
 from futureagi_async._sansio.settings import read_keys, read_origin
 from futureagi_async._transport import Connector, Transport
 from futureagi_async.bulk import CallStream, OnError
-from futureagi_async.errors import FilterIgnoredError
 from futureagi_async.events import Observer
 from futureagi_async.filters import FilterLike
 from futureagi_async.models import (
@@ -39,7 +37,6 @@ from futureagi_async.models import (
     FetchResult,
     GroupPage,
     Outcome,
-    RecordFailure,
     TestExecutionPage,
 )
 from futureagi_async.options import RetryPolicy, Timeouts
@@ -49,7 +46,6 @@ T = TypeVar("T")
 
 DEFAULT_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 _ONCE = RetryPolicy(attempts=1)
-_SLICE_RECORDS = 25  # decoded between two chances for other tasks to run
 
 
 class Session:
@@ -101,12 +97,10 @@ class Session:
         check_at_least_one("max_response_bytes", max_response_bytes)
         if max_requests_per_minute is not None:
             check_at_least_one("max_requests_per_minute", max_requests_per_minute)
-        check_kind("timeouts", timeouts, Timeouts)
-        check_kind("retry", retry, RetryPolicy)
         keys = read_keys(api_key, secret_key, os.environ)
         origin = read_origin(base_url, os.environ, allow_insecure=allow_insecure)
-        self._timeouts = timeouts
-        self._retry = retry
+        self._timeouts = check_kind("timeouts", timeouts, Timeouts)
+        self._retry = check_kind("retry", retry, RetryPolicy)
         self._origin = origin
         self._max_response_bytes = max_response_bytes
         transport = Transport(
@@ -148,12 +142,9 @@ class Session:
     ) -> "Session":
         """Return a view of this session, on the same pool and limits, with other patience."""
         view = Session.__new__(Session)
-        view._timeouts = timeouts or self._timeouts
-        view._retry = retry or self._retry
-        view._origin, view._requester = self._origin, self._requester
-        view._max_response_bytes = self._max_response_bytes
-        check_kind("timeouts", view._timeouts, Timeouts)
-        check_kind("retry", view._retry, RetryPolicy)
+        vars(view).update(vars(self))
+        view._timeouts = check_kind("timeouts", timeouts or self._timeouts, Timeouts)  # noqa: SLF001
+        view._retry = check_kind("retry", retry or self._retry, RetryPolicy)  # noqa: SLF001
         return view
 
     async def get_call_execution(self, call_execution_id: str | UUID) -> CallExecution:
@@ -226,7 +217,7 @@ class Session:
             request,
             lambda reply: decoding.decode_groups(reply.body, request.endpoint, page=page, limit=limit),
         )
-        _check_filters_applied(source, groups.error_messages, request)
+        check_filters_applied(source, groups.error_messages, request)
         return groups
 
     def stream_calls(
@@ -271,7 +262,7 @@ class Session:
         return bulk.open_stream(
             bulk.check_sources(sources),
             self._read_page,
-            _restore,
+            restore_call,
             options,
             self._requester.clock,
             self._requester.tell,
@@ -325,30 +316,13 @@ class Session:
     async def _read_page(
         self, source: CallSource, page: int, limit: int, *, optional: bool = False
     ) -> PageRead:
-        request = endpoints.page_request(source, page=page, limit=limit)
-        answer = await self._requester.call(
-            request,
-            lambda reply: decoding.decode_list(reply.body, request.endpoint),
+        return await read_page(
+            self._requester,
+            source,
+            page=page,
+            limit=limit,
             timeouts=self._timeouts,
             retry=_ONCE if optional else self._retry,
-        )
-        wire = answer.value
-        decoded: list[CallExecution | RecordFailure] = []
-        for start in range(0, len(wire.results), _SLICE_RECORDS):
-            records = wire.results[start : start + _SLICE_RECORDS]
-            decoded += decoding.decode_records(records, start, source, request.endpoint)
-            await anyio.lowlevel.checkpoint()
-        call_page = decoding.build_page(
-            wire, decoded, source, page=page, limit=limit, endpoint=request.endpoint
-        )
-        _check_filters_applied(source, call_page.error_messages, request)
-        return PageRead(
-            page=call_page,
-            attempts=answer.attempts,
-            sent_at=answer.sent_at,
-            received_at=answer.received_at,
-            server_time=answer.reply.server_time,
-            body_bytes=len(answer.reply.body),
         )
 
     def __repr__(self) -> str:
@@ -356,22 +330,3 @@ class Session:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("A session can't be pickled; open one in each process.")
-
-
-def _restore(raw: bytes, source: CallSource) -> CallExecution:
-    """Decode a record of a list again from its bytes."""
-    endpoint = endpoints.page_request(source, page=1, limit=1).endpoint
-    return decoding.decode_record(raw, source, endpoint)
-
-
-def _check_filters_applied(source: CallSource, messages: Sequence[str], request: Request) -> None:
-    if not messages or not isinstance(source, TestExecutionCalls) or not (source.filters or source.search):
-        return
-    error = FilterIgnoredError(
-        "The server skipped a filter and answered with unfiltered rows: " + "; ".join(messages)[:500],
-        method="GET",
-        path=request.path,
-        status=200,
-    )
-    error.error_messages = tuple(messages)
-    raise error

@@ -3,6 +3,7 @@
 from math import ceil
 
 from futureagi_async._sansio.lists import RUN_TEST_OVERHANG, Ask, ListTraits, Seen
+from futureagi_async._sansio.tails import EndDoubt
 from futureagi_async._sansio.windows import tail_window
 
 PATIENCE_SECONDS = 3.0
@@ -10,7 +11,7 @@ PATIENCE_SECONDS = 3.0
 PATIENCE_SECONDS_CROWDED = 15.0
 """The same, while other lists fill all slots."""
 LEAST_TAIL = 10
-_READS = 5
+_READS = 10
 """Tries before a list that keeps growing out of its page is covered instead."""
 
 
@@ -22,14 +23,17 @@ class AtomicRead:
     are in one or the other unless that happened to both.
     """
 
-    def __init__(self, traits: ListTraits, first: Seen, *, largest_limit: int) -> None:
+    def __init__(self, traits: ListTraits, first: Seen, doubt: EndDoubt, *, largest_limit: int) -> None:
         self.first = first
         self.proven = False
         self.hopeless = False
         self._traits = traits
+        self._doubt = doubt
         self._largest_limit = largest_limit
         self._count = first.count or 0
         self._tail: Seen | None = first if self._reaches_end(first) else None
+        self._agreeing = 1
+        """Reads of the end that agree on it, one after another."""
         self._reads = 0
 
     @property
@@ -57,11 +61,14 @@ class AtomicRead:
         """Take the tail, or the one page."""
         self._reads += 1
         self._count = seen.count if seen.count is not None else min(self._count, seen.ask.offset)
+        self._agreeing = self._agreeing + 1 if self._tail_is_in(seen) else 1
+        needed = self._doubt.reads_needed() if self._traits.counted_first else 1
         whole = seen.ask.page == 1 and self._reaches_end(seen)
-        self.proven = whole and (not self._traits.counted_first or self._tail_is_in(seen))
+        self.proven = whole and needed is not None and self._agreeing >= needed
         if self._reaches_end(seen):
             self._tail = seen
-        self.hopeless = not self.proven and (self._reads >= _READS or self._limit() > self._largest_limit)
+        tired = self._reads >= _READS or self._limit() > self._largest_limit
+        self.hopeless = not self.proven and (tired or needed is None)
 
     def _limit(self) -> int:
         return ceil(self._count * 1.1) + 50

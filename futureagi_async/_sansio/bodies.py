@@ -45,7 +45,7 @@ class BodyReader:
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
     def _inflate(self, piece: bytes) -> None:
-        assert self._member is not None  # noqa: S101 - for type checkers
+        assert self._member is not None
         while piece:
             if self._member.eof:  # a gzip file may have several members
                 self._member = zlib.decompressobj(_GZIP_OR_ERROR)

@@ -38,7 +38,7 @@ from futureagi_async._sansio.lists import (
 )
 from futureagi_async._sansio.passes import Pass
 from futureagi_async._sansio.sweeping import Sweep
-from futureagi_async._sansio.tails import TailRead
+from futureagi_async._sansio.tails import EndDoubt, TailRead
 from futureagi_async._sansio.windows import SMALLEST_LIMIT
 
 DELTA_SECONDS = 5.0
@@ -79,6 +79,7 @@ class Cover:
         self._atomic: AtomicRead | None = None
         self._pass: Pass | None = None
         self._tail: TailRead | None = None
+        self._doubt = EndDoubt()
         self._sweep: Sweep | None = None
         self._begun_at = inf
         """When the pass began, on our clock: T is the server's clock at this moment."""
@@ -109,8 +110,13 @@ class Cover:
             return self._pass.next_window() or self._pass.next_repair(top)
         if self._in_flight:
             return None
-        if self._tail is not None and not self._tail.confirmed and self._pass.ends_at_the_end:
-            return self._tail.next_ask(self.count, self._pass.largest_tie)
+        if self._tail is not None and self._pass.ends_at_the_end:
+            needed = self._doubt.reads_needed()
+            if needed is None:
+                self._give_up("Rows enter the list faster than its end can be confirmed.")
+                return None
+            if self._tail.agreeing < needed:
+                return self._tail.next_ask(self.count, self._pass.largest_tie)
         self._sweep = self._sweep or Sweep(self._page_size, self._largest_limit)
         self.sweeps += 1
         return self._sweep.next_ask()
@@ -137,6 +143,7 @@ class Cover:
         self._in_flight -= 1
         self._undecoded += seen.undecoded
         self._clock.note(seen.server_time, seen.received_at)
+        self._doubt.note(seen)
         first = self.count is None
         self.count = seen.count if seen.count is not None else min(self.count or 0, seen.ask.offset)
         keys = trusted_keys(seen, self._traits, self._clock, self._delta)
@@ -169,7 +176,7 @@ class Cover:
         self._begun_at = seen.sent_at
         self._begin_pass(seen, keys, bottom=-inf, page_size=self._page_size)
         self._tail = TailRead(self._page_size) if self._traits.counted_first else None
-        atomic = AtomicRead(self._traits, seen, largest_limit=self._largest_limit)
+        atomic = AtomicRead(self._traits, seen, self._doubt, largest_limit=self._largest_limit)
         if atomic.proven_by_first:
             self._complete(seen.sent_at, "One page held the whole list.")
         elif atomic.fits(self._max_body_bytes, crowded=crowded):

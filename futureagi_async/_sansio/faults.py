@@ -21,7 +21,7 @@ def explain(error: BaseException, raw: bytes, endpoint: str, json_path: str) -> 
     whole = retryable = json_path == "$"
     if isinstance(error, msgspec.ValidationError):
         place = _PLACE.match(str(error))
-        assert place is not None  # noqa: S101 - for type checkers
+        assert place is not None
         problem, json_path = place["problem"], json_path + (place["path"] or "")
         retryable = whole and not raw.lstrip().startswith(b"{")
     elif isinstance(error, RecursionError):

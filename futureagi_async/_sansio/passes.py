@@ -17,6 +17,8 @@ from futureagi_async._sansio.windows import tail_window, window_around, window_f
 _LEAST_OVERLAP = 5
 _AHEAD_OF_A_BOTTOM = 2
 """Windows in flight where only the keys, not the count, tell how far to read."""
+_FACTOR_FOR_TIES = 4
+"""How much larger pages get where half of one, or a whole repair, shows a single key."""
 _PATIENCE_WITH_A_GAP = 2
 """Reads around a gap before it is taken for a tie and read with a larger limit."""
 
@@ -68,12 +70,22 @@ class Pass:
             return None
         if self.all_planned():
             return None
-        ask = window_from(max(0, self._planned_to - self._overlap), self._page_size)
+        ask = self._window()
         self.overlapping_rows += max(0, self._planned_to - ask.offset)
         self._planned_to = max(ask.end, self._planned_to + 1)
         self._number += 1
         self._windows[ask] = self._number
         return ask
+
+    def _window(self) -> Ask:
+        start = max(0, self._planned_to - self._overlap)
+        rest = self._wanted_to() - start
+        if self._bottom == -inf and rest <= self._page_size * 6 // 5:
+            return tail_window(self._wanted_to() - 1, rest - 1, self._page_size)
+        return window_from(start, self._planned_to, self._page_size)
+
+    def _wanted_to(self) -> int:
+        return self._count + (0 if self._traits.counted_first else RUN_TEST_OVERHANG)
 
     def next_repair(self, top: float) -> Ask | None:
         """Return a page around a gap among the keys up to ``top``, once all windows are read."""
@@ -118,6 +130,8 @@ class Pass:
             self._count = seen.count
             self.end_reached |= ask.end >= seen.count
         self.largest_tie = max(self.largest_tie, largest_tie(keys))
+        if self.largest_tie * 2 >= self._page_size:
+            self._page_size = min(_FACTOR_FOR_TIES * self._page_size, self._largest_limit)
         self._overlap = max(self._overlap, min(self.largest_tie + 1, self._page_size * 3 // 5))
         high = inf if ask.page == 1 else (keys[0] if keys else -inf)
         low = -inf if self._proves_end(seen) else (keys[-1] if keys else inf)
@@ -141,8 +155,7 @@ class Pass:
         lowest = self.ranges.lowest
         if self._bottom != -inf and lowest is not None and lowest.low < self._bottom:
             return True
-        overhang = 0 if self._traits.counted_first else RUN_TEST_OVERHANG
-        return self._planned_to >= self._count + overhang
+        return self._planned_to >= self._wanted_to()
 
     def _watch_neighbours(self, number: int, keys: list[float]) -> None:
         """Widen the overlap where more than an eighth of the windows do not connect."""
@@ -172,7 +185,7 @@ class Pass:
     def _aim_again(self, gap: Gap, seen: Seen, keys: list[float]) -> None:
         """Count a repaired gap, or read elsewhere, or with a larger limit, the next time."""
         aim = self._aims.pop((gap.low, gap.high), None)
-        if aim is None or gap not in self.ranges.gaps(gap.low, gap.high):
+        if aim is None or gap not in self.ranges.gaps(-inf, gap.high):
             self.gaps_repaired += 1
             return
         aim.reads += 1
@@ -181,5 +194,5 @@ class Pass:
         elif keys and keys[0] < gap.low:
             aim.middle = seen.ask.offset - aim.limit // 4
         elif aim.reads >= _PATIENCE_WITH_A_GAP or (keys and keys[0] == keys[-1]):
-            aim.limit = min(4 * aim.limit, self._largest_limit)
+            aim.limit = min(_FACTOR_FOR_TIES * aim.limit, self._largest_limit)
         self._aims[(gap.low, gap.high)] = aim

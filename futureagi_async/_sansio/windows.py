@@ -8,14 +8,18 @@ SMALLEST_LIMIT = 20
 """Below it, overlaps cost more than the rows."""
 
 
-def window_limits(page_size: int) -> range:
-    """Return the limits that a window of about ``page_size`` rows may have."""
-    return range(max(1, page_size * 4 // 5), max(page_size * 6 // 5, page_size + 8) + 1)
+def window_from(start: int, known_to: int, page_size: int) -> Ask:
+    """Return a page of about ``page_size`` rows that holds offset ``start`` and reaches far behind ``known_to``.
 
-
-def window_from(start: int, page_size: int) -> Ask:
-    """Return the page that holds offset ``start`` and reaches furthest behind it."""
-    return max(_holding(start, window_limits(page_size)), key=lambda ask: ask.end)
+    Near the front, where few offsets exist, a page of about that size may not get beyond it; then sizes
+    from half to twice as many rows are looked at for the most new rows a row read.
+    """
+    usual = range(max(1, page_size * 4 // 5), max(page_size * 6 // 5, page_size + 8) + 1)
+    ask = max(_holding(start, usual), key=lambda ask: ask.end)
+    if ask.end - known_to >= page_size // 4:
+        return ask
+    unusual = range(max(1, page_size // 2), 2 * page_size + 1)
+    return max(_holding(start, unusual), key=lambda ask: (ask.end - known_to) / ask.limit)
 
 
 def window_around(middle: int, limit: int) -> Ask:
@@ -25,7 +29,7 @@ def window_around(middle: int, limit: int) -> Ask:
 
 
 def tail_window(count: int, margin: int, page_size: int) -> Ask:
-    """Return a page that begins at least ``margin`` rows before the end and reaches past it."""
+    """Return a page that begins at least ``margin`` rows before offset ``count`` and reaches past it."""
     start = max(0, count - margin)
     for limit in range(max(margin + 1, page_size * 4 // 5), 2 * max(margin + 1, page_size) + 1):
         ask = Ask(start // limit + 1, limit)

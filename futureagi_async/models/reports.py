@@ -88,5 +88,5 @@ class Outcome(Generic[T]):
         """Return the value, or raise the error."""
         if self.error is not None:
             raise self.error
-        assert self.value is not None  # noqa: S101 - for type checkers
+        assert self.value is not None
         return self.value

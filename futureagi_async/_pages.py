@@ -1,0 +1,71 @@
+"""One page of a list: from request to decoded records, a slice at a time."""
+
+from collections.abc import Sequence
+
+import anyio.lowlevel
+
+from futureagi_async._reading import PageRead
+from futureagi_async._requester import Requester
+from futureagi_async._sansio import decoding, endpoints
+from futureagi_async._sansio.endpoints import Request
+from futureagi_async.errors import FilterIgnoredError
+from futureagi_async.models import CallExecution, RecordFailure
+from futureagi_async.options import RetryPolicy, Timeouts
+from futureagi_async.sources import CallSource, TestExecutionCalls
+
+_SLICE_RECORDS = 25
+"""Records decoded between two chances for other tasks to run."""
+
+
+async def read_page(
+    requester: Requester,
+    source: CallSource,
+    *,
+    page: int,
+    limit: int,
+    timeouts: Timeouts,
+    retry: RetryPolicy,
+) -> PageRead:
+    """Read and decode one page; records that do not decode are among its ``failures``."""
+    request = endpoints.page_request(source, page=page, limit=limit)
+    answer = await requester.call(
+        request,
+        lambda reply: decoding.decode_list(reply.body, request.endpoint),
+        timeouts=timeouts,
+        retry=retry,
+    )
+    wire = answer.value
+    decoded: list[CallExecution | RecordFailure] = []
+    for start in range(0, len(wire.results), _SLICE_RECORDS):
+        records = wire.results[start : start + _SLICE_RECORDS]
+        decoded += decoding.decode_records(records, start, source, request.endpoint)
+        await anyio.lowlevel.checkpoint()
+    call_page = decoding.build_page(wire, decoded, source, page=page, limit=limit, endpoint=request.endpoint)
+    check_filters_applied(source, call_page.error_messages, request)
+    return PageRead(
+        page=call_page,
+        attempts=answer.attempts,
+        sent_at=answer.sent_at,
+        received_at=answer.received_at,
+        server_time=answer.reply.server_time,
+        body_bytes=len(answer.reply.body),
+    )
+
+
+def restore_call(raw: bytes, source: CallSource) -> CallExecution:
+    """Decode a record of a list again from its bytes."""
+    return decoding.decode_record(raw, source, endpoints.page_request(source, page=1, limit=1).endpoint)
+
+
+def check_filters_applied(source: CallSource, messages: Sequence[str], request: Request) -> None:
+    """Raise `FilterIgnoredError` where the server complained about filters and sent unfiltered rows."""
+    if not messages or not isinstance(source, TestExecutionCalls) or not (source.filters or source.search):
+        return
+    error = FilterIgnoredError(
+        "The server skipped a filter and answered with unfiltered rows: " + "; ".join(messages)[:500],
+        method="GET",
+        path=request.path,
+        status=200,
+    )
+    error.error_messages = tuple(messages)
+    raise error

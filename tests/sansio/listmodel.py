@@ -1,0 +1,241 @@
+"""An exact model of the server's lists, and a driver that reads one with a cover. No loop, no sockets."""
+
+import random
+from collections.abc import Callable
+from math import ceil
+
+import attrs
+
+from futureagi_async._sansio.covering import Cover
+from futureagi_async._sansio.lists import Ask, Finding, ListTraits, Seen
+
+RUN_TEST = ListTraits(counted_first=False, rows_enter_with_old_keys=False)
+TEST_EXECUTION = ListTraits(counted_first=True, rows_enter_with_old_keys=False)
+VERSION = ListTraits(counted_first=True, rows_enter_with_old_keys=True)
+
+
+@attrs.define
+class Row:
+    """A row as the server stores it."""
+
+    key: float
+    deleted: bool = False
+    """Soft-deleted: on run tests it keeps its slot and is not delivered."""
+
+
+@attrs.define
+class ModelList:
+    """Rows sorted by key, newest first, ties in a new random order for each query."""
+
+    traits: ListTraits
+    rng: random.Random
+    now: float = 1_000_000.0
+    rows: dict[str, Row] = attrs.field(factory=dict)
+    removed: list[str] = attrs.field(factory=list)
+    """Ids in the order in which they left the list."""
+    made: int = 0
+
+    def fill(self, count: int, *, tie_size: int = 1, spacing: float = 1.0, age: float = 100.0) -> None:
+        """Add rows with old keys."""
+        for number in range(count):
+            self.insert(self.now - age - spacing * (number // tie_size))
+
+    def insert(self, key: float | None = None) -> str:
+        """Add a row at the front, or with an old key."""
+        self.made += 1
+        name = f"row-{self.made}"
+        self.rows[name] = Row(self.now if key is None else key)
+        return name
+
+    def update(self, name: str, key: float | None = None) -> None:
+        """Change a row, which moves it to the front."""
+        self.rows[name].key = self.now if key is None else key
+
+    def delete(self, name: str) -> None:
+        """Remove a row from the list."""
+        del self.rows[name]
+        self.removed.append(name)
+
+    def soft_delete(self, name: str) -> None:
+        """Hide a row; on run tests its slot stays, at the front."""
+        if self.traits.counted_first:
+            self.delete(name)
+        else:
+            self.rows[name] = Row(self.now, deleted=True)
+            self.removed.append(name)
+
+    def visible(self) -> set[str]:
+        """Return the ids a reader could be given now."""
+        return {name for name, row in self.rows.items() if not row.deleted}
+
+    def places(self) -> list[str]:
+        """Return all ids in one query's order."""
+        return sorted(self.rows, key=lambda name: (-self.rows[name].key, self.rng.random()))
+
+    def read(self, ask: Ask, between: Callable[[], None]) -> tuple[int, list[tuple[str, float]]]:
+        """Answer a page request in the server's statements, with changes ``between`` them."""
+        if self.traits.counted_first:
+            count = len(self.rows)
+            between()
+            chosen = self.places()[ask.offset : min(ask.end, count)]
+            return count, [(name, self.rows[name].key) for name in chosen]
+        chosen = self.places()[ask.offset : ask.end]
+        between()
+        content = [
+            (name, self.rows[name].key)
+            for name in chosen
+            if name in self.rows and not self.rows[name].deleted
+        ]
+        between()
+        return len(self.rows), content
+
+
+@attrs.define
+class Run:
+    """What a driven read came to."""
+
+    finding: Finding
+    got: set[str]
+    promised: set[str]
+    """The rows that the guarantee promises of a complete list."""
+    requests: int
+    naive_requests: int
+
+    @property
+    def missed(self) -> set[str]:
+        """Rows promised and not delivered."""
+        return self.promised - self.got
+
+
+@attrs.define
+class Driver:
+    """Reads a list with a cover, page by page, with changes in between."""
+
+    model: ModelList
+    cover: Cover
+    change: Callable[[float], None]
+    """Apply the changes of so many seconds; also moves the model's clock."""
+    concurrency: int = 4
+    request_seconds: float = 0.2
+    got: set[str] = attrs.field(factory=set)
+    page_size: int = 100
+
+    def run(self) -> Run:
+        """Read until there is a finding."""
+        model, rng = self.model, self.model.rng
+        start_ids = model.visible()
+        naive = ceil(len(model.rows) / self.page_size)
+        removed_before = len(model.removed)
+        promises: dict[float, set[str]] = {}
+        waiting: list[tuple[Ask, float, set[str], int]] = []
+        while self.cover.finding is None:
+            while len(waiting) < self.concurrency and (ask := self.cover.next_ask()) is not None:
+                waiting.append((ask, model.now, model.visible(), len(model.removed)))
+            if self.cover.finding is not None:
+                break
+            assert waiting, "the cover asks for nothing and finds nothing"
+            ask, sent_at, visible, removed = waiting.pop(rng.randrange(len(waiting)))
+            self._answer(ask, sent_at)
+            promises[sent_at] = visible - set(model.removed[removed:])
+        finding = self.cover.finding
+        promised: set[str] = set()
+        if finding.verdict == "complete":
+            sent_at = max(moment for moment in promises if moment <= self._last_front_sent + 1e-9)
+            promised = promises[sent_at]
+            if model.traits.rows_enter_with_old_keys:
+                promised &= start_ids - set(model.removed[removed_before:])
+        return Run(finding, self.got, promised, self.cover.requests, naive)
+
+    _last_front_sent: float = 0.0
+
+    def _answer(self, ask: Ask, sent_at: float) -> None:
+        model = self.model
+        step = self.request_seconds / self.concurrency
+        self.change(step * 0.4)
+        count, rows = model.read(ask, lambda: self.change(step * 0.2))
+        server_time = float(int(model.now))
+        self.change(step * 0.2)
+        if ask.page == 1:
+            self._last_front_sent = sent_at
+        self.got |= {name for name, _ in rows}
+        past_end = model.traits.counted_first and ask.page > 1 and ask.offset >= count
+        self.cover.take(
+            Seen(
+                ask=ask,
+                count=None if past_end else count,
+                ids=[name for name, _ in rows],
+                keys=[key for _, key in rows],
+                has_next=ask.end < count,
+                sent_at=sent_at,
+                received_at=model.now,
+                server_time=server_time,
+            )
+        )
+
+
+def changes(
+    model: ModelList,
+    *,
+    updates: float = 0.0,
+    inserts: float = 0.0,
+    deletes: float = 0.0,
+    soft_deletes: float = 0.0,
+    ties: float = 0.0,
+    old_entries: float = 0.0,
+    skew: float = 0.0,
+) -> Callable[[float], None]:
+    """Return a script of changes at given rates a second, driven by the model's own randomness."""
+    rng = model.rng
+
+    def key() -> float:
+        return model.now + rng.uniform(-skew, skew)
+
+    def pick() -> str | None:
+        names = [
+            name
+            for name in rng.sample(list(model.rows), min(8, len(model.rows)))
+            if not model.rows[name].deleted
+        ]
+        return names[0] if names else None
+
+    def act(kind: str) -> None:
+        name = pick()
+        if kind == "insert":
+            model.insert(key())
+        elif kind == "old" and model.traits.rows_enter_with_old_keys:
+            model.insert(model.now - rng.uniform(0, 3_000))
+        elif name is None:
+            return
+        elif kind == "update":
+            model.update(name, key())
+        elif kind == "delete":
+            model.delete(name)
+        elif kind == "soft":
+            model.soft_delete(name)
+        elif kind == "tie":
+            moment = key()
+            for member in rng.sample(list(model.rows), min(50, len(model.rows))):
+                if not model.rows[member].deleted:
+                    model.update(member, moment)
+
+    rates = {
+        "update": updates,
+        "insert": inserts,
+        "delete": deletes,
+        "soft": soft_deletes,
+        "tie": ties,
+        "old": old_entries,
+    }
+
+    def change(seconds: float) -> None:
+        until = model.now + seconds
+        total = sum(rates.values())
+        while total:
+            wait = rng.expovariate(total)
+            if model.now + wait > until:
+                break
+            model.now += wait
+            act(rng.choices(list(rates), list(rates.values()))[0])
+        model.now = until
+
+    return change
