@@ -229,6 +229,8 @@ class _FanOut:
             reading.cover.stop(reason)
 
     async def _read(self, reading: Reading, ask: Ask) -> Batch | None:
+        if ask.not_before > self._clock.monotonic():
+            await self._clock.sleep(ask.not_before - self._clock.monotonic())
         try:
             read = await self._fetch_page(reading.source, ask.page, ask.limit, optional=ask.optional)
         except FutureAGIError as error:

@@ -81,6 +81,7 @@ class Cover:
         self._tail: TailRead | None = None
         self._doubt = EndDoubt()
         self._sweep: Sweep | None = None
+        self._restart: Ask | None = None
         self._begun_at = inf
         """When the pass began, on our clock: T is the server's clock at this moment."""
 
@@ -104,6 +105,8 @@ class Cover:
             return self._first if not self._in_flight else None
         if self._atomic is not None:
             return self._atomic.next_ask() if not self._in_flight else None
+        if self._restart is not None:
+            return self._restart if not self._in_flight else None
         assert self._pass is not None
         top = self._trusted_until()
         if not self._pass.is_done(top):
@@ -211,7 +214,9 @@ class Cover:
 
     def _take_cover(self, seen: Seen, keys: list[float]) -> None:
         assert self._pass is not None
-        if self._sweep is not None and self._sweep.asked(seen.ask):
+        if seen.ask is self._restart:
+            self._begin_front_pass(seen, keys)
+        elif self._sweep is not None and self._sweep.asked(seen.ask):
             self._take_sweep(seen, keys)
         elif self._tail is not None and self._tail.asked(seen.ask):
             self._tail.take(seen, self._pass.ranges.lowest)
@@ -227,11 +232,22 @@ class Cover:
             self._complete(seen.sent_at, "Overlapping pages cover the list, and its front was read last.")
             return
         self._sweep.take(seen, keys, self._trusted_until())
-        if self._sweep.exhausted:
-            bottom = self._trusted_until()
-            self._begun_at, self._sweep = seen.sent_at, None
-            self._tail = TailRead(self._page_size) if self._traits.counted_first else None
-            self._begin_pass(seen, keys, bottom=bottom, page_size=seen.ask.limit)
+        if self._sweep.exhausted and keys and keys[0] <= self._clock.at(self._begun_at):
+            self._wait_for(seen, keys[0])
+        elif self._sweep.exhausted:
+            self._begin_front_pass(seen, keys)
+
+    def _wait_for(self, seen: Seen, newest: float) -> None:
+        """Read the front once more when its keys are old enough to be believed: nothing changes now."""
+        seconds = newest + self._delta - self._clock.at(seen.received_at)
+        self._restart = Ask(1, seen.ask.limit, not_before=seen.received_at + max(0.0, seconds) + 0.001)
+
+    def _begin_front_pass(self, seen: Seen, keys: list[float]) -> None:
+        """Start a pass over the front alone, which was too long for one page."""
+        bottom = self._trusted_until()
+        self._begun_at, self._sweep, self._restart = seen.sent_at, None, None
+        self._tail = TailRead(self._page_size) if self._traits.counted_first else None
+        self._begin_pass(seen, keys, bottom=bottom, page_size=seen.ask.limit)
 
     def _begin_pass(self, seen: Seen, keys: list[float], *, bottom: float, page_size: int) -> None:
         self._keep_figures()
@@ -246,6 +262,8 @@ class Cover:
         self._lost += 1
         if self._sweep is not None and self._sweep.asked(ask):
             self._sweep.lose()
+        elif ask is self._restart:
+            pass  # asked again
         elif self._tail is None or not self._tail.asked(ask):
             self._pass.lose(ask)
         if self._lost > LOST_PAGES_ALLOWED:

@@ -32,6 +32,8 @@ class Ask:
     limit: int
     optional: bool = False
     """Whether there is another way should it fail; then it is not worth a second try."""
+    not_before: float = -inf
+    """When to send it at the earliest, on the session's clock."""
 
     @property
     def offset(self) -> int:

@@ -4,7 +4,7 @@ Where a list is counted before its rows are read, a row that enters in between p
 off the end, and "no next page" proves nothing.
 """
 
-from math import ceil, exp, log
+from math import ceil, exp, inf, log
 
 from futureagi_async._sansio.keyranges import KeyRange
 from futureagi_async._sansio.lists import Ask, Seen
@@ -13,8 +13,8 @@ from futureagi_async._sansio.windows import tail_window
 _RESIDUAL = 1e-4
 """How likely the oldest row may fall off the end of every read that looked for it."""
 _GAP_SHARE = 0.25
-"""The share of a request's time that may lie between the server's two statements."""
-_MOST_READS = 8
+"""The share of the quickest request's time that may lie between the server's two statements."""
+_MOST_READS = 12
 LEAST_ROWS = 10
 """How far before the end the read begins, at least: as many entries may fall between two statements."""
 
@@ -30,7 +30,7 @@ class EndDoubt:
         self._count: int | None = None
         self._entered = 0
         self._first_at = self._last_at = 0.0
-        self._longest_seconds = 0.0
+        self._quickest_seconds = inf
 
     def note(self, seen: Seen) -> None:
         """Learn from any answer how fast the list grows."""
@@ -41,15 +41,17 @@ class EndDoubt:
         else:
             self._entered += max(0, seen.count - self._count)
         self._count, self._last_at = seen.count, seen.received_at
-        self._longest_seconds = max(self._longest_seconds, seen.received_at - seen.sent_at)
+        self._quickest_seconds = min(self._quickest_seconds, seen.received_at - seen.sent_at)
 
     def reads_needed(self) -> int | None:
         """Return how many reads of the end must agree, the first included; ``None``: hopeless."""
         if not self._entered:
             return 2
         per_second = self._entered / max(self._last_at - self._first_at, 1e-9)
-        pushed_off = 1 - exp(-per_second * self._longest_seconds * _GAP_SHARE)
-        reads = max(2, ceil(log(_RESIDUAL) / log(pushed_off))) if pushed_off < 1 else _MOST_READS + 1
+        pushed_off = 1 - exp(-per_second * self._quickest_seconds * _GAP_SHARE)
+        if not 0 < pushed_off < 1:
+            return 2 if pushed_off <= 0 else None
+        reads = max(2, ceil(log(_RESIDUAL) / log(pushed_off)))
         return reads if reads <= _MOST_READS else None
 
 

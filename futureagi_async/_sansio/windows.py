@@ -9,9 +9,9 @@ SMALLEST_LIMIT = 20
 
 
 def window_from(start: int, known_to: int, page_size: int) -> Ask:
-    """Return a page of about ``page_size`` rows that holds offset ``start`` and reaches far behind ``known_to``.
+    """Return a page of about ``page_size`` rows that holds offset ``start`` and reaches far.
 
-    Near the front, where few offsets exist, a page of about that size may not get beyond it; then sizes
+    Near the front, where few offsets exist, none may get beyond offset ``known_to``; then sizes
     from half to twice as many rows are looked at for the most new rows a row read.
     """
     usual = range(max(1, page_size * 4 // 5), max(page_size * 6 // 5, page_size + 8) + 1)

@@ -1,7 +1,9 @@
 """An exact model of the server's lists, and a driver that reads one with a cover. No loop, no sockets."""
 
+import heapq
 import random
 from collections.abc import Callable
+from functools import partial
 from math import ceil
 
 import attrs
@@ -49,7 +51,8 @@ class ModelList:
 
     def update(self, name: str, key: float | None = None) -> None:
         """Change a row, which moves it to the front."""
-        self.rows[name].key = self.now if key is None else key
+        if not self.rows[name].deleted:
+            self.rows[name].key = self.now if key is None else key
 
     def delete(self, name: str) -> None:
         """Remove a row from the list."""
@@ -113,12 +116,12 @@ class Driver:
 
     model: ModelList
     cover: Cover
-    change: Callable[[float], None]
-    """Apply the changes of so many seconds; also moves the model's clock."""
+    change: "Changes"
     concurrency: int = 4
     request_seconds: float = 0.2
     got: set[str] = attrs.field(factory=set)
     page_size: int = 100
+    _last_front_sent: float = attrs.field(default=0.0, init=False)
 
     def run(self) -> Run:
         """Read until there is a finding."""
@@ -130,6 +133,8 @@ class Driver:
         waiting: list[tuple[Ask, float, set[str], int]] = []
         while self.cover.finding is None:
             while len(waiting) < self.concurrency and (ask := self.cover.next_ask()) is not None:
+                if ask.not_before > model.now:
+                    self.change(ask.not_before - model.now)
                 waiting.append((ask, model.now, model.visible(), len(model.removed)))
             if self.cover.finding is not None:
                 break
@@ -145,8 +150,6 @@ class Driver:
             if model.traits.rows_enter_with_old_keys:
                 promised &= start_ids - set(model.removed[removed_before:])
         return Run(finding, self.got, promised, self.cover.requests, naive)
-
-    _last_front_sent: float = 0.0
 
     def _answer(self, ask: Ask, sent_at: float) -> None:
         model = self.model
@@ -173,69 +176,90 @@ class Driver:
         )
 
 
-def changes(
-    model: ModelList,
-    *,
-    updates: float = 0.0,
-    inserts: float = 0.0,
-    deletes: float = 0.0,
-    soft_deletes: float = 0.0,
-    ties: float = 0.0,
-    old_entries: float = 0.0,
-    skew: float = 0.0,
-) -> Callable[[float], None]:
-    """Return a script of changes at given rates a second, driven by the model's own randomness."""
-    rng = model.rng
+@attrs.define
+class Changes:
+    """A script of changes at given rates a second, driven by the model's own randomness."""
 
-    def key() -> float:
-        return model.now + rng.uniform(-skew, skew)
+    model: ModelList
+    updates: float = 0.0
+    inserts: float = 0.0
+    deletes: float = 0.0
+    soft_deletes: float = 0.0
+    ties: float = 0.0
+    """Groups of 50 rows that get one and the same key."""
+    old_entries: float = 0.0
+    """Rows that enter with an old key, where the list allows it."""
+    skew: float = 0.0
+    """How far keys may be off, either way."""
+    commit_delay: float = 0.0
+    """A change shows up to so many seconds after the time it carries."""
+    _late: list[tuple[float, int, Callable[[], object]]] = attrs.field(factory=list, init=False)
 
-    def pick() -> str | None:
-        names = [
-            name
-            for name in rng.sample(list(model.rows), min(8, len(model.rows)))
-            if not model.rows[name].deleted
-        ]
-        return names[0] if names else None
-
-    def act(kind: str) -> None:
-        name = pick()
-        if kind == "insert":
-            model.insert(key())
-        elif kind == "old" and model.traits.rows_enter_with_old_keys:
-            model.insert(model.now - rng.uniform(0, 3_000))
-        elif name is None:
-            return
-        elif kind == "update":
-            model.update(name, key())
-        elif kind == "delete":
-            model.delete(name)
-        elif kind == "soft":
-            model.soft_delete(name)
-        elif kind == "tie":
-            moment = key()
-            for member in rng.sample(list(model.rows), min(50, len(model.rows))):
-                if not model.rows[member].deleted:
-                    model.update(member, moment)
-
-    rates = {
-        "update": updates,
-        "insert": inserts,
-        "delete": deletes,
-        "soft": soft_deletes,
-        "tie": ties,
-        "old": old_entries,
-    }
-
-    def change(seconds: float) -> None:
+    def __call__(self, seconds: float) -> None:
+        """Let so much time pass."""
+        model, rng = self.model, self.model.rng
         until = model.now + seconds
-        total = sum(rates.values())
-        while total:
-            wait = rng.expovariate(total)
-            if model.now + wait > until:
-                break
-            model.now += wait
-            act(rng.choices(list(rates), list(rates.values()))[0])
+        kinds = {
+            self._update: self.updates,
+            self._insert: self.inserts,
+            self._delete: self.deletes,
+            self._soft_delete: self.soft_deletes,
+            self._tie: self.ties,
+            self._enter_old: self.old_entries if model.traits.rows_enter_with_old_keys else 0.0,
+        }
+        total = sum(kinds.values())
+        while total and model.now < until:
+            model.now = min(until, model.now + rng.expovariate(total))
+            self._show_late()
+            if model.now < until:
+                rng.choices(list(kinds), list(kinds.values()))[0]()
         model.now = until
+        self._show_late()
 
-    return change
+    def _key(self) -> float:
+        return self.model.now + self.model.rng.uniform(-self.skew, self.skew)
+
+    def _pick(self, count: int = 1) -> list[str]:
+        names = list(self.model.rows)
+        chosen = self.model.rng.sample(names, min(count + 8, len(names)))
+        return [name for name in chosen if not self.model.rows[name].deleted][:count]
+
+    def _commit(self, act: Callable[[], object]) -> None:
+        if not self.commit_delay:
+            act()
+            return
+        due = self.model.now + self.model.rng.uniform(0, self.commit_delay)
+        heapq.heappush(self._late, (due, self.model.rng.getrandbits(60), act))
+
+    def _show_late(self) -> None:
+        while self._late and self._late[0][0] <= self.model.now:
+            heapq.heappop(self._late)[2]()
+
+    def _update(self) -> None:
+        key = self._key()
+        for name in self._pick():
+            self._commit(partial(self._apply_update, name, key))
+
+    def _apply_update(self, name: str, key: float) -> None:
+        if name in self.model.rows:
+            self.model.update(name, key)
+
+    def _insert(self) -> None:
+        key = self._key()
+        self._commit(lambda: self.model.insert(key))
+
+    def _enter_old(self) -> None:
+        self.model.insert(self.model.now - self.model.rng.uniform(0, 3_000))
+
+    def _delete(self) -> None:
+        for name in self._pick():
+            self.model.delete(name)
+
+    def _soft_delete(self) -> None:
+        for name in self._pick():
+            self.model.soft_delete(name)
+
+    def _tie(self) -> None:
+        key = self._key()
+        for name in self._pick(50):
+            self.model.update(name, key)

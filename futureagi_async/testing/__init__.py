@@ -1,0 +1,32 @@
+"""A stand-in for the vendor's server, for tests, demos and documentation: real HTTP on loopback."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from futureagi_async.testing._standin.clock import VirtualClock
+    from futureagi_async.testing._standin.journal import ServedRequest
+    from futureagi_async.testing._standin.motion.plan import Motion
+    from futureagi_async.testing._standin.server import StandInServer
+
+__all__ = ["Motion", "ServedRequest", "StandInServer", "VirtualClock"]
+
+_HOMES = {
+    "Motion": "motion.plan",
+    "ServedRequest": "journal",
+    "StandInServer": "server",
+    "VirtualClock": "clock",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use: the pytest plugin next door is loaded by every pytest run."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}._standin.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,101 @@
+"""A server on an event loop of its own, in a thread that ends with it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+_LONGEST_LINE = 1 << 20
+"""Refusing long addresses is the site's business; the parser must let them through."""
+
+_CLOSING_SECONDS = 0.02
+"""What a connection may take to end politely; handlers are cancelled before that."""
+
+
+class BackgroundServer:
+    """Serves a handler on loopback between `start` and `stop`, both of which block until done."""
+
+    def __init__(self, handler: Handler, host: str, port: int) -> None:
+        self._handler = handler
+        self._host = host
+        self._port = port
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._handling: set[asyncio.Task[object]] = set()
+
+    @property
+    def port(self) -> int:
+        """The port in use; the wished one, perhaps 0, before the start."""
+        return self._port
+
+    @property
+    def is_running(self) -> bool:
+        return self._thread is not None
+
+    def start(self) -> None:
+        """Listen, or raise what the operating system says against it."""
+        if self._thread is not None:
+            raise RuntimeError("the server is running already")
+        started = threading.Event()
+        failures: list[BaseException] = []
+        self._thread = threading.Thread(
+            target=self._run, args=(started, failures), name="stand-in-server", daemon=True
+        )
+        self._thread.start()
+        started.wait()
+        if failures:
+            self._thread.join()
+            self._thread = None
+            raise failures[0]
+
+    def stop(self) -> None:
+        """Close every connection and end the thread; a server that does not run is left alone."""
+        if self._thread is None or self._loop is None or self._stopping is None:
+            return
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join()
+        self._thread = None
+
+    def _run(self, started: threading.Event, failures: list[BaseException]) -> None:
+        try:
+            asyncio.run(self._serve(started))
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for the start
+            failures.append(error)
+        finally:
+            started.set()
+
+    async def _serve(self, started: threading.Event) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        server = web.Server(
+            self._handle,
+            handler_cancellation=True,
+            access_log=None,
+            max_line_size=_LONGEST_LINE,
+            max_field_size=_LONGEST_LINE,
+        )
+        runner = web.ServerRunner(server, shutdown_timeout=_CLOSING_SECONDS)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self._host, self._port).start()
+            self._port = runner.addresses[0][1]
+            started.set()
+            await self._stopping.wait()
+            for task in self._handling:
+                task.cancel()
+        finally:
+            await runner.cleanup()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        task = asyncio.current_task()
+        if task is not None:
+            self._handling.add(task)
+        try:
+            return await self._handler(request)
+        finally:
+            self._handling.discard(task)

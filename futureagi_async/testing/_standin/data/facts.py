@@ -1,0 +1,154 @@
+"""What a call says about itself, in one unit each; the wire modules convert."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from futureagi_async.testing._standin.data import texts
+from futureagi_async.testing._standin.data.evals import Stored, stored_evals
+from futureagi_async.testing._standin.data.measures import (
+    Chat,
+    Costs,
+    Speech,
+    chat_measures,
+    costs_of,
+    speech_measures,
+)
+from futureagi_async.testing._standin.data.turns import Turn, chat_turns, voice_turns
+from futureagi_async.testing._standin.seeding import seeded_random, seeded_uuid
+from futureagi_async.testing._standin.times import MINUTE_US
+
+if TYPE_CHECKING:
+    from futureagi_async.testing._standin.data.records import Call
+    from futureagi_async.testing._standin.data.scenarios import Cells, Scenario
+
+_HAPPENED = ("completed", "failed", "analyzing")
+
+
+@frozen
+class CallFacts:
+    """One call's content; `None` and empty values are what the server would store for its status."""
+
+    scenario: Scenario
+    cells: Cells | None
+    direction: str
+    phone: str | None
+    customer_number: str | None
+    customer_call_id: str | None
+    session_id: str | None
+    started_us: int | None
+    duration_seconds: int | None
+    turns: tuple[Turn, ...]
+    score: float | None
+    response_ms: int | None
+    audio_url: str | None
+    stereo_url: str | None
+    ended_reason: str | None
+    summary: str | None
+    evals: Stored
+    tool_outputs: dict[str, Any] | None
+    speech: Speech
+    chat: Chat
+    costs: Costs
+    skipped: bool
+    simulated: bool
+
+
+def facts_of(call: Call) -> CallFacts:
+    """Return the call's content: made on first use, the same for the same id, state and revision."""
+    if call.facts is None:
+        call.facts = _make(call)
+    return call.facts
+
+
+def _make(call: Call) -> CallFacts:
+    happened = call.status in _HAPPENED
+    bare = _is_bare(call)
+    voice = call.kind == "voice"
+    evals: Stored = {}
+    if call.state.evaluated:
+        evals = stored_evals(call.run_test.evals, call.id, call.number, slim=call.run_test.slim)
+    return CallFacts(
+        turns=_turns(call) if happened and not bare else (),
+        score=_score(call) if happened and not bare else None,
+        evals=evals,
+        speech=speech_measures(call) if happened and voice and not bare else Speech(),
+        chat=chat_measures(call) if happened and not voice and not bare else Chat(),
+        costs=costs_of(call) if happened and voice and not bare else Costs(),
+        **_identity(call, bare),
+        **_conduct(call, happened and not bare),
+    )
+
+
+def _is_bare(call: Call) -> bool:
+    """Tell whether nothing but its existence is known of a call: every eighth of a sparse run test."""
+    return call.run_test.sparse and call.number % 8 == 0
+
+
+def _identity(call: Call, bare: bool) -> dict[str, Any]:
+    n, voice = call.number, call.kind == "voice"
+    scenario = call.run_test.scenarios[n % len(call.run_test.scenarios)]
+    rows = scenario.dataset.rows if scenario.dataset and not bare else ()
+    return {
+        "scenario": scenario,
+        "cells": rows[n // 4 % len(rows)] if rows and n % 20 != 16 else None,
+        "direction": "outbound" if n % 3 == 0 else "inbound",
+        "phone": f"+4144{n:07d}" if voice and not bare else None,
+        "customer_number": f"+4179{n:07d}" if voice and not bare and n % 5 else None,
+        "customer_call_id": f"prov-{n:06d}" if voice and not bare and n % 7 else None,
+        "session_id": f"session-{n}" if n % 6 == 0 and not bare else None,
+        "simulated": not (call.run_test.sparse and n % 5 == 1),
+    }
+
+
+def _conduct(call: Call, happened: bool) -> dict[str, Any]:
+    n, voice = call.number, call.kind == "voice"
+    recorded = happened and voice and call.status == "completed" and not call.run_test.slim
+    audio = f"https://recordings.example.com/{call.id}"
+    summary = texts.SUMMARIES[n % len(texts.SUMMARIES)] if happened else None
+    return {
+        "started_us": call.created_us + MINUTE_US if happened else None,
+        "duration_seconds": _duration(call) if happened and voice else None,
+        "response_ms": 400 + n * 37 % 1100 if happened and voice else None,
+        "audio_url": f"{audio}.mp3" if recorded and n % 9 else None,
+        "stereo_url": f"{audio}-stereo.wav" if recorded and n % 4 else None,
+        "ended_reason": texts.ENDED_REASONS[n % len(texts.ENDED_REASONS)] if happened else None,
+        "summary": f"{summary or ''} (revision {call.revision})" if call.revision else summary,
+        "tool_outputs": _tool_outputs(call) if happened and voice else None,
+        "skipped": happened and n % 40 == 13,
+    }
+
+
+def _turns(call: Call) -> tuple[Turn, ...]:
+    if call.run_test.slim or call.status == "failed":
+        return ()
+    return voice_turns(call) if call.kind == "voice" else chat_turns(call)
+
+
+def _duration(call: Call) -> int:
+    return 0 if call.status == "failed" else 20 + call.number * 7 % 180
+
+
+def _score(call: Call) -> float | None:
+    """0 to 10 with one decimal: every nineteenth is exactly zero, every thirteenth is missing."""
+    if call.status == "analyzing" or call.number % 13 == 4:
+        return None
+    if call.run_test.slim:
+        return call.number % 101 / 10
+    return 0.0 if call.number % 19 == 2 else round(seeded_random(call.id, "score").uniform(0, 10), 1)
+
+
+def _tool_outputs(call: Call) -> dict[str, Any] | None:
+    if call.number % 3 == 0 or call.run_test.slim:
+        return None
+    if call.number % 3 == 1:
+        return {}
+    check = {"value": "Passed", "reason": "found", "type": "Pass/Fail", "name": "find_parcel #1"}
+    return {tool_eval_id(call.run_test.id): check | {"error": False, "status": "completed"}}
+
+
+def tool_eval_id(run_test_id: str) -> str:
+    """Return the id of a run test's tool evaluation."""
+    return seeded_uuid(run_test_id, "tool")

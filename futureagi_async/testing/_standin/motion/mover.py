@@ -1,0 +1,163 @@
+"""One list in motion: a seeded stream of changes, each with its key, its delay and its row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from futureagi_async.testing._standin.data.builders import Plan, build, new_call
+from futureagi_async.testing._standin.data.listing import VERSION_RULE, Listing
+from futureagi_async.testing._standin.data.records import AgentVersion, Call, Family, State
+from futureagi_async.testing._standin.motion.pool import Pool
+from futureagi_async.testing._standin.seeding import seeded_random
+from futureagi_async.testing._standin.times import MINUTE_US
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from futureagi_async.testing._standin.clock import VirtualClock
+    from futureagi_async.testing._standin.data.world import World
+    from futureagi_async.testing._standin.motion.plan import Motion
+    from futureagi_async.testing._standin.motion.schedule import Schedule
+
+_WRITERS = 4
+_NEW = State(exists=True, deleted=False, status="completed", evaluated=True)
+_NUMBERS_FROM = 1_000_000
+"""New calls are numbered beyond any sample."""
+
+
+class Mover:
+    """Changes a list for as long as it is left in the schedule.
+
+    A change is decided at its moment: row, key, delay. It becomes visible when it commits; until then no
+    other change may touch the row, as a database's row lock has it.
+    """
+
+    def __init__(
+        self, world: World, schedule: Schedule, clock: VirtualClock, listing: Listing, motion: Motion
+    ) -> None:
+        self._world = world
+        self._schedule = schedule
+        self._clock = clock
+        self._listing = listing
+        self._motion = motion
+        self._family = world.families[listing.name]
+        self._elsewhere: Family | None = None
+        self._draw = seeded_random(world.seed, listing.name, motion.seed)
+        self._pool = Pool(listing, self._draw)
+        skew = motion.clock_skew_seconds
+        self._skews = [0.0, *(self._draw.uniform(-skew, skew) for _ in range(_WRITERS - 1))]
+        self._kinds: dict[Callable[[float], None], float] = {
+            self._update: motion.updates,
+            self._insert: motion.inserts,
+            self._delete: motion.deletes,
+            self._soft_delete: motion.soft_deletes,
+            self._update_many: motion.tie_updates,
+            self._enter_with_old_key: motion.old_key_entries,
+        }
+        self._is_stopped = False
+
+    def start(self, moment: float) -> None:
+        """Plan the first change."""
+        rate = sum(self._kinds.values())
+        if rate > 0:
+            self._schedule.plan(moment + self._draw.expovariate(rate), self._happen)
+
+    def stop(self) -> None:
+        """Begin no further change; those under way still commit."""
+        self._is_stopped = True
+
+    def _happen(self, moment: float) -> None:
+        if self._is_stopped:
+            return
+        (kind,) = self._draw.choices(list(self._kinds), list(self._kinds.values()))
+        kind(moment)
+        self.start(moment)
+
+    def _key_us(self, moment: float) -> int:
+        return self._clock.microseconds_at(moment + self._draw.choice(self._skews))
+
+    def _commit(self, moment: float, act: Callable[[float], None]) -> None:
+        least, most = self._motion.commit_delay_seconds
+        if most > 0:
+            self._schedule.plan(moment + self._draw.uniform(least, most), act)
+        else:
+            act(moment)
+
+    def _save(self, moment: float, calls: list[Call], key_us: int | None, state: State | None = None) -> None:
+        """Change locked calls together, once the change commits."""
+
+        def commit(visible: float) -> None:
+            for call in calls:
+                call.locked = False
+                self._world.change(call, visible, key_us=key_us, state=state)
+
+        self._commit(moment, commit)
+
+    def _update(self, moment: float) -> None:
+        if call := self._pool.take():
+            self._save(moment, [call], self._key_us(moment))
+
+    def _delete(self, moment: float) -> None:
+        if call := self._pool.take():
+            self._save(moment, [call], None, call.state._replace(exists=False))
+
+    def _soft_delete(self, moment: float) -> None:
+        if call := self._pool.take():
+            self._save(moment, [call], self._key_us(moment), call.state._replace(deleted=True))
+
+    def _update_many(self, moment: float) -> None:
+        taken = [self._pool.take() for _ in range(self._motion.tie_size)]
+        calls = [call for call in taken if call]
+        if calls:
+            self._save(moment, calls, self._key_us(moment))
+
+    def _insert(self, moment: float) -> None:
+        key_us = self._key_us(moment)
+        self._add(moment, self._family, key_us, key_us)
+
+    def _enter_with_old_key(self, moment: float) -> None:
+        """Let a call enter without a save of its key: by its evaluation, or by its status."""
+        if self._listing.rule is VERSION_RULE:
+            old_us = self._old_key_us()
+            self._add(moment, self._family_elsewhere(), old_us - 10 * MINUTE_US, old_us)
+        elif call := self._pool.take():
+            status = "analyzing" if call.state.status == "completed" else "completed"
+            self._save(moment, [call], None, call.state._replace(status=status))
+
+    def _add(self, moment: float, family: Family, created_us: int, key_us: int) -> None:
+        number = _NUMBERS_FROM + self._world.next_number()
+
+        def commit(visible: float) -> None:
+            call = new_call(
+                family,
+                number,
+                created_us=created_us,
+                key_us=key_us,
+                state=_NEW,
+                since=visible,
+                version=self._version(),
+            )
+            self._world.add_rows([call])
+            self._pool.add(call)
+
+        self._commit(moment, commit)
+
+    def _version(self) -> AgentVersion | None:
+        """Return the version whose list is in motion, so that new calls stand in it."""
+        return next((v for v in self._family.versions if v.listing is self._listing), None)
+
+    def _old_key_us(self) -> int:
+        entries = self._listing.entries(self._world.rows)
+        if not entries:
+            return self._clock.microseconds_at(self._clock.monotonic())
+        return self._draw.randint(-entries[-1][0], -entries[0][0])
+
+    def _family_elsewhere(self) -> Family:
+        """Return another run test of the agent: its calls were long there before they were evaluated.
+
+        They must not suddenly appear in this family's other lists, which no call enters with an old key.
+        """
+        if self._elsewhere is None:
+            own = self._family.run_test
+            self._elsewhere = build(self._world, Plan(calls=0, kind=own.kind, slim=own.slim))
+        return self._elsewhere

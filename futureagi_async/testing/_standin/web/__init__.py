@@ -1,0 +1,1 @@
+"""How a request becomes an answer: routing, keys, paging, error bodies, scripted faults."""

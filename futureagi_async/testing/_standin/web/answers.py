@@ -1,0 +1,79 @@
+"""An answer before it is sent, and the bodies of refusals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from futureagi_async.testing._standin.wire.dialect import DialectName, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+JSON = "application/json"
+HTML = "text/html; charset=utf-8"
+
+_TYPES = {
+    400: "validation_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found",
+    405: "api_error",
+    406: "api_error",
+    500: "server_error",
+}
+_CODES = {404: "not_found", 405: "method_not_allowed", 406: "not_acceptable", 500: "server_error"}
+
+
+@frozen
+class Answer:
+    """Status, body and the headers that are not the same for every answer."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = JSON
+    headers: Mapping[str, str] = field(factory=dict)
+    closes: bool = False
+
+
+def json_answer(value: Any) -> Answer:
+    return Answer(200, to_json(value))
+
+
+def refusal(
+    dialect: DialectName,
+    status: int,
+    message: str,
+    *,
+    code: str | None = None,
+    details: Mapping[str, list[str]] | None = None,
+) -> Answer:
+    """Build an error of the API: the served envelope says everything four times, the documented one once.
+
+    `details` maps fields to messages; the first field becomes `attr` in a validation error.
+    """
+    if dialect == "documented":
+        return Answer(status, to_json({"detail": message}))
+    body: dict[str, Any] = {
+        "status": False,
+        "type": _TYPES[status],
+        "code": code or _CODES.get(status, "invalid"),
+        **dict.fromkeys(("detail", "message", "error", "result"), message),
+    }
+    if details and status == 400:
+        body["attr"] = next(iter(details))
+    if details:
+        body["details"] = dict(details)
+    return Answer(status, to_json(body))
+
+
+def detailed_refusal(dialect: DialectName, status: int, message: str, *, code: str | None = None) -> Answer:
+    """Build an error the framework raises, which repeats its message once more in `details`."""
+    return refusal(dialect, status, message, code=code, details={"detail": [message]})
+
+
+def html_page(status: int, title: str, text: str = "") -> Answer:
+    """Build the page that web frameworks and proxies send where a client hoped for JSON."""
+    body = f'<!doctype html>\n<html lang="en">\n<head><title>{title}</title></head>\n'
+    return Answer(status, f"{body}<body>\n<h1>{title}</h1><p>{text}</p>\n</body>\n</html>\n".encode(), HTML)

@@ -1,0 +1,172 @@
+"""The documented lists: documented names and defaults, and a plain 400 or 404 where something is wrong."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from futureagi_async.testing._standin.data.records import Call, Row, TestExecution
+from futureagi_async.testing._standin.query.documented_filters import apply_documented_filters
+from futureagi_async.testing._standin.query.filter_rules import (
+    DOCUMENTED_OPERATORS,
+    FilterRefusedError,
+    read_filters,
+)
+from futureagi_async.testing._standin.query.groups import DOCUMENTED_COLUMNS, documented_groups
+from futureagi_async.testing._standin.query.search import found_on_run_test
+from futureagi_async.testing._standin.web.answers import Answer, refusal
+from futureagi_async.testing._standin.web.links import framework_links
+from futureagi_async.testing._standin.web.served_lists import framework_rows, run_test_condition
+from futureagi_async.testing._standin.wire.columns import column_order
+from futureagi_async.testing._standin.wire.dialect import RowKind, page_json, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from futureagi_async.testing._standin.data.listing import Listing
+    from futureagi_async.testing._standin.web.backend import Backend, Condition
+    from futureagi_async.testing._standin.web.visit import Visit
+
+_NOT_FOUND = 404
+_EXECUTION_LIMIT = 30
+
+
+class _BadRequestError(ValueError):
+    """A parameter is wrong; the text says which and why."""
+
+
+def run_test_calls(backend: Backend, visit: Visit, ids: tuple[str, ...]) -> Answer:
+    """Answer a page of a run test; soft-deleted calls take no place here."""
+    run_test = backend.world.run_tests.get(ids[0])
+    if run_test is None:
+        return refusal("documented", _NOT_FOUND, "Run test not found.")
+    asked, listing = run_test_condition(visit), run_test.listing
+
+    def wanted(row: Row) -> bool:
+        return listing.rule.delivers(row.state) and (asked is None or asked(row))
+
+    name = ("documented", visit.query.get("status"), visit.query.get("search"))
+    return _guarded(lambda: _page(backend, visit, listing, "run_test", 10, wanted, name))
+
+
+def version_calls(backend: Backend, visit: Visit, ids: tuple[str, ...]) -> Answer:
+    version = backend.world.versions.get((ids[0], ids[1]))
+    if version is None:
+        return refusal("documented", _NOT_FOUND, "Agent version not found.")
+    return _guarded(lambda: _page(backend, visit, version.listing, "version", 10, None, None))
+
+
+def test_execution(backend: Backend, visit: Visit, ids: tuple[str, ...]) -> Answer:
+    """Answer a page of calls with the grid's columns, or of groups."""
+    execution = backend.world.executions.get(ids[0])
+    if execution is None:
+        return refusal("documented", _NOT_FOUND, "Test execution not found.")
+    return _guarded(lambda: _execution(backend, visit, execution))
+
+
+def _guarded(answer: Callable[[], Answer]) -> Answer:
+    try:
+        return answer()
+    except (_BadRequestError, FilterRefusedError) as error:
+        return refusal("documented", 400, str(error))
+
+
+def _execution(backend: Backend, visit: Visit, execution: TestExecution) -> Answer:
+    wanted = _execution_condition(visit, execution)
+    columns, keys = _json_list(visit, "row_groups"), _json_list(visit, "group_keys")
+    if any(column not in DOCUMENTED_COLUMNS for column in columns):
+        raise _BadRequestError("row_groups: unknown column.")
+    tail = {
+        "column_order": column_order(execution.run_test),
+        "status": execution.status,
+        "error_messages": [],
+        "provider": execution.run_test.agent.provider or "prompt",
+        "agent_type": execution.run_test.kind,
+    }
+    if columns and not keys:
+        return _groups(visit, execution, columns, wanted, tail)
+    if columns:
+        wanted = _of_groups(columns, keys, wanted)
+    name = tuple(visit.query.get(key) for key in ("search", "filters", "row_groups", "group_keys"))
+    return _page(backend, visit, execution.listing, "execution", _EXECUTION_LIMIT, wanted, name, tail)
+
+
+def _execution_condition(visit: Visit, execution: TestExecution) -> Condition | None:
+    filters = read_filters(visit.query.get("filters", ""), DOCUMENTED_OPERATORS)
+    filtered = apply_documented_filters(execution.run_test, filters)
+    search = visit.query.get("search", "").strip()
+    if not search:
+        return filtered
+    found = found_on_run_test(search)
+    return lambda row: found(row) and (filtered is None or filtered(row))
+
+
+def _of_groups(columns: list[Any], keys: list[Any], wanted: Condition | None) -> Condition:
+    """Drill down: the calls whose value in the first column is among the keys."""
+    value = DOCUMENTED_COLUMNS[columns[0]]
+
+    def inside(row: Row) -> bool:
+        return isinstance(row, Call) and value(row) in keys and (wanted is None or wanted(row))
+
+    return inside
+
+
+def _groups(
+    visit: Visit, execution: TestExecution, columns: list[str], wanted: Condition | None, tail: dict[str, Any]
+) -> Answer:
+    visit.look()
+    members = [row for row in execution.listing.members if execution.listing.holds(row)]
+    calls = [row for row in members if isinstance(row, Call) and (wanted is None or wanted(row))]
+    groups = documented_groups(columns, calls)
+    page, limit = _positive(visit, "page", 1), _positive(visit, "limit", _EXECUTION_LIMIT)
+    rows = [to_json(group) for group in groups[(page - 1) * limit : page * limit]]
+    return _envelope(visit, len(groups), page, limit, rows, tail)
+
+
+def _page(
+    backend: Backend,
+    visit: Visit,
+    listing: Listing,
+    kind: RowKind,
+    default_limit: int,
+    wanted: Condition | None,
+    name: object,
+    tail: dict[str, Any] | None = None,
+) -> Answer:
+    page, limit = _positive(visit, "page", 1), _positive(visit, "limit", default_limit)
+    visit.plan(listing, statements=2)
+    visit.look()
+    count = backend.count(listing, wanted, name)
+    rows = framework_rows(backend, visit, listing, count, page, limit, kind, wanted, name)
+    return _envelope(visit, count, page, limit, rows, tail)
+
+
+def _envelope(
+    visit: Visit, count: int, page: int, limit: int, rows: list[bytes], tail: dict[str, Any] | None
+) -> Answer:
+    """Only the test-execution endpoint documents `total_pages` and `current_page`."""
+    links = framework_links(visit, page, more=page * limit < count)
+    head = {"count": count, "next": links.next, "previous": links.previous}
+    if tail is not None:
+        head |= {"total_pages": -(-count // limit), "current_page": page}
+    return Answer(200, page_json(head, rows, tail or {}))
+
+
+def _positive(visit: Visit, name: str, default: int) -> int:
+    text = visit.query.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise _BadRequestError(f"{name}: must be a positive integer.")
+    return int(text)
+
+
+def _json_list(visit: Visit, name: str) -> list[Any]:
+    text = visit.query.get(name, "")
+    try:
+        value = json.loads(text) if text else []
+    except ValueError:
+        value = None
+    if not isinstance(value, list):
+        raise _BadRequestError(f"{name}: must be a JSON array.")
+    return value

@@ -1,0 +1,1 @@
+"""How the stand-in says what it knows: rows, numbers and columns in both dialects."""

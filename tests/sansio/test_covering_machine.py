@@ -1,0 +1,164 @@
+"""A search for a lie: hypothesis changes a model list between any two answers of a cover.
+
+``HYPOTHESIS_PROFILE=thorough`` runs 2,000 examples (``nox -s model``); the suite runs a slice.
+"""
+
+import os
+import random
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from futureagi_async._sansio.covering import Cover
+from futureagi_async._sansio.lists import Ask, Seen
+from tests.sansio.listmodel import RUN_TEST, TEST_EXECUTION, VERSION, ModelList
+
+THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
+
+
+class ReadingMachine(RuleBasedStateMachine):
+    """One list, one reader; every rule takes some time."""
+
+    @initialize(
+        traits=st.sampled_from([RUN_TEST, TEST_EXECUTION, VERSION]),
+        seed=st.integers(0, 1_000),
+        count=st.integers(0, 260),
+        tie_size=st.sampled_from([1, 4, 15]),
+        atomic=st.booleans(),
+    )
+    def begin(self, traits: Any, seed: int, count: int, tie_size: int, atomic: bool) -> None:
+        """Fill the list with old rows."""
+        self.model = ModelList(traits, random.Random(seed))
+        self.model.fill(count, tie_size=tie_size)
+        self.cover = Cover(traits, page_size=20, max_body_bytes=1 << 26 if atomic else -1)
+        self.waiting: list[tuple[Ask, float, set[str], int]] = []
+        self.got: set[str] = set()
+        self.start_ids = self.model.visible()
+        self.front_promise: tuple[float, set[str]] = (0.0, set())
+        self.checked = False
+
+    def _pick(self, data: Any) -> str | None:
+        names = sorted(name for name, row in self.model.rows.items() if not row.deleted)
+        return data.draw(st.sampled_from(names)) if names else None
+
+    def _pass(self, seconds: float = 0.05) -> None:
+        self.model.now += seconds
+
+    @rule(data=st.data())
+    def update(self, data: Any) -> None:
+        """A call changes, and moves to the front."""
+        if (name := self._pick(data)) is not None:
+            self._pass()
+            self.model.update(name)
+
+    @rule()
+    def insert(self) -> None:
+        """A call is added."""
+        self._pass()
+        self.model.insert()
+
+    @rule(data=st.data())
+    def delete(self, data: Any) -> None:
+        """A call goes."""
+        if (name := self._pick(data)) is not None:
+            self._pass()
+            self.model.soft_delete(name)
+
+    @rule(data=st.data(), size=st.integers(2, 30))
+    def tie(self, data: Any, size: int) -> None:
+        """A job gives many calls one key."""
+        self._pass()
+        names = sorted(name for name, row in self.model.rows.items() if not row.deleted)
+        moment = self.model.now
+        for name in self.model.rng.sample(names, min(size, len(names))):
+            self.model.update(name, moment)
+
+    @rule(seconds=st.sampled_from([0.2, 1.0, 6.0]))
+    def wait(self, seconds: float) -> None:
+        """Nothing happens for a while."""
+        self._pass(seconds)
+
+    @precondition(lambda self: self.cover.finding is None)
+    @rule(pages=st.integers(1, 3))
+    def send(self, pages: int) -> None:
+        """The reader asks for some pages."""
+        for _ in range(pages):
+            ask = self.cover.next_ask()
+            if ask is not None:
+                self.model.now = max(self.model.now, ask.not_before)
+                self.waiting.append((ask, self.model.now, self.model.visible(), len(self.model.removed)))
+        self._check()
+
+    @precondition(lambda self: self.cover.finding is None and bool(self.waiting))
+    @rule(data=st.data(), entering=st.booleans())
+    def answer(self, data: Any, entering: bool) -> None:
+        """One of the pages asked for is answered; a row may change between the server's statements."""
+        index = data.draw(st.integers(0, len(self.waiting) - 1))
+        self._answer(index, between=self._change_one if entering else lambda: None)
+        self._check()
+
+    def _change_one(self) -> None:
+        names = [name for name, row in self.model.rows.items() if not row.deleted]
+        self._pass(0.01)
+        if names:
+            self.model.update(self.model.rng.choice(names))
+
+    def _answer(self, index: int, between: Any) -> None:
+        ask, sent_at, visible, removed = self.waiting.pop(index)
+        self._pass()
+        count, rows = self.model.read(ask, between)
+        server_time = float(int(self.model.now))
+        self._pass(0.02)
+        self.got |= {name for name, _ in rows}
+        if ask.page == 1 and sent_at >= self.front_promise[0]:
+            self.front_promise = sent_at, visible - set(self.model.removed[removed:])
+        past_end = self.model.traits.counted_first and ask.page > 1 and ask.offset >= count
+        self.cover.take(
+            Seen(
+                ask=ask,
+                count=None if past_end else count,
+                ids=[name for name, _ in rows],
+                keys=[key for _, key in rows],
+                has_next=ask.end < count,
+                sent_at=sent_at,
+                received_at=self.model.now,
+                server_time=server_time,
+            )
+        )
+
+    def _check(self) -> None:
+        finding = self.cover.finding
+        if finding is None or finding.verdict != "complete" or self.checked:
+            return
+        self.checked = True
+        promised = self.front_promise[1]
+        if self.model.traits.rows_enter_with_old_keys:
+            promised = promised & self.start_ids - set(self.model.removed)
+        assert promised <= self.got, (finding, sorted(promised - self.got))
+
+    def teardown(self) -> None:
+        """Let the read come to its end, and hold it to its word."""
+        if not hasattr(self, "cover"):
+            return
+        for _ in range(2_000):
+            if self.cover.finding is not None:
+                break
+            ask = self.cover.next_ask()
+            if ask is not None:
+                self.model.now = max(self.model.now, ask.not_before)
+                self.waiting.append((ask, self.model.now, self.model.visible(), len(self.model.removed)))
+            elif self.waiting:
+                self._answer(0, between=lambda: None)
+        assert self.cover.finding is not None, "the read does not end"
+        self._check()
+
+
+TestReading = ReadingMachine.TestCase
+TestReading.settings = settings(
+    max_examples=2_000 if THOROUGH else 40,
+    stateful_step_count=60 if THOROUGH else 40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)

@@ -1,0 +1,139 @@
+"""Routing, keys, methods and headers, in the order in which the vendor's server looks at them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def ask(shared_ask: Any) -> Any:
+    """Return the way to ask the server that all these tests share."""
+    return shared_ask
+
+
+def first_call(ask: Any) -> str:
+    return str(ask.server.call_execution_ids()[0])
+
+
+def test_wrong_keys_are_unauthorized_with_a_challenge(ask: Any) -> None:
+    """Missing, partial, empty and wrong keys are 401; `Authorization` spoils good ones."""
+    path = f"/simulate/call-executions/{first_call(ask)}/"
+    for headers in ({"X-Api-Key": ""}, {"X-Secret-Key": "wrong"}, {"Authorization": "Bearer x"}):
+        reply = ask(path, headers=headers)
+        assert reply.status == 401
+        assert reply.headers["WWW-Authenticate"] == "ApiKey"
+        assert reply.json()["status"] is False
+    reply = ask(path, keys=False)
+    assert (reply.status, reply.json()["code"]) == (401, "not_authenticated")
+    assert ask(path).status == 200
+
+
+def test_own_keys_can_be_chosen(start: Any) -> None:
+    """The key pair is the constructor's."""
+    ask = start(api_key="other", secret_key="pair")
+    assert ask.detail(first_call(ask)).status == 200
+    assert ask(f"/simulate/call-executions/{first_call(ask)}/", headers={"X-Api-Key": "no"}).status == 401
+
+
+@pytest.mark.parametrize("id_", ["nope", "123", "{upper}", "..", "0"])
+def test_bad_ids_are_html_before_keys_are_looked_at(ask: Any, id_: str) -> None:
+    """Only lower-case UUIDs are routed; anything else is an HTML page, with keys or without."""
+    path = f"/simulate/call-executions/{id_.format(upper=first_call(ask).upper())}/"
+    for keys in (True, False):
+        reply = ask(path, keys=keys)
+        assert reply.status == 404
+        assert reply.headers["Content-Type"].startswith("text/html")
+        assert reply.headers["X-Request-Id"]
+
+
+def test_a_missing_slash_is_a_relative_redirect_for_anybody(ask: Any) -> None:
+    """301 with the query kept, no body, no request id, without keys too, and for POST as well."""
+    path = f"/simulate/run-tests/{ask.server.run_test_ids[0]}/call-executions"
+    for method in ("GET", "POST"):
+        reply = ask(path, "limit=2&search=a%20b", method=method, keys=False)
+        assert (reply.status, reply.body) == (301, b"")
+        assert reply.headers["Location"] == f"{path}/?limit=2&search=a%20b"
+        assert "X-Request-Id" not in reply.headers
+
+
+def test_long_addresses_are_refused_without_a_body(ask: Any) -> None:
+    """60 kB pass, 72 kB are a 414."""
+    execution_id = ask.server.test_execution_ids[0]
+    assert ask.execution(execution_id, search="x" * 60_000).status == 200
+    reply = ask.execution(execution_id, search="x" * 72_000)
+    assert (reply.status, reply.body) == (414, b"")
+
+
+def test_head_has_the_length_and_no_body(ask: Any) -> None:
+    """HEAD tells the length that GET would have."""
+    path = f"/simulate/call-executions/{first_call(ask)}/"
+    head, get = ask(path, method="HEAD"), ask(path)
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["Content-Length"] == str(len(get.body))
+
+
+def test_other_methods_and_formats_are_refused(ask: Any) -> None:
+    """405 after the keys, 406 before them, and an unknown format is not found."""
+    path = f"/simulate/call-executions/{first_call(ask)}/"
+    assert ask(path, method="DELETE").status == 405
+    assert ask(path, method="DELETE", keys=False).status == 401
+    assert ask(path, headers={"Accept": "text/html"}, keys=False).status == 406
+    assert ask(path, headers={"Accept": "application/json, */*;q=0.1"}).status == 200
+    reply = ask(path, {"format": "xml"})
+    assert (reply.status, reply.json()["code"]) == (404, "error")
+    assert ask(path, {"format": "json"}).status == 200
+
+
+def test_unknown_things_are_told_apart_by_their_message(ask: Any) -> None:
+    """404 with one message a kind; an unknown test execution is a 500 on one endpoint."""
+    nobody = "00000000-0000-4000-8000-000000000000"
+    agent, version = ask.server.agent_versions[0]
+    replies = {
+        "Call execution not found": ask.detail(nobody),
+        "Run test not found": ask.run_test(nobody),
+        "Agent version not found.": ask.version((nobody, version)),
+        "Test execution not found.": ask.kpis(nobody),
+    }
+    for message, reply in replies.items():
+        assert (reply.status, reply.json()["message"]) == (404, message)
+    assert ask.version((agent, nobody)).status == 404
+    reply = ask.execution(nobody)
+    assert reply.status == 500
+    assert reply.json()["message"].endswith("No TestExecution matches the given query.")
+
+
+def test_snapshots_and_deleted_calls_have_no_detail(start: Any) -> None:
+    """Only calls that are delivered have one."""
+    ask = start(demo=False)
+    run_test = ask.server.add_run_test(20, snapshots=2, deleted=3)
+    rows = ask.run_test(run_test, limit=100).json()["results"]
+    snapshots = [row["id"] for row in rows if row["is_snapshot"]]
+    assert [ask.detail(id_).status for id_ in snapshots] == [404, 404]
+    assert len(ask.server.call_execution_ids()) == 17
+
+
+def test_every_answer_has_a_date_and_a_request_id_of_its_own(ask: Any) -> None:
+    """The date is the server's clock in whole seconds."""
+    replies = [ask.detail(first_call(ask)) for _ in range(3)]
+    assert len({reply.headers["X-Request-Id"] for reply in replies}) == 3
+    assert all(re.fullmatch(r"[0-9a-f-]{36}", reply.headers["X-Request-Id"]) for reply in replies)
+    age = datetime.now(UTC) - parsedate_to_datetime(replies[0].headers["Date"])
+    assert -1 < age.total_seconds() < 5
+
+
+def test_links_follow_the_host_header(ask: Any) -> None:
+    """`next` shows whatever `Host` was sent, in http; forwarded headers change nothing."""
+    run_test = ask.server.run_test_ids[0]
+    path = f"/simulate/run-tests/{run_test}/call-executions/"
+    forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "api.futureagi.com"}
+    assert (
+        ask(path, headers={"Host": "elsewhere.example"})
+        .json()["next"]
+        .startswith("http://elsewhere.example/")
+    )
+    assert ask(path, headers=forwarded).json()["next"].startswith(ask.server.base_url)

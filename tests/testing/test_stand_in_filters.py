@@ -1,0 +1,193 @@
+"""`search`, `status`, `filters` and groups of the served dialect."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+
+def one_filter(column: str, kind: str, operator: str, value: Any) -> str:
+    config = {"filter_type": kind, "filter_op": operator, "filter_value": value}
+    return json.dumps([{"column_id": column, "filter_config": config}])
+
+
+class Filtered:
+    """Applies filters to the sample voice execution and holds its unfiltered rows."""
+
+    def __init__(self, ask: Any) -> None:
+        self.ask = ask
+        self.execution_id = ask.server.test_execution_ids[0]
+        self.rows = ask.execution(self.execution_id, limit=1000).json()["results"]
+
+    def __call__(self, *condition: Any) -> list[dict[str, Any]]:
+        filters = one_filter(*condition)
+        body = self.ask.execution(self.execution_id, limit=1000, filters=filters).json()
+        assert body["error_messages"] == []
+        assert body["count"] == len(body["results"])
+        return list(body["results"])
+
+
+@pytest.fixture
+def filtered(shared_ask: Any) -> Filtered:
+    return Filtered(shared_ask)
+
+
+def test_status_is_matched_without_case_and_by_alternatives(filtered: Filtered) -> None:
+    """Words, lists and comma-joined strings."""
+    completed = {row["id"] for row in filtered.rows if row["status"] == "completed"}
+    assert {row["id"] for row in filtered("status", "text", "equals", "COMPLETED")} == completed
+    either = sum(row["status"] in {"failed", "queued"} for row in filtered.rows)
+    for operator, value in (
+        ("equals", ["failed", "queued"]),
+        ("equals", "failed,queued"),
+        ("in", ["failed", "queued"]),
+    ):
+        assert len(filtered("status", "text", operator, value)) == either
+    assert len(filtered("status", "text", "not_in", ["failed", "queued"])) == len(filtered.rows) - either
+
+
+def test_numbers_compare_and_negations_keep_missing_ones(filtered: Filtered) -> None:
+    """The raw score, seconds of response time, and SQL's idea of NULL."""
+    scores = [row["overall_score"] for row in filtered.rows]
+    between = sum(score is not None and 4 <= score <= 6 for score in scores)
+    assert 0 < between < len(scores)
+    assert len(filtered("overall_score", "number", "between", [4, 6])) == between
+    assert len(filtered("overall_score", "number", "not_between", [4, 6])) == len(scores) - between
+    zero = sum(score == 0 for score in scores)
+    assert len(filtered("overall_score", "number", "equals", 0)) == zero > 0
+    assert all(row["response_time"] > 0.9 for row in filtered("response_time", "number", "greater_than", 0.9))
+    assert all(row["duration"] < 60 for row in filtered("duration", "number", "less_than", "60"))
+
+
+def test_datetimes_filter_the_creation(filtered: Filtered) -> None:
+    """`equals` is a whole UTC day of the creation time, which the row does not even show."""
+    day = len(filtered("created_at", "datetime", "equals", "2026-01-10T12:00:00Z"))
+    later = len(filtered("timestamp", "datetime", "greater_than_or_equal", "2026-01-11T00:00:00"))
+    assert day + later == len(filtered.rows)
+    window = ["2026-01-10T09:00:00Z", "2026-01-10T10:00:00Z"]
+    inside = len(filtered("timestamp", "datetime", "between", window))
+    assert 0 < inside < day
+    assert len(filtered("timestamp", "datetime", "not_between", window)) == len(filtered.rows) - inside
+
+
+def test_words_of_scenario_and_call_type(filtered: Filtered) -> None:
+    """`scenario` equals with case, contains without; `call_type` looks at the provider's word."""
+    assert filtered("scenario", "text", "equals", "lost parcel") == []
+    assert {row["scenario"] for row in filtered("scenario", "text", "contains", "PARCEL")} == {"Lost parcel"}
+    inbound = filtered("call_type", "text", "equals", "Inbound")
+    shown = [row for row in filtered.rows if row["call_type"] == "Inbound"]
+    assert 0 < len(inbound) < len(shown)
+    assert filtered("call_type", "text", "equals", "bogus") == []
+
+
+def test_ids_and_evaluations(filtered: Filtered) -> None:
+    """Ids only as categorical `in`; scores of evaluations as 0 to 100."""
+    some = [row["id"] for row in filtered.rows[3:9]]
+    found = filtered(
+        "call_execution_id", "categorical", "in", [*some, "00000000-0000-4000-8000-000000000000"]
+    )
+    assert {row["id"] for row in found} == set(some)
+    columns = filtered.ask.execution(filtered.execution_id, limit=1).json()["column_order"]
+    evals = {column["column_name"]: column["id"] for column in columns if column.get("type") == "evaluation"}
+    high = filtered(evals["Politeness"], "number", "greater_than", 80)
+    assert high
+    assert all(row["eval_outputs"][evals["Politeness"]]["value"] > 0.8 for row in high)
+    passed = filtered(evals["Goal Reached"], "text", "equals", "passed")
+    assert {row["eval_outputs"][evals["Goal Reached"]]["value"] for row in passed} == {"Passed"}
+    assert filtered(evals["Not Started"], "number", "greater_than", 0) == []
+
+
+def test_dataset_columns_by_name_id_and_scenario_form(filtered: Filtered) -> None:
+    """Three spellings of one column; a number filter on its text is a 500."""
+    columns = filtered.ask.execution(filtered.execution_id, limit=1).json()["column_order"]
+    (column,) = [column for column in columns if column["id"] == "Ideal Outcome"]
+    column_id = column["dataset_column_ids"][0]
+    spellings = ("Ideal Outcome", column_id, f"scenario_{column['scenario_id']}_dataset_{column_id}")
+    sizes = {len(filtered(spelling, "text", "equals", "escalated")) for spelling in spellings}
+    assert len(sizes) == 1
+    assert 0 < sizes.pop() < len(filtered.rows)
+    bad = one_filter("Ideal Outcome", "number", "greater_than", 1)
+    reply = filtered.ask.execution(filtered.execution_id, filters=bad)
+    assert (reply.status, "invalid input syntax" in reply.json()["message"]) == (500, True)
+    reply = filtered.ask.execution(filtered.execution_id, filters=one_filter("status", "text", "equals", 5))
+    assert reply.status == 500
+
+
+def test_several_problems_are_told_at_once(ask: Any) -> None:
+    """A 400 names every field that is wrong."""
+    body = ask.execution(ask.server.test_execution_ids[0], page=0, limit="x", ordering="id").json()
+    assert body["details"].keys() == {"page", "limit", "ordering"}
+    assert body["attr"] == "page"
+
+
+def test_run_test_search_knows_wildcards(ask: Any) -> None:
+    """`%` and `_` match anything; letters match without case; the text is trimmed."""
+    run_test = ask.server.run_test_ids[0]
+
+    def count(text: str) -> int:
+        return int(ask.run_test(run_test, search=text).json()["count"])
+
+    total = count("")
+    assert 0 < count(" lost PARCEL ") < total
+    assert count("l_st%cel") == count("lost parcel")
+    assert count("%") == total
+    assert 0 < count("50\\% off\\_coupon (v2) [draft]") < total
+    assert count("交換") > 0
+    assert 0 < count("+41440000012") < total
+    assert count("no such thing") == 0
+
+
+def test_run_test_status_is_exact(ask: Any) -> None:
+    """One value, with its case; snapshots have a status of their own; unknown ones find nothing."""
+    run_test = ask.server.run_test_ids[0]
+    rows = ask.run_test(run_test, status="completed", limit=500).json()["results"]
+    assert {row["status"] for row in rows} == {"completed"}
+    assert {row["is_snapshot"] for row in rows} == {True, False}
+    assert ask.run_test(run_test, status="COMPLETED").json()["count"] == 0
+    counts = [
+        ask.run_test(run_test, status=s).json()["count"] for s in ("pending", "queued", "ongoing", "failed")
+    ]
+    assert all(counts)
+
+
+def test_execution_search_reads_transcripts_and_cells(ask: Any) -> None:
+    """What was said on the phone is found, what was written in a chat is not."""
+    voice, text = ask.server.test_execution_ids[:2]
+    assert ask.execution(voice, search="SERVICE DESK").json()["count"] > 0
+    assert ask.execution(text, search="service desk").json()["count"] == 0
+    assert ask.execution(voice, search="escal_ted").json()["count"] > 0
+    assert ask.execution(voice, search="zzz nothing").json()["count"] == 0
+
+
+def test_filters_and_search_are_both_needed(ask: Any) -> None:
+    """They narrow each other."""
+    voice = ask.server.test_execution_ids[0]
+    completed = one_filter("status", "text", "equals", "completed")
+    both = ask.execution(voice, search="lost parcel", filters=completed, limit=500).json()["results"]
+    assert both
+    assert {(row["status"], row["scenario"]) for row in both} == {("completed", "Lost parcel")}
+
+
+def test_basic_groups_never_work(ask: Any) -> None:
+    """Even the documented example is a 500, for an empty execution too."""
+    for execution_id in (ask.server.test_execution_ids[0], ask.server.add_test_execution(0)):
+        reply = ask.execution(execution_id, row_groups='["scenario"]')
+        assert (reply.status, "has no attribute 'Cast'" in reply.json()["message"]) == (500, True)
+
+
+def test_dataset_groups_are_those_of_all_executions(ask: Any) -> None:
+    """Aggregates without ids, relative links, and the same rows for another execution."""
+    server = ask.server
+    columns = ask.execution(server.test_execution_ids[0]).json()["column_order"]
+    (column,) = [column for column in columns if column["id"] == "priority"]
+    group = json.dumps([f"scenario_{column['scenario_id']}_dataset_{column['dataset_column_ids'][0]}"])
+    one = ask.execution(server.test_execution_ids[0], row_groups=group).json()
+    other = ask.execution(server.test_execution_ids[1], row_groups=group).json()
+    assert one["count"] == other["count"] > 30
+    assert len(one["results"]) == 30
+    assert one["next"] == "?page=2"
+    rows = [row | {"column": None} for row in one["results"]]
+    assert all("id" not in row and row["count"] > 0 for row in rows)
+    assert not {"status", "provider", "agent_type"} & one.keys()

@@ -1,0 +1,252 @@
+"""Lists in motion: what each kind of change does to rows, keys, counts and pages."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from futureagi_async.testing import Motion
+
+
+@pytest.fixture
+def moving(start: Any) -> Any:
+    """Return the way to ask a server on virtual time, without sample data."""
+    return start(demo=False, request_seconds=0.05)
+
+
+def rows_of(reply: Any) -> list[dict[str, Any]]:
+    return list(reply.json()["results"])
+
+
+def key_of(row: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(row.get("updated_at") or row["timestamp"])
+
+
+def test_nothing_moves_without_virtual_time(start: Any) -> None:
+    """A motion that wall time drove could not be repeated."""
+    ask = start()
+    with pytest.raises(ValueError, match="virtual clock"):
+        ask.server.move(ask.server.run_test_ids[0], Motion(updates=1))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"updates": -1.0}, "updates"),
+        ({"commit_delay_seconds": (2.0, 1.0)}, "least, most"),
+        ({"gap_share": 1.5}, "gap_share"),
+        ({"tie_size": 0}, "tie_size"),
+    ],
+)
+def test_impossible_motions_are_refused(options: dict[str, Any], message: str) -> None:
+    """When they are made, not when they are used."""
+    with pytest.raises(ValueError, match=message):
+        Motion(**options)
+
+
+def test_equal_requests_meet_equal_data(start: Any) -> None:
+    """Wall time plays no part: bodies are the same, request by request."""
+    motion = Motion(updates=40, inserts=5, deletes=3, soft_deletes=3, tie_updates=0.5, seed=5)
+    bodies = []
+    for _ in range(2):
+        ask = start(demo=False, request_seconds=0.05)
+        run_test = ask.server.add_run_test(300, slim=True, snapshots=20)
+        ask.server.move(run_test, motion)
+        replies = [ask.run_test(run_test, limit=50, page=page) for page in (1, 2, 3, 4, 5, 6, 7, 1)]
+        bodies.append([reply.body.replace(ask.server.base_url.encode(), b"") for reply in replies])
+    assert bodies[0] == bodies[1]
+    assert bodies[0][0] != bodies[0][7]
+
+
+def test_the_script_does_not_depend_on_how_time_is_cut(start: Any) -> None:
+    """One long wait or a thousand short ones: the same rows in the end."""
+    found = []
+    for steps in (1, 1000):
+        ask = start(demo=False, request_seconds=0.05)
+        version = ask.server.add_agent_version(200, slim=True)
+        everything = Motion(
+            updates=10, inserts=2, deletes=2, old_key_entries=2, tie_updates=0.2, commit_delay_seconds=(0, 2)
+        )
+        ask.server.move(version, everything)
+        for _ in range(steps):
+            ask.server.clock.advance(8 / steps)
+            ask.server.version_rows(*version)
+        found.append(ask.server.version_rows(*version))
+    assert found[0] == found[1]
+    assert len(found[0]) > 200
+
+
+@pytest.mark.parametrize("name", ["run_test", "version", "execution"])
+def test_updates_move_rows_to_the_front(moving: Any, name: str) -> None:
+    """The newest keys are of this moment, the content tells its revision, and nobody is lost."""
+    server = moving.server
+    thing = {
+        "run_test": server.add_run_test,
+        "version": server.add_agent_version,
+        "execution": server.add_test_execution,
+    }[name](200, slim=True)
+    read = getattr(moving, name)
+    before = {row["id"] for row in rows_of(read(thing, limit=500))}
+    server.move(thing, Motion(updates=20))
+    server.clock.advance(2)
+    rows = rows_of(read(thing, limit=500))
+    assert {row["id"] for row in rows} == before
+    changed = [row for row in rows if row["call_summary"] != "revision 0"]
+    assert 20 < len(changed) < 60
+    assert rows[: len(changed)] == changed
+    now = server.clock.now()
+    assert all(now - timedelta(seconds=2.1) <= key_of(row) <= now for row in changed)
+
+
+def test_a_changed_call_changes_on_every_endpoint(moving: Any) -> None:
+    """One call, one truth: run test, execution, version and detail agree."""
+    server = moving.server
+    run_test = server.add_run_test(50)
+    moving.run_test(run_test, limit=50)
+    server.move(run_test, Motion(updates=5))
+    server.clock.advance(1)
+    server.stop_motion()
+    row = next(row for row in rows_of(moving.run_test(run_test)) if not row["is_snapshot"])
+    detail = moving.detail(row["id"]).json()
+    inside = {r["id"]: r for r in rows_of(moving.execution(row["test_execution_id"], limit=100))}[row["id"]]
+    assert row["timestamp"] == detail["timestamp"] == inside["timestamp"]
+    assert "revision" in detail["call_summary"]
+
+
+def test_inserts_and_deletes_change_the_count(moving: Any) -> None:
+    """New calls stand at the front and have a detail; deleted ones are gone with their snapshots."""
+    server = moving.server
+    run_test = server.add_run_test(100, slim=True, snapshots=40)
+    server.move(run_test, Motion(deletes=10))
+    server.clock.advance(3)
+    server.stop_motion()
+    left = rows_of(moving.run_test(run_test, limit=500))
+    calls = {row["id"] for row in left if not row["is_snapshot"]}
+    assert 50 < len(calls) < 90
+    assert {r["original_call_execution_id"] for r in left if r["is_snapshot"]} <= calls
+    server.move(run_test, Motion(inserts=10))
+    server.clock.advance(3)
+    rows = rows_of(moving.run_test(run_test, limit=500))
+    new = [row for row in rows if row["id"] not in {row["id"] for row in left}]
+    assert 10 < len(new) < 50
+    assert rows[: len(new)] == new
+    assert moving.detail(new[0]["id"]).status == 200
+
+
+def test_soft_deleted_rows_gather_at_the_front_of_run_tests(moving: Any) -> None:
+    """They are counted there, not delivered, and leave the other lists."""
+    server = moving.server
+    run_test = server.add_run_test(100, slim=True)
+    server.move(run_test, Motion(soft_deletes=20))
+    server.clock.advance(2)
+    server.stop_motion()
+    body = moving.run_test(run_test, limit=20).json()
+    assert (body["count"], body["results"]) == (100, [])
+    assert body["next"]
+    delivered = server.run_test_rows(run_test)
+    assert 40 < len(delivered) < 80
+    assert set(server.call_execution_ids()) == set(delivered)
+
+
+def test_soft_deleted_calls_leave_execution_lists(moving: Any) -> None:
+    """There the count falls."""
+    execution = moving.server.add_test_execution(100, slim=True)
+    moving.server.move(execution, Motion(soft_deletes=20))
+    moving.server.clock.advance(2)
+    body = moving.execution(execution, limit=200).json()
+    assert body["count"] == len(body["results"]) < 90
+
+
+def test_tie_updates_give_one_key_to_many(moving: Any) -> None:
+    """A job saves fifty calls at once, which then come in another order for each question."""
+    execution = moving.server.add_test_execution(300, slim=True)
+    moving.server.move(execution, Motion(tie_updates=1))
+    moving.server.clock.advance(4)
+    moving.server.stop_motion()
+    rows = rows_of(moving.execution(execution, limit=300))
+    newest = [row for row in rows if row["timestamp"] == rows[0]["timestamp"]]
+    assert len(newest) == 50
+    orders = [[r["id"] for r in rows_of(moving.execution(execution, limit=50))] for _ in range(2)]
+    assert orders[0] != orders[1]
+    assert set(orders[0]) == set(orders[1])
+
+
+def test_calls_enter_version_lists_with_old_keys(moving: Any) -> None:
+    """They come in between the others; their family's other lists gain nothing."""
+    server = moving.server
+    agent, version = server.add_agent_version(100, slim=True)
+    before = rows_of(moving.version((agent, version), limit=500))
+    server.move((agent, version), Motion(old_key_entries=10))
+    server.clock.advance(3)
+    rows = rows_of(moving.version((agent, version), limit=500))
+    new = [row for row in rows if row["id"] not in {row["id"] for row in before}]
+    assert 10 < len(new) < 60
+    assert min(map(key_of, before)) <= min(map(key_of, new))
+    assert max(map(key_of, new)) <= max(map(key_of, before))
+    assert [key_of(row) for row in rows] == sorted(map(key_of, rows), reverse=True)
+    others = {moving.detail(row["id"]).json()["id"] for row in new}
+    assert others == {row["id"] for row in new}
+
+
+def test_calls_enter_filtered_lists_with_old_keys(moving: Any) -> None:
+    """A change of status that touches no key: the list itself stands still, its filtered form does not."""
+    server = moving.server
+    run_test = server.add_run_test(200, slim=True)
+    order = server.run_test_rows(run_test)
+    before = {row["id"] for row in rows_of(moving.run_test(run_test, limit=500, status="completed"))}
+    started = server.clock.monotonic()
+    server.move(run_test, Motion(old_key_entries=10))
+    server.clock.advance(3)
+    server.stop_motion()
+    after = {row["id"] for row in rows_of(moving.run_test(run_test, limit=500, status="completed"))}
+    assert before - after
+    assert after - before
+    assert server.run_test_rows(run_test) == order
+    ended = server.clock.monotonic()
+    assert server.present_from(run_test, started, ended, status="completed") <= before & after
+    assert server.alive_throughout(run_test, started, ended) == set(order)
+
+
+def test_late_commits_show_keys_of_the_past(moving: Any) -> None:
+    """A change carries the key of its moment, and is seen only later."""
+    server = moving.server
+    execution = server.add_test_execution(300, slim=True)
+    server.move(execution, Motion(updates=30, commit_delay_seconds=(1.0, 3.0)))
+    begun = server.clock.now()
+    seen: set[str] = set()
+    for _ in range(60):
+        server.clock.advance(0.05)
+        now = server.clock.now()
+        rows = [row for row in rows_of(moving.execution(execution, limit=100)) if key_of(row) > begun]
+        fresh = [row for row in rows if row["id"] + row["timestamp"] not in seen]
+        seen |= {row["id"] + row["timestamp"] for row in rows}
+        assert all(now - key_of(row) >= timedelta(seconds=0.9) for row in fresh)
+    assert len(seen) > 30
+
+
+def test_some_writers_clocks_are_off(moving: Any) -> None:
+    """Keys lie up to the skew before or after the moment; some may be of the future."""
+    server = moving.server
+    execution = server.add_test_execution(300, slim=True)
+    server.move(execution, Motion(updates=50, clock_skew_seconds=2.0))
+    begun = server.clock.now()
+    server.clock.advance(2)
+    rows = rows_of(moving.execution(execution, limit=300))
+    keys = [key_of(row) for row in rows if row["call_summary"] != "revision 0"]
+    assert begun - timedelta(seconds=2) <= min(keys) < max(keys) <= server.clock.now() + timedelta(seconds=2)
+    assert min(keys) < begun or max(keys) > server.clock.now()
+
+
+def test_motions_follow_their_seed(start: Any) -> None:
+    """Another seed, other changes."""
+    found = []
+    for seed in (1, 1, 2):
+        ask = start(demo=False, request_seconds=0.05)
+        run_test = ask.server.add_run_test(100, slim=True)
+        ask.server.move(run_test, Motion(updates=10, seed=seed))
+        ask.server.clock.advance(3)
+        found.append(json.dumps(ask.server.run_test_rows(run_test)))
+    assert found[0] == found[1] != found[2]
