@@ -1,10 +1,11 @@
 """Checks of what callers pass in: one clear error, before any request."""
 
+from collections.abc import Iterable
 from typing import TypeVar, get_args
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from futureagi_async._sansio.endpoints import check_page
+from futureagi_async._sansio.endpoints import MAX_PAGE_SIZE
 from futureagi_async._sansio.settings import Origin
 
 T = TypeVar("T")
@@ -25,9 +26,23 @@ def check_kind(name: str, value: object, kind: type[T]) -> T:
     return value
 
 
+def check_kind_or_none(name: str, value: object, kind: type[T]) -> T | None:
+    """Return ``value`` if it is a ``kind`` or ``None``."""
+    return None if value is None else check_kind(name, value, kind)
+
+
+def check_observers(observers: Iterable[T]) -> tuple[T, ...]:
+    """Return the observers as a tuple, or raise `TypeError`."""
+    if not isinstance(observers, Iterable) or not all(map(callable, given := tuple(observers))):
+        raise TypeError("observers must be a sequence of callables that take one event each.")
+    return given
+
+
 def check_page_size(page_size: int) -> int:
     """Return a usable page size."""
-    check_page(1, page_size)
+    check_at_least_one("page_size", page_size)
+    if page_size > MAX_PAGE_SIZE:
+        raise ValueError(f"page_size must be at most {MAX_PAGE_SIZE:,}, not {page_size}.")
     return page_size
 
 

@@ -1,18 +1,23 @@
 """One page of a list: from request to decoded records, a slice at a time."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import anyio.lowlevel
+import attrs
 
 from futureagi_async._reading import PageRead
 from futureagi_async._requester import Requester
 from futureagi_async._sansio import decoding, endpoints
 from futureagi_async._sansio.endpoints import Request
+from futureagi_async._sansio.lists import Ask
+from futureagi_async.columns import column
 from futureagi_async.errors import FilterIgnoredError
 from futureagi_async.models import CallExecution, RecordFailure
 from futureagi_async.options import RetryPolicy, Timeouts
 from futureagi_async.sources import CallSource, TestExecutionCalls
 
+_ONCE = RetryPolicy(attempts=1)
 _SLICE_RECORDS = 25
 """Records decoded between two chances for other tasks to run."""
 
@@ -20,19 +25,18 @@ _SLICE_RECORDS = 25
 async def read_page(
     requester: Requester,
     source: CallSource,
+    ask: Ask,
     *,
-    page: int,
-    limit: int,
     timeouts: Timeouts,
     retry: RetryPolicy,
 ) -> PageRead:
     """Read and decode one page; records that do not decode are among its ``failures``."""
-    request = endpoints.page_request(source, page=page, limit=limit)
+    request = endpoints.page_request(_narrowed(source, ask), page=ask.page, limit=ask.limit)
     answer = await requester.call(
         request,
         lambda reply: decoding.decode_list(reply.body, request.endpoint),
         timeouts=timeouts,
-        retry=retry,
+        retry=_ONCE if ask.optional else retry,
     )
     wire = answer.value
     decoded: list[CallExecution | RecordFailure] = []
@@ -40,8 +44,10 @@ async def read_page(
         records = wire.results[start : start + _SLICE_RECORDS]
         decoded += decoding.decode_records(records, start, source, request.endpoint)
         await anyio.lowlevel.checkpoint()
-    call_page = decoding.build_page(wire, decoded, source, page=page, limit=limit, endpoint=request.endpoint)
-    check_filters_applied(source, call_page.error_messages, request)
+    call_page = decoding.build_page(
+        wire, decoded, source, page=ask.page, limit=ask.limit, endpoint=request.endpoint
+    )
+    check_filters_applied(_narrowed(source, ask), call_page.error_messages, request)
     return PageRead(
         page=call_page,
         attempts=answer.attempts,
@@ -50,6 +56,14 @@ async def read_page(
         server_time=answer.reply.server_time,
         body_bytes=len(answer.reply.body),
     )
+
+
+def _narrowed(source: CallSource, ask: Ask) -> CallSource:
+    if ask.created is None or not isinstance(source, TestExecutionCalls):
+        return source
+    start, end = (datetime.fromtimestamp(moment, UTC) for moment in ask.created)
+    window = column("created_at").between(start, end)
+    return attrs.evolve(source, filters=(*source.filters, window))
 
 
 def restore_call(raw: bytes, source: CallSource) -> CallExecution:

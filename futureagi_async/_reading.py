@@ -53,7 +53,7 @@ def traits_of(source: CallSource) -> ListTraits:
         case AgentVersionCalls():
             return ListTraits(counted_first=True, rows_enter_with_old_keys=True)
     filtered = source.search is not None or bool(source.filters)
-    return ListTraits(counted_first=True, rows_enter_with_old_keys=filtered)
+    return ListTraits(counted_first=True, rows_enter_with_old_keys=filtered, filters_creation=True)
 
 
 @attrs.define(eq=False)

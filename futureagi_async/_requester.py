@@ -13,6 +13,7 @@ from aiolimiter import AsyncLimiter
 
 from futureagi_async._clock import Clock
 from futureagi_async._sansio.endpoints import Request
+from futureagi_async._sansio.pacing import Pacer, is_throttling
 from futureagi_async._sansio.replies import Reply, check_reply
 from futureagi_async._sansio.retrying import RetryQuota, pause_before_retry
 from futureagi_async._sansio.settings import Keys
@@ -75,7 +76,8 @@ class Requester:
         """Bind to this event loop and process, and make the pool."""
         if self._state != "not opened":
             raise SessionMisuseError(f"The session is {self._state}; a session can be opened once.")
-        self._slots = anyio.CapacityLimiter(self.max_in_flight)
+        self._pacer = Pacer(self.max_in_flight)
+        self._slots = anyio.CapacityLimiter(self._pacer.limit)
         self._rate = _minute_limiter(self._max_requests_per_minute)
         self._idle = anyio.Event()
         await self._transport.open()
@@ -153,6 +155,7 @@ class Requester:
                 outcome = await self._try_once(request, decode, attempt, timeouts, timeouts.deadline - spent)
                 received_at = self.clock.monotonic()
             spent += received_at - sent_at
+            self._pace(outcome, sent_at, received_at)
             if not isinstance(outcome, FutureAGIError):
                 self._quota.give_back(quota_cost)
                 value, reply = outcome
@@ -202,7 +205,16 @@ class Requester:
         except FutureAGIError as error:
             error.body = self._keys.mask(error.body)
             error.message = self._keys.mask(error.message) or ""
-            return error
+            error.args = (error.message,)
+            return error.with_traceback(None)  # its frames hold the answer, which may repeat the keys
+
+    def _pace(self, outcome: object, sent_at: float, received_at: float) -> None:
+        """Let more requests fly after a success, fewer after a throttled answer."""
+        if not isinstance(outcome, FutureAGIError):
+            self._pacer.succeeded()
+        elif is_throttling(outcome):
+            self._pacer.throttled(sent_at=sent_at, now=received_at)
+        self._slots.total_tokens = self._pacer.limit
 
     def _plan_retry(
         self, error: FutureAGIError, attempt: int, retry: RetryPolicy, seconds_left: float
@@ -241,11 +253,20 @@ class Requester:
     async def _slot(self) -> AsyncIterator[None]:
         """Wait for a free slot, for the end of a pause, and for the minute's allowance."""
         async with self._slots:
-            if self._rate is not None:
+            await self._wait_for_pause()
+            while self._rate is not None:
                 await self._rate.acquire()
-            while (seconds := self._paused_until - self.clock.monotonic()) > 0:
-                await self.clock.sleep(seconds + self.clock.jitter() * min(1.0, seconds))
+                if not await self._wait_for_pause():
+                    break  # an allowance from before a pause is of another minute
             yield
+
+    async def _wait_for_pause(self) -> bool:
+        """Wait until the session is not paused; whether it was."""
+        paused = False
+        while (seconds := self._paused_until - self.clock.monotonic()) > 0:
+            paused = True
+            await self.clock.sleep(seconds + self.clock.jitter() * min(1.0, seconds))
+        return paused
 
 
 def _minute_limiter(requests_per_minute: int | None) -> AsyncLimiter | None:

@@ -31,9 +31,7 @@ JOB_STOPPERS = (AuthenticationError, PermissionDeniedError)
 class FetchPage(Protocol):
     """How a page is read; handed in by the session."""
 
-    async def __call__(
-        self, source: CallSource, page: int, limit: int, *, optional: bool = False
-    ) -> PageRead:
+    async def __call__(self, source: CallSource, ask: Ask) -> PageRead:
         """Read one page, or raise `FutureAGIError`; an ``optional`` one is tried once."""
 
 
@@ -232,7 +230,7 @@ class _FanOut:
         if ask.not_before > self._clock.monotonic():
             await self._clock.sleep(ask.not_before - self._clock.monotonic())
         try:
-            read = await self._fetch_page(reading.source, ask.page, ask.limit, optional=ask.optional)
+            read = await self._fetch_page(reading.source, ask)
         except FutureAGIError as error:
             forgiven = reading.fail(ask, error, self._clock.monotonic())
             if isinstance(error, JOB_STOPPERS) or (self.options.on_error == "raise" and not forgiven):

@@ -13,6 +13,8 @@ from futureagi_async._checks import (
     check_at_least_one,
     check_deadline,
     check_kind,
+    check_kind_or_none,
+    check_observers,
     check_page_size,
     check_word,
     choose_proxy,
@@ -24,6 +26,7 @@ from futureagi_async._reading import Consistency, PageRead
 from futureagi_async._requester import Requester
 from futureagi_async._sansio import decoding, endpoints
 from futureagi_async._sansio.endpoints import Request
+from futureagi_async._sansio.lists import Ask
 from futureagi_async._sansio.replies import Reply
 from futureagi_async._sansio.settings import read_keys, read_origin
 from futureagi_async._transport import Connector, Transport
@@ -45,7 +48,6 @@ from futureagi_async.sources import CallSource, TestExecutionCalls, check_id
 T = TypeVar("T")
 
 DEFAULT_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
-_ONCE = RetryPolicy(attempts=1)
 
 
 class Session:
@@ -93,11 +95,14 @@ class Session:
         allow_insecure: bool = False,
         clock: Clock | None = None,
     ) -> None:
+        try:
+            keys = read_keys(api_key, secret_key, os.environ)
+        finally:
+            del api_key, secret_key  # some tracebacks show a frame's variables
         check_at_least_one("max_in_flight", max_in_flight)
         check_at_least_one("max_response_bytes", max_response_bytes)
         if max_requests_per_minute is not None:
             check_at_least_one("max_requests_per_minute", max_requests_per_minute)
-        keys = read_keys(api_key, secret_key, os.environ)
         origin = read_origin(base_url, os.environ, allow_insecure=allow_insecure)
         self._timeouts = check_kind("timeouts", timeouts, Timeouts)
         self._retry = check_kind("retry", retry, RetryPolicy)
@@ -109,8 +114,8 @@ class Session:
             connections=max_in_flight,
             max_response_bytes=max_response_bytes,
             proxy=choose_proxy(proxy, origin, trust_env=trust_env),
-            ssl_context=ssl_context,
-            connector=connector,
+            ssl_context=check_kind_or_none("ssl_context", ssl_context, SSLContext),
+            connector=check_kind_or_none("connector", connector, Connector),
         )
         self._requester = Requester(
             transport,
@@ -118,7 +123,7 @@ class Session:
             max_in_flight=max_in_flight,
             max_requests_per_minute=max_requests_per_minute,
             clock=clock or SystemClock(),
-            observers=observers,
+            observers=check_observers(observers),
         )
 
     async def __aenter__(self) -> Self:
@@ -173,7 +178,7 @@ class Session:
         the server skipped a filter and sent unfiltered rows.
         """
         bulk.check_sources([source])
-        return (await self._read_page(source, page, limit)).page
+        return (await self._read_page(source, Ask(page, limit))).page
 
     async def get_test_execution(
         self,
@@ -189,8 +194,8 @@ class Session:
         Raises `NotFoundError` for an unknown test execution, `FilterIgnoredError` where the server
         skipped a filter. Source: ``GET /simulate/test-executions/{test_execution_id}/``.
         """
-        source = TestExecutionCalls(test_execution_id, search=search, filters=tuple(filters))
-        return cast(TestExecutionPage, (await self._read_page(source, page, limit)).page)
+        source = TestExecutionCalls(test_execution_id, search=search, filters=filters)
+        return cast(TestExecutionPage, (await self._read_page(source, Ask(page, limit))).page)
 
     async def get_groups(
         self,
@@ -209,7 +214,7 @@ class Session:
         (``scenario_<scenario id>_dataset_<column id>``), groups those over all test executions, and
         ignores ``filters`` then. Source: ``GET /simulate/test-executions/{test_execution_id}/``.
         """
-        source = TestExecutionCalls(test_execution_id, search=search, filters=tuple(filters))
+        source = TestExecutionCalls(test_execution_id, search=search, filters=filters)
         request = endpoints.groups_request(
             source, row_groups=row_groups, group_keys=group_keys, page=page, limit=limit
         )
@@ -313,20 +318,11 @@ class Session:
         answer = await self._requester.call(request, decode, timeouts=self._timeouts, retry=self._retry)
         return answer.value
 
-    async def _read_page(
-        self, source: CallSource, page: int, limit: int, *, optional: bool = False
-    ) -> PageRead:
-        return await read_page(
-            self._requester,
-            source,
-            page=page,
-            limit=limit,
-            timeouts=self._timeouts,
-            retry=_ONCE if optional else self._retry,
-        )
+    async def _read_page(self, source: CallSource, ask: Ask) -> PageRead:
+        return await read_page(self._requester, source, ask, timeouts=self._timeouts, retry=self._retry)
 
     def __repr__(self) -> str:
-        return f"<Session {self._origin}>"
+        return f"<Session {vars(self).get('_origin', 'not made')}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("A session can't be pickled; open one in each process.")

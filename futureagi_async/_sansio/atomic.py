@@ -43,7 +43,7 @@ class AtomicRead:
 
     def fits(self, max_body_bytes: int, *, crowded: bool) -> bool:
         """Whether one page is worth trying, judging by what page 1 took."""
-        rows = self._limit()
+        rows = self.rows
         seen = self.first
         read = max(1, len(seen.keys))
         seconds = (seen.received_at - seen.sent_at) * rows / read
@@ -55,7 +55,7 @@ class AtomicRead:
         """Return the tail first where it is needed, then the one page."""
         if self._traits.counted_first and self._tail is None:
             return tail_window(self._count, LEAST_TAIL, 2 * LEAST_TAIL)
-        return Ask(1, self._limit(), optional=True)
+        return Ask(1, self.rows, optional=True)
 
     def take(self, seen: Seen) -> None:
         """Take the tail, or the one page."""
@@ -67,10 +67,12 @@ class AtomicRead:
         self.proven = whole and needed is not None and self._agreeing >= needed
         if self._reaches_end(seen):
             self._tail = seen
-        tired = self._reads >= _READS or self._limit() > self._largest_limit
+        tired = self._reads >= _READS or self.rows > self._largest_limit
         self.hopeless = not self.proven and (tired or needed is None)
 
-    def _limit(self) -> int:
+    @property
+    def rows(self) -> int:
+        """How many rows to ask for, so that the list still fits when it has grown a little."""
         return ceil(self._count * 1.1) + 50
 
     def _reaches_end(self, seen: Seen) -> bool:

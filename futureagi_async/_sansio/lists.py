@@ -22,6 +22,8 @@ class ListTraits:
     row may show a key newer than its place (run tests)."""
     rows_enter_with_old_keys: bool
     """Version lists, and lists with a status or filters: a row can enter without a new key."""
+    filters_creation: bool = False
+    """Whether the list can be narrowed to a creation time (test executions)."""
 
 
 @attrs.define(frozen=True)
@@ -34,6 +36,8 @@ class Ask:
     """Whether there is another way should it fail; then it is not worth a second try."""
     not_before: float = -inf
     """When to send it at the earliest, on the session's clock."""
+    created: tuple[float, float] | None = None
+    """Read only the rows created from then to then, as Unix seconds."""
 
     @property
     def offset(self) -> int:

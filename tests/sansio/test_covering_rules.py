@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from futureagi_async._sansio import covering, keyranges, passes, tails
+from futureagi_async._sansio import keycover, keyranges, passes, tails
 from futureagi_async._sansio.covering import Cover
+from futureagi_async._sansio.keycover import KeyCover
 from futureagi_async._sansio.lists import ListTraits, Seen
 from tests.sansio.listmodel import RUN_TEST, TEST_EXECUTION, VERSION, Run
 from tests.sansio.test_covering import read
@@ -33,19 +34,19 @@ def trust_every_key(patch: pytest.MonkeyPatch) -> None:
     def all_keys(seen: Seen, *_: object) -> list[float]:
         return [key for key in seen.keys if key is not None]
 
-    patch.setattr(covering, "trusted_keys", all_keys)
+    patch.setattr(keycover, "trusted_keys", all_keys)
 
 
 def begin_at_the_first_row(patch: pytest.MonkeyPatch) -> None:
     """Sweep from the newest key of page 1 instead of from the server's clock at its sending."""
-    take_first = Cover._take_first
+    begin = KeyCover.begin
 
-    def remember(self: Cover, seen: Seen, keys: list[float], **kwargs: Any) -> None:
-        take_first(self, seen, keys, **kwargs)
-        self.first_key = seen.keys[0]
+    def remember(self: KeyCover, first: Seen) -> None:
+        self.first_key = first.keys[0]
+        begin(self, first)
 
-    patch.setattr(Cover, "_take_first", remember)
-    patch.setattr(Cover, "_trusted_until", lambda self: self.first_key - self._delta)
+    patch.setattr(KeyCover, "begin", remember)
+    patch.setattr(KeyCover, "_trusted_until", lambda self: self.first_key - self._delta)
 
 
 def believe_the_end_at_once(patch: pytest.MonkeyPatch) -> None:
@@ -75,15 +76,14 @@ def take_an_empty_front_for_covered(patch: pytest.MonkeyPatch) -> None:
             self.ranges.add(1e9 if lowest is None else lowest.low, float("inf"), low_at=0, high_at=0)
 
     patch.setattr(passes.Pass, "add", add_and_believe)
-    patch.setattr(
-        Cover,
-        "_take_sweep",
-        lambda self, seen, keys: (
-            Cover._complete(self, seen.sent_at, "")
-            if not keys or keys[-1] < self._trusted_until()
-            else self._sweep.take(seen, keys, self._trusted_until())
-        ),
-    )
+    take_sweep = KeyCover._take_sweep
+
+    def believe_nothing(self: KeyCover, seen: Seen, keys: list[float]) -> None:
+        take_sweep(self, seen, keys)
+        if not keys:
+            self.covered_at = seen.sent_at
+
+    patch.setattr(KeyCover, "_take_sweep", believe_nothing)
 
 
 def wait_for_no_transaction(patch: pytest.MonkeyPatch) -> None:

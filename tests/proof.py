@@ -1,0 +1,177 @@
+"""Reads moving lists over real sockets, many times, and holds every "complete" to its word.
+
+``python -m tests.proof`` makes 1,008 seeded runs and prints the table that stands in the docs;
+``--seeds 2`` makes fewer. Server and client share a virtual clock that requests move on, so the
+runs repeat. A run *lies* when it says complete and lacks a row that the guarantee promises.
+"""
+
+import argparse
+import asyncio
+import statistics
+import sys
+from collections.abc import Iterator, Mapping
+from math import ceil
+from typing import Any
+
+import attrs
+
+from futureagi_async import AgentVersionCalls, CallSource, RunTestCalls, Session, TestExecutionCalls
+from futureagi_async.testing import Motion, StandInServer, VirtualClock
+
+KINDS = ("run test", "test execution", "agent version")
+PAGE_SIZE = 100
+
+
+@attrs.define(frozen=True)
+class Scene:
+    """What a list does while it is read."""
+
+    calls: int = 1_500
+    tie_size: int = 1
+    request_seconds: float = 0.2
+    max_in_flight: int = 8
+    motion: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+SCENES: Mapping[str, Scene] = {
+    "short and still": Scene(calls=80, tie_size=4),
+    "still, 3,000 rows": Scene(calls=3_000),
+    "still, ties of 4": Scene(calls=3_000, tie_size=4),
+    "still, ties of 50": Scene(calls=3_000, tie_size=50),
+    "1 change/s": Scene(motion={"updates": 1.0}),
+    "5 changes/s, short": Scene(calls=300, motion={"updates": 4.0, "inserts": 0.5, "soft_deletes": 0.5}),
+    "20 changes/s": Scene(motion={"updates": 18.0, "inserts": 0.5, "deletes": 1.0, "soft_deletes": 0.5}),
+    "100 changes/s": Scene(motion={"updates": 100.0}, request_seconds=0.1),
+    "deletes": Scene(motion={"updates": 2.0, "deletes": 5.0, "soft_deletes": 5.0}),
+    "soft deletes at the front": Scene(motion={"soft_deletes": 40.0, "updates": 5.0}, request_seconds=0.1),
+    "groups of 50 get one key": Scene(motion={"updates": 2.0, "tie_updates": 0.5}),
+    "clocks off by 2 s": Scene(motion={"updates": 8.0, "clock_skew_seconds": 2.0}),
+    "late commits, up to 3 s": Scene(motion={"updates": 10.0, "commit_delay_seconds": (0.0, 3.0)}),
+    "rows enter with old keys": Scene(motion={"updates": 3.0, "old_key_entries": 3.0}),
+}
+
+
+class SharedClock:
+    """The server's virtual clock, as the session's."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+
+    def monotonic(self) -> float:
+        """Return the virtual seconds."""
+        return self._clock.monotonic()
+
+    def jitter(self) -> float:
+        """Return no surprise."""
+        return 0.5
+
+    async def sleep(self, seconds: float) -> None:
+        """Let virtual time pass at once."""
+        self._clock.advance(seconds)
+
+
+@attrs.define(frozen=True)
+class Run:
+    """How one read ended."""
+
+    complete: bool
+    reason: str
+    missed: int
+    """Rows promised and not delivered; only of a complete list."""
+    invented: int
+    """Rows delivered that the list never held meanwhile."""
+    requests: int
+    naive_requests: int
+    naive_missed: int
+    """Rows that were there throughout and that reading page after page did not deliver."""
+
+
+async def read_once(kind: str, scene: Scene, seed: int, *, naive: bool = False) -> Run:
+    """Read one list once, with a cover, and if asked once naively."""
+    async with StandInServer(demo=False, seed=seed, request_seconds=scene.request_seconds) as server:
+        name, source = _add_list(server, kind, scene)
+        if scene.motion:
+            server.move(name, Motion(seed=seed, **scene.motion))
+            server.clock.advance(6.0)
+        keys = {"api_key": server.api_key, "secret_key": server.secret_key, "base_url": server.base_url}
+        clock = SharedClock(server.clock)
+        async with Session(**keys, max_in_flight=scene.max_in_flight, clock=clock) as session:
+            result = await session.fetch_calls(source, page_size=PAGE_SIZE)
+            report = result.report.sources[0]
+            got = {call.id for call in result.calls}
+            served = server.requests
+            front = [request for request in served if request.query.get("page") == "1"][-1]
+            begin = served[0].started if isinstance(source, AgentVersionCalls) else front.started
+            promised = server.alive_throughout(name, begin, front.ended)
+            held = server.alive_sometime(name, served[0].started, max(request.ended for request in served))
+            naive_missed = await _missed_by_naive_reading(server, session, name, source) if naive else 0
+    return Run(
+        complete=report.verdict == "complete",
+        reason=report.reason,
+        missed=len(promised - got) if report.verdict == "complete" else 0,
+        invented=len(got - held),
+        requests=report.requests,
+        naive_requests=ceil((report.expected or 0) / PAGE_SIZE) or 1,
+        naive_missed=naive_missed,
+    )
+
+
+def _add_list(server: StandInServer, kind: str, scene: Scene) -> tuple[Any, CallSource]:
+    if kind == "run test":
+        run_test = server.add_run_test(scene.calls, tie_size=scene.tie_size, slim=True, deleted=scene.calls // 50)
+        return run_test, RunTestCalls(run_test)
+    if kind == "test execution":
+        execution = server.add_test_execution(scene.calls, tie_size=scene.tie_size, slim=True)
+        return execution, TestExecutionCalls(execution)
+    agent, version = server.add_agent_version(scene.calls, tie_size=scene.tie_size, slim=True)
+    return (agent, version), AgentVersionCalls(agent, version)
+
+
+async def _missed_by_naive_reading(
+    server: StandInServer, session: Session, name: Any, source: CallSource
+) -> int:
+    begin = server.clock.monotonic()
+    naive = await session.fetch_calls(source, page_size=PAGE_SIZE // 3, consistency="fast")
+    there = server.alive_throughout(name, begin, server.clock.monotonic())
+    return len(there - {call.id for call in naive.calls})
+
+
+def table(runs: Mapping[str, list[Run]]) -> Iterator[str]:
+    """Yield the lines of the table, in Markdown."""
+    yield "| scene | runs | complete | incomplete | lies | requests / naive | rows naive paging loses |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for scene, done in runs.items():
+        complete = sum(run.complete for run in done)
+        ratio = statistics.median(run.requests / run.naive_requests for run in done)
+        lies = sum(run.missed > 0 for run in done)
+        lost = statistics.mean(run.naive_missed for run in done)
+        yield (
+            f"| {scene} | {len(done)} | {complete} | {len(done) - complete} | {lies} | {ratio:.2f} | {lost:.1f} |"
+        )
+
+
+async def run_all(seeds: int) -> dict[str, list[Run]]:
+    """Read every kind of list in every scene, with so many seeds."""
+    runs: dict[str, list[Run]] = {}
+    for label, scene in SCENES.items():
+        runs[label] = [
+            await read_once(kind, scene, seed, naive=True) for kind in KINDS for seed in range(seeds)
+        ]
+        print(list(table({label: runs[label]}))[-1], file=sys.stderr, flush=True)  # noqa: T201
+    return runs
+
+
+def main() -> int:
+    """Print the table; exit 1 if any run lied."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=24, help="seeds for each scene and kind of list")
+    runs = asyncio.run(run_all(parser.parse_args().seeds))
+    print("\n".join(table(runs)))  # noqa: T201
+    total = [run for done in runs.values() for run in done]
+    lies = sum(run.missed > 0 or run.invented > 0 for run in total)
+    print(f"\n{len(total)} runs, {sum(run.complete for run in total)} complete, {lies} lies")  # noqa: T201
+    return 1 if lies else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
