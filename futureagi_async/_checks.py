@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import TypeVar, get_args
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from futureagi_async._sansio.endpoints import MAX_PAGE_SIZE
 from futureagi_async._sansio.settings import Origin
@@ -67,8 +66,10 @@ def check_deadline(seconds: float | None) -> float | None:
 
 def choose_proxy(proxy: str | None, origin: Origin, *, trust_env: bool) -> str | None:
     """Return the proxy to use: the one given, else, if trusted, the environment's."""
-    if proxy is None and trust_env and not proxy_bypass(origin.host):
-        proxy = getproxies().get(origin.scheme)
+    if proxy is None and trust_env:
+        from urllib.request import getproxies, proxy_bypass  # here, because few need it
+
+        proxy = None if proxy_bypass(origin.host) else getproxies().get(origin.scheme)
     if proxy is None:
         return None
     if not isinstance(proxy, str):

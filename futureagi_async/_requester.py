@@ -5,11 +5,10 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 import anyio
 import attrs
-from aiolimiter import AsyncLimiter
 
 from futureagi_async._clock import Clock
 from futureagi_async._sansio.endpoints import Request
@@ -29,6 +28,9 @@ from futureagi_async.events import (
     SessionPaused,
 )
 from futureagi_async.options import RetryPolicy, Timeouts
+
+if TYPE_CHECKING:
+    from aiolimiter import AsyncLimiter
 
 T = TypeVar("T")
 
@@ -269,10 +271,12 @@ class Requester:
         return paused
 
 
-def _minute_limiter(requests_per_minute: int | None) -> AsyncLimiter | None:
+def _minute_limiter(requests_per_minute: int | None) -> "AsyncLimiter | None":
     """Allow a small burst and a steady rate that together never exceed the minute's allowance."""
     if requests_per_minute is None:
         return None
+    from aiolimiter import AsyncLimiter  # here, because few need it and imports take time
+
     burst = max(1, requests_per_minute // 10)
     steady = max(1, requests_per_minute - burst)
     return AsyncLimiter(burst, 60 * burst / steady)

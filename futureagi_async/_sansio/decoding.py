@@ -17,9 +17,8 @@ The quirks, all of them here, in `calls`, `parts` and `kpis`:
 import operator
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import cattrs
 import msgspec
 from msgspec import Raw
 
@@ -41,12 +40,17 @@ from futureagi_async.models import (
 )
 from futureagi_async.sources import CallSource, TestExecutionCalls
 
+if TYPE_CHECKING:
+    import cattrs
+
 T = TypeVar("T")
 
 
 @cache
-def converter() -> cattrs.Converter:
+def converter() -> "cattrs.Converter":
     """Return the converter; every hook takes a `parts.Part`: bytes and where they stood."""
+    import cattrs  # here, so that importing the package does not wait for it
+
     made = cattrs.Converter()
     for kind, hook in (
         (CallExecution, partial(calls.structure_call, made.structure)),

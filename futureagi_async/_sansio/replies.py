@@ -7,7 +7,6 @@ text under four keys, may be HTML or empty, and a 500 is often a wrong parameter
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -121,6 +120,8 @@ def is_past_the_end(error: BaseException) -> bool:
 def _http_date(text: str | None) -> datetime | None:
     if not text:
         return None
+    from email.utils import parsedate_to_datetime  # here, because importing it takes longer than ours
+
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, OverflowError):

@@ -1,0 +1,256 @@
+"""Pages, details and key figures as a whole: envelopes, bad records, and bytes that are no answer."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from futureagi_async._sansio import decoding, endpoints
+from futureagi_async.errors import DecodingError
+from futureagi_async.models import CallExecution, CallPage, Column, ExecutionKPIs, TestExecutionPage
+from futureagi_async.sources import CallSource
+from tests.sansio import samples
+from tests.sansio.pages import decode_detail, decode_page, envelope
+from tests.sansio.samples import CALL_ID, EXECUTION, RUN_TEST, VERSION
+
+ROWS = [
+    samples.served_row(),
+    samples.served_chat_row(),
+    samples.served_snapshot_row(),
+    samples.served_version_row(),
+    samples.documented_row(),
+    samples.documented_run_test_row(),
+]
+
+
+@pytest.mark.parametrize("source", [RUN_TEST, VERSION, EXECUTION], ids=lambda source: type(source).__name__)
+def test_pages_hold_rows_of_every_kind(source: CallSource) -> None:
+    """Whatever kinds of rows a page mixes, all decode, in order, with their own bytes."""
+    page = decode_page(envelope(ROWS), source)
+    assert not page.failures
+    assert [json.loads(call.raw) for call in page.calls] == ROWS
+    assert isinstance(page, TestExecutionPage) == (source is EXECUTION)
+    assert {type(page)} <= {CallPage, TestExecutionPage}
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ({"count": 45, "next": "http://x/?page=3", "total_pages": 5, "current_page": 2}, (45, True, 5, 2)),
+        ({"count": 45, "next": "?page=2", "total_pages": ..., "current_page": ...}, (45, True, 5, 7)),
+        ({"count": 40, "next": ..., "total_pages": None, "current_page": None}, (40, False, 4, 7)),
+        ({"count": 0, "total_pages": ..., "current_page": 0}, (0, False, 1, 7)),
+        ({"count": 0, "total_pages": 0, "current_page": 2}, (0, False, 0, 2)),
+        ({"count": 10**400, "total_pages": 1, "current_page": 1, "next": ""}, (10**400, True, 1, 1)),
+    ],
+)
+def test_envelope(sent: dict[str, Any], expected: tuple[object, ...]) -> None:
+    """What the envelope says is taken as sent; what it leaves out comes from the question."""
+    page = decode_page(envelope([], **sent), page=7, limit=10)
+    assert (page.count, page.has_next, page.total_pages, page.current_page) == expected
+
+
+def test_page_count_of_huge_lists() -> None:
+    """Pages are counted exactly, however long the list."""
+    page = decode_page(envelope([], count=10**400 + 1, total_pages=...), limit=10)
+    assert page.total_pages == 10**399 + 1
+
+
+def test_execution_pages_tell_of_their_execution() -> None:
+    """A test execution's page carries status, provider, columns and messages; past the end only some."""
+    sent = {"status": "evaluating", "provider": None, "agent_type": "voice", "error_messages": ["Skipped."]}
+    columns = [{"id": "timestamp", "column_name": "Time", "visible": True}]
+    page = decode_page(envelope([], **sent, column_order=columns), EXECUTION)
+    assert isinstance(page, TestExecutionPage)
+    assert (page.status, page.provider, page.agent_type) == ("evaluating", None, "voice")
+    assert page.error_messages == ("Skipped.",)
+    assert page.column_order == (Column("timestamp", "Time", visible=True),)
+    past = decode_page(envelope([]), EXECUTION)
+    assert isinstance(past, TestExecutionPage)
+    assert (past.provider, past.agent_type, past.column_order, past.error_messages) == (None, None, (), ())
+
+
+BAD_ENVELOPES: list[tuple[dict[str, Any], str]] = [
+    ({"count": ...}, "$"),
+    ({"results": ...}, "$"),
+    ({"count": None}, "$.count"),
+    ({"count": "5"}, "$.count"),
+    ({"count": -1}, "$.count"),
+    ({"count": 5.5}, "$.count"),
+    ({"count": True}, "$.count"),
+    ({"results": None}, "$.results"),
+    ({"results": {}}, "$.results"),
+    ({"results": "[]"}, "$.results"),
+    ({"next": 5}, "$.next"),
+    ({"next": True}, "$.next"),
+    ({"total_pages": "5"}, "$.total_pages"),
+    ({"current_page": -5}, "$.current_page"),
+    ({"status": False}, "$.status"),
+    ({"error_messages": "Skipped."}, "$.error_messages"),
+    ({"error_messages": ["ok", 5]}, "$.error_messages[1]"),
+    ({"column_order": {}}, "$.column_order"),
+    ({"column_order": [{"id": "a"}, {"id": 5}]}, "$.column_order[1].id"),
+    ({"column_order": [5]}, "$.column_order[0]"),
+]
+
+
+@pytest.mark.parametrize(("sent", "path"), BAD_ENVELOPES)
+def test_wrong_envelopes(sent: dict[str, Any], path: str) -> None:
+    """A wrong envelope is an error with its path, and is not asked for again."""
+    with pytest.raises(DecodingError) as caught:
+        decode_page(envelope([samples.served_row()], **sent), EXECUTION)
+    error = caught.value
+    assert (error.endpoint, error.json_path) == (endpoints.TEST_EXECUTION, path)
+    assert not error.retryable
+
+
+WRONG: list[tuple[str, Any]] = [
+    ("id", None),
+    ("id", 5),
+    ("id", ...),
+    ("id", ["a"]),
+    ("status", 5),
+    ("status", True),
+    ("duration", "5"),
+    ("duration", True),
+    ("duration", []),
+    ("duration_seconds", "5"),
+    ("overall_score", "7.5"),
+    ("overall_score", False),
+    ("response_time", 10**400),
+    ("avg_agent_latency_ms", -(10**400)),
+    ("customer_name", 15550100),
+    ("scenario", 5),
+    ("scenario", []),
+    ("scenario", {"name": 5}),
+    ("scenario_id", 5),
+    ("timestamp", 1_700_000_000),
+    ("timestamp", "yesterday"),
+    ("created_at", "2026-02-30T00:00:00Z"),
+    ("start_time", ""),
+    ("is_snapshot", 1),
+    ("is_snapshot", "true"),
+    ("total_tokens", "300"),
+    ("csat_score", {}),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_nothing_is_coerced(name: str, value: Any) -> None:
+    """A scalar of another type fails its record, with endpoint and path; no value is bent into shape."""
+    good, bad = samples.served_row(), samples.served_row(**{name: value})
+    page = decode_page(envelope([good, good, bad, good]))
+    assert len(page.calls) == 3
+    (failure,) = page.failures
+    assert failure.index == 2
+    assert failure.id == (CALL_ID if name != "id" else None)
+    assert json.loads(failure.raw) == bad
+    where = failure.error.json_path or ""
+    assert where == "$.results[2]" if value is ... else where.startswith(f"$.results[2].{name}")
+    assert failure.error.endpoint == endpoints.RUN_TEST_CALLS
+    assert not failure.error.retryable
+    assert where in str(failure.error)
+    with pytest.raises(DecodingError) as caught:
+        decode_detail(bad)
+    assert (caught.value.json_path or "").startswith("$" if value is ... else f"$.{name}")
+
+
+@pytest.mark.parametrize("bad", [None, [], 5, "text", True, {}, [samples.served_row()]])
+def test_records_that_are_no_call_fail_alone(bad: Any) -> None:
+    """Whatever stands in a record's place, the page's other records arrive."""
+    page = decode_page(envelope([samples.served_row(), bad, samples.served_snapshot_row()]))
+    assert [call.is_snapshot for call in page.calls] == [False, True]
+    (failure,) = page.failures
+    assert (failure.index, failure.id, failure.error.json_path) == (1, None, "$.results[1]")
+    assert json.loads(failure.raw) == bad
+
+
+DECODERS: dict[str, Any] = {
+    "detail": lambda body: decoding.decode_call(body, endpoints.CALL),
+    "kpis": lambda body: decoding.decode_kpis(body, endpoints.KPIS),
+    "list": decode_page,
+    "groups": lambda body: decoding.decode_groups(body, endpoints.TEST_EXECUTION, page=1, limit=10),
+}
+NO_ANSWER = {
+    "empty": b"",
+    "blank": b" \n",
+    "html": b"<!doctype html><title>502</title>",
+    "null": b"null",
+    "list": b"[]",
+    "number": b"5",
+    "text": b'"text"',
+    "cut": b'{"count": 1, "results": [{"id": "a"',
+    "two": b'{"id": "a", "count": 0, "results": []}{}',
+    "trailing": b'{"id": "a", "count": 0, "results": []} x',
+    "NaN": b'{"id": "a", "count": 0, "results": [NaN], "x": NaN}',
+    "Infinity": b'{"id": "a", "count": 0, "results": [-Infinity], "x": -Infinity}',
+    "comma": b'{"id": "a", "count": 0, "results": [],}',
+    "quotes": b"{'id': 'a'}",
+    "control": b'{"id": "a\x01", "count": 0, "results": ["\x01"]}',
+    "latin-1": '{"id": "ä", "count": 0, "results": ["ä"]}'.encode("latin-1"),
+    "utf-16": '{"id": "a"}'.encode("utf-16"),
+    "bad utf-8 in a part": b'{"id": "a", "count": 0, "results": [], "transcript": "\xff"}',
+    "surrogate as utf-8": b'{"id": "a", "count": 0, "results": [], "x": "\xed\xa0\x80"}',
+    "byte order mark": b'\xef\xbb\xbf{"id": "a", "count": 0, "results": []}',
+    "deep arrays": b'{"id": "a", "count": 0, "results": [' + b"[" * 200_000 + b"]" * 200_000 + b"]}",
+    "deep objects": b'{"id": "a", "count": 0, "results": [], "x": '
+    + b'{"x":' * 200_000
+    + b"1"
+    + b"}" * 200_001,
+}
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("case", NO_ANSWER)
+def test_bytes_that_are_no_answer(decoder: str, case: str) -> None:
+    """What is no JSON object is a `DecodingError` with an excerpt, worth another try, and nothing else."""
+    with pytest.raises(DecodingError) as caught:
+        DECODERS[decoder](NO_ANSWER[case])
+    error = caught.value
+    assert error.retryable
+    assert (error.json_path, error.__context__ is None or error.__suppress_context__) == ("$", True)
+    assert len(error.body or "") <= 200
+    assert str(error).encode()
+
+
+@pytest.mark.parametrize("decoder", ["detail", "list"])
+def test_wrong_shape_is_final(decoder: str) -> None:
+    """A JSON object of the wrong shape is not asked for again."""
+    with pytest.raises(DecodingError, match="missing required field") as caught:
+        DECODERS[decoder](b' {"result": {}, "message": "No."}')
+    assert not caught.value.retryable
+
+
+def test_groups_are_mappings_as_sent() -> None:
+    """Grouped rows are read-only mappings; a row of another shape is an error with its path."""
+    rows = [{"scenario": "A", "count": 5, "avg_overall_score": None}, {}]
+    columns = [{"id": "scenario"}]
+    body = envelope(rows, next="?page=2", count=31, column_order=columns, error_messages=["Hm."])
+    groups = decoding.decode_groups(body, endpoints.TEST_EXECUTION, page=1, limit=30)
+    assert list(groups.groups) == rows
+    assert (groups.count, groups.has_next, groups.error_messages) == (31, True, ("Hm.",))
+    assert groups.column_order == (Column("scenario"),)
+    with pytest.raises(TypeError):
+        groups.groups[0]["count"] = 6  # type: ignore[index]
+    with pytest.raises(DecodingError) as caught:
+        decoding.decode_groups(envelope([{}, 5]), endpoints.TEST_EXECUTION, page=1, limit=30)
+    assert caught.value.json_path == "$.results[1]"
+
+
+@pytest.mark.parametrize("kind", [CallExecution, ExecutionKPIs, Column])
+def test_converter_raises_nothing_else(kind: type) -> None:
+    """The converter's own hooks give values or `DecodingError`, without cattrs' wrapping."""
+    part = decoding.parts.Part(b'{"id": 5, "total_calls": []}', endpoints.CALL, "$")
+    with pytest.raises(DecodingError):
+        decoding.converter().structure(part, kind)
+
+
+def test_huge_page_is_skimmed() -> None:
+    """Records are cut out of a page without being looked into, and keep the sender's spacing."""
+    spaced = b'{"count": 1, "results": [ {"id" : "a" , "x":\t[1 ] } ]}'
+    wire = decoding.decode_list(spaced, endpoints.RUN_TEST_CALLS)
+    assert [bytes(record) for record in wire.results] == [b'{"id" : "a" , "x":\t[1 ] }']
+    page = decode_page(spaced)
+    assert page.calls[0].extra == {"x": [1]}
+    assert msgspec.json.decode(page.calls[0].raw) == {"id": "a", "x": [1]}

@@ -1,0 +1,209 @@
+"""When a failed request is sent again, after how long, and at what cost."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from futureagi_async import errors
+from futureagi_async._sansio.replies import Reply, error_of
+from futureagi_async._sansio.retrying import (
+    QUOTA_CAPACITY,
+    QUOTA_COST,
+    QUOTA_COST_TIMEOUT,
+    RetryQuota,
+    max_tries,
+    pause_before_retry,
+)
+from futureagi_async.errors import FutureAGIError
+from futureagi_async.options import RetryPolicy
+
+POLICY = RetryPolicy(attempts=4)
+
+
+def garbled() -> FutureAGIError:
+    """Make the error for an answer that is not HTTP."""
+    error = errors.APIConnectionError("not HTTP", retryable=True)
+    error.garbled = True
+    return error
+
+
+def answered(status: int, body: bytes = b"") -> Callable[[], FutureAGIError]:
+    """Make the error of an answer with this status."""
+    return lambda: error_of(Reply(status, {}, body))
+
+
+TRIES = {
+    "refused connection": (lambda: errors.APIConnectionError("refused", retryable=True), 4),
+    "timeout": (lambda: errors.APITimeoutError("late", retryable=True), 4),
+    "bad base URL": (lambda: errors.APIConnectionError("unusable"), 1),
+    "not HTTP": (garbled, 2),
+    "not JSON": (lambda: errors.DecodingError.at("no", endpoint="/e/", retryable=True), 2),
+    "wrong shape": (lambda: errors.DecodingError.at("no", endpoint="/e/"), 1),
+    "certificate": (lambda: errors.TLSError("unknown CA"), 1),
+    "too large": (lambda: errors.ResponseTooLargeError("large"), 1),
+    "ignored filter": (lambda: errors.FilterIgnoredError("ignored"), 1),
+    "misuse": (lambda: errors.SessionMisuseError("closed"), 1),
+    "301": (answered(301), 1),
+    "302": (answered(302), 1),
+    "307": (answered(307), 1),
+    "400": (answered(400), 1),
+    "401": (answered(401), 1),
+    "403": (answered(403), 1),
+    "404": (answered(404), 1),
+    "405": (answered(405), 1),
+    "408": (answered(408), 4),
+    "414": (answered(414), 1),
+    "425": (answered(425), 4),
+    "429": (answered(429), 4),
+    "500": (answered(500), 3),
+    "500, a wrong parameter": (answered(500, b'{"message": "invalid literal for int()"}'), 1),
+    "500, no such execution": (answered(500, b'{"message": "No TestExecution matches"}'), 1),
+    "501": (answered(501), 1),
+    "502": (answered(502), 4),
+    "503": (answered(503), 4),
+    "504": (answered(504), 4),
+}
+
+
+@pytest.mark.parametrize("attempt", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("case", TRIES)
+def test_which_errors_are_tried_again(case: str, attempt: int) -> None:
+    """An error is tried again until its number of tries is reached, and no longer."""
+    make, tries = TRIES[case]
+    pause = pause_before_retry(make(), attempt=attempt, policy=POLICY, seconds_left=100, jitter=0.5)
+    assert (pause is not None) == (attempt < tries)
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 3, 10])
+@pytest.mark.parametrize("case", TRIES)
+def test_policy_bounds_every_error(case: str, attempts: int) -> None:
+    """No error gets more tries than the policy allows."""
+    make, tries = TRIES[case]
+    expected = attempts if tries == 4 else min(tries, attempts)
+    assert max_tries(make(), RetryPolicy(attempts=attempts)) == expected
+
+
+LOST = errors.APIConnectionError("lost", retryable=True)
+POLICIES = st.builds(
+    RetryPolicy,
+    attempts=st.integers(1, 2000),
+    base_delay=st.floats(0.001, 100),
+    max_delay=st.floats(0.001, 100),
+    max_retry_after=st.floats(0.001, 1000),
+)
+JITTER = st.floats(0, 1, exclude_max=True)
+
+
+@given(policy=POLICIES, attempt=st.integers(1, 2000), jitter=JITTER)
+def test_full_jitter_stays_in_bounds(policy: RetryPolicy, attempt: int, jitter: float) -> None:
+    """A pause is a random share of the doubled delay, capped, for any number of attempts."""
+    pause = pause_before_retry(LOST, attempt=attempt, policy=policy, seconds_left=1e9, jitter=jitter)
+    if attempt >= policy.attempts:
+        assert pause is None
+        return
+    assert pause is not None
+    longest = policy.base_delay * 2.0 ** min(attempt - 1, 60)
+    assert 0 <= pause <= min(policy.max_delay, longest)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "longest"), [(1, 0.25), (2, 0.5), (3, 1.0), (7, 16.0), (8, 20.0), (9, 20.0)]
+)
+def test_delays_double_up_to_the_cap(attempt: int, longest: float) -> None:
+    """The longest pause doubles with each retry until ``max_delay``."""
+    policy = RetryPolicy(attempts=10)
+    pause = pause_before_retry(LOST, attempt=attempt, policy=policy, seconds_left=1e9, jitter=0.5)
+    assert pause == longest / 2
+
+
+def told_to_wait(seconds: float) -> FutureAGIError:
+    """Make a 429 whose Retry-After is so long."""
+    return errors.RateLimitError("slow down", status=429, retry_after=seconds, retryable=True)
+
+
+@given(seconds=st.floats(0, 1e12), policy=POLICIES.filter(lambda policy: policy.attempts > 1), jitter=JITTER)
+def test_retry_after_takes_the_delays_place(seconds: float, policy: RetryPolicy, jitter: float) -> None:
+    """The server's wish, capped, is never cut short, and spread by less than a second."""
+    pause = pause_before_retry(
+        told_to_wait(seconds), attempt=1, policy=policy, seconds_left=1e9, jitter=jitter
+    )
+    assert pause is not None
+    asked = min(seconds, policy.max_retry_after)
+    assert asked <= pause <= asked + 1
+
+
+def test_retry_after_beyond_the_deadline_gives_up() -> None:
+    """A wait that would outlast the deadline is not begun; one that fits is."""
+    wait = told_to_wait(30)
+    assert pause_before_retry(wait, attempt=1, policy=POLICY, seconds_left=30, jitter=0.0) is None
+    assert pause_before_retry(wait, attempt=1, policy=POLICY, seconds_left=30.4, jitter=0.5) is None
+    assert pause_before_retry(wait, attempt=1, policy=POLICY, seconds_left=30.6, jitter=0.5) == 30.5
+
+
+@given(left=st.floats(-100, 10), jitter=JITTER, attempt=st.integers(1, 3))
+def test_no_pause_outlasts_the_deadline(left: float, jitter: float, attempt: int) -> None:
+    """A pause is always shorter than what is left of the deadline."""
+    pause = pause_before_retry(LOST, attempt=attempt, policy=POLICY, seconds_left=left, jitter=jitter)
+    assert pause is None or pause < left
+
+
+def test_retry_after_does_not_make_errors_retryable() -> None:
+    """A 404 with a Retry-After is still final."""
+    error = errors.NotFoundError("gone", status=404, retry_after=1.0)
+    assert pause_before_retry(error, attempt=1, policy=POLICY, seconds_left=100, jitter=0.5) is None
+
+
+def retries_until_empty(quota: RetryQuota, error: FutureAGIError) -> int:
+    """Count the retries that a quota pays for when none succeeds."""
+    count = 0
+    while quota.take(error) is not None:
+        count += 1
+        assert count < 10_000
+    return count
+
+
+def test_dead_server_costs_a_hundred_retries() -> None:
+    """With no success in between, a whole session retries at most 100 times, 50 after timeouts."""
+    assert retries_until_empty(RetryQuota(), LOST) == 100
+    assert retries_until_empty(RetryQuota(), errors.APITimeoutError("late", retryable=True)) == 50
+
+
+def test_quota_is_returned_on_success() -> None:
+    """A retry that succeeds returns what it cost, so that it can be spent again."""
+    quota = RetryQuota()
+    cost = quota.take(LOST)
+    assert cost == QUOTA_COST
+    assert quota.tokens == QUOTA_CAPACITY - QUOTA_COST
+    quota.give_back(cost)
+    assert quota.tokens == QUOTA_CAPACITY
+
+
+def test_first_successes_refill_slowly() -> None:
+    """A request that succeeds at once returns one token; the quota never grows beyond its capacity."""
+    quota = RetryQuota()
+    assert retries_until_empty(quota, LOST) == 100
+    for _ in range(QUOTA_COST):
+        assert quota.take(LOST) is None
+        quota.give_back(0)
+    assert quota.take(LOST) == QUOTA_COST
+    for _ in range(2 * QUOTA_CAPACITY):
+        quota.give_back(QUOTA_COST_TIMEOUT)
+    assert quota.tokens == QUOTA_CAPACITY
+
+
+def test_retry_after_costs_nothing() -> None:
+    """Waiting as the server asked is paid for by nobody, even when the quota is used up."""
+    quota = RetryQuota(tokens=0)
+    assert quota.take(told_to_wait(5)) == 0
+    assert quota.take(LOST) is None
+    assert quota.tokens == 0
+
+
+def test_quota_never_goes_into_debt() -> None:
+    """Where a timeout costs more than is left, nothing is taken."""
+    quota = RetryQuota(tokens=QUOTA_COST)
+    assert quota.take(errors.APITimeoutError("late", retryable=True)) is None
+    assert quota.tokens == QUOTA_COST
+    assert quota.take(LOST) == QUOTA_COST

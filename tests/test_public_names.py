@@ -1,0 +1,99 @@
+"""What users may import: listed, documented, and nothing else."""
+
+import importlib
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import futureagi_async
+
+REFERENCE = Path(__file__).parents[1] / "docs" / "reference.md"
+ELSEWHERE = ("events", "export", "testing", "integrations.fastapi")
+"""Modules whose names the reference may also describe."""
+
+
+def documented() -> set[str]:
+    """Return the names that the reference describes: those its headings hold in backticks."""
+    if not REFERENCE.exists():
+        pytest.skip("there is no reference yet")
+    headings = re.findall(r"^#{2,}(.*)$", REFERENCE.read_text(), re.MULTILINE)
+    found = {name for heading in headings for name in re.findall(r"`([A-Za-z_]\w*)(?:\(.*?\))?`", heading)}
+    assert found, "no heading of the reference names anything in backticks"
+    return found
+
+
+def public_names(module: str) -> set[str]:
+    """Return the names of one of our modules that users may import."""
+    try:
+        imported = importlib.import_module(f"futureagi_async.{module}")
+    except ModuleNotFoundError:
+        return set()
+    return {name for name in getattr(imported, "__all__", dir(imported)) if not name.startswith("_")}
+
+
+def test_every_export_is_documented() -> None:
+    """Each name that can be imported from the package has a heading in the reference."""
+    missing = set(futureagi_async.__all__) - {"__version__"} - documented()
+    assert not missing
+
+
+def test_every_documented_name_is_exported() -> None:
+    """Each name that a heading describes can be imported from the package or one of its open modules."""
+    elsewhere = set().union(*map(public_names, ELSEWHERE))
+    unknown = documented() - set(futureagi_async.__all__) - elsewhere
+    assert not unknown
+
+
+def test_the_list_is_sorted_and_unique() -> None:
+    """The list of exports is in order and holds no name twice."""
+    assert list(futureagi_async.__all__) == sorted(set(futureagi_async.__all__))
+
+
+@pytest.mark.parametrize("name", futureagi_async.__all__)
+def test_exports_can_be_imported(name: str) -> None:
+    """Each name in the list is there, and none but the version is private."""
+    assert hasattr(futureagi_async, name)
+    assert name == "__version__" or not name.startswith("_")
+
+
+def test_nothing_else_is_imported_by_the_package() -> None:
+    """Public names that the package holds besides its list are its own modules."""
+    others = {name for name in vars(futureagi_async) if not name.startswith("_")} - set(
+        futureagi_async.__all__
+    )
+    assert all(inspect.ismodule(getattr(futureagi_async, name)) for name in others), others
+
+
+def exported(kind: Any) -> list[str]:
+    """Return the exported names whose values are of a kind."""
+    return [name for name in futureagi_async.__all__ if kind(getattr(futureagi_async, name))]
+
+
+@pytest.mark.parametrize("name", exported(lambda value: inspect.isclass(value) or inspect.isfunction(value)))
+def test_exports_have_docstrings(name: str) -> None:
+    """Each exported class and function says, in a docstring of its own, what the caller gets."""
+    value = getattr(futureagi_async, name)
+    docstring = vars(value).get("__doc__") if inspect.isclass(value) else value.__doc__
+    assert docstring
+    assert re.match(r"\S[^\n]*[.:;]", docstring)
+
+
+@pytest.mark.parametrize("name", exported(inspect.isclass))
+def test_public_methods_have_docstrings(name: str) -> None:
+    """Each public method and property of an exported class has a docstring."""
+    kind = getattr(futureagi_async, name)
+    members = {
+        member: value
+        for member, value in vars(kind).items()
+        if not member.startswith("_")
+        and (inspect.isfunction(value) or isinstance(value, property | classmethod))
+    }
+    assert not [member for member, value in members.items() if not value.__doc__]
+
+
+def test_the_version_is_a_version() -> None:
+    """The version is the one the build reads, in the usual form."""
+    assert re.fullmatch(r"\d+\.\d+\.\d+([a-z.]+\d+)?", futureagi_async.__version__)

@@ -1,0 +1,299 @@
+"""The public API as users type it: checked by mypy and pyright, never run."""
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from ssl import SSLContext
+from typing import Literal, assert_type
+from uuid import UUID
+
+from futureagi_async import (
+    AgentVersionCalls,
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    CallExecution,
+    CallPage,
+    CallSource,
+    CallStatus,
+    CallStream,
+    Column,
+    ColumnFilter,
+    DecodingError,
+    EvalOutput,
+    ExecutionKPIs,
+    ExecutionStatus,
+    ExportError,
+    FetchReport,
+    FetchResult,
+    Filter,
+    FilterIgnoredError,
+    FutureAGIError,
+    GroupPage,
+    InternalServerError,
+    JsonValue,
+    NotFoundError,
+    Outcome,
+    PermissionDeniedError,
+    RateLimitError,
+    RecordFailure,
+    RedirectError,
+    ResponseTooLargeError,
+    RetryPolicy,
+    RunTestCalls,
+    Scenario,
+    Session,
+    SessionMisuseError,
+    SourceReport,
+    TestExecutionCalls,
+    TestExecutionPage,
+    Timeouts,
+    TLSError,
+    TranscriptTurn,
+    __version__,
+    column,
+)
+from futureagi_async.events import Event, RequestFailed, ResponseReceived, VerdictReached
+
+RAW_FILTER: dict[str, object] = {
+    "column_id": "status",
+    "filter_config": {"filter_type": "text", "filter_op": "equals", "filter_value": "completed"},
+}
+
+
+def sessions(context: SSLContext, observe: "Observe") -> None:
+    """Build sessions with every option, and views of them."""
+    assert_type(Session(), Session)
+    session = Session(
+        "key",
+        "secret",
+        "https://api.example",
+        max_in_flight=4,
+        timeouts=Timeouts(connect=5, read=30.0, attempt=60, deadline=120),
+        retry=RetryPolicy(attempts=2, base_delay=0.1, max_delay=5, max_retry_after=60),
+        max_requests_per_minute=600,
+        max_response_bytes=1 << 20,
+        proxy="http://proxy.example:3128",
+        ssl_context=context,
+        connector=None,
+        trust_env=True,
+        observers=[observe, print],
+        allow_insecure=False,
+    )
+    assert_type(session.with_options(timeouts=Timeouts(), retry=RetryPolicy()), Session)
+    assert_type((Timeouts().read, RetryPolicy().attempts), tuple[float, int])
+    Session(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Session(max_in_flight="4")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+class Observe:
+    """An observer that is an object."""
+
+    def __call__(self, event: Event) -> None:
+        """Take events apart by their classes."""
+        if isinstance(event, ResponseReceived):
+            assert_type(event.seconds, float)
+            assert_type(event.request_id, str | None)
+        elif isinstance(event, VerdictReached):
+            assert_type(event.source, CallSource)
+            assert_type(event.verdict, Literal["complete", "incomplete"])
+        elif isinstance(event, RequestFailed):
+            assert_type(event.status, int | None)
+
+
+def sources(id_: UUID) -> list[CallSource]:
+    """Name lists by text and by UUID."""
+    run = RunTestCalls(id_, search="a", status=CallStatus.COMPLETED)
+    assert_type((run.run_test_id, run.status), tuple[str, str | None])
+    version = AgentVersionCalls("a", id_)
+    assert_type(version.version_id, str)
+    execution = TestExecutionCalls(id_, search=None, filters=[column("a").between(5, 9.5), RAW_FILTER])
+    assert_type(execution.filters, tuple[Filter, ...])
+    RunTestCalls(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    RunTestCalls("a", "b")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    return [run, version, execution]
+
+
+def filters(day: datetime, id_: UUID) -> list[Filter]:
+    """Build one filter of each kind."""
+    score = column("overall_score")
+    assert_type(score, ColumnFilter)
+    assert_type(score.equals(5), Filter)
+    created, status = column("created_at"), column("status")
+    return [
+        *(score.not_equals(5), score.not_between(1, 2), score.less_than(9), score.less_than_or_equal(9)),
+        *(score.greater_than(1), score.greater_than_or_equal(1.5), column(id_).equals(True)),
+        *(created.between(day, "2026-01-01T00:00:00Z"), column("call_execution_id").is_in([id_, "a"])),
+        *(status.not_in(("failed",)), status.contains("x"), status.not_contains("x")),
+    ]
+
+
+async def single_requests(session: Session, id_: UUID, source: CallSource) -> None:
+    """Ask every endpoint once."""
+    async with session as opened:
+        assert_type(opened, Session)
+    assert_type(await session.get_call_execution(id_), CallExecution)
+    assert_type(await session.get_call_execution("a"), CallExecution)
+    assert_type(await session.get_kpis(id_), ExecutionKPIs)
+    assert_type(await session.get_page(source), CallPage)
+    assert_type(await session.get_page(source, page=2, limit=50), CallPage)
+    execution = await session.get_test_execution(id_, search="a", filters=[RAW_FILTER], page=1, limit=10)
+    assert_type(execution, TestExecutionPage)
+    by_scenario = await session.get_groups(
+        id_,
+        row_groups=["a"],
+        group_keys=("b",),
+        search="c",
+        filters=filters(datetime.min, id_),
+        page=1,
+        limit=10,
+    )
+    assert_type(by_scenario, GroupPage)
+    assert_type(await session.close(), None)
+    await session.get_page(id_)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await session.get_groups(id_)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+async def bulk_reads(session: Session, source: CallSource, ids: list[UUID]) -> None:
+    """Read many lists and ids at once."""
+    async with session.stream_calls([source], page_size=50, ordered=True, deadline=60) as stream:
+        assert_type(stream, CallStream)
+        async for call in stream:
+            assert_type(call, CallExecution)
+        assert_type(stream.pages(), AsyncIterator[CallPage])
+        async for page in stream.pages():
+            assert_type(page, CallPage)
+        assert_type(await stream.collect(), FetchResult)
+    assert_type(stream.report, FetchReport)
+    result = await session.fetch_calls(source, on_error="collect", consistency="fast")
+    assert_type(result, FetchResult)
+    assert_type(result.calls, list[CallExecution])
+    assert_type(result.report, FetchReport)
+    details = await session.fetch_call_executions(ids)
+    assert_type(details, list[Outcome[CallExecution]])
+    assert_type(details[0].id, str)
+    assert_type(details[0].value, CallExecution | None)
+    assert_type(details[0].error, FutureAGIError | None)
+    assert_type(details[0].unwrap(), CallExecution)
+    kpis = await session.fetch_kpis(["a", ids[0]])
+    assert_type(kpis[0].unwrap(), ExecutionKPIs)
+    session.stream_calls(source, on_error="ignore")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await session.fetch_calls(source, consistency="none")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def reports(report: FetchReport) -> None:
+    """Read what a bulk read says about itself."""
+    assert_type((report.complete, report.received), tuple[bool, int])
+    assert_type(report.sources, tuple[SourceReport, ...])
+    for source in report:
+        assert_type(source, SourceReport)
+        assert_type(source.source, CallSource)
+        assert_type(source.verdict, Literal["complete", "incomplete"])
+        assert_type(source.reason, str)
+        assert_type(source.expected, int | None)
+        for number in (source.received, source.duplicates, source.requests, source.retries):
+            assert_type(number, int)
+        assert_type(source.complete_as_of, datetime | None)
+        assert_type(source.failures, tuple[FutureAGIError, ...])
+    report.sources = ()  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def calls(call: CallExecution) -> None:
+    """Read the fields of a call."""
+    assert_type((call.id, call.call_execution_id), tuple[str, str])
+    assert_type(call.source, CallSource | None)
+    for text in (call.status, call.customer_name, call.original_call_execution_id):
+        assert_type(text, str | None)
+    for moment in (call.timestamp, call.created_at, call.start_time, call.snapshot_timestamp):
+        assert_type(moment, datetime | None)
+    for number in (
+        call.duration,
+        call.overall_score,
+        call.response_time,
+        call.avg_latency_ms,
+        call.total_cost,
+    ):
+        assert_type(number, float | None)
+    assert_type(call.scenario, Scenario | None)
+    assert_type(call.is_snapshot, bool)
+    assert_type(call.transcript, tuple[TranscriptTurn, ...] | None)
+    assert_type(call.eval_outputs, Mapping[str, EvalOutput] | None)
+    for mapping in (call.eval_metrics, call.recordings, call.tool_outputs):
+        assert_type(mapping, Mapping[str, JsonValue] | None)
+    assert_type(call.scenario_columns, Mapping[str, JsonValue] | list[JsonValue] | None)
+    assert_type(call.recording_urls, Mapping[str, str])
+    assert_type(call.rerun_snapshots, tuple[CallExecution, ...] | None)
+    assert_type(call.extra, Mapping[str, JsonValue])
+    assert_type(call.raw, bytes)
+    if call.status == CallStatus.COMPLETED:
+        CallExecution(id="a", status=CallStatus.FAILED, transcript=())
+    CallExecution("a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    call.extra["a"] = 1  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
+
+
+def parts(turn: TranscriptTurn, output: EvalOutput, scenario: Scenario, shown: Column) -> None:
+    """Read the nested values of a call."""
+    assert_type((turn.role, turn.content), tuple[str | None, str])
+    assert_type((turn.start_seconds, turn.end_seconds), tuple[float | None, float | None])
+    assert_type(turn.extra, Mapping[str, JsonValue])
+    assert_type(output.id, str)
+    assert_type((output.name, output.type), tuple[str | None, str | None])
+    assert_type(output.value, JsonValue)
+    assert_type(output.error, bool | str)
+    assert_type((output.skipped, output.pending), tuple[bool, bool])
+    assert_type(output.choices, tuple[str, ...])
+    assert_type((scenario.id, scenario.name), tuple[str | None, str | None])
+    assert_type((shown.id, shown.visible), tuple[str, bool | None])
+    assert_type(shown.eval_config, Mapping[str, JsonValue] | None)
+
+
+def pages(page: CallPage, execution: TestExecutionPage, groups: GroupPage, kpis: ExecutionKPIs) -> None:
+    """Read pages and key figures."""
+    assert_type((page.count, page.total_pages, page.current_page), tuple[int, int, int])
+    assert_type(page.has_next, bool)
+    assert_type(page.calls, tuple[CallExecution, ...])
+    assert_type(page.failures, tuple[RecordFailure, ...])
+    assert_type(page.failures[0].error, DecodingError)
+    assert_type(page.failures[0].raw, bytes)
+    assert_type(execution.status, str | None)
+    assert_type(execution.column_order, tuple[Column, ...])
+    assert_type(execution.error_messages, tuple[str, ...])
+    assert_type(groups.groups, tuple[Mapping[str, JsonValue], ...])
+    assert_type(kpis.total_calls, int | None)
+    assert_type(kpis.avg_score, float | None)
+    assert_type(kpis.is_inbound, bool | None)
+    assert_type(kpis.eval_averages, Mapping[str, float])
+    assert_type(kpis.choice_counts, Mapping[str, Mapping[str, int]])
+    assert_type(kpis.collisions, Mapping[str, JsonValue])
+    as_page: CallPage = execution
+    del as_page
+
+
+async def failures(session: Session) -> str:
+    """Catch errors from the most special to the most general."""
+    try:
+        await session.get_call_execution("a")
+    except (BadRequestError, AuthenticationError, PermissionDeniedError, NotFoundError) as error:
+        assert_type(error.body, str | None)
+    except (RateLimitError, RedirectError, InternalServerError) as error:
+        assert_type((error.retry_after, error.retryable), tuple[float | None, bool])
+    except APIStatusError as error:
+        assert_type(error.status, int | None)
+    except (APITimeoutError, ResponseTooLargeError, TLSError, APIConnectionError) as error:
+        assert_type((error.attempts, error.elapsed), tuple[int, float | None])
+    except DecodingError as error:
+        assert_type((error.endpoint, error.json_path), tuple[str | None, str | None])
+    except FilterIgnoredError as error:
+        assert_type(error.error_messages, tuple[str, ...])
+    except (SessionMisuseError, ExportError) as error:
+        assert_type(error.message, str)
+    except FutureAGIError as error:
+        assert_type((error.method, error.request_id), tuple[str | None, str | None])
+    version: str = __version__
+    return version
+
+
+def words(status: ExecutionStatus) -> str:
+    """Use the documented words as text."""
+    return status
