@@ -27,6 +27,7 @@ from futureagi_async.errors import (
     SessionMisuseError,
     TLSError,
 )
+from futureagi_async.export import ExportReport, export_calls
 from futureagi_async.filters import Filter
 from futureagi_async.models import (
     CallExecution,
@@ -70,6 +71,7 @@ __all__ = [
     "ExecutionKPIs",
     "ExecutionStatus",
     "ExportError",
+    "ExportReport",
     "FetchReport",
     "FetchResult",
     "Filter",
@@ -98,4 +100,5 @@ __all__ = [
     "TranscriptTurn",
     "__version__",
     "column",
+    "export_calls",
 ]
