@@ -66,6 +66,8 @@ class Reading:
     queued: bool = True
     """Whether it stands in line to be asked for its next page."""
     ledger: Ledger = attrs.field(factory=Ledger)
+    delivered: int = 0
+    """Records that the consumer took."""
     retries: int = 0
     failures: list[FutureAGIError] = attrs.field(factory=list)
 
@@ -118,13 +120,15 @@ class Reading:
         """Return what can be said of the source now."""
         cover = self.cover
         finding = cover.finding or Finding("incomplete", "Reading was stopped before the end.")
+        if self.delivered < len(self.ledger):
+            finding = Finding("incomplete", "Not everything that was read has been taken.")
         tau = finding.complete_as_of
         return SourceReport(
             source=self.source,
             verdict=finding.verdict,
             reason=finding.reason,
             expected=cover.count,
-            received=len(self.ledger),
+            received=self.delivered,
             duplicates=self.ledger.duplicates,
             updates=self.ledger.updates,
             requests=cover.requests,

@@ -180,6 +180,7 @@ class _FanOut:
                 self._changed.notify_all()
             if batch is not None and (batch.page.calls or batch.newer):
                 await send.send(batch)
+                reading.delivered += len(batch.page.calls)
 
     async def _next_job(self) -> tuple[Reading, Ask] | None:
         async with self._changed:

@@ -20,6 +20,7 @@ LEAVES = (*FLOOR, "columns", "sources", "models", "models.*", "events")
 WIRE = (
     "bodies",
     "calls",
+    "copying",
     "decoding",
     "endpoints",
     "faults",
@@ -49,7 +50,7 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "_sansio.replies": ((*LEAVES, "_sansio.*"), ("attrs", "msgspec")),
     **{
         f"_sansio.{name}": ((*LEAVES, "_sansio.*"), ("attrs", "cattrs", "msgspec"))
-        for name in ("decoding", "wire", "faults", "parts", "calls", "kpis")
+        for name in ("decoding", "wire", "faults", "parts", "calls", "copying", "kpis")
     },
     "_sansio": ((), ()),
     "_sansio.*": ((*LEAVES, "_sansio.*"), ("attrs",)),

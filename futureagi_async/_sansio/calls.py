@@ -1,12 +1,12 @@
 """One call's bytes -> `CallExecution`: scalars at once, nested parts when they are read."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw
 
 from futureagi_async._sansio import parts
+from futureagi_async._sansio.copying import FIRST_OF, TIMES, make_copy
 from futureagi_async._sansio.faults import JSON_FAULTS
 from futureagi_async._sansio.parts import Evals, Part, Siblings, Structure, Turns
 from futureagi_async._sansio.wire import CallWire, PartsWire, ScenarioWire
@@ -18,14 +18,9 @@ _CALL = msgspec.json.Decoder(CallWire)
 _PARTS = msgspec.json.Decoder(PartsWire)
 
 _ALIASES = {
-    "timestamp": ("timestamp", "updated_at"),
-    "start_time": ("start_time", "started_at"),
-    "duration": ("duration", "duration_seconds"),
+    **FIRST_OF,
+    **TIMES,
     "scenario": ("scenario", "scenario_name"),
-    "customer_name": ("customer_name", "customer_number"),
-    "audio_url": ("audio_url", "recording_url"),
-    "simulator_agent_name": ("simulator_agent_name", "simulatorAgentName"),
-    "simulator_agent_id": ("simulator_agent_id", "simulatorAgentId"),
     "response_time": ("response_time", "response_time_seconds", "response_time_ms"),
     "avg_agent_latency": ("avg_agent_latency", "avg_agent_latency_ms"),
     "avg_stop_time_after_interruption": (
@@ -36,14 +31,7 @@ _ALIASES = {
 }
 """Fields that several keys can fill; the first one present does."""
 
-_PLAIN = tuple(
-    field
-    for field in CallWire.__struct_fields__
-    if not any(field in keys for keys in _ALIASES.values())
-    and field not in ("created_at", "snapshot_timestamp", "is_snapshot", "original_call_execution_id")
-)
-"""Fields that only the key of their own name fills."""
-
+_copy = make_copy()
 _FIELDS = frozenset(CallWire.__struct_fields__) | frozenset(PartsWire.__struct_fields__)
 _OTHER_NAMES = frozenset(key for keys in _ALIASES.values() for key in keys[1:])
 
@@ -55,47 +43,35 @@ def structure_call(structure: Structure, part: Part) -> CallExecution:
     except JSON_FAULTS as error:
         raise part.fault(error) from None
     siblings = part.siblings or Siblings(part.endpoint, part.path)
+    if siblings.reader is None:
+        siblings.reader = _Reader(structure, siblings)
     call = CallExecution.__new__(CallExecution)
-    for name in _PLAIN:
-        setattr(call, name, getattr(wire, name))
-    _fill_aliased(call, wire)
-    _fill_times(call, wire)
-    _fill_snapshot(call, wire, siblings.snapshots_of)
+    _copy(call, wire)
+    _compute(call, wire)
+    call.is_snapshot = bool(wire.is_snapshot) or siblings.snapshots_of is not None
+    call.original_call_execution_id = wire.original_call_execution_id or siblings.snapshots_of
     call.source = siblings.source
     call.raw = part.raw
-    defer(call, _Reader(structure, siblings), index=part.index)
+    defer(call, siblings.reader, index=part.index)
     return call
 
 
-def _fill_aliased(call: CallExecution, wire: CallWire) -> None:
-    call.duration = _first(wire.duration, wire.duration_seconds)
-    call.customer_name = _first(wire.customer_name, wire.customer_number)
-    call.audio_url = _first(wire.audio_url, wire.recording_url)
-    call.simulator_agent_name = _first(wire.simulator_agent_name, wire.simulatorAgentName)
-    call.simulator_agent_id = _first(wire.simulator_agent_id, wire.simulatorAgentId)
-    call.scenario = _scenario(_first(wire.scenario, wire.scenario_name), wire.scenario_id)
+def _compute(call: CallExecution, wire: CallWire) -> None:
+    """Fill the fields that need more than a copy: the scenario, and latencies in seconds."""
+    scenario = wire.scenario if wire.scenario is not UNSET else wire.scenario_name
+    if isinstance(scenario, ScenarioWire):
+        call.scenario = Scenario(scenario.id or wire.scenario_id, scenario.name)
+    elif scenario is UNSET or scenario is None:
+        call.scenario = None
+    else:
+        call.scenario = Scenario(wire.scenario_id, scenario)
     in_ms = _sends_milliseconds(wire)
     call.avg_agent_latency = _seconds(wire.avg_agent_latency, wire.avg_agent_latency_ms, in_ms=in_ms)
     call.avg_stop_time_after_interruption = _seconds(
         wire.avg_stop_time_after_interruption, wire.avg_stop_time_after_interruption_ms, in_ms=in_ms
     )
-    call.response_time = _seconds(
-        _first_present(wire.response_time, wire.response_time_seconds),
-        wire.response_time_ms,
-        in_ms=_is_served_snapshot(wire),
-    )
-
-
-def _fill_times(call: CallExecution, wire: CallWire) -> None:
-    call.timestamp = _aware(_first(wire.timestamp, wire.updated_at))
-    call.start_time = _aware(_first(wire.start_time, wire.started_at))
-    call.created_at = _aware(wire.created_at)
-    call.snapshot_timestamp = _aware(_first(wire.snapshot_timestamp))
-
-
-def _fill_snapshot(call: CallExecution, wire: CallWire, snapshot_of: str | None) -> None:
-    call.is_snapshot = bool(wire.is_snapshot) or snapshot_of is not None
-    call.original_call_execution_id = _first(wire.original_call_execution_id) or snapshot_of
+    sent = wire.response_time if wire.response_time is not UNSET else wire.response_time_seconds
+    call.response_time = _seconds(sent, wire.response_time_ms, in_ms=in_ms and _is_served_snapshot(wire))
 
 
 def _sends_milliseconds(wire: CallWire) -> bool:
@@ -115,26 +91,6 @@ def _seconds(value: Any, milliseconds: Any, *, in_ms: bool) -> float | None:
     if value is UNSET or value is None:
         return None
     return value / 1000 if in_ms else value  # type: ignore[no-any-return]  # checked by the wire struct
-
-
-def _first_present(*values: Any) -> Any:
-    return next((value for value in values if value is not UNSET), UNSET)
-
-
-def _first(*values: Any) -> Any:
-    value = _first_present(*values)
-    return None if value is UNSET else value
-
-
-def _scenario(sent: str | ScenarioWire | None, scenario_id: str | None) -> Scenario | None:
-    if isinstance(sent, ScenarioWire):
-        return Scenario(sent.id or scenario_id, sent.name)
-    return Scenario(scenario_id, sent) if sent is not None else None
-
-
-def _aware(moment: datetime | None) -> datetime | None:
-    """Read a time without a zone as UTC, which is what the server keeps."""
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 class _Reader:

@@ -90,10 +90,12 @@ def decode_records(
     """Decode some of a list's records; those that fail come back as `RecordFailure`."""
     decoded: list[CallExecution | RecordFailure] = []
     siblings = parts.Siblings(endpoint, "$.results", source)
+    structure = converter().get_structure_hook(CallExecution)
     for index, record in enumerate(records, first_index):
         raw = bytes(record)
         try:
-            decoded.append(_structure(parts.Part(raw, endpoint, "$.results", siblings, index), CallExecution))
+            part = parts.Part(raw, endpoint, "$.results", siblings, index)
+            decoded.append(structure(part, CallExecution))
         except DecodingError as error:
             decoded.append(RecordFailure(index, parts.id_of(raw), error, raw))
     return decoded

@@ -11,7 +11,7 @@ from futureagi_async._sansio.faults import JSON_FAULTS, explain
 from futureagi_async._sansio.wire import ColumnWire, EvalWire, TurnWire
 from futureagi_async.errors import DecodingError
 from futureagi_async.models import Column, EvalOutput, JsonValue, ReadOnlyDict, TranscriptTurn
-from futureagi_async.models.lazy import defer, parts_of
+from futureagi_async.models.lazy import FieldReader, defer, parts_of
 from futureagi_async.sources import CallSource
 
 Turns: TypeAlias = tuple[TranscriptTurn, ...]
@@ -26,7 +26,7 @@ _COLUMN = msgspec.json.Decoder(ColumnWire)
 _COLUMN_KEYS = frozenset(ColumnWire.__struct_fields__)
 
 
-@attrs.define(frozen=True)
+@attrs.define
 class Siblings:
     """What the records of one list have in common."""
 
@@ -35,6 +35,8 @@ class Siblings:
     source: CallSource | None = None
     snapshots_of: str | None = None
     """For rerun snapshots inside a call: that call's id."""
+    reader: FieldReader | None = None
+    """Reads the lazy fields of all of them."""
 
 
 @attrs.define
