@@ -25,6 +25,7 @@ WIRE = (
     "endpoints",
     "faults",
     "kpis",
+    "nested",
     "parts",
     "replies",
     "retrying",
@@ -50,7 +51,7 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "_sansio.replies": ((*LEAVES, "_sansio.*"), ("attrs", "msgspec")),
     **{
         f"_sansio.{name}": ((*LEAVES, "_sansio.*"), ("attrs", "cattrs", "msgspec"))
-        for name in ("decoding", "wire", "faults", "parts", "calls", "copying", "kpis")
+        for name in ("decoding", "wire", "faults", "parts", "calls", "copying", "nested", "kpis")
     },
     "_sansio": ((), ()),
     "_sansio.*": ((*LEAVES, "_sansio.*"), ("attrs",)),

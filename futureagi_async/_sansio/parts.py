@@ -11,17 +11,15 @@ from futureagi_async._sansio.faults import JSON_FAULTS, explain
 from futureagi_async._sansio.wire import ColumnWire, EvalWire, TurnWire
 from futureagi_async.errors import DecodingError
 from futureagi_async.models import Column, EvalOutput, JsonValue, ReadOnlyDict, TranscriptTurn
-from futureagi_async.models.lazy import FieldReader, defer, parts_of
+from futureagi_async.models.lazy import FieldReader, defer, index_of
 from futureagi_async.sources import CallSource
 
 Turns: TypeAlias = tuple[TranscriptTurn, ...]
 Evals: TypeAlias = dict[str, EvalOutput]
 
 _OBJECT = msgspec.json.Decoder(dict[str, object])
-_ARRAY = msgspec.json.Decoder(list[object])
-_RAWS = msgspec.json.Decoder(list[Raw])
-_TURN = msgspec.json.Decoder(TurnWire)
-_EVALS = msgspec.json.Decoder(dict[str, EvalWire | str | int | float | bool | list[object] | None])
+_RAWS_BY_KEY = msgspec.json.Decoder(dict[str, Raw])
+_DICTS = msgspec.json.Decoder(list[dict[str, object]])
 _COLUMN = msgspec.json.Decoder(ColumnWire)
 _COLUMN_KEYS = frozenset(ColumnWire.__struct_fields__)
 
@@ -48,11 +46,16 @@ class Part:
     path: str
     siblings: Siblings | None = None
     index: int = -1
+    key: str = ""
+    """For a nested part: its key in the record that ``raw`` is."""
+    value: Any = None
+    """For a nested part: what the JSON decoder made of it."""
 
     @property
     def json_path(self) -> str:
-        """Where it stood, such as ``$.results[2]``."""
-        return self.path if self.index < 0 else f"{self.path}[{self.index}]"
+        """Where it stood, such as ``$.results[2].transcript``."""
+        place = self.path if self.index < 0 else f"{self.path}[{self.index}]"
+        return f"{place}.{self.key}" if self.key else place
 
     def fault(self, error: BaseException) -> DecodingError:
         """Say what is wrong with it."""
@@ -80,14 +83,6 @@ def structure_object(part: Part) -> ReadOnlyDict[Any]:
         raise part.fault(error) from None
 
 
-def structure_array(part: Part) -> list[Any]:
-    """Structure a JSON array whose items are free."""
-    try:
-        return _ARRAY.decode(part.raw)
-    except JSON_FAULTS as error:
-        raise part.fault(error) from None
-
-
 def structure_column(part: Part) -> Column:
     """Structure one entry of ``column_order``."""
     try:
@@ -103,21 +98,11 @@ def structure_column(part: Part) -> Column:
 
 def structure_turns(part: Part) -> Turns:
     """Structure a transcript in any of its three shapes."""
-    try:
-        raws = _RAWS.decode(part.raw)
-    except JSON_FAULTS as error:
-        raise part.fault(error) from None
-    turns = []
-    for index, raw in enumerate(raws):
-        turn = Part(bytes(raw), part.endpoint, part.json_path, index=index)
-        try:
-            turns.append(_turn(_TURN.decode(raw), turn))
-        except JSON_FAULTS as error:
-            raise turn.fault(error) from None
-    return tuple(turns)
+    extras = _TurnExtras(part)
+    return tuple([_turn(wire, extras, index) for index, wire in enumerate(part.value)])
 
 
-def _turn(wire: TurnWire, part: Part) -> TranscriptTurn:
+def _turn(wire: TurnWire, extras: "_TurnExtras", index: int) -> TranscriptTurn:
     turn = TranscriptTurn.__new__(TranscriptTurn)
     role = wire.role if wire.role is not UNSET else wire.speaker_role
     turn.role = role if role is not UNSET else None
@@ -128,7 +113,7 @@ def _turn(wire: TurnWire, part: Part) -> TranscriptTurn:
     turn.start_seconds = _seconds(wire.start_time_seconds, wire.start_time_ms)
     # 0 ms means that the end is unknown
     turn.end_seconds = _seconds(wire.end_time_seconds, wire.end_time_ms or None)
-    defer(turn, _read_turn_extra, parts=part)
+    defer(turn, extras, index=index)
     return turn
 
 
@@ -138,23 +123,37 @@ def _seconds(seconds: Any, milliseconds: Any) -> float | None:
     return milliseconds / 1000 if milliseconds not in (UNSET, None) else None
 
 
-def _read_turn_extra(turn: TranscriptTurn, _name: str) -> ReadOnlyDict[JsonValue]:
-    sent = structure_object(parts_of(turn))
-    filled = {"role" if "role" in sent else "speaker_role", "messages"}
-    if "messages" not in sent and not isinstance(sent.get("content"), list):
-        filled.add("content")
-    for end in ("start", "end"):
-        filled.add(f"{end}_time_seconds" if f"{end}_time_seconds" in sent else f"{end}_time_ms")
-    return ReadOnlyDict({key: value for key, value in sent.items() if key not in filled})
+class _TurnExtras:
+    """Reads the other keys of a transcript's turns; looks for them at the first question."""
+
+    __slots__ = ("_part", "_turns")
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        self._turns: list[dict[str, Any]] | None = None
+
+    def __call__(self, turn: TranscriptTurn, _name: str) -> ReadOnlyDict[JsonValue]:
+        if self._turns is None:
+            self._turns = self._decode()
+        sent = self._turns[index_of(turn)]
+        filled = {"role" if "role" in sent else "speaker_role", "messages"}
+        if "messages" not in sent and not isinstance(sent.get("content"), list):
+            filled.add("content")
+        for end in ("start", "end"):
+            filled.add(f"{end}_time_seconds" if f"{end}_time_seconds" in sent else f"{end}_time_ms")
+        return ReadOnlyDict({key: value for key, value in sent.items() if key not in filled})
+
+    def _decode(self) -> list[dict[str, Any]]:
+        part = self._part
+        try:
+            return _DICTS.decode(_RAWS_BY_KEY.decode(part.raw)[part.key])
+        except JSON_FAULTS as error:
+            raise part.fault(error) from None
 
 
 def structure_evals(part: Part) -> Evals:
     """Structure ``eval_outputs`` in either shape, legacy bare values included."""
-    try:
-        entries = _EVALS.decode(part.raw)
-    except JSON_FAULTS as error:
-        raise part.fault(error) from None
-    return ReadOnlyDict({key: _eval(key, entry) for key, entry in entries.items()})
+    return ReadOnlyDict({key: _eval(key, entry) for key, entry in part.value.items()})
 
 
 def _eval(key: str, wire: Any) -> EvalOutput:
@@ -164,13 +163,13 @@ def _eval(key: str, wire: Any) -> EvalOutput:
     kind = wire.type if wire.type is not UNSET else wire.output_type
     status = wire.status
     return EvalOutput(
-        id=key,
-        name=wire.name,
-        value=None if value is UNSET else value,
-        type=None if kind is UNSET else kind,
-        reason=wire.reason,
-        status=status,
-        error=wire.error or False,
-        skipped=bool(wire.skipped) or status == "skipped",
-        pending=value is UNSET and status in (None, "pending"),
+        key,
+        wire.name,
+        None if value is UNSET else value,
+        None if kind is UNSET else kind,
+        wire.reason,
+        status,
+        wire.error or False,
+        bool(wire.skipped) or status == "skipped",
+        value is UNSET and status in (None, "pending"),
     )

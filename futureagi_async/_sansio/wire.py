@@ -89,19 +89,6 @@ class CallWire(Struct, gc=False):
     rerun_type: str | None = None
 
 
-class PartsWire(Struct, gc=False):
-    """The nested parts of a call row, each still as bytes."""
-
-    transcript: Raw | UnsetType = UNSET
-    transcripts: Raw | UnsetType = UNSET
-    eval_outputs: Raw | UnsetType = UNSET
-    eval_metrics: Raw | UnsetType = UNSET
-    scenario_columns: Raw | UnsetType = UNSET
-    recordings: Raw | UnsetType = UNSET
-    tool_outputs: Raw | UnsetType = UNSET
-    rerun_snapshots: Raw | UnsetType = UNSET
-
-
 class TurnWire(Struct):
     """A transcript turn in any of its three shapes."""
 
@@ -127,6 +114,36 @@ class EvalWire(Struct):
     status: str | None = None
     error: bool | str | None = None
     skipped: bool | None = None
+
+
+EvalEntry = EvalWire | str | int | float | bool | list[object] | None
+"""A result; the legacy ones are bare values."""
+
+
+class PartsWire(Struct, gc=False):
+    """The nested parts of a call row."""
+
+    transcript: list[TurnWire] | UnsetType | None = UNSET
+    transcripts: list[TurnWire] | UnsetType | None = UNSET
+    eval_outputs: dict[str, EvalEntry] | UnsetType | None = UNSET
+    eval_metrics: dict[str, object] | UnsetType | None = UNSET
+    scenario_columns: dict[str, object] | list[object] | UnsetType | None = UNSET
+    recordings: dict[str, object] | UnsetType | None = UNSET
+    tool_outputs: dict[str, object] | UnsetType | None = UNSET
+    rerun_snapshots: list[Raw] | UnsetType | None = UNSET
+
+
+class RawPartsWire(Struct, gc=False):
+    """The same as bytes, for when one of them is malformed."""
+
+    transcript: Raw | UnsetType = UNSET
+    transcripts: Raw | UnsetType = UNSET
+    eval_outputs: Raw | UnsetType = UNSET
+    eval_metrics: Raw | UnsetType = UNSET
+    scenario_columns: Raw | UnsetType = UNSET
+    recordings: Raw | UnsetType = UNSET
+    tool_outputs: Raw | UnsetType = UNSET
+    rerun_snapshots: Raw | UnsetType = UNSET
 
 
 class ColumnWire(Struct):

@@ -74,7 +74,7 @@ class TranscriptTurn(LazyFields):
     """Every other key the server sent."""
 
 
-@attrs.define(frozen=True)
+@attrs.define(weakref_slot=False)
 class Scenario:
     """The scenario a call was simulated from; a listing may deliver only one of the two."""
 
@@ -82,7 +82,7 @@ class Scenario:
     name: str | None
 
 
-@attrs.define(frozen=True)
+@attrs.define(weakref_slot=False)
 class EvalOutput:
     """The result of one evaluation of one call, whichever spelling the endpoint uses."""
 

@@ -1,0 +1,130 @@
+"""Reads the lazy fields of a call: its nested parts, and the keys that filled no field.
+
+The record is decoded once, at the first question, with all its parts. Only where that fails is each
+part decoded by itself, so that a malformed one spoils no other and its error tells the path.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from futureagi_async._sansio import parts
+from futureagi_async._sansio.copying import FIRST_OF, TIMES
+from futureagi_async._sansio.faults import JSON_FAULTS
+from futureagi_async._sansio.parts import Evals, Part, Siblings, Structure, Turns
+from futureagi_async._sansio.wire import CallWire, PartsWire, RawPartsWire
+from futureagi_async.models import CallExecution, JsonValue, ReadOnlyDict
+from futureagi_async.models.lazy import index_of, keep_parts, parts_of
+from futureagi_async.sources import AgentVersionCalls, TestExecutionCalls
+
+_ALIASES = {
+    **FIRST_OF,
+    **TIMES,
+    "scenario": ("scenario", "scenario_name"),
+    "response_time": ("response_time", "response_time_seconds", "response_time_ms"),
+    "avg_agent_latency": ("avg_agent_latency", "avg_agent_latency_ms"),
+    "avg_stop_time_after_interruption": (
+        "avg_stop_time_after_interruption",
+        "avg_stop_time_after_interruption_ms",
+    ),
+    "transcript": ("transcript", "transcripts"),
+}
+"""Fields that several keys can fill; the first one present does."""
+
+
+_FIELDS = frozenset(CallWire.__struct_fields__) | frozenset(PartsWire.__struct_fields__)
+_OTHER_NAMES = frozenset(key for keys in _ALIASES.values() for key in keys[1:])
+_PARTS = msgspec.json.Decoder(PartsWire)
+_RAW_PARTS = msgspec.json.Decoder(RawPartsWire)
+_ONE_PART: Mapping[str, msgspec.json.Decoder[Any]] = {
+    field.name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(PartsWire)
+}
+
+
+class NestedReader:
+    """Reads the lazy fields of one list's records."""
+
+    __slots__ = ("_siblings", "_structure")
+
+    def __init__(self, structure: Structure, siblings: Siblings) -> None:
+        self._structure = structure
+        self._siblings = siblings
+
+    def __call__(self, call: CallExecution, name: str) -> Any:
+        if name == "extra":
+            return self._extra(call)
+        wire = parts_of(call)
+        if wire is None:
+            wire = self._open(call)
+        key = "transcripts" if name == "transcript" and wire.transcript is UNSET else name
+        value = getattr(wire, key)
+        if type(value) is Raw:
+            value = self._decode_alone(call, key, value)
+        if value is UNSET or value is None:
+            return None
+        match name:
+            case "transcript":
+                return (
+                    None if _withholds(call, value) else self._structure(self._part(call, key, value), Turns)
+                )
+            case "eval_outputs":
+                return self._structure(self._part(call, key, value), Evals)
+            case "rerun_snapshots":
+                return self._snapshots(call, value)
+        return ReadOnlyDict(value) if isinstance(value, dict) else value
+
+    def _part(self, call: CallExecution, key: str = "", value: Any = None) -> Part:
+        siblings = self._siblings
+        return Part(call.raw, siblings.endpoint, siblings.path, siblings, index_of(call), key, value)
+
+    def _open(self, call: CallExecution) -> PartsWire | RawPartsWire:
+        try:
+            wire = _PARTS.decode(call.raw)
+        except JSON_FAULTS:
+            return self._open_singly(call)
+        keep_parts(call, wire)
+        return wire
+
+    def _open_singly(self, call: CallExecution) -> RawPartsWire:
+        try:
+            wire = _RAW_PARTS.decode(call.raw)
+        except JSON_FAULTS as error:
+            raise self._part(call).fault(error) from None
+        keep_parts(call, wire)
+        return wire
+
+    def _decode_alone(self, call: CallExecution, key: str, raw: Raw) -> Any:
+        try:
+            return _ONE_PART[key].decode(raw)
+        except JSON_FAULTS as error:
+            raise self._part(call, key).fault(error) from None
+
+    def _snapshots(self, call: CallExecution, raws: list[Raw]) -> tuple[CallExecution, ...]:
+        here = self._part(call, "rerun_snapshots")
+        siblings = Siblings(here.endpoint, here.json_path, call.source, snapshots_of=call.id)
+        return tuple(
+            self._structure(Part(bytes(raw), here.endpoint, here.json_path, siblings, index), CallExecution)
+            for index, raw in enumerate(raws)
+        )
+
+    def _extra(self, call: CallExecution) -> ReadOnlyDict[JsonValue]:
+        sent = parts.structure_object(self._part(call))
+        used = {next((key for key in keys if key in sent), None) for keys in _ALIASES.values()}
+        return ReadOnlyDict(
+            {
+                key: value
+                for key, value in sent.items()
+                if key not in _FIELDS or (key in _OTHER_NAMES and key not in used)
+            }
+        )
+
+
+def _withholds(call: CallExecution, turns: list[Any]) -> bool:
+    """Whether an empty transcript means "ask for the detail" rather than "nothing was said"."""
+    if turns:
+        return False
+    if isinstance(call.source, TestExecutionCalls):
+        return b'"duration_seconds":' in call.raw  # the served dialect, which never sends one here
+    return isinstance(call.source, AgentVersionCalls) and call.simulation_call_type == "text"
