@@ -6,13 +6,14 @@ _EXTRAS = ("cyclopts", "rich")
 
 
 def main() -> int:
-    """Run the command named by the arguments, and return its exit code."""
+    """Run the command that the arguments name, and return its exit code."""
     try:
         from futureagi_async.cli import run
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in _EXTRAS:
+        library = (error.name or "").partition(".")[0]
+        if library not in _EXTRAS:
             raise
-        sys.stderr.write(f"error: The command line needs {error.name}: pip install 'futureagi-async[cli]'\n")
+        sys.stderr.write(f"error: The command line needs {library}: pip install 'futureagi-async[cli]'\n")
         return 2
     return run()
 

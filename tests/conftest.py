@@ -1,9 +1,20 @@
-"""What every test shares: one event loop backend."""
+"""What every test shares: one event loop backend, and a stand-in server in both dialects."""
+
+from collections.abc import Iterator
 
 import pytest
+
+from futureagi_async.testing import StandInServer
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     """The only backend: aiohttp needs asyncio."""
     return "asyncio"
+
+
+@pytest.fixture(params=["served", "documented"])
+def server(request: pytest.FixtureRequest) -> Iterator[StandInServer]:
+    """Run a stand-in with the sample data, once in each dialect."""
+    with StandInServer(dialect=request.param) as running:
+        yield running

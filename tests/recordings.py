@@ -24,9 +24,7 @@ class Recording:
         self.headers: dict[str, str] = {name.lower(): value for name, value in data["headers"]}
         self.json: Any = data["body"]
         body = data["body"]
-        self.body = (
-            body.encode() if isinstance(body, str) else json.dumps(body, ensure_ascii=False).encode()
-        )
+        self.body = body.encode() if isinstance(body, str) else json.dumps(body, ensure_ascii=False).encode()
 
     def __repr__(self) -> str:
         return f"{self.endpoint}/{self.case}"

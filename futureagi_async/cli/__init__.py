@@ -1,0 +1,76 @@
+"""The command line: arguments -> the package's public functions -> exit code. Needs cyclopts and rich."""
+
+import os
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+from typing import cast
+
+from cyclopts import App, CycloptsError, Parameter
+
+from futureagi_async import FutureAGIError, __version__
+from futureagi_async.cli.export import EXPORT_EPILOGUE, export
+from futureagi_async.cli.running import ExitCode, StoppedError, UsageError, tell_error
+from futureagi_async.cli.serve import serve
+from futureagi_async.cli.show import call, execution, kpis
+
+__all__ = ["app", "run"]
+
+_EPILOGUE = """\
+Try it without keys:
+  futureagi-async export --demo -o calls.jsonl
+  futureagi-async call --demo
+
+With keys, which the Future AGI dashboard shows under Settings:
+  export FI_API_KEY=... FI_SECRET_KEY=...
+  futureagi-async export --run-test ID -o calls.jsonl
+
+Every command has its own --help.
+"""
+
+app = App(
+    name="futureagi-async",
+    version=f"futureagi-async {__version__}",
+    help="Read the results of Future AGI simulations: calls, transcripts, evaluations.",
+    help_epilogue=_EPILOGUE,
+    default_parameter=Parameter(negative=(), show_default=False),
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,  # answered below
+)
+app.command(export, help_epilogue=EXPORT_EPILOGUE)
+for command in (call, execution, kpis, serve):
+    app.command(command, help_epilogue="")  # instead of the one above
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; ``None`` takes the process's own arguments."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names in any script, whatever the terminal can
+    try:
+        return _run(sys.argv[1:] if arguments is None else arguments)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python would complain again when it flushes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILED
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        return cast("int | None", _call(arguments)) or ExitCode.DONE
+    except CycloptsError as error:
+        tell_error(f"{error} See --help.")
+        return ExitCode.USAGE
+    except UsageError as error:
+        tell_error(str(error))
+        return ExitCode.USAGE
+    except FutureAGIError as error:
+        tell_error(str(error))
+        return ExitCode.FAILED
+    except (StoppedError, KeyboardInterrupt) as error:
+        sys.stderr.write(f"Interrupted: {error}\n" if str(error) else "Interrupted.\n")
+        return ExitCode.INTERRUPTED
+
+
+def _call(arguments: Sequence[str]) -> object:
+    return app(arguments, exit_on_error=False, print_error=False, result_action="return_value")

@@ -1,0 +1,95 @@
+"""How a command ends: exit codes, error lines, and Ctrl-C."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import TypeVar
+
+import anyio
+from rich.console import Console
+
+from futureagi_async.cli.text import clean, one_line
+
+T = TypeVar("T")
+
+
+class ExitCode(IntEnum):
+    """What a command tells the shell."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    INCOMPLETE = 3
+    INTERRUPTED = 130
+
+
+class UsageError(Exception):
+    """The arguments or the environment don't make sense; no request was sent."""
+
+
+class StoppedError(Exception):
+    """Somebody pressed Ctrl-C or sent a termination signal."""
+
+
+@contextmanager
+def usage_errors(about: str = "") -> Iterator[None]:
+    """Turn a library's refusal of an argument into a `UsageError`, ``about`` before its text."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(f"{about}: {error}" if about else str(error)) from error
+
+
+def open_stderr() -> Console:
+    """Return where people read; what is printed there is taken literally."""
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+
+def open_stdout() -> Console:
+    """Return where results go; what is printed there is taken literally."""
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def write_json(record: bytes) -> None:
+    """Write a JSON text and a newline to stdout: byte for byte, but harmless to a terminal."""
+    if sys.stdout.isatty():
+        record = clean(record.decode(errors="replace")).encode()
+    sys.stdout.flush()
+    sys.stdout.buffer.write(record + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def tell_error(message: str) -> None:
+    """Say on one line of stderr what went wrong."""
+    sys.stderr.write(f"error: {one_line(message)}\n")
+
+
+def run_async(work: Callable[[], Awaitable[T]]) -> T:
+    """Run ``work`` to its end; Ctrl-C cancels it, waits until it has cleaned up, and is `StoppedError`."""
+    return anyio.run(_until_stopped, work)
+
+
+async def _until_stopped(work: Callable[[], Awaitable[T]]) -> T:
+    with anyio.CancelScope() as scope, _on_stop(scope.cancel):
+        return await work()
+    raise StoppedError
+
+
+@contextmanager
+def _on_stop(stop: Callable[[], None]) -> Iterator[None]:
+    """Have the signals that end a process call ``stop``, but those it was started to ignore."""
+    loop = asyncio.get_running_loop()
+    heard = [one for one in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(one) is not signal.SIG_IGN]
+    try:
+        for one in heard:
+            loop.add_signal_handler(one, stop)
+    except NotImplementedError:  # Windows: KeyboardInterrupt has to do
+        heard = []
+    try:
+        yield
+    finally:
+        for one in heard:
+            loop.remove_signal_handler(one)

@@ -1,0 +1,65 @@
+"""The command that runs the stand-in server."""
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import anyio
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from futureagi_async.cli.running import ExitCode, StoppedError, run_async
+
+if TYPE_CHECKING:
+    from futureagi_async.testing import StandInServer
+
+
+def serve(
+    *,
+    port: Annotated[
+        int, Parameter(validator=Number(gte=0, lte=65535), help="Default: any that is free.")
+    ] = 0,
+    dialect: Annotated[
+        Literal["served", "documented"],
+        Parameter(show_default=True, help="Answer as the vendor's server does, or as its documents promise."),
+    ] = "served",
+    latency: Annotated[
+        float,
+        Parameter(
+            metavar="SECONDS", validator=Number(gte=0), help="How long every answer takes. Default: 0."
+        ),
+    ] = 0.0,
+) -> int:
+    """Run a stand-in server with sample data, until Ctrl-C.
+
+    It listens on this machine only, and prints what to put into the environment, and ids to read.
+    """
+    from futureagi_async.testing import StandInServer  # a web server, which few commands need
+
+    with StandInServer(dialect=dialect, latency_seconds=latency, port=port) as stand_in:
+        try:
+            run_async(partial(_serve, stand_in))
+        except StoppedError:
+            sys.stderr.write("Stopped.\n")
+    return ExitCode.DONE
+
+
+async def _serve(stand_in: "StandInServer") -> None:
+    """Wait to be stopped; whoever reads the introduction may do that from then on."""
+    sys.stdout.write(_introduction(stand_in))
+    sys.stdout.flush()
+    await anyio.sleep_forever()
+
+
+def _introduction(stand_in: "StandInServer") -> str:
+    lines = [
+        f"export FI_BASE_URL={stand_in.base_url}",
+        f"export FI_API_KEY={stand_in.api_key}",
+        f"export FI_SECRET_KEY={stand_in.secret_key}",
+        *(f"# --run-test {run_test_id}" for run_test_id in stand_in.run_test_ids),
+        *(f"# --agent-version {agent_id}:{version_id}" for agent_id, version_id in stand_in.agent_versions),
+        *(f"# --test-execution {execution_id}" for execution_id in stand_in.test_execution_ids),
+        *(f"# call {call_id}" for call_id in stand_in.call_execution_ids()[:3]),
+        "# Serving until Ctrl-C.",
+    ]
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,49 @@
+"""Words and figures for people. What a server sent is shown by a terminal, never obeyed."""
+
+import re
+from datetime import datetime
+
+# C0 but tab and newline, DEL, C1 (one of them begins a command like ESC [), and what turns the direction
+# of writing around, so that a line reads differently from what it is.
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_UNITS = ("kB", "MB", "GB", "TB")
+
+
+def clean(text: str) -> str:
+    """Return the text without what a terminal would take for a command; tabs are spaces."""
+    return _COMMANDS.sub("", text.replace("\r\n", "\n").replace("\t", "    "))
+
+
+def one_line(text: str) -> str:
+    """Return the text, cleaned, on one line."""
+    return " ".join(clean(text.replace("\r", "\n")).split())
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return such as ``1 record`` or ``2,000 records``."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def sized(number: int) -> str:
+    """Return a number of bytes such as ``1.4 MB``, in powers of 1,000."""
+    if number < 1000:
+        return counted(number, "byte")
+    amount = float(number)
+    for unit in _UNITS:
+        amount /= 1000
+        if amount < 999.95 or unit == _UNITS[-1]:
+            break
+    return f"{amount:.1f} {unit}"
+
+
+def figure(value: float | None, unit: str = "") -> str | None:
+    """Return a number with its unit and without needless digits; ``None`` stays it."""
+    if value is None:
+        return None
+    digits = f"{value:,}" if isinstance(value, int) else f"{value:,.3f}".rstrip("0").rstrip(".")
+    return digits + (unit if unit == "%" else f" {unit}" if unit else "")
+
+
+def moment(value: datetime | None) -> str | None:
+    """Return a time to the second, with its zone; ``None`` stays it."""
+    return None if value is None else value.strftime("%Y-%m-%d %H:%M:%S %Z").strip()

@@ -1,0 +1,246 @@
+"""Many lists read at once: everything exactly once, bounded, fair, and reported in the order given."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import pytest
+
+from futureagi_async import (
+    AgentVersionCalls,
+    CallExecution,
+    CallSource,
+    DecodingError,
+    FetchReport,
+    RunTestCalls,
+    TestExecutionCalls,
+)
+from futureagi_async.events import Event, PageArrived, VerdictReached
+from futureagi_async.testing import StandInServer
+from tests.servers import open_session, read_body, respond, rows_of
+
+pytestmark = pytest.mark.anyio
+
+
+def sample_sources(server: StandInServer) -> list[CallSource]:
+    """Return all lists of the sample data: with ties, snapshots, deleted calls and every status."""
+    return [
+        *map(RunTestCalls, server.run_test_ids),
+        *(AgentVersionCalls(*ids) for ids in server.agent_versions),
+        *map(TestExecutionCalls, server.test_execution_ids),
+    ]
+
+
+async def read(
+    server: StandInServer, sources: list[CallSource], *, max_in_flight: int = 16, **options: Any
+) -> tuple[list[CallExecution], FetchReport]:
+    """Stream to the end."""
+    async with (
+        open_session(server, max_in_flight=max_in_flight) as session,
+        session.stream_calls(sources, **options) as stream,
+    ):
+        return [call async for call in stream], stream.report
+
+
+@pytest.mark.parametrize("page_size", [7, 100])
+@pytest.mark.parametrize("consistency", ["complete", "fast"])
+async def test_every_call_of_every_source_exactly_once(
+    server: StandInServer, page_size: int, consistency: Literal["complete", "fast"]
+) -> None:
+    """Over nine lists, one of them twice, that share calls with one another and break ties anew each time."""
+    sources = sample_sources(server)
+    sources.append(sources[0])
+    calls, report = await read(server, sources, page_size=page_size, consistency=consistency)
+    seen = Counter((call.source, call.id) for call in calls)
+    expected = {(source, id_) for source in sources for id_ in rows_of(server, source)}
+    twice = {(source, id_) for source, id_ in expected if source == sources[0]}
+    if consistency == "complete":
+        assert set(seen) == expected
+        assert report.complete
+    else:  # ties are split between pages, and what falls between them is lost
+        assert set(seen) <= expected
+        assert not report.complete
+    assert {key for key, times in seen.items() if times > 1} <= twice
+    assert max(seen.values()) == 2
+    assert [one.source for one in report] == sources
+    assert report.received == len(calls)
+
+
+async def test_a_report_tells_of_each_source(server: StandInServer) -> None:
+    """Counts that add up, the verdict with its reason, and the moment up to which it holds."""
+    run_test_id = server.add_run_test(40, deleted=3, tie_size=4)
+    begun = datetime.now(UTC).replace(microsecond=0)
+    async with open_session(server) as session:
+        result = await session.fetch_calls(RunTestCalls(run_test_id), page_size=20)
+    (report,) = result.report
+    assert (report.verdict, report.failures, report.retries) == ("complete", (), 0)
+    assert report.received == len(result.calls) == 37
+    assert report.expected == (40 if server.dialect == "served" else 37)
+    assert report.requests == len(server.requests)
+    assert report.duplicates > 0
+    assert report.reason
+    assert report.complete_as_of is not None
+    assert begun - timedelta(seconds=1) <= report.complete_as_of <= datetime.now(UTC)
+
+
+async def test_a_report_is_there_from_the_start(server: StandInServer) -> None:
+    """While it is read, and where it was left, a source is incomplete; in the end the report is final."""
+    source = RunTestCalls(server.add_run_test(300, slim=True))
+    options = {"page_size": 20}
+    async with open_session(server) as session, session.stream_calls([source], **options) as stream:
+        (before,) = stream.report
+        assert (before.verdict, before.received, before.expected) == ("incomplete", 0, None)
+        first = await anext(stream)
+        (during,) = stream.report
+        assert (during.verdict, during.expected) == ("incomplete", 300)
+        assert 20 <= during.received < 300
+        rest = [call async for call in stream]
+        assert stream.report.complete
+    assert stream.report.received == len({first.id, *(call.id for call in rest)}) == 300
+    assert len(rest) == 299
+
+
+async def test_whole_pages(server: StandInServer) -> None:
+    """Each page comes with what no page held before, its number and its count."""
+    sources = sample_sources(server)[:3]
+    seen: Counter[tuple[CallSource | None, str]] = Counter()
+    async with open_session(server) as session, session.stream_calls(sources, page_size=20) as stream:
+        async for page in stream.pages():
+            assert page.calls
+            assert len({call.source for call in page.calls}) == 1
+            assert page.current_page >= 1
+            assert page.count >= len(page.calls)
+            seen.update((call.source, call.id) for call in page.calls)
+    assert set(seen) == {(source, id_) for source in sources for id_ in rows_of(server, source)}
+    assert set(seen.values()) == {1}
+
+
+@pytest.mark.parametrize("max_in_flight", [1, 16])
+async def test_sorted_calls_come_in_one_order(server: StandInServer, max_in_flight: int) -> None:
+    """By source as given, then newest first, then by id, however many pages are read at once."""
+    sources = sample_sources(server)
+    sources.reverse()
+    calls, report = await read(server, sources, max_in_flight=max_in_flight, page_size=20, ordered=True)
+    places = [place(sources, call) for call in calls]
+    assert places == sorted(places)
+    assert report.received == len(calls)
+    for number, source in enumerate(sources):
+        ids = [id_ for index, _, id_ in places if index == number]
+        assert sorted(ids) == sorted(rows_of(server, source))
+    assert all(call.raw and call.transcript is not None for call in calls if call.source == sources[-1])
+
+
+def place(sources: list[CallSource], call: CallExecution) -> tuple[int, float, str]:
+    """Say where a call belongs; documented rows do not show when they changed."""
+    assert call.source is not None
+    changed = call.timestamp.timestamp() if call.timestamp else 0.0
+    return sources.index(call.source), -changed, call.id
+
+
+async def test_sorted_calls_in_pages(server: StandInServer) -> None:
+    """Pages are counted anew, and an empty source gives none."""
+    sources = [RunTestCalls(server.add_run_test(45)), RunTestCalls(server.add_run_test(0))]
+    options = {"page_size": 20, "ordered": True}
+    async with open_session(server) as session, session.stream_calls(sources, **options) as stream:
+        pages = [page async for page in stream.pages()]
+    assert [(len(page.calls), page.current_page) for page in pages if page.calls] == [
+        (20, 1),
+        (20, 2),
+        (5, 3),
+    ]
+    assert [(page.count, page.total_pages) for page in pages[:3]] == [(45, 3)] * 3
+
+
+async def test_one_long_list(server: StandInServer) -> None:
+    """Sixty pages are read in parallel, within the limit; rows that show no time prove nothing."""
+    source = RunTestCalls(server.add_run_test(1200, slim=True))
+    server.latency_seconds = 0.002
+    calls, report = await read(server, [source], page_size=20, max_in_flight=8)
+    assert sorted(call.id for call in calls) == sorted(rows_of(server, source))
+    assert report.complete == (server.dialect == "served")
+    assert 1 < server.peak_in_flight <= 8
+    assert 60 <= len(server.requests) <= 120
+
+
+async def test_many_short_lists(server: StandInServer) -> None:
+    """Two hundred lists of one page cost one request each, within the limit."""
+    sources: list[CallSource] = [RunTestCalls(server.add_run_test(3, slim=True)) for _ in range(200)]
+    server.latency_seconds = 0.002
+    calls, report = await read(server, sources)
+    assert Counter(call.source for call in calls) == dict.fromkeys(sources, 3)
+    assert [one.source for one in report] == sources
+    assert report.complete
+    assert 1 < server.peak_in_flight <= 16
+    assert len(server.requests) == 200
+
+
+async def test_a_short_list_does_not_wait_for_a_long_one(server: StandInServer) -> None:
+    """Lists take turns: three pages beside sixty are done while the sixty have hardly begun."""
+    long, short = RunTestCalls(server.add_run_test(1200, slim=True)), RunTestCalls(server.add_run_test(50))
+    events: list[Event] = []
+    async with open_session(server, max_in_flight=2, observers=[events.append]) as session:
+        await session.fetch_calls([long, short], page_size=20)
+    verdicts = [event for event in events if isinstance(event, VerdictReached)]
+    assert [(event.source, event.received) for event in verdicts] == [(short, 50), (long, 1200)]
+    assert (verdicts[0].verdict, verdicts[1].verdict == "complete") == (
+        "complete",
+        server.dialect == "served",
+    )
+    before = events[: events.index(verdicts[0])]
+    assert sum(isinstance(event, PageArrived) and event.source == long for event in before) <= 8
+
+
+@pytest.mark.parametrize("way", ["stream", "updates", "fetch", "sorted"])
+async def test_a_call_that_changes_while_it_is_read(futureagi_server: StandInServer, way: str) -> None:
+    """A stream yields it once, unless it is to tell of updates; what is fetched or sorted is the newest."""
+    server = futureagi_server
+    execution_id = server.add_test_execution(50)
+    path = f"/simulate/test-executions/{execution_id}/"
+    page = read_body(server, path + "?limit=20")
+    older = page["results"][3] | {"timestamp": "2020-01-01T00:00:00Z", "call_summary": "as it was"}
+    page["results"][3] = older
+    respond(server, path, page)
+    options = {"page_size": 20, "updates": way == "updates", "ordered": way == "sorted"}
+    source = TestExecutionCalls(execution_id)
+    async with open_session(server) as session, session.stream_calls([source], **options) as stream:
+        calls = (await stream.collect()).calls if way == "fetch" else [call async for call in stream]
+    versions = [call.call_summary == "as it was" for call in calls if call.id == older["id"]]
+    assert versions == {"stream": [True], "updates": [True, False], "fetch": [False], "sorted": [False]}[way]
+    assert len({call.id for call in calls}) == 50
+    (report,) = stream.report
+    assert (report.updates, report.received) == (1, 50)
+
+
+async def test_reading_fast_says_that_it_proves_nothing(server: StandInServer) -> None:
+    """Each page once; complete is only said of a list that fitted into one page."""
+    long, short = RunTestCalls(server.add_run_test(100, slim=True)), RunTestCalls(server.add_run_test(30))
+    async with open_session(server) as session:
+        result = await session.fetch_calls([long], page_size=20, consistency="fast")
+        assert sorted(request.query["page"] for request in server.requests) == ["1", "2", "3", "4", "5"]
+        atomic = await session.fetch_calls([short], page_size=100, consistency="fast")
+    (report,) = result.report
+    assert (report.verdict, report.received, report.requests, report.duplicates) == ("incomplete", 100, 5, 0)
+    assert "consistency='fast'" in report.reason
+    assert (atomic.report.complete, len(atomic.calls)) == (True, 30)
+
+
+async def test_a_record_that_does_not_decode_is_collected(server: StandInServer) -> None:
+    """The others are delivered; the report holds the failure with its place, and can't be complete."""
+    run_test_id = server.add_run_test(30)
+    path = f"/simulate/run-tests/{run_test_id}/call-executions/"
+    page = read_body(server, path + "?limit=100")
+    page["results"][7]["duration"] = "long"
+    respond(server, path, page, times=2)
+    source = RunTestCalls(run_test_id)
+    async with open_session(server) as session:
+        result = await session.fetch_calls([source], on_error="collect")
+        with pytest.raises(DecodingError, match=r"\$\.results\[7\]\.duration"):
+            await session.fetch_calls([source])
+    rows = rows_of(server, source)
+    assert sorted(call.id for call in result.calls) == sorted(rows[:7] + rows[8:])
+    (report,) = result.report
+    assert (report.verdict, report.received, report.expected) == ("incomplete", 29, 30)
+    assert [error.json_path for error in report.failures if isinstance(error, DecodingError)] == [
+        "$.results[7].duration"
+    ]
+    assert "could not be decoded" in report.reason

@@ -1,0 +1,227 @@
+"""The export command: what it writes, says and answers the shell."""
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from futureagi_async.cli import run
+from futureagi_async.testing import StandInServer
+from tests.test_cli_support import (
+    environment,
+    names_in,
+    run_command,
+    use_keys,
+)
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInServer]:
+    """Run a stand-in that commands in this process read from."""
+    with StandInServer() as running:
+        use_keys(monkeypatch, running)
+        yield running
+
+
+def ids_in(path: Path) -> list[str]:
+    return [json.loads(line)["id"] for line in path.read_bytes().splitlines()]
+
+
+def test_the_demo_writes_what_it_reports(tmp_path: Path) -> None:
+    """Without keys or ids, several lists of sample data are read, and the summary's figures are true."""
+    finished = run_command(
+        "export", "--demo", "-o", "calls.jsonl", "--json", variables=environment(), folder=tmp_path
+    )
+    assert finished.returncode == 0, finished.stderr
+    summary = json.loads(finished.stdout)
+    content = (tmp_path / "calls.jsonl").read_bytes()
+    lines = content.splitlines()
+    assert (
+        len(set(lines)) == len(lines) == summary["records"] == sum(s["received"] for s in summary["sources"])
+    )
+    assert len(content) == summary["bytes"]
+    assert {source["kind"] for source in summary["sources"]} == {
+        "run_test",
+        "agent_version",
+        "test_execution",
+    }
+    assert len(summary["sources"]) > 5
+    assert summary["complete"]
+    assert f"Wrote {len(lines):,} records" in finished.stderr
+    assert "\x1b" not in finished.stderr
+    assert names_in(tmp_path) == {"calls.jsonl"}
+
+
+def test_named_lists_are_read(served: StandInServer, tmp_path: Path) -> None:
+    """Lists of all three kinds are read at once, a list named twice only once."""
+    run_test_id, execution_id = served.run_test_ids[2], served.test_execution_ids[2]
+    agent_id, version_id = served.agent_versions[0]
+    target = tmp_path / "calls.jsonl"
+    lists = ["--run-test", run_test_id, "--run-test", run_test_id.upper()]
+    lists += ["--agent-version", f"{agent_id}:{version_id}", "--test-execution", execution_id]
+    assert run(["export", *lists, "-o", str(target), "-q"]) == 0
+    expected = served.run_test_rows(run_test_id)
+    expected += served.version_rows(agent_id, version_id)
+    expected += served.test_execution_rows(execution_id)
+    assert sorted(ids_in(target)) == sorted(expected)
+
+
+def test_ids_can_stand_in_files(served: StandInServer, tmp_path: Path) -> None:
+    """A file holds an id a line, between comments and empty lines, as an editor of any system saves it."""
+    runs, versions = tmp_path / "runs.txt", tmp_path / "versions.txt"
+    first, second = served.run_test_ids[1:]
+    runs.write_text(f"\ufeff# nightly\r\n\r\n  {first}  # the text agent\r\n{second}\r\n", encoding="utf-8")
+    versions.write_text("".join(f"{agent}:{version}\n" for agent, version in served.agent_versions))
+    target = tmp_path / "calls.jsonl"
+    arguments = ["--run-test", f"@{runs}", "--agent-version", f"@{versions}"]
+    assert run(["export", *arguments, "-o", str(target), "-q"]) == 0
+    expected = served.run_test_rows(first) + served.run_test_rows(second)
+    for agent_id, version_id in served.agent_versions:
+        expected += served.version_rows(agent_id, version_id)
+    assert sorted(ids_in(target)) == sorted(expected)
+
+
+def test_status_and_search_choose(served: StandInServer, tmp_path: Path) -> None:
+    """Run tests are asked for one state and a text, test executions for the text alone."""
+    target = tmp_path / "calls.jsonl"
+    lists = ["--run-test", served.run_test_ids[0], "--test-execution", served.test_execution_ids[0]]
+    run(["export", *lists, "--status", "completed", "--search", "parcel", "-o", str(target), "-q"])
+    queries = {request.path.split("/")[2]: request.query for request in served.requests}
+    assert queries["run-tests"]["status"] == "completed"
+    assert queries["run-tests"]["search"] == queries["test-executions"]["search"] == "parcel"
+    assert "status" not in queries["test-executions"]
+    assert 0 < len(ids_in(target)) < len(served.run_test_rows(served.run_test_ids[0]))
+
+
+def test_limits_reach_the_session(served: StandInServer, tmp_path: Path) -> None:
+    """Page size and requests at once are what was asked for."""
+    served.latency_seconds = 0.02
+    lists = [f"--run-test={id_}" for id_ in served.run_test_ids]
+    limits = ["--page-size", "30", "--max-in-flight", "2", "--max-requests-per-minute", "6000"]
+    assert run(["export", *lists, *limits, "-o", str(tmp_path / "c.jsonl"), "-q"]) == 0
+    assert served.peak_in_flight <= 2
+    assert served.requests[0].query["limit"] == "30"
+
+
+@pytest.mark.parametrize("flag", [(), ("--include-provider-data",)])
+def test_provider_data_is_left_out_unless_asked_for(
+    served: StandInServer, tmp_path: Path, flag: tuple[str, ...]
+) -> None:
+    """Other parties' keys are in the file only where somebody said so."""
+    target = tmp_path / "calls.jsonl"
+    named = ":".join(served.agent_versions[0])
+    assert run(["export", "--agent-version", named, "-o", str(target), "-q", *flag]) == 0
+    assert (b"customers-own-key" in target.read_bytes()) == bool(flag)
+
+
+def test_an_incomplete_list_is_told_and_exits_with_3(
+    served: StandInServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file is written; the summary names the list, why, and what the server said."""
+    target, unknown = tmp_path / "calls.jsonl", str(uuid4())
+    lists = ["--run-test", unknown, "--run-test", served.run_test_ids[2]]
+    assert run(["export", *lists, "-o", str(target), "--json"]) == 3
+    out, err = capsys.readouterr()
+    assert f"run test {unknown[:8]} is incomplete: " in err
+    assert "Run test not found" in err
+    summary = json.loads(out)
+    assert [source["verdict"] for source in summary["sources"]] == ["incomplete", "complete"]
+    assert summary["sources"][0]["failures"][0]["error"] == "NotFoundError"
+    assert not summary["complete"]
+    assert sorted(ids_in(target)) == sorted(served.run_test_rows(served.run_test_ids[2]))
+
+
+def test_quiet_tells_errors_only(
+    served: StandInServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is printed where all is well; why a list is incomplete is."""
+    good = ["--run-test", served.run_test_ids[2], "-o", str(tmp_path / "calls.jsonl"), "--quiet"]
+    assert run(["export", *good]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert run(["export", *good, "--run-test", str(uuid4())]) == 3
+    out, err = capsys.readouterr()
+    assert not out
+    assert "incomplete" in err
+    assert "Wrote" not in err
+
+
+def test_refused_keys_fail_the_job(
+    served: StandInServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong key is one clear line, exit code 1, and no file."""
+    monkeypatch.setenv("FI_API_KEY", "wrong-key-of-mine")
+    target = tmp_path / "calls.jsonl"
+    lists = [f"--run-test={id_}" for id_ in served.run_test_ids]
+    assert run(["export", *lists, "-o", str(target), "--quiet"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: Invalid API key or secret key")
+    assert err.count("\n") == 1
+    assert "wrong-key-of-mine" not in err
+    assert not names_in(tmp_path)
+
+
+def test_without_network_the_job_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where nobody listens, the error names the address, exit code 1, and there is no file."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    monkeypatch.setenv("FI_BASE_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("FI_API_KEY", "some-key")
+    monkeypatch.setenv("FI_SECRET_KEY", "some-secret")
+    assert run(["export", "--run-test", str(uuid4()), "-o", str(tmp_path / "c.jsonl"), "-q"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: Could not connect")
+    assert str(port) in err
+    assert err.count("\n") == 1
+    assert not names_in(tmp_path)
+
+
+def test_a_place_that_can_not_be_written_fails(
+    served: StandInServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A missing folder is told before any request."""
+    target = tmp_path / "nowhere" / "calls.jsonl"
+    assert run(["export", "--run-test", served.run_test_ids[0], "-o", str(target), "-q"]) == 1
+    assert capsys.readouterr().err == f"error: Can't write {target}: No such file or directory.\n"
+    assert not served.requests
+
+
+def test_pipes_get_a_few_plain_lines(served: StandInServer, tmp_path: Path) -> None:
+    """Where stderr is no terminal, nothing is redrawn: a line at the start, the table, the result."""
+    served.fail(status=429, headers={"Retry-After": "1"})
+    finished = run_command(
+        "export",
+        "--run-test",
+        served.run_test_ids[2],
+        "-o",
+        "c.jsonl",
+        variables=environment(served),
+        folder=tmp_path,
+    )
+    assert finished.returncode == 0
+    assert not finished.stdout
+    assert "\x1b" not in finished.stderr
+    assert "\r" not in finished.stderr
+    lines = finished.stderr.splitlines()
+    assert lines[:2] == ["Reading 1 list of calls.", "The server asked to wait 1 s."]
+    assert lines[2].split() == ["List", "Expected", "Received", "Duplicates", "Requests", "Verdict"]
+    assert lines[-1].startswith("Wrote 16 records (")
+    assert lines[-1].endswith(" to c.jsonl")
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_text_of_the_server_can_not_command_a_terminal(
+    served: StandInServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An error message with escape sequences, newlines and markup is one harmless line."""
+    message = "no \x1b[2J\x9b1m\u202e[bold red]such[/] thing\r\nerror: fake"
+    served.fail(status=400, times=50, body={"message": message, "detail": message, "result": message})
+    assert run(["export", "--run-test", str(uuid4()), "-o", str(tmp_path / "c.jsonl"), "-q"]) == 1
+    err = capsys.readouterr().err
+    assert "no [2J1m[bold red]such[/] thing error: fake" in err
+    assert not set("\x1b\x9b\u202e\r") & set(err)
+    assert err.count("\n") == 1

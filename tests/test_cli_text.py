@@ -1,0 +1,72 @@
+"""Words and figures for people."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from futureagi_async.cli.text import clean, counted, figure, moment, one_line, sized
+
+
+@given(st.text())
+def test_no_command_reaches_a_terminal(text: str) -> None:
+    """Of all control characters only newlines are kept, and not even those on one line."""
+    assert all(character == "\n" or not is_command(character) for character in clean(text))
+    assert not any(map(is_command, one_line(text)))
+
+
+def is_command(character: str) -> bool:
+    return character < " " or "\x7f" <= character <= "\x9f" or character in "\u202a\u202e\u2066\u2069\u200f"
+
+
+def test_ordinary_text_is_kept() -> None:
+    """Any script, marks and signs pass through; a tab is some blanks."""
+    assert clean("Zürich ☎ 交換 e\u0301 🙂 [x] \\ a\tb\nc") == "Zürich ☎ 交換 e\u0301 🙂 [x] \\ a    b\nc"
+    assert one_line("  a\r\n b\tc ") == "a b c"
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (999_949, "999.9 kB"),
+        (999_950, "1.0 MB"),
+        (2_753_164, "2.8 MB"),
+        (5 * 10**15, "5000.0 TB"),
+    ],
+)
+def test_sizes_have_a_fitting_unit(number: int, said: str) -> None:
+    """Bytes are told in powers of 1,000 with one digit behind the point."""
+    assert sized(number) == said
+
+
+def test_nouns_follow_their_number() -> None:
+    """One is singular, everything else plural."""
+    assert [counted(n, "record") for n in (0, 1, 2000)] == ["0 records", "1 record", "2,000 records"]
+    assert [counted(n, "retry", "retries") for n in (1, 2)] == ["1 retry", "2 retries"]
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "said"),
+    [
+        (None, "s", None),
+        (0, "", "0"),
+        (1234, "s", "1,234 s"),
+        (0.5, "s", "0.5 s"),
+        (78.9, "%", "78.9%"),
+        (2.0, "", "2"),
+    ],
+)
+def test_figures_have_units_and_no_needless_digits(value: float | None, unit: str, said: str | None) -> None:
+    """A number is told briefly, and nothing is told of what is not there."""
+    assert figure(value, unit) == said
+
+
+def test_moments_are_told_to_the_second() -> None:
+    """A time has its zone and no fraction."""
+    assert moment(datetime(2026, 1, 30, 18, 0, 0, 123456, UTC)) == "2026-01-30 18:00:00 UTC"
+    assert moment(None) is None

@@ -1,0 +1,99 @@
+"""Arguments and settings that can't be meant: one line, exit code 2, no request, no file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from futureagi_async.cli import run
+from futureagi_async.testing import StandInServer
+from tests.test_cli_support import forget_keys, names_in, use_keys
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInServer]:
+    """Run a stand-in that commands in this process read from."""
+    with StandInServer() as running:
+        use_keys(monkeypatch, running)
+        yield running
+
+
+ID = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"
+WRONG = {
+    "no output": (["--run-test", ID], "--output"),
+    "another ending": (["--run-test", ID, "-o", "calls.txt"], ".jsonl"),
+    "no list": (["-o", "c.jsonl"], "--run-test, --agent-version or --test-execution, or try --demo"),
+    "no id": (["--run-test", "abc", "-o", "c.jsonl"], "--run-test: run_test_id must be a UUID"),
+    "no version": (["--agent-version", ID, "-o", "c.jsonl"], "AGENT:VERSION"),
+    "no version id": (["--agent-version", f"{ID}:abc", "-o", "c.jsonl"], "version_id must be a UUID"),
+    "no file": (["--run-test", "@missing.txt", "-o", "c.jsonl"], "can't read missing.txt: No such file"),
+    "a bad line": (
+        ["--run-test", "@bad.txt", "-o", "c.jsonl"],
+        "bad.txt, line 3: run_test_id must be a UUID",
+    ),
+    "only comments": (["--run-test", "@empty.txt", "-o", "c.jsonl"], "No list to read"),
+    "no text": (["--run-test", "@binary.txt", "-o", "c.jsonl"], "can't read binary.txt"),
+    "page size 0": (["--run-test", ID, "-o", "c.jsonl", "--page-size", "0"], "--page-size"),
+    "no number": (["--run-test", ID, "-o", "c.jsonl", "--max-in-flight", "many"], "--max-in-flight"),
+    "status of nothing": (["--test-execution", ID, "-o", "c.jsonl", "--status", "failed"], "--run-test"),
+    "search of nothing": (["--agent-version", f"{ID}:{ID}", "-o", "c.jsonl", "--search", "x"], "--search"),
+    "two states": (
+        ["--run-test", ID, "-o", "c.jsonl", "--status", "failed,queued"],
+        "status must be one word",
+    ),
+    "keys as arguments": (["--run-test", ID, "-o", "c.jsonl", "--api-key", "k"], "Unknown option"),
+    "two servers": (["--demo", "--base-url", "http://localhost", "-o", "c.jsonl"], "--demo"),
+    "no url": (
+        ["--run-test", ID, "--base-url", "ftp://x", "-o", "c.jsonl"],
+        "base_url must be an http(s) URL",
+    ),
+    "plain http": (["--run-test", ID, "--base-url", "http://api.example", "-o", "c.jsonl"], "http://"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_arguments_are_refused_before_any_request(
+    served: StandInServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    case: str,
+) -> None:
+    """What can't be meant exits with 2 and one line that says what to do."""
+    arguments, named = WRONG[case]
+    monkeypatch.chdir(tmp_path)
+    files = {
+        "bad.txt": f"# runs\n{ID}\nabc\n".encode(),
+        "empty.txt": b"# none\n\n",
+        "binary.txt": b"\xff\xfe\x00",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    assert run(["export", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert named in err
+    assert not served.requests
+    assert names_in(tmp_path) == files.keys()
+
+
+@pytest.mark.parametrize("given", [(), ("FI_API_KEY",), ("FI_SECRET_KEY",)])
+def test_missing_keys_say_how_to_set_them(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    given: tuple[str, ...],
+) -> None:
+    """Both variables, where to find the keys, and the way without any are named."""
+    forget_keys(monkeypatch)
+    for name in given:
+        monkeypatch.setenv(name, "something")
+    assert run(["export", "--run-test", ID, "-o", str(tmp_path / "c.jsonl")]) == 2
+    err = capsys.readouterr().err
+    missing = {"FI_API_KEY", "FI_SECRET_KEY"} - set(given)
+    assert all(name in err.split(" not set.")[0] for name in missing)
+    assert "export FI_API_KEY=... FI_SECRET_KEY=..." in err
+    assert "--demo" in err
+    assert "something" not in err

@@ -1,0 +1,270 @@
+"""Calls of many lists into one file, against the stand-in server."""
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import anyio
+import pytest
+
+from futureagi_async import (
+    AgentVersionCalls,
+    AuthenticationError,
+    CallSource,
+    ExportError,
+    NotFoundError,
+    RunTestCalls,
+    Session,
+    TestExecutionCalls,
+)
+from futureagi_async.export import ExportProgress, ExportReport, export_calls
+from futureagi_async.testing import StandInServer
+
+
+@pytest.fixture
+def served() -> Iterator[StandInServer]:
+    """Run a stand-in with sample data."""
+    with StandInServer() as running:
+        yield running
+
+
+def open_session(server: StandInServer, *, api_key: str | None = None) -> Session:
+    return Session(api_key or server.api_key, server.secret_key, server.base_url)
+
+
+def names_in(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
+def ids_in(path: Path) -> list[str]:
+    return [json.loads(line)["id"] for line in path.read_bytes().splitlines()]
+
+
+@pytest.mark.anyio
+async def test_every_call_of_every_list_is_a_line(server: StandInServer, tmp_path: Path) -> None:
+    """The file holds exactly what the lists deliver, in both dialects, and the report counts it."""
+    agent_id, version_id = server.agent_versions[0]
+    run_test_id, execution_id = server.run_test_ids[1], server.test_execution_ids[0]
+    target = tmp_path / "calls.jsonl"
+    async with open_session(server) as session:
+        report = await export_calls(
+            session,
+            [
+                RunTestCalls(run_test_id),
+                AgentVersionCalls(agent_id, version_id),
+                TestExecutionCalls(execution_id),
+            ],
+            target,
+        )
+    expected = server.run_test_rows(run_test_id)
+    expected += server.version_rows(agent_id, version_id)
+    expected += server.test_execution_rows(execution_id)
+    assert sorted(ids_in(target)) == sorted(expected)
+    assert (report.path, report.format) == (target, "jsonl")
+    assert report.records == len(expected) == report.fetch.received
+    assert report.bytes == target.stat().st_size
+    assert report.complete == report.fetch.complete
+
+
+@pytest.mark.anyio
+async def test_lines_are_the_bytes_that_were_sent(served: StandInServer, tmp_path: Path) -> None:
+    """Each line is the record's own JSON, not one that was decoded and written anew."""
+    source = RunTestCalls(served.run_test_ids[2])
+    async with open_session(served) as session:
+        page = await session.get_page(source, limit=100)
+        await export_calls(session, source, tmp_path / "calls.jsonl", page_size=50)
+    lines = (tmp_path / "calls.jsonl").read_bytes().splitlines()
+    assert sorted(lines) == sorted(call.raw for call in page.calls)
+
+
+@pytest.mark.anyio
+async def test_provider_data_is_left_out_unless_asked_for(served: StandInServer, tmp_path: Path) -> None:
+    """Version rows hold other parties' keys; the file holds them only on request."""
+    source = AgentVersionCalls(*served.agent_versions[0])
+    without, with_ = tmp_path / "without.jsonl", tmp_path / "with.jsonl"
+    async with open_session(served) as session:
+        await export_calls(session, source, without)
+        await export_calls(session, source, with_, include_provider_data=True)
+    assert b"customers-own-key" in with_.read_bytes()
+    assert b"customers-own-key" not in without.read_bytes()
+    kept, all_ = (json.loads(path.read_bytes().splitlines()[0]) for path in (without, with_))
+    assert all_.keys() - kept.keys() == {"call_metadata", "provider_call_data"}
+
+
+@pytest.mark.anyio
+async def test_a_list_that_fails_does_not_lose_the_others(served: StandInServer, tmp_path: Path) -> None:
+    """An unknown list is reported incomplete with its reason; what could be read is in the file."""
+    good, bad = RunTestCalls(served.run_test_ids[0]), RunTestCalls(uuid4())
+    async with open_session(served) as session:
+        report = await export_calls(session, [bad, good], tmp_path / "calls.jsonl")
+    assert not report.complete
+    first, second = report.fetch.sources
+    assert first.verdict == "incomplete"
+    assert isinstance(first.failures[0], NotFoundError)
+    assert second.verdict == "complete"
+    assert sorted(ids_in(report.path)) == sorted(served.run_test_rows(good.run_test_id))
+
+
+@pytest.mark.anyio
+async def test_a_record_that_does_not_decode_does_not_lose_the_others(
+    served: StandInServer, tmp_path: Path
+) -> None:
+    """A malformed record is in the report, its neighbours are in the file."""
+    rows = [{"id": "a", "status": "completed"}, {"id": "b", "status": 5}, {"id": "c"}]
+    body = json.dumps({"count": 3, "next": None, "previous": None, "results": rows}).encode()
+    served.respond(body=body, times=50)
+    async with open_session(served) as session:
+        report = await export_calls(session, RunTestCalls(uuid4()), tmp_path / "calls.jsonl")
+    assert sorted(ids_in(report.path)) == ["a", "c"]
+    assert not report.complete
+    assert report.fetch.sources[0].failures
+
+
+@pytest.mark.anyio
+async def test_refused_keys_end_the_export(served: StandInServer, tmp_path: Path) -> None:
+    """Keys that are refused raise, and leave the target as it was."""
+    target = tmp_path / "calls.jsonl"
+    target.write_text("before")
+    async with open_session(served, api_key="wrong") as session:
+        with pytest.raises(AuthenticationError):
+            await export_calls(session, [RunTestCalls(id_) for id_ in served.run_test_ids], target)
+    assert target.read_text() == "before"
+    assert names_in(tmp_path) == {target.name}
+
+
+@pytest.mark.anyio
+async def test_where_nothing_can_be_read_nothing_is_written(served: StandInServer, tmp_path: Path) -> None:
+    """If not one list answers, its error is raised instead of an empty file written."""
+    async with open_session(served) as session:
+        with pytest.raises(NotFoundError):
+            await export_calls(session, [RunTestCalls(uuid4()), RunTestCalls(uuid4())], tmp_path / "c.jsonl")
+    assert not names_in(tmp_path)
+
+
+@pytest.mark.anyio
+async def test_an_empty_list_gives_an_empty_file(served: StandInServer, tmp_path: Path) -> None:
+    """A list without calls was read completely: its file is empty, and is there."""
+    source = RunTestCalls(served.run_test_ids[0], status="invented")
+    async with open_session(served) as session:
+        report = await export_calls(session, source, tmp_path / "calls.jsonl")
+    assert report.complete
+    assert (report.records, report.bytes) == (0, 0)
+    assert report.path.read_bytes() == b""
+
+
+@pytest.mark.anyio
+async def test_progress_tells_what_stands_in_the_file(served: StandInServer, tmp_path: Path) -> None:
+    """Each page is told of once it is written; the last word is the report's."""
+    told: list[ExportProgress] = []
+    async with open_session(served) as session:
+        sources = [RunTestCalls(id_) for id_ in served.run_test_ids]
+        report = await export_calls(
+            session, sources, str(tmp_path / "c.jsonl"), page_size=20, on_progress=told.append
+        )
+    assert len(told) > 3
+    assert told == sorted(told, key=lambda progress: progress.bytes)
+    assert told[-1] == ExportProgress(records=report.records, bytes=report.bytes)
+
+
+@pytest.mark.anyio
+async def test_an_error_of_the_caller_arrives_unchanged(served: StandInServer, tmp_path: Path) -> None:
+    """What the caller's own function raises ends the export, unwrapped, with nothing left."""
+
+    def refuse(_progress: ExportProgress) -> None:
+        raise LookupError("enough")
+
+    async with open_session(served) as session:
+        with pytest.raises(LookupError, match="enough"):
+            await export_calls(
+                session, RunTestCalls(served.run_test_ids[0]), tmp_path / "c.jsonl", on_progress=refuse
+            )
+    assert not names_in(tmp_path)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("how", ["task", "scope"])
+async def test_cancelling_leaves_nothing(served: StandInServer, tmp_path: Path, how: str) -> None:
+    """An export that is cancelled half-way, by asyncio or by anyio, removes what it wrote."""
+    served.stall(after=1, times=100)
+    target = tmp_path / "calls.jsonl"
+    target.write_text("before")
+    begun = anyio.Event()
+    sources: list[CallSource] = [RunTestCalls(id_) for id_ in served.run_test_ids]
+
+    async def export(session: Session) -> ExportReport:
+        return await export_calls(session, sources, target, page_size=20, on_progress=lambda _: begun.set())
+
+    async with open_session(served) as session:
+        if how == "task":
+            task = asyncio.create_task(export(session))
+            await begun.wait()
+            assert len(names_in(tmp_path)) == 2
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        else:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(export, session)
+                await begun.wait()
+                assert len(names_in(tmp_path)) == 2
+                tasks.cancel_scope.cancel()
+    assert names_in(tmp_path) == {target.name}
+    assert target.read_text() == "before"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("target", "format_", "named"),
+    [
+        ("calls.jsonl", "parquet", "'jsonl'"),
+        ("calls", "jsonl", r"\.jsonl"),
+        ("calls.txt", "jsonl", r"\.jsonl"),
+        ("", "jsonl", r"\.jsonl"),
+    ],
+)
+async def test_what_can_not_be_is_refused_before_any_request(
+    served: StandInServer, tmp_path: Path, target: str, format_: str, named: str
+) -> None:
+    """An unknown format or ending is an error that names what there is."""
+    async with open_session(served) as session:
+        with pytest.raises(ValueError, match=named):
+            await export_calls(session, RunTestCalls(uuid4()), tmp_path / target, format=format_)
+    assert not served.requests
+    assert not names_in(tmp_path)
+
+
+@pytest.mark.anyio
+async def test_a_place_that_can_not_be_written_costs_no_request(
+    served: StandInServer, tmp_path: Path
+) -> None:
+    """The file is opened before the first request is sent."""
+    async with open_session(served) as session:
+        with pytest.raises(ExportError):
+            await export_calls(session, RunTestCalls(uuid4()), tmp_path / "nowhere" / "c.jsonl")
+    assert not served.requests
+
+
+@pytest.mark.anyio
+async def test_the_disk_is_waited_for_in_a_thread(
+    served: StandInServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bringing the file onto the disk does not hold up the event loop."""
+    threads: list[bool] = []
+    real_fsync: Callable[[int], None] = os.fsync
+
+    def record(descriptor: int) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            threads.append(True)
+        else:
+            threads.append(False)
+        real_fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    async with open_session(served) as session:
+        await export_calls(session, RunTestCalls(served.run_test_ids[2]), tmp_path / "c.jsonl")
+    assert threads == [True, True]

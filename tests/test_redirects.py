@@ -1,0 +1,137 @@
+"""Keys never leave their origin: redirects are not followed, and neither is what a page calls ``next``."""
+
+import pytest
+
+from futureagi_async import (
+    AgentVersionCalls,
+    CallSource,
+    RedirectError,
+    RunTestCalls,
+    TestExecutionCalls,
+)
+from futureagi_async.testing import StandInServer
+from tests.servers import (
+    FOREVER,
+    UNKNOWN_ID,
+    FakeClock,
+    RawServer,
+    answer,
+    open_session,
+    read_body,
+    respond,
+    rows_of,
+    send,
+    tls_contexts,
+)
+
+pytestmark = pytest.mark.anyio
+
+PATH = f"/simulate/test-executions/{UNKNOWN_ID}/kpis/"
+PLACES = {
+    "the same": "http://127.0.0.1:{own}" + PATH,
+    "another path": "http://127.0.0.1:{own}/elsewhere/?token=private",
+    "a relative path": "/elsewhere/?token=private",
+    "a relative path of another host": "//127.0.0.1:{trap}/elsewhere/",
+    "another port": "http://127.0.0.1:{trap}/elsewhere/?token=private",
+    "another name": "http://localhost:{trap}/elsewhere/",
+    "another scheme": "https://127.0.0.1:{trap}/elsewhere/",
+    "a user at another host": "http://127.0.0.1:{own}@localhost:{trap}/elsewhere/",
+    "no host at all": "http:///elsewhere/",
+    "no address at all": "http://[::1",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("place", "status"),
+    [*((place, 302) for place in PLACES), *(("another port", status) for status in (301, 303, 307, 308))],
+)
+async def test_a_redirect_is_an_error(futureagi_server: StandInServer, place: str, status: int) -> None:
+    """One request, to the server it was meant for; the message names a host at most."""
+    own = futureagi_server.base_url.rpartition(":")[2]
+    async with RawServer(answer()) as trap:
+        location = PLACES[place].format(own=own, trap=trap.port)
+        futureagi_server.fail(times=FOREVER, status=status, headers={"Location": location})
+        async with open_session(futureagi_server, clock=FakeClock()) as session:
+            with pytest.raises(RedirectError, match="Redirects are not followed") as caught:
+                await session.get_kpis(UNKNOWN_ID)
+        assert (trap.connections, len(futureagi_server.requests)) == (0, 1)
+    error = caught.value
+    assert (error.status, error.attempts, error.retryable) == (status, 1, False)
+    assert "private" not in str(error)
+    assert "elsewhere" not in str(error)
+
+
+async def test_a_redirect_of_its_own_slash_is_an_error(futureagi_server: StandInServer) -> None:
+    """As the vendor's server sends them, before it looks at the keys."""
+    body = b""
+    futureagi_server.respond(body=body, status=301, headers={"Location": PATH}, content_type="text/html")
+    async with open_session(futureagi_server) as session:
+        with pytest.raises(RedirectError, match="another path of the same server"):
+            await session.get_kpis(UNKNOWN_ID)
+    assert len(futureagi_server.requests) == 1
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_redirect_from_https_is_an_error(scheme: str) -> None:
+    """The worst of them would show the keys to the network."""
+    tls, trusting = tls_contexts()
+    async with RawServer(answer()) as trap:
+        moved = (
+            f"HTTP/1.1 302 Found\r\nLocation: {scheme}://localhost:{trap.port}/\r\nContent-Length: 0\r\n\r\n"
+        )
+        async with RawServer(send(moved.encode()), tls=tls) as server:
+            async with open_session(server, ssl_context=trusting) as session:
+                with pytest.raises(RedirectError, match=f"redirects to {scheme}://localhost"):
+                    await session.get_kpis(UNKNOWN_ID)
+            assert (trap.connections, len(server.requests)) == (0, 1)
+
+
+async def test_a_redirect_ends_a_bulk_read(futureagi_server: StandInServer) -> None:
+    """Where it is not collected it is raised as it is, and nothing else is asked."""
+    futureagi_server.fail(times=FOREVER, status=302, headers={"Location": "/login/"})
+    async with open_session(futureagi_server, clock=FakeClock()) as session:
+        with pytest.raises(RedirectError):
+            await session.fetch_calls([RunTestCalls(futureagi_server.run_test_ids[0])])
+    assert len(futureagi_server.requests) == 1
+
+
+NEXT = {
+    "another server": "http://localhost:{trap}/simulate/?page=2",
+    "another scheme": "https://localhost:{trap}/simulate/?page=2",
+    "another path": "/admin/delete-everything/?page=2",
+    "no address": "javascript:alert(1)",
+    "a file": "file:///etc/passwd",
+    "huge": "http://localhost:{trap}/?" + "x" * 1_000_000,
+    "not sendable": "http://localhost:{trap}/\r\nX-Injected: 1\u0000",
+}
+
+
+@pytest.mark.parametrize("make", [RunTestCalls, AgentVersionCalls, TestExecutionCalls])
+@pytest.mark.parametrize("hostile", NEXT)
+async def test_a_hostile_next_is_never_followed(server: StandInServer, hostile: str, make: type) -> None:
+    """The list is read to its end all the same, from addresses that are built here."""
+    async with RawServer(answer()) as trap:
+        source, path = make_list(server, make)
+        link = NEXT[hostile].format(trap=trap.port)
+        respond(server, path, read_body(server, f"{path}?limit=20") | {"next": link})
+        async with open_session(server) as session:
+            result = await session.fetch_calls([source], page_size=20)
+        assert trap.connections == 0
+    assert sorted(call.id for call in result.calls) == sorted(rows_of(server, source))
+    assert result.report.complete
+    assert {request.path for request in server.requests} == {path}
+    assert {key for request in server.requests for key in request.query} == {"page", "limit"}
+
+
+def make_list(server: StandInServer, make: type) -> tuple[CallSource, str]:
+    """Make a list of 50 calls, and say where it is."""
+    if make is AgentVersionCalls:
+        agent_id, version_id = server.add_agent_version(50)
+        path = f"/simulate/agent-definitions/{agent_id}/versions/{version_id}/call-executions/"
+        return AgentVersionCalls(agent_id, version_id), path
+    if make is RunTestCalls:
+        run_test_id = server.add_run_test(50)
+        return RunTestCalls(run_test_id), f"/simulate/run-tests/{run_test_id}/call-executions/"
+    execution_id = server.add_test_execution(50)
+    return TestExecutionCalls(execution_id), f"/simulate/test-executions/{execution_id}/"

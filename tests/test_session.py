@@ -1,0 +1,269 @@
+"""The five endpoints through a session, the same in both dialects; settings and observers."""
+
+import logging
+from uuid import UUID
+
+import pytest
+
+from futureagi_async import (
+    CallExecution,
+    ExecutionKPIs,
+    FilterIgnoredError,
+    InternalServerError,
+    NotFoundError,
+    RunTestCalls,
+    Session,
+    TestExecutionCalls,
+    column,
+)
+from futureagi_async.events import (
+    Event,
+    RequestFailed,
+    RequestSent,
+    ResponseReceived,
+    RetryPlanned,
+    SessionPaused,
+)
+from futureagi_async.testing import StandInServer
+from tests.servers import UNKNOWN_ID, FakeClock, open_session, read_body, respond
+
+pytestmark = pytest.mark.anyio
+
+VARIABLES = ("FI_API_KEY", "FI_SECRET_KEY", "FI_BASE_URL")
+
+
+async def test_a_call_in_full_detail(server: StandInServer) -> None:
+    """The record asked for arrives with its transcript, from no list, and is asked for with both keys."""
+    call_id = server.call_execution_ids()[0]
+    async with open_session(server) as session:
+        call = await session.get_call_execution(call_id)
+    assert isinstance(call, CallExecution)
+    assert (call.id, call.source, call.is_snapshot) == (call_id, None, False)
+    assert call.transcript
+    (request,) = server.requests
+    assert (request.method, request.path) == ("GET", f"/simulate/call-executions/{call_id}/")
+    assert request.headers["X-Api-Key"] == server.api_key
+    assert request.headers["X-Secret-Key"] == server.secret_key
+    assert request.headers["Accept-Encoding"] == "gzip"
+
+
+@pytest.mark.parametrize("spelling", [str.upper, UUID])
+async def test_ids_may_be_uuids_or_upper_case(server: StandInServer, spelling: type) -> None:
+    """Either is sent as the lower-case text that the server routes by."""
+    call_id = server.call_execution_ids()[0]
+    async with open_session(server) as session:
+        assert (await session.get_call_execution(spelling(call_id))).id == call_id
+
+
+async def test_key_figures(server: StandInServer) -> None:
+    """Counts, typed averages and the evaluations' own averages."""
+    async with open_session(server) as session:
+        kpis = await session.get_kpis(server.test_execution_ids[0])
+    assert isinstance(kpis, ExecutionKPIs)
+    assert kpis.total_calls == 230
+    assert kpis.agent_type == "voice"
+    assert kpis.eval_averages
+
+
+async def test_a_test_execution(server: StandInServer) -> None:
+    """Its state, its grid, and a page of its calls; the served API withholds their transcripts."""
+    execution_id = server.test_execution_ids[2]
+    async with open_session(server) as session:
+        page = await session.get_test_execution(execution_id, limit=5)
+    assert (page.status, page.provider, page.agent_type) == ("failed", "retell", "voice")
+    assert {item.id for item in page.column_order} >= {"timestamp", "call_details"}
+    assert len(page.calls) == 5
+    assert any(call.transcript for call in page.calls) == (server.dialect == "documented")
+    assert page.calls[0].source == TestExecutionCalls(execution_id)
+
+
+async def test_grouping_by_a_basic_column(server: StandInServer) -> None:
+    """As documented it gives groups; the served API always fails, which is said once, with a way out."""
+    async with open_session(server) as session:
+        grouping = session.get_groups(server.test_execution_ids[0], row_groups=["scenario"])
+        if server.dialect == "documented":
+            page = await grouping
+            assert len(page.groups) == page.count > 1
+            assert all(group["scenario"] for group in page.groups)
+        else:
+            with pytest.raises(InternalServerError, match=r"scenario_<scenario id>_dataset_<column id>"):
+                await grouping
+    assert len(server.requests) == 1
+
+
+async def test_grouping_by_a_dataset_column() -> None:
+    """The one kind of groups that the served API has, page by page."""
+    with StandInServer() as server:
+        execution_id = server.test_execution_ids[0]
+        columns = read_body(server, f"/simulate/test-executions/{execution_id}/?limit=1")["column_order"]
+        dataset = next(item for item in columns if item.get("type") == "scenario_dataset_column")
+        group = f"scenario_{dataset['scenario_id']}_dataset_{dataset['dataset_column_ids'][0]}"
+        async with open_session(server) as session:
+            page = await session.get_groups(execution_id, row_groups=[group], page=2, limit=7)
+        assert len(page.groups) == 7
+        assert page.has_next
+        assert (page.current_page, page.total_pages) == (2, -(-page.count // 7))
+        assert all(group["count"] for group in page.groups)
+
+
+async def test_drilling_down_into_a_group() -> None:
+    """Group keys are sent as documented, next to search and filters."""
+    with StandInServer(dialect="documented") as server:
+        async with open_session(server) as session:
+            await session.get_groups(
+                server.test_execution_ids[0],
+                row_groups=["status"],
+                group_keys=["failed"],
+                search="+4144",
+                filters=[column("overall_score").between(0, 5)],
+            )
+        query = server.requests[0].query
+        assert (query["row_groups"], query["group_keys"]) == ('["status"]', '["failed"]')
+        assert query["search"] == "+4144"
+        assert '"overall_score"' in query["filters"]
+
+
+@pytest.mark.parametrize("method", ["get_call_execution", "get_kpis", "get_test_execution"])
+async def test_an_unknown_id_is_not_found(server: StandInServer, method: str) -> None:
+    """One request, also where the served API says 500 "No TestExecution matches"."""
+    async with open_session(server) as session:
+        with pytest.raises(NotFoundError) as caught:
+            await getattr(session, method)(UNKNOWN_ID)
+    (request,) = server.requests
+    error = caught.value
+    assert (error.method, error.path, error.attempts) == ("GET", request.path, 1)
+    assert error.status == request.status
+    assert error.request_id
+
+
+async def test_many_calls_at_once(server: StandInServer) -> None:
+    """One outcome an id in the order given; what is given twice is asked for once."""
+    known = server.call_execution_ids()[:20]
+    ids = [*known, UNKNOWN_ID, known[3].upper(), UUID(known[0])]
+    async with open_session(server, max_in_flight=4) as session:
+        outcomes = await session.fetch_call_executions(one for one in ids)
+    assert [outcome.id for outcome in outcomes] == [*known, UNKNOWN_ID, known[3], known[0]]
+    assert all(outcome.unwrap().id == outcome.id for outcome in outcomes if outcome.id != UNKNOWN_ID)
+    assert isinstance(outcomes[20].error, NotFoundError)
+    with pytest.raises(NotFoundError):
+        outcomes[20].unwrap()
+    assert len(server.requests) == 21
+    assert server.peak_in_flight <= 4
+
+
+async def test_refused_keys_end_a_job_of_many_ids(server: StandInServer) -> None:
+    """Ids not yet read end in the same error, unasked."""
+    ids = server.call_execution_ids()[:50]
+    server.fail(status=401, after=3)
+    async with open_session(server, max_in_flight=1) as session:
+        outcomes = await session.fetch_call_executions(ids)
+    assert [outcome.value is not None for outcome in outcomes] == [True] * 3 + [False] * 47
+    assert {type(outcome.error).__name__ for outcome in outcomes[3:]} == {"AuthenticationError"}
+    assert len(server.requests) == 4
+
+
+async def test_key_figures_of_many_executions(server: StandInServer) -> None:
+    """As with calls: order kept, failures in their place; no ids, no requests."""
+    ids = list(server.test_execution_ids)
+    async with open_session(server) as session:
+        outcomes = await session.fetch_kpis([*ids, UNKNOWN_ID])
+        assert await session.fetch_kpis([]) == []
+    assert [outcome.value.total_calls for outcome in outcomes[:3] if outcome.value] == [230, 120, 16]
+    assert isinstance(outcomes[3].error, NotFoundError)
+
+
+@pytest.mark.parametrize("kind", ["page", "execution", "groups", "stream"])
+async def test_an_ignored_filter_is_an_error(server: StandInServer, kind: str) -> None:
+    """A 200 with ``error_messages`` holds unfiltered rows, which are never taken for filtered ones."""
+    execution_id = server.test_execution_ids[0]
+    path = f"/simulate/test-executions/{execution_id}/"
+    body = read_body(server, path + "?limit=2") | {"error_messages": ["Invalid filter value."]}
+    respond(server, path, body)
+    filters = [column("status").equals("failed")]
+    source = TestExecutionCalls(execution_id, filters=filters)
+    async with open_session(server) as session:
+        asking = {
+            "page": lambda: session.get_page(source),
+            "execution": lambda: session.get_test_execution(execution_id, filters=filters),
+            "groups": lambda: session.get_groups(execution_id, row_groups=["status"], filters=filters),
+            "stream": lambda: session.fetch_calls([source]),
+        }
+        with pytest.raises(FilterIgnoredError, match="Invalid filter value") as caught:
+            await asking[kind]()
+    assert caught.value.error_messages == ("Invalid filter value.",)
+    assert (caught.value.status, caught.value.path) == (200, path)
+    assert len(server.requests) == 1
+
+
+async def test_complaints_about_no_filter_at_all_do_no_harm(server: StandInServer) -> None:
+    """Where nothing was filtered, the rows are what was asked for."""
+    execution_id = server.test_execution_ids[0]
+    path = f"/simulate/test-executions/{execution_id}/"
+    respond(server, path, read_body(server, path + "?limit=2") | {"error_messages": ["Some column is odd."]})
+    async with open_session(server) as session:
+        page = await session.get_test_execution(execution_id, limit=2)
+    assert (len(page.calls), page.error_messages) == (2, ("Some column is odd.",))
+
+
+async def test_settings_come_from_the_environment(
+    server: StandInServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys and base URL, a slash at its end included."""
+    values = (server.api_key, server.secret_key, server.base_url + "/")
+    for name, value in zip(VARIABLES, values, strict=True):
+        monkeypatch.setenv(name, value)
+    async with Session() as session:
+        assert (await session.get_kpis(server.test_execution_ids[1])).total_calls == 120
+
+
+async def test_arguments_win_over_the_environment(
+    server: StandInServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is given is used, whatever the variables say."""
+    for name, value in zip(VARIABLES, ("wrong", "wrong", "https://wrong.invalid"), strict=True):
+        monkeypatch.setenv(name, value)
+    async with Session(server.api_key, server.secret_key, server.base_url) as session:
+        assert (await session.get_kpis(server.test_execution_ids[1])).total_calls == 120
+    assert repr(session) == f"<Session {server.base_url}>"
+
+
+async def test_observers_are_told_in_order(futureagi_server: StandInServer) -> None:
+    """Sent, answered, paused, retry planned; sent, answered, failed: without query or keys."""
+    events: list[Event] = []
+    server = futureagi_server
+    server.fail(status=429, headers={"Retry-After": "2", "X-Request-Id": "first"})
+    server.fail(status=404, headers={"X-Request-Id": "second"})
+    async with open_session(server, clock=FakeClock(), observers=[events.append]) as session:
+        with pytest.raises(NotFoundError):
+            await session.get_page(RunTestCalls(server.run_test_ids[0], search="private"))
+    endpoint = "/simulate/run-tests/{run_test_id}/call-executions/"
+    where = {"endpoint": endpoint, "path": endpoint.format(run_test_id=server.run_test_ids[0])}
+    received = [event for event in events if isinstance(event, ResponseReceived)]
+    assert events == [
+        RequestSent(**where, attempt=1),
+        received[0],
+        SessionPaused(delay_seconds=2),
+        RetryPlanned(**where, attempt=1, error="RateLimitError", delay_seconds=2.5),
+        RequestSent(**where, attempt=2),
+        received[1],
+        RequestFailed(**where, attempts=2, error="NotFoundError", status=404, request_id="second"),
+    ]
+    assert [(event.status, event.request_id) for event in received] == [(429, "first"), (404, "second")]
+    assert all(event.body_bytes > 0 for event in received)
+    assert "private" not in repr(events)
+
+
+async def test_an_observer_that_fails_does_no_harm(
+    futureagi_server: StandInServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged; the request and the other observers go on."""
+    events: list[Event] = []
+
+    def fail(event: Event) -> None:
+        raise KeyError(type(event).__name__)
+
+    async with open_session(futureagi_server, observers=[fail, events.append]) as session:
+        await session.get_kpis(futureagi_server.test_execution_ids[0])
+    assert [type(event) for event in events] == [RequestSent, ResponseReceived]
+    logged = [record for record in caplog.records if record.name == "futureagi_async"]
+    assert [record.levelno for record in logged] == [logging.ERROR] * 2
