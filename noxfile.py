@@ -45,4 +45,5 @@ def proof(session: nox.Session) -> None:
 def model(session: nox.Session) -> None:
     """Search for a lie with hypothesis: 2,000 examples of a list read while it changes."""
     _install(session)
-    session.run("pytest", "-q", "tests/sansio/test_covering_machine.py", env={"HYPOTHESIS_PROFILE": "thorough"})
+    thorough = {"HYPOTHESIS_PROFILE": "thorough"}
+    session.run("pytest", "-q", "tests/sansio/test_covering_machine.py", env=thorough)

@@ -12,12 +12,15 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Return seconds that only go forward."""
+        ...
 
     def jitter(self) -> float:
         """Return a random number in [0, 1)."""
+        ...
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
+        ...
 
 
 class SystemClock:

@@ -33,6 +33,7 @@ class FetchPage(Protocol):
 
     async def __call__(self, source: CallSource, ask: Ask) -> PageRead:
         """Read one page, or raise `FutureAGIError`; an ``optional`` one is tried once."""
+        ...
 
 
 @attrs.define(frozen=True, kw_only=True)

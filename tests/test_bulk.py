@@ -17,7 +17,7 @@ from futureagi_async import (
 )
 from futureagi_async.events import Event, PageArrived, VerdictReached
 from futureagi_async.testing import StandInServer
-from tests.servers import open_session, read_body, respond, rows_of
+from tests.servers import FOREVER, open_session, read_body, respond, rows_of
 
 pytestmark = pytest.mark.anyio
 
@@ -222,6 +222,16 @@ async def test_reading_fast_says_that_it_proves_nothing(server: StandInServer) -
     assert (report.verdict, report.received, report.requests, report.duplicates) == ("incomplete", 100, 5, 0)
     assert "consistency='fast'" in report.reason
     assert (atomic.report.complete, len(atomic.calls)) == (True, 30)
+
+
+async def test_a_large_page_that_fails_is_not_insisted_on(futureagi_server: StandInServer) -> None:
+    """The whole list in one page is only one way; where that fails, smaller pages do, without an error."""
+    source = RunTestCalls(futureagi_server.add_run_test(90))
+    futureagi_server.fail("limit=1", times=FOREVER, status=504)
+    calls, report = await read(futureagi_server, [source], page_size=30)
+    assert sorted(call.id for call in calls) == sorted(rows_of(futureagi_server, source))
+    assert report.complete
+    assert sum(request.status == 504 for request in futureagi_server.requests) == 1
 
 
 async def test_a_record_that_does_not_decode_is_collected(server: StandInServer) -> None:

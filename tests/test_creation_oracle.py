@@ -1,5 +1,7 @@
 """Creation-time windows: an independent way to read a test execution, and the fallback of the cover."""
 
+from itertools import pairwise
+
 import pytest
 
 from futureagi_async import RunTestCalls, Session, TestExecutionCalls, column
@@ -23,7 +25,7 @@ async def test_the_oracle_agrees_with_the_cover() -> None:
             cover = await session.fetch_calls(TestExecutionCalls(execution))
             windows = [
                 TestExecutionCalls(execution, filters=[column("created_at").between(start, end)])
-                for start, end in zip(YEARS, YEARS[1:], strict=False)
+                for start, end in pairwise(YEARS)
             ]
             oracle = await session.fetch_calls(windows)
         assert cover.report.complete

@@ -11,6 +11,7 @@ from textwrap import dedent
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from futureagi_async import RunTestCalls, Session, SessionMisuseError, TestExecutionCalls
@@ -156,14 +157,8 @@ def test_a_session_is_not_taken_into_a_child_process(futureagi_server: StandInSe
         "FI_SECRET_KEY": futureagi_server.secret_key,
         "FI_BASE_URL": futureagi_server.base_url,
     }
-    done = subprocess.run(
-        [sys.executable, "-c", dedent(script)],
-        env=os.environ | variables,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
+    command, env = [sys.executable, "-c", dedent(script)], os.environ | variables
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.split() == ["42", "120"]
     assert len(futureagi_server.requests) == 2
 
@@ -201,6 +196,36 @@ async def test_closing_ends_what_is_under_way(futureagi_server: StandInServer) -
     check_no_task_left(before)
     await wait_until(lambda: server.in_flight == 0)
     assert len(server.requests) == 4
+
+
+class SlowToStop(FakeClock):
+    """A clock whose sleepers take their time when they are cancelled."""
+
+    stopped = False
+
+    async def sleep(self, seconds: float) -> None:
+        try:
+            await super().sleep(seconds)
+        finally:
+            with anyio.CancelScope(shield=True):
+                for _ in range(100):
+                    await anyio.lowlevel.checkpoint()
+            self.stopped = True
+
+
+@pytest.mark.anyio
+async def test_closing_waits_for_what_it_cancels(futureagi_server: StandInServer) -> None:
+    """When it is done, nothing of the session runs any more."""
+    clock = SlowToStop(held=True)
+    futureagi_server.fail()
+    session = make_session(futureagi_server, clock=clock)
+    await session.__aenter__()
+    task = asyncio.create_task(session.get_kpis(UNKNOWN_ID))
+    await wait_until(lambda: clock.sleepers == 1)
+    await session.close()
+    assert clock.stopped
+    with pytest.raises(SessionMisuseError):
+        await task
 
 
 @pytest.mark.anyio

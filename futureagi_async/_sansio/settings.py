@@ -10,6 +10,7 @@ import attrs
 
 DEFAULT_BASE_URL = "https://api.futureagi.com"
 _KEY = re.compile(r"[\x21-\x7e]{1,512}")  # what an HTTP header can carry without surprises
+_SHORTEST_MASKED = 6  # shorter "keys" are no secrets, and part of ordinary words
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[a-z0-9][a-z0-9._-]*|[0-9a-f:.]*:[0-9a-f:.]*")  # other alphabets in their xn-- form
 _PLAIN_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*/?")
@@ -39,7 +40,8 @@ class Keys:
     def mask(self, text: str | None) -> str | None:
         """Blank out the keys where a server repeats them."""
         for key in self._headers.values():
-            text = text.replace(str(key), "***") if text else text
+            if text and len(key) >= _SHORTEST_MASKED:
+                text = text.replace(str(key), "***")
         return text
 
     def __repr__(self) -> str:

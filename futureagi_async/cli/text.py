@@ -28,12 +28,10 @@ def sized(number: int) -> str:
     """Return a number of bytes such as ``1.4 MB``, in powers of 1,000."""
     if number < 1000:
         return counted(number, "byte")
-    amount = float(number)
-    for unit in _UNITS:
-        amount /= 1000
-        if amount < 999.95 or unit == _UNITS[-1]:
-            break
-    return f"{amount:.1f} {unit}"
+    amount, unit = number / 1000, 0
+    while amount >= 999.95 and unit + 1 < len(_UNITS):
+        amount, unit = amount / 1000, unit + 1
+    return f"{amount:.1f} {_UNITS[unit]}"
 
 
 def figure(value: float | None, unit: str = "") -> str | None:

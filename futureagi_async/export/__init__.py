@@ -26,9 +26,11 @@ class PageStream(Protocol):
     @property
     def report(self) -> FetchReport:
         """What was read."""
+        ...
 
     def pages(self) -> AsyncIterator[CallPage]:
         """Yield pages, each call once a source."""
+        ...
 
 
 class CallReader(Protocol):
@@ -38,6 +40,7 @@ class CallReader(Protocol):
         self, sources: Iterable[CallSource] | CallSource, *, page_size: int, on_error: Literal["collect"]
     ) -> AbstractAsyncContextManager[PageStream]:
         """Open a stream over the calls of all sources."""
+        ...
 
 
 @attrs.define(frozen=True, kw_only=True)

@@ -23,7 +23,8 @@ class ReadOnlyDict(dict[str, V]):
         raise TypeError("This mapping is read-only; copy it with dict(...) to change it.")
 
     __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse
+    clear = pop = popitem = _refuse
+    setdefault = update = _refuse  # pyright: ignore[reportAssignmentType] - it refuses every overload
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (dict(self),)
