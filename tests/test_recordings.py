@@ -21,12 +21,13 @@ LISTS = {
     "test_execution": (endpoints.TEST_EXECUTION, TestExecutionCalls),
 }
 SAME_NAME = (
-    "id status session_id service_provider_call_id call_type duration overall_score customer_name call_summary "
-    "ended_reason audio_url simulator_agent_name simulator_agent_id agent_definition_used_name "
-    "agent_definition_used_id user_interruption_count user_interruption_rate user_wpm bot_wpm talk_ratio "
-    "ai_interruption_count ai_interruption_rate total_tokens input_tokens output_tokens avg_latency_ms turn_count "
-    "csat_score scenario_id rerun_type original_call_execution_id test_execution_id eval_metrics "
-    "scenario_columns recordings tool_outputs is_snapshot simulation_call_type"
+    "id status session_id service_provider_call_id call_type duration overall_score customer_name "
+    "call_summary ended_reason audio_url simulator_agent_name simulator_agent_id "
+    "agent_definition_used_name agent_definition_used_id user_interruption_count "
+    "user_interruption_rate user_wpm bot_wpm talk_ratio ai_interruption_count ai_interruption_rate "
+    "total_tokens input_tokens output_tokens avg_latency_ms turn_count csat_score scenario_id "
+    "rerun_type original_call_execution_id test_execution_id eval_metrics scenario_columns recordings "
+    "tool_outputs is_snapshot simulation_call_type "
 ).split()
 OTHER_NAME = {
     "scenario_name": "scenario",
@@ -39,9 +40,16 @@ OTHER_NAME = {
 }
 TIMES = ("timestamp", "start_time", "created_at", "snapshot_timestamp")
 SPECIAL = {
-    "scenario", "response_time", "avg_agent_latency", "avg_stop_time_after_interruption", "transcript", "transcripts",
-    "eval_outputs", "rerun_snapshots", *TIMES,
-}  # fmt: skip
+    "scenario",
+    "response_time",
+    "avg_agent_latency",
+    "avg_stop_time_after_interruption",
+    "transcript",
+    "transcripts",
+    "eval_outputs",
+    "rerun_snapshots",
+    *TIMES,
+}
 
 
 def _holds_body(recording: Recording) -> bool:
