@@ -1,5 +1,6 @@
 """A slice of the proof: moving lists over real sockets, and every "complete" held to its word."""
 
+import attrs
 import pytest
 
 from tests.proof import KINDS, SCENES, Run, read_once
@@ -12,7 +13,8 @@ CASES += [(KINDS[index % 3], scene, 101) for index, scene in enumerate(SCENES)]
 @pytest.mark.parametrize(("kind", "scene", "seed"), CASES)
 async def test_complete_is_true(kind: str, scene: str, seed: int) -> None:
     """No run that says complete misses a promised row, and none invents one."""
-    run = await read_once(kind, SCENES[scene], seed)
+    shorter = attrs.evolve(SCENES[scene], calls=min(SCENES[scene].calls, 1_200))
+    run = await read_once(kind, shorter, seed)
     assert run.missed == 0
     assert run.invented == 0
     assert run.complete == ("overload" not in scene), run.reason

@@ -39,6 +39,9 @@ class KeyCover:
         self._page_size = page_size
         self._largest_limit = largest_limit
         self._delta = delta
+        self._rows_a_second = 0.0
+        """How densely keys lie at the front."""
+        self._latest = -inf
         self._begun_at = inf
         """When the pass began, on our clock: T is the server's clock at this moment."""
         self._passes: list[Pass] = []
@@ -71,6 +74,9 @@ class KeyCover:
 
     def begin(self, first: Seen) -> None:
         """Start from page 1, the first window."""
+        keys = [key for key in first.keys if key is not None]
+        if keys and keys[0] > keys[-1]:
+            self._rows_a_second = len(keys) / (keys[0] - keys[-1])
         self._begin_pass(first, bottom=-inf, page_size=self._page_size)
 
     def next_ask(self, count: int, *, idle: bool) -> Ask | None:
@@ -89,6 +95,7 @@ class KeyCover:
     def take(self, seen: Seen) -> None:
         """Take the answer to one of its pages."""
         keys = self.trusted(seen)
+        self._latest = max(self._latest, seen.received_at)
         if seen.ask is self._restart:
             self._begin_front_pass(seen)
         elif self._sweep.asked(seen.ask):
@@ -125,7 +132,8 @@ class KeyCover:
         if self.trouble is not None:
             return None
         self.sweeps += 1
-        return self._sweep.next_ask()
+        seconds = max(0.0, self._latest - self._begun_at) + self._delta
+        return self._sweep.next_ask(self._rows_a_second * seconds)
 
     def _take_sweep(self, seen: Seen, keys: list[float]) -> None:
         until = self._trusted_until()

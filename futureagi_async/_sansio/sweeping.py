@@ -18,8 +18,10 @@ class Sweep:
         self._largest_limit = largest_limit
         self._asked: Ask | None = None
 
-    def next_ask(self) -> Ask:
-        """Return page 1 with the limit that should reach."""
+    def next_ask(self, expected_rows: float) -> Ask:
+        """Return page 1 with the limit that should reach; the first guess is ``expected_rows``."""
+        if self._asked is None:
+            self._limit = min(self._largest_limit, max(self._limit, ceil(_LEAST_GROWTH * expected_rows)))
         self._asked = Ask(1, self._limit)
         return self._asked
 
