@@ -8,16 +8,17 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from futureagi_async._sansio.faults import JSON_FAULTS, explain
-from futureagi_async._sansio.wire import ColumnWire, EvalWire, TurnWire
+from futureagi_async._sansio.wire import ColumnWire, EvalWire
 from futureagi_async.errors import DecodingError
 from futureagi_async.models import Column, EvalOutput, JsonValue, ReadOnlyDict, TranscriptTurn
-from futureagi_async.models.lazy import FieldReader, defer, index_of
+from futureagi_async.models.lazy import FieldReader, index_of
 from futureagi_async.sources import CallSource
 
 Turns: TypeAlias = tuple[TranscriptTurn, ...]
 Evals: TypeAlias = dict[str, EvalOutput]
 
 _OBJECT = msgspec.json.Decoder(dict[str, object])
+_new = object.__new__
 _RAWS_BY_KEY = msgspec.json.Decoder(dict[str, Raw])
 _DICTS = msgspec.json.Decoder(list[dict[str, object]])
 _COLUMN = msgspec.json.Decoder(ColumnWire)
@@ -97,30 +98,33 @@ def structure_column(part: Part) -> Column:
 
 
 def structure_turns(part: Part) -> Turns:
-    """Structure a transcript in any of its three shapes."""
+    """Structure a transcript in any of its three shapes.
+
+    Turns are most of what a page holds: the loop calls nothing, and sets the lazy field's slots itself.
+    """
     extras = _TurnExtras(part)
-    return tuple([_turn(wire, extras, index) for index, wire in enumerate(part.value)])
+    turns: list[TranscriptTurn] = []
+    for index, wire in enumerate(part.value):
+        turn = _new(TranscriptTurn)
+        role, messages, content = wire.role, wire.messages, wire.content
+        turn.role = role if role is not UNSET else wire.speaker_role or None
+        turn.content = (
+            "\n".join(messages) if messages is not UNSET else content if type(content) is str else ""
+        )
+        start, end = wire.start_time_seconds, wire.end_time_seconds
+        turn.start_seconds = start if start is not UNSET else _from_ms(wire.start_time_ms)
+        # 0 ms means that the end is unknown
+        turn.end_seconds = end if end is not UNSET else _from_ms(wire.end_time_ms or None)
+        turn._read_field = extras  # noqa: SLF001
+        turn._index = index  # type: ignore[misc]  # noqa: SLF001 - a slot of LazyFields
+        turns.append(turn)
+    return tuple(turns)
 
 
-def _turn(wire: TurnWire, extras: "_TurnExtras", index: int) -> TranscriptTurn:
-    turn = TranscriptTurn.__new__(TranscriptTurn)
-    role = wire.role if wire.role is not UNSET else wire.speaker_role
-    turn.role = role if role is not UNSET else None
-    if wire.messages is not UNSET:
-        turn.content = "\n".join(wire.messages)
-    else:
-        turn.content = wire.content if isinstance(wire.content, str) else ""
-    turn.start_seconds = _seconds(wire.start_time_seconds, wire.start_time_ms)
-    # 0 ms means that the end is unknown
-    turn.end_seconds = _seconds(wire.end_time_seconds, wire.end_time_ms or None)
-    defer(turn, extras, index=index)
-    return turn
-
-
-def _seconds(seconds: Any, milliseconds: Any) -> float | None:
-    if seconds is not UNSET:
-        return seconds  # type: ignore[no-any-return]  # checked by the wire struct
-    return milliseconds / 1000 if milliseconds not in (UNSET, None) else None
+def _from_ms(milliseconds: Any) -> float | None:
+    if milliseconds is UNSET or milliseconds is None:
+        return None
+    return milliseconds / 1000  # type: ignore[no-any-return]  # checked by the wire struct
 
 
 class _TurnExtras:

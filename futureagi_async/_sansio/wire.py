@@ -89,7 +89,7 @@ class CallWire(Struct, gc=False):
     rerun_type: str | None = None
 
 
-class TurnWire(Struct):
+class TurnWire(Struct, gc=False):
     """A transcript turn in any of its three shapes."""
 
     role: MaybeText = UNSET
@@ -102,7 +102,7 @@ class TurnWire(Struct):
     end_time_ms: MaybeNumber = UNSET
 
 
-class EvalWire(Struct):
+class EvalWire(Struct, gc=False):
     """An evaluation's result in either shape."""
 
     name: str | None = None
