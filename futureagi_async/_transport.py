@@ -18,6 +18,7 @@ from futureagi_async.errors import (
     APITimeoutError,
     FutureAGIError,
     ResponseTooLargeError,
+    SessionMisuseError,
     TLSError,
 )
 from futureagi_async.options import Timeouts
@@ -91,6 +92,8 @@ class Transport:
 
     async def _exchange(self, request: Request, timeouts: Timeouts, seconds: float) -> Reply:
         assert self._client is not None
+        if self._client.closed:
+            raise SessionMisuseError("The connector that was handed to the session is closed.")
         async with self._client.get(
             self._url(request),
             headers=self._keys.headers(),

@@ -148,8 +148,8 @@ class Session:
         """Return a view of this session, on the same pool and limits, with other patience."""
         view = Session.__new__(Session)
         vars(view).update(vars(self))
-        view._timeouts = check_kind("timeouts", timeouts or self._timeouts, Timeouts)  # noqa: SLF001
-        view._retry = check_kind("retry", retry or self._retry, RetryPolicy)  # noqa: SLF001
+        view._timeouts = check_kind_or_none("timeouts", timeouts, Timeouts) or self._timeouts  # noqa: SLF001
+        view._retry = check_kind_or_none("retry", retry, RetryPolicy) or self._retry  # noqa: SLF001
         return view
 
     async def get_call_execution(self, call_execution_id: str | UUID) -> CallExecution:

@@ -1,9 +1,11 @@
 """Many lists read at once: everything exactly once, bounded, fair, and reported in the order given."""
 
+import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+import anyio
 import pytest
 
 from futureagi_async import (
@@ -13,11 +15,20 @@ from futureagi_async import (
     DecodingError,
     FetchReport,
     RunTestCalls,
+    SessionMisuseError,
     TestExecutionCalls,
 )
 from futureagi_async.events import Event, PageArrived, VerdictReached
 from futureagi_async.testing import StandInServer
-from tests.servers import FOREVER, open_session, read_body, respond, rows_of
+from tests.servers import (
+    FOREVER,
+    check_no_task_left,
+    let_requests_arrive,
+    open_session,
+    read_body,
+    respond,
+    rows_of,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -154,7 +165,7 @@ async def test_sorted_calls_in_pages(server: StandInServer) -> None:
 async def test_one_long_list(server: StandInServer) -> None:
     """Sixty pages are read in parallel, within the limit; rows that show no time prove nothing."""
     source = RunTestCalls(server.add_run_test(1200, slim=True))
-    server.latency_seconds = 0.002
+    server.latency_seconds = 0.01
     calls, report = await read(server, [source], page_size=20, max_in_flight=8)
     assert sorted(call.id for call in calls) == sorted(rows_of(server, source))
     assert report.complete == (server.dialect == "served")
@@ -165,7 +176,7 @@ async def test_one_long_list(server: StandInServer) -> None:
 async def test_many_short_lists(server: StandInServer) -> None:
     """Two hundred lists of one page cost one request each, within the limit."""
     sources: list[CallSource] = [RunTestCalls(server.add_run_test(3, slim=True)) for _ in range(200)]
-    server.latency_seconds = 0.002
+    server.latency_seconds = 0.01
     calls, report = await read(server, sources)
     assert Counter(call.source for call in calls) == dict.fromkeys(sources, 3)
     assert [one.source for one in report] == sources
@@ -254,3 +265,24 @@ async def test_a_record_that_does_not_decode_is_collected(server: StandInServer)
         "$.results[7].duration"
     ]
     assert "could not be decoded" in report.reason
+
+
+@pytest.mark.parametrize("how", ["cancel", "close"])
+async def test_ending_at_any_moment(futureagi_server: StandInServer, how: str) -> None:
+    """Cancelled, or its session closed, after every tenth step: it ends there, and leaves no task."""
+    source = RunTestCalls(futureagi_server.add_run_test(1200, slim=True))
+    ending = asyncio.CancelledError if how == "cancel" else SessionMisuseError
+    for steps in range(1, 140, 10):
+        before = asyncio.all_tasks()
+        async with open_session(futureagi_server) as session:
+            task = asyncio.create_task(session.fetch_calls([source], page_size=20))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            if how == "cancel":
+                task.cancel()
+            else:
+                await session.close()
+            with pytest.raises(ending), anyio.fail_after(5):
+                await task
+            check_no_task_left(before)
+    await let_requests_arrive(futureagi_server)

@@ -112,8 +112,6 @@ class Import:
     line: int
     at_top: bool
     """Whether it stands outside of functions."""
-    for_types: bool = False
-    """Whether only type checkers follow it."""
 
     @property
     def ours(self) -> str | None:
@@ -132,25 +130,18 @@ MODULES = {
 
 
 def inside(tree: ast.Module, *kinds: type[ast.AST]) -> set[ast.AST]:
-    """Find all nodes inside nodes of some kinds; of conditions, those for type checkers."""
-    return {
-        node
-        for outer in ast.walk(tree)
-        if isinstance(outer, kinds)
-        and (not isinstance(outer, ast.If) or "TYPE_CHECKING" in ast.unparse(outer.test))
-        for node in ast.walk(outer)
-    }
+    """Find all nodes inside nodes of some kinds."""
+    return {node for outer in ast.walk(tree) if isinstance(outer, kinds) for node in ast.walk(outer)}
 
 
 def imports_in(module: str) -> Iterator[Import]:
     """Find every import of a module, in functions and for type checkers too."""
     tree = ast.parse(MODULES[module].read_text(), MODULES[module].name)
     late = inside(tree, ast.FunctionDef, ast.AsyncFunctionDef)
-    typed = inside(tree, ast.If)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             for target in targets_of(node):
-                yield Import(module, target, node.lineno, node not in late, node in typed)
+                yield Import(module, target, node.lineno, node not in late)
 
 
 def targets_of(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
@@ -236,15 +227,8 @@ def test_optional_libraries_are_optional(module: str) -> None:
 
 
 def graph() -> dict[str, set[str]]:
-    """Return which of our modules each one imports; the stand-in's for its types alone are left out."""
-    return {
-        module: {
-            found.ours
-            for found in IMPORTS[module]
-            if found.ours in MODULES and not (found.for_types and module.startswith("testing."))
-        }
-        for module in MODULES
-    }
+    """Return which of our modules each one imports, in functions and for type checkers too."""
+    return {module: {found.ours for found in IMPORTS[module] if found.ours in MODULES} for module in MODULES}
 
 
 def test_there_are_no_cycles() -> None:

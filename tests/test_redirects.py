@@ -1,9 +1,13 @@
-"""Keys never leave their origin: redirects are not followed, and neither is what a page calls ``next``."""
+"""Keys never leave their origin: by redirects, by what a page calls ``next``, or by proxies and netrc."""
+
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from futureagi_async import (
     AgentVersionCalls,
+    APIConnectionError,
     CallSource,
     RedirectError,
     RunTestCalls,
@@ -135,3 +139,64 @@ def make_list(server: StandInServer, make: type) -> tuple[CallSource, str]:
         return RunTestCalls(run_test_id), f"/simulate/run-tests/{run_test_id}/call-executions/"
     execution_id = server.add_test_execution(50)
     return TestExecutionCalls(execution_id), f"/simulate/test-executions/{execution_id}/"
+
+
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the machine's own proxies."""
+    for name in PROXY_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+async def test_a_proxy_that_was_asked_for(no_proxies: None) -> None:
+    """It gets the whole address, and the server nothing but through it."""
+    async with RawServer(answer()) as proxy, RawServer(answer()) as server:
+        async with open_session(server, proxy=proxy.base_url) as session:
+            assert (await session.get_kpis(UNKNOWN_ID)).total_calls == 1
+        assert server.requests == []
+        assert proxy.requests[0].startswith(f"GET {server.base_url}{PATH} HTTP/1.1\r\n".encode())
+
+
+@pytest.mark.parametrize("from_environment", [False, True])
+async def test_a_proxy_before_an_https_server_sees_no_keys(
+    no_proxies: None, monkeypatch: pytest.MonkeyPatch, from_environment: bool
+) -> None:
+    """It is asked for a tunnel; whether it gives one or not, it learns the host and no more."""
+    refusal = send(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+    async with RawServer(refusal) as proxy:
+        options: dict[str, Any] = {"proxy": proxy.base_url}
+        if from_environment:
+            monkeypatch.setenv("https_proxy", proxy.base_url)
+            options = {"trust_env": True}
+        server = "https://api.invalid"
+        async with open_session(None, base_url=server, clock=FakeClock(), **options) as session:
+            with pytest.raises(APIConnectionError, match="The proxy could not be used") as caught:
+                await session.get_kpis(UNKNOWN_ID)
+    assert caught.value.attempts == len(proxy.requests) == 4
+    for request in proxy.requests:
+        assert request.startswith(b"CONNECT api.invalid:443 HTTP/1.1\r\n")
+        assert b"key" not in request.lower()
+
+
+@pytest.mark.parametrize("trust_env", [False, True])
+async def test_proxies_and_netrc_of_the_machine(
+    futureagi_server: StandInServer,
+    no_proxies: None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    trust_env: bool,
+) -> None:
+    """Proxies are used where that was asked for; netrc never, its password would displace the keys."""
+    (tmp_path / "netrc").write_text("default login someone password something\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    async with RawServer(answer()) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.base_url)
+        async with open_session(futureagi_server, trust_env=trust_env) as session:
+            await session.get_kpis(futureagi_server.test_execution_ids[0])
+    heads = [str(request.headers).encode() for request in futureagi_server.requests] + proxy.requests
+    assert (len(proxy.requests), len(futureagi_server.requests)) == (int(trust_env), int(not trust_env))
+    assert all(b"X-Api-Key" in head and b"Authorization" not in head for head in heads)

@@ -172,12 +172,16 @@ async def test_no_more_requests_are_in_flight_than_allowed(
     futureagi_server: StandInServer, limit: int
 ) -> None:
     """All the slots are used, and never one more."""
-    futureagi_server.latency_seconds = 0.005
     server = futureagi_server
     async with open_session(server, max_in_flight=limit) as session, anyio.create_task_group() as tasks:
+        await get_kpis(session, server)
+        server.stall(times=FOREVER)
         for _ in range(25):
             tasks.start_soon(get_kpis, session, server)
-    assert (server.peak_in_flight, len(server.requests)) == (limit, 25)
+        await wait_until(lambda: server.in_flight == limit)
+        await anyio.wait_all_tasks_blocked()
+        assert server.peak_in_flight == limit
+        tasks.cancel_scope.cancel()
 
 
 async def test_a_throttled_session_sends_fewer_at_once(

@@ -29,8 +29,8 @@ from tests.servers import FOREVER, UNKNOWN_ID, FakeClock, RawServer, answer, res
 
 pytestmark = pytest.mark.anyio
 
-API_KEY = "canary-api-5f2c91"
-SECRET_KEY = "canary-secret-8d07ab"
+API_KEY = "c4n4ry-api-5f2c91"
+SECRET_KEY = "c4n4ry-secret-8d07ab"
 ECHO = f'{{"detail": "Key {API_KEY} with {SECRET_KEY} is bad"}}'
 SOURCE = TestExecutionCalls(UNKNOWN_ID, filters=[column("status").equals("failed")])
 
@@ -38,7 +38,7 @@ SOURCE = TestExecutionCalls(UNKNOWN_ID, filters=[column("status").equals("failed
 def check_hidden(*shown: object) -> None:
     """Assert that neither key is in any of these texts, as text or as part of one."""
     for text in map(str, shown):
-        assert "canary" not in text, text[max(0, text.find("canary") - 300) :][:600]
+        assert "c4n4ry" not in text, text[max(0, text.find("c4n4ry") - 300) :][:600]
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ async def test_misuse(logs: pytest.LogCaptureFixture) -> None:
         {"api_key": API_KEY + "\n"},
         {"secret_key": SECRET_KEY + "é"},
         {"api_key": API_KEY * 100},
-        {"secret_key": b"canary"},
+        {"secret_key": b"c4n4ry"},
         {"base_url": f"https://user:{SECRET_KEY}@host.invalid"},
         {"base_url": f"https://host.invalid/?key={SECRET_KEY}"},
         {"proxy": f"{SECRET_KEY}@host.invalid"},

@@ -1,5 +1,6 @@
 """The five endpoints through a session, the same in both dialects; settings and observers."""
 
+import asyncio
 import logging
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from futureagi_async import (
     NotFoundError,
     RunTestCalls,
     Session,
+    SessionMisuseError,
     TestExecutionCalls,
     column,
 )
@@ -25,7 +27,7 @@ from futureagi_async.events import (
     SessionPaused,
 )
 from futureagi_async.testing import StandInServer
-from tests.servers import UNKNOWN_ID, FakeClock, open_session, read_body, respond
+from tests.servers import UNKNOWN_ID, FakeClock, let_requests_arrive, open_session, read_body, respond
 
 pytestmark = pytest.mark.anyio
 
@@ -160,6 +162,21 @@ async def test_refused_keys_end_a_job_of_many_ids(server: StandInServer) -> None
     assert [outcome.value is not None for outcome in outcomes] == [True] * 3 + [False] * 47
     assert {type(outcome.error).__name__ for outcome in outcomes[3:]} == {"AuthenticationError"}
     assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize("steps", range(1, 90, 8))
+async def test_closing_amid_many_ids_leaves_an_outcome_for_each(server: StandInServer, steps: int) -> None:
+    """Whenever it happens: what was read is there, and the rest says why it is not."""
+    ids = server.call_execution_ids()[:50]
+    async with open_session(server) as session:
+        task = asyncio.create_task(session.fetch_call_executions(ids))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await session.close()
+        outcomes = await task
+    await let_requests_arrive(server)
+    assert [outcome.id for outcome in outcomes] == ids
+    assert all(outcome.value or isinstance(outcome.error, SessionMisuseError) for outcome in outcomes)
 
 
 async def test_key_figures_of_many_executions(server: StandInServer) -> None:

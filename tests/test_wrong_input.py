@@ -278,11 +278,12 @@ def test_wrong_settings(server: StandInServer, name: str, value: object, kind: t
         Session(**settings)
 
 
+@pytest.mark.parametrize("value", [5, 0, "", False])
 @pytest.mark.parametrize("name", ["timeouts", "retry"])
-def test_wrong_options_of_a_view(server: StandInServer, name: str) -> None:
-    """As with the session's own."""
+def test_wrong_options_of_a_view(server: StandInServer, name: str, value: Any) -> None:
+    """As with the session's own; only ``None`` means to leave it as it is."""
     with pytest.raises(TypeError, match=name):
-        make_session(server).with_options(**{name: 5})
+        make_session(server).with_options(**{name: value})
 
 
 @pytest.mark.parametrize(("value", "kind"), [*WRONG_SECONDS, (inf, ValueError), (None, TypeError)])
