@@ -9,8 +9,9 @@ import attrs
 from futureagi_async._reading import PageRead
 from futureagi_async._requester import Requester
 from futureagi_async._sansio import decoding, endpoints
-from futureagi_async._sansio.endpoints import Request
 from futureagi_async._sansio.lists import Ask
+from futureagi_async._sansio.replies import Reply
+from futureagi_async._sansio.wire import ListWire
 from futureagi_async.columns import column
 from futureagi_async.errors import FilterIgnoredError
 from futureagi_async.models import CallExecution, RecordFailure
@@ -31,10 +32,17 @@ async def read_page(
     retry: RetryPolicy,
 ) -> PageRead:
     """Read and decode one page; records that do not decode are among its ``failures``."""
-    request = endpoints.page_request(_narrowed(source, ask), page=ask.page, limit=ask.limit)
+    narrowed = _narrowed(source, ask)
+    request = endpoints.page_request(narrowed, page=ask.page, limit=ask.limit)
+
+    def decode(reply: Reply) -> ListWire:
+        wire = decoding.decode_list(reply.body, request.endpoint)
+        check_filters_applied(narrowed, wire.error_messages or ())
+        return wire
+
     answer = await requester.call(
         request,
-        lambda reply: decoding.decode_list(reply.body, request.endpoint),
+        decode,
         timeouts=timeouts,
         retry=_ONCE if ask.optional else retry,
     )
@@ -47,7 +55,10 @@ async def read_page(
     call_page = decoding.build_page(
         wire, decoded, source, page=ask.page, limit=ask.limit, endpoint=request.endpoint
     )
-    check_filters_applied(_narrowed(source, ask), call_page.error_messages, request)
+    elapsed = answer.received_at - answer.sent_at
+    for failure in call_page.failures:
+        failure.error.about("GET", request.path, answer.attempts, elapsed)
+        failure.error.status, failure.error.request_id = answer.reply.status, answer.reply.request_id
     return PageRead(
         page=call_page,
         attempts=answer.attempts,
@@ -71,15 +82,11 @@ def restore_call(raw: bytes, source: CallSource) -> CallExecution:
     return decoding.decode_record(raw, source, endpoints.page_request(source, page=1, limit=1).endpoint)
 
 
-def check_filters_applied(source: CallSource, messages: Sequence[str], request: Request) -> None:
+def check_filters_applied(source: CallSource, messages: Sequence[str]) -> None:
     """Raise `FilterIgnoredError` where the server complained about filters and sent unfiltered rows."""
     if not messages or not isinstance(source, TestExecutionCalls) or not (source.filters or source.search):
         return
-    error = FilterIgnoredError(
-        "The server skipped a filter and answered with unfiltered rows: " + "; ".join(messages)[:500],
-        method="GET",
-        path=request.path,
-        status=200,
-    )
+    said = "; ".join(messages)[:500]
+    error = FilterIgnoredError(f"The server skipped a filter and answered with unfiltered rows: {said}")
     error.error_messages = tuple(messages)
     raise error

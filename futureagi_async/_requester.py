@@ -3,8 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 import anyio
@@ -17,7 +16,7 @@ from futureagi_async._sansio.replies import Reply, check_reply
 from futureagi_async._sansio.retrying import RetryQuota, pause_before_retry
 from futureagi_async._sansio.settings import Keys
 from futureagi_async._transport import Transport
-from futureagi_async.errors import FutureAGIError, SessionMisuseError
+from futureagi_async.errors import FilterIgnoredError, FutureAGIError, RateLimitError, SessionMisuseError
 from futureagi_async.events import (
     Event,
     Observer,
@@ -152,7 +151,9 @@ class Requester:
         attempt, spent, quota_cost = 0, 0.0, 0
         while True:
             attempt += 1
-            async with self._slot():
+            async with self._slots:
+                self._check_patience(request, attempt - 1, spent, timeouts)
+                await self._wait_for_turn()
                 sent_at = self.clock.monotonic()
                 outcome = await self._try_once(request, decode, attempt, timeouts, timeouts.deadline - spent)
                 received_at = self.clock.monotonic()
@@ -162,11 +163,11 @@ class Requester:
                 self._quota.give_back(quota_cost)
                 value, reply = outcome
                 return Answer(value, reply, sent_at, received_at, attempt)
-            error = outcome.about(method="GET", path=request.path, attempts=attempt, elapsed=spent)
-            pause = self._plan_retry(error, attempt, retry, timeouts.deadline - spent)
-            if pause is None:
+            error = outcome.about("GET", request.path, attempt, spent)
+            plan = self._plan_retry(error, attempt, retry, timeouts.deadline - spent)
+            if plan is None:
                 self._fail(request, error)
-            delay_seconds, quota_cost = pause
+            delay_seconds, quota_cost = plan
             self.tell(
                 RetryPlanned(
                     endpoint=request.endpoint,
@@ -179,6 +180,13 @@ class Requester:
             await self.clock.sleep(delay_seconds)
             spent += delay_seconds
 
+    def _check_patience(self, request: Request, attempts: int, spent: float, timeouts: Timeouts) -> None:
+        """Fail now where the server's pause outlasts the deadline."""
+        pause = self._paused_until - self.clock.monotonic()
+        if pause > timeouts.deadline - spent:
+            error = RateLimitError("The server asked this session to wait.", retry_after=pause)
+            self._fail(request, error.about("GET", request.path, attempts, spent))
+
     async def _try_once(
         self,
         request: Request,
@@ -189,6 +197,7 @@ class Requester:
     ) -> tuple[T, Reply] | FutureAGIError:
         self.tell(RequestSent(endpoint=request.endpoint, path=request.path, attempt=attempt))
         began = self.clock.monotonic()
+        reply: Reply | None = None
         try:
             reply = await self._transport.send(request, timeouts, min(timeouts.attempt, seconds_left))
             self.tell(
@@ -205,10 +214,18 @@ class Requester:
             check_reply(reply)
             return decode(reply), reply
         except FutureAGIError as error:
-            error.body = self._keys.mask(error.body)
-            error.message = self._keys.mask(error.message) or ""
-            error.args = (error.message,)
-            return error.with_traceback(None)  # its frames hold the answer, which may repeat the keys
+            if reply is not None:
+                error.status, error.request_id = reply.status, reply.request_id
+            return self._masked(error)
+
+    def _masked(self, error: FutureAGIError) -> FutureAGIError:
+        """Blank out the keys where a server repeats them, and drop the frames that hold its answer."""
+        error.body = self._keys.mask(error.body)
+        error.message = self._keys.mask(error.message) or ""
+        error.args = (error.message,)
+        if isinstance(error, FilterIgnoredError):
+            error.error_messages = tuple(self._keys.mask(text) or "" for text in error.error_messages)
+        return error.with_traceback(None)
 
     def _pace(self, outcome: object, sent_at: float, received_at: float) -> None:
         """Let more requests fly after a success, fewer after a throttled answer."""
@@ -251,16 +268,13 @@ class Requester:
         )
         raise error
 
-    @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
-        """Wait for a free slot, for the end of a pause, and for the minute's allowance."""
-        async with self._slots:
-            await self._wait_for_pause()
-            while self._rate is not None:
-                await self._rate.acquire()
-                if not await self._wait_for_pause():
-                    break  # an allowance from before a pause is of another minute
-            yield
+    async def _wait_for_turn(self) -> None:
+        """Wait for the end of a pause, and for the minute's allowance."""
+        await self._wait_for_pause()
+        while self._rate is not None:
+            await self._rate.acquire()
+            if not await self._wait_for_pause():
+                break  # an allowance from before a pause is of another minute
 
     async def _wait_for_pause(self) -> bool:
         """Wait until the session is not paused; whether it was."""

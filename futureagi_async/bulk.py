@@ -17,14 +17,19 @@ from futureagi_async._sansio.covering import Cover
 from futureagi_async._sansio.fast import FastRead
 from futureagi_async._sansio.lists import Ask
 from futureagi_async._spool import Restore, Spool
-from futureagi_async.errors import AuthenticationError, FutureAGIError, PermissionDeniedError
+from futureagi_async.errors import (
+    AuthenticationError,
+    FutureAGIError,
+    PermissionDeniedError,
+    SessionMisuseError,
+)
 from futureagi_async.events import Event, PageArrived, VerdictReached
 from futureagi_async.models import CallExecution, CallPage, FetchReport, FetchResult
 from futureagi_async.sources import CallSource
 
 OnError: TypeAlias = Literal["raise", "collect"]
 
-JOB_STOPPERS = (AuthenticationError, PermissionDeniedError)
+JOB_STOPPERS = (AuthenticationError, PermissionDeniedError, SessionMisuseError)
 """What one request's failure says about all the others."""
 
 
@@ -65,6 +70,8 @@ class PageIterator:
         return self
 
     async def __anext__(self) -> CallPage:
+        if self._fan.closed:
+            raise SessionMisuseError("The stream is closed. Use it inside its 'async with' block.")
         if self._spool is not None:
             return await self._next_sorted(self._spool)
         while True:
@@ -149,6 +156,8 @@ class _FanOut:
             Reading(index, source, _cover(source, options)) for index, source in enumerate(sources)
         ]
         self.failure: FutureAGIError | None = None
+        self.closed = False
+        """Whether the block that the stream belongs to was left."""
         self._fetch_page = fetch_page
         self._clock = clock
         self._tell = tell
@@ -272,16 +281,19 @@ async def open_stream(
     """Read all sources at once; leaving the block cancels what is still being read."""
     fan = _FanOut(sources, fetch_page, options, clock, tell)
     send, receive = anyio.create_memory_object_stream[Batch](0)
-    callers_error: Exception | None = None
+    callers_error: BaseException | None = None
     spool = Spool(sources, restore) if options.ordered else None
     with receive, spool or nullcontext():
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(fan.run, send)
             try:
                 yield CallStream(fan, PageIterator(fan, receive, spool))
-            except Exception as error:  # noqa: BLE001 - the caller's own, raised again unwrapped
+            except anyio.get_cancelled_exc_class():
+                raise
+            except BaseException as error:  # noqa: BLE001 - the caller's own, raised again unwrapped
                 callers_error = error
             finally:
+                fan.closed = True
                 tasks.cancel_scope.cancel()
     if callers_error is not None:
         raise callers_error
@@ -289,9 +301,13 @@ async def open_stream(
 
 def check_sources(sources: Iterable[CallSource] | CallSource) -> tuple[CallSource, ...]:
     """Return the sources as a tuple, or raise `TypeError` naming what is none."""
-    given = tuple(sources) if not isinstance(sources, CallSource) else (sources,)
+    kinds = "RunTestCalls, AgentVersionCalls or TestExecutionCalls"
+    if isinstance(sources, CallSource):
+        return (sources,)
+    if not isinstance(sources, Iterable):
+        raise TypeError(f"sources must be a list of {kinds}, not {type(sources).__name__}.")
+    given = tuple(sources)
     for source in given:
         if not isinstance(source, CallSource):
-            kinds = "RunTestCalls, AgentVersionCalls or TestExecutionCalls"
             raise TypeError(f"A source is {kinds}, not {type(source).__name__}.")
     return given

@@ -67,7 +67,7 @@ class FutureAGIError(Exception):
         self.retryable = retryable
         """Whether the same request may succeed later."""
 
-    def about(self, *, method: str, path: str, attempts: int, elapsed: float) -> Self:
+    def about(self, method: str, path: str, attempts: int, elapsed: float) -> Self:
         """Fill in which request failed, and return the error."""
         self.method, self.path, self.attempts, self.elapsed = method, path, attempts, elapsed
         return self

@@ -218,12 +218,13 @@ class Session:
         request = endpoints.groups_request(
             source, row_groups=row_groups, group_keys=group_keys, page=page, limit=limit
         )
-        groups = await self._value(
-            request,
-            lambda reply: decoding.decode_groups(reply.body, request.endpoint, page=page, limit=limit),
-        )
-        check_filters_applied(source, groups.error_messages, request)
-        return groups
+
+        def decode(reply: Reply) -> GroupPage:
+            groups = decoding.decode_groups(reply.body, request.endpoint, page=page, limit=limit)
+            check_filters_applied(source, groups.error_messages)
+            return groups
+
+        return await self._value(request, decode)
 
     def stream_calls(
         self,

@@ -100,7 +100,7 @@ def test_text_tells_the_facts(facts: dict[str, Any], text: str) -> None:
 def test_about_fills_in_the_request() -> None:
     """An error learns which request failed, and is still itself."""
     error = errors.NotFoundError("Gone.", status=404)
-    assert error.about(method="GET", path="/a/", attempts=2, elapsed=1.0) is error
+    assert error.about("GET", "/a/", 2, 1.0) is error
     assert str(error) == "Gone. (GET /a/, status 404, 2 attempts in 1.0 s)"
 
 

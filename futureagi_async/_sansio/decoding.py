@@ -97,7 +97,8 @@ def decode_records(
             part = parts.Part(raw, endpoint, "$.results", siblings, index)
             decoded.append(structure(part, CallExecution))
         except DecodingError as error:
-            decoded.append(RecordFailure(index, parts.id_of(raw), error, raw))
+            # without its frames, which would keep the whole page alive
+            decoded.append(RecordFailure(index, parts.id_of(raw), error.with_traceback(None), raw))
     return decoded
 
 

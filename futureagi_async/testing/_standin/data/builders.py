@@ -9,7 +9,6 @@ from attrs import frozen
 from futureagi_async.testing._standin.data import evals
 from futureagi_async.testing._standin.data.listing import EXECUTION_RULE, RUN_TEST_RULE, VERSION_RULE, Listing
 from futureagi_async.testing._standin.data.records import (
-    ALWAYS,
     Agent,
     AgentVersion,
     Call,
@@ -17,9 +16,9 @@ from futureagi_async.testing._standin.data.records import (
     Kind,
     RunTest,
     Snapshot,
-    State,
     TestExecution,
 )
+from futureagi_async.testing._standin.data.rows import ALWAYS, State
 from futureagi_async.testing._standin.data.scenarios import sample_scenarios
 from futureagi_async.testing._standin.seeding import seeded_uuid
 from futureagi_async.testing._standin.times import DAY_US, MINUTE_US, SECOND_US
@@ -159,4 +158,10 @@ def _snapshot(calls: list[Call], plan: Plan, index: int) -> Snapshot:
     key = call.key_us - (1 + index % 3) * MINUTE_US // (1 + index % 2)
     status = None if index % 10 == 7 else ("failed" if index % 5 == 2 else "completed")
     state = State(exists=True, deleted=False, status=status, evaluated=index % 6 != 4)
-    return Snapshot(seeded_uuid(call.id, "snapshot", index), call, key, state, [(ALWAYS, state)])
+    return Snapshot(
+        id=seeded_uuid(call.id, "snapshot", index),
+        call=call,
+        key_us=key,
+        state=state,
+        timeline=[(ALWAYS, state)],
+    )

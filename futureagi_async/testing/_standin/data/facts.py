@@ -1,12 +1,11 @@
-"""What a call says about itself, in one unit each; the wire modules convert."""
+"""Making up what a call says about itself, from its id, its number and its state."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
-
 from futureagi_async.testing._standin.data import texts
+from futureagi_async.testing._standin.data.content import CallFacts
 from futureagi_async.testing._standin.data.evals import Stored, stored_evals
 from futureagi_async.testing._standin.data.measures import (
     Chat,
@@ -16,44 +15,15 @@ from futureagi_async.testing._standin.data.measures import (
     costs_of,
     speech_measures,
 )
-from futureagi_async.testing._standin.data.turns import Turn, chat_turns, voice_turns
+from futureagi_async.testing._standin.data.turns import chat_turns, voice_turns
 from futureagi_async.testing._standin.seeding import seeded_random, seeded_uuid
 from futureagi_async.testing._standin.times import MINUTE_US
 
 if TYPE_CHECKING:
     from futureagi_async.testing._standin.data.records import Call
-    from futureagi_async.testing._standin.data.scenarios import Cells, Scenario
+    from futureagi_async.testing._standin.data.turns import Turn
 
 _HAPPENED = ("completed", "failed", "analyzing")
-
-
-@frozen
-class CallFacts:
-    """One call's content; `None` and empty values are what the server would store for its status."""
-
-    scenario: Scenario
-    cells: Cells | None
-    direction: str
-    phone: str | None
-    customer_number: str | None
-    customer_call_id: str | None
-    session_id: str | None
-    started_us: int | None
-    duration_seconds: int | None
-    turns: tuple[Turn, ...]
-    score: float | None
-    response_ms: int | None
-    audio_url: str | None
-    stereo_url: str | None
-    ended_reason: str | None
-    summary: str | None
-    evals: Stored
-    tool_outputs: dict[str, Any] | None
-    speech: Speech
-    chat: Chat
-    costs: Costs
-    skipped: bool
-    simulated: bool
 
 
 def facts_of(call: Call) -> CallFacts:
@@ -64,21 +34,21 @@ def facts_of(call: Call) -> CallFacts:
 
 
 def _make(call: Call) -> CallFacts:
-    happened = call.status in _HAPPENED
-    bare = _is_bare(call)
-    voice = call.kind == "voice"
+    bare, voice = _is_bare(call), call.kind == "voice"
+    happened = call.status in _HAPPENED and not bare
+    id_, n, slim = call.id, call.number, call.run_test.slim
     evals: Stored = {}
     if call.state.evaluated:
-        evals = stored_evals(call.run_test.evals, call.id, call.number, slim=call.run_test.slim)
+        evals = stored_evals(call.run_test.evals, id_, n, slim=slim)
     return CallFacts(
-        turns=_turns(call) if happened and not bare else (),
-        score=_score(call) if happened and not bare else None,
+        turns=_turns(call) if happened else (),
+        score=_score(call) if happened else None,
         evals=evals,
-        speech=speech_measures(call) if happened and voice and not bare else Speech(),
-        chat=chat_measures(call) if happened and not voice and not bare else Chat(),
-        costs=costs_of(call) if happened and voice and not bare else Costs(),
+        speech=speech_measures(id_, n, slim=slim) if happened and voice else Speech(),
+        chat=chat_measures(id_, n, slim=slim) if happened and not voice else Chat(),
+        costs=costs_of(n, slim=slim) if happened and voice else Costs(),
         **_identity(call, bare),
-        **_conduct(call, happened and not bare),
+        **_conduct(call, happened),
     )
 
 
@@ -89,10 +59,10 @@ def _is_bare(call: Call) -> bool:
 
 def _identity(call: Call, bare: bool) -> dict[str, Any]:
     n, voice = call.number, call.kind == "voice"
-    scenario = call.run_test.scenarios[n % len(call.run_test.scenarios)]
-    rows = scenario.dataset.rows if scenario.dataset and not bare else ()
+    dataset = call.scenario.dataset
+    rows = dataset.rows if dataset and not bare else ()
     return {
-        "scenario": scenario,
+        "scenario": call.scenario,
         "cells": rows[n // 4 % len(rows)] if rows and n % 20 != 16 else None,
         "direction": "outbound" if n % 3 == 0 else "inbound",
         "phone": f"+4144{n:07d}" if voice and not bare else None,
@@ -124,7 +94,8 @@ def _conduct(call: Call, happened: bool) -> dict[str, Any]:
 def _turns(call: Call) -> tuple[Turn, ...]:
     if call.run_test.slim or call.status == "failed":
         return ()
-    return voice_turns(call) if call.kind == "voice" else chat_turns(call)
+    turns = voice_turns if call.kind == "voice" else chat_turns
+    return turns(call.id, call.number, call.created_us)
 
 
 def _duration(call: Call) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from futureagi_async.testing._standin.data.ordering import Entry, NewestFirst, window
 from futureagi_async.testing._standin.seeding import seeded_random
@@ -10,7 +10,9 @@ from futureagi_async.testing._standin.seeding import seeded_random
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-    from futureagi_async.testing._standin.data.records import Row, State
+    from futureagi_async.testing._standin.data.rows import Listed, State
+
+RowT = TypeVar("RowT")
 
 _FILTERED_KEPT = 8
 
@@ -46,7 +48,7 @@ class Listing:
     def __init__(self, name: str, rule: Rule) -> None:
         self.name = name
         self.rule = rule
-        self.members: list[Row] = []
+        self.members: list[Listed] = []
         self.gap_share = 0.2
         self._places = NewestFirst()
         self._revision = 0
@@ -56,27 +58,27 @@ class Listing:
     def __len__(self) -> int:
         return len(self._places)
 
-    def add_all(self, rows: Sequence[Row]) -> None:
+    def add_all(self, rows: Sequence[Listed]) -> None:
         """Make rows with serial numbers members, and place those that the rule holds."""
         self.members.extend(rows)
         self._places.extend([(row.key_us, row.serial) for row in rows if self.rule.holds(row.state)])
         self._revision += 1
 
-    def lift(self, row: Row) -> None:
+    def lift(self, row: Listed) -> None:
         """Take the row out while it changes."""
         self._places.take(row.serial)
 
-    def settle(self, row: Row) -> None:
+    def settle(self, row: Listed) -> None:
         """Put the row where its key says, if the rule still holds it."""
         if self.rule.holds(row.state):
             self._places.put(row.key_us, row.serial)
         self._revision += 1
 
-    def holds(self, row: Row) -> bool:
+    def holds(self, row: Listed) -> bool:
         return row.serial in self._places
 
     def entries(
-        self, rows: Sequence[Row], wanted: Callable[[Row], bool] | None = None, name: Hashable = None
+        self, rows: Sequence[RowT], wanted: Callable[[RowT], bool] | None = None, name: Hashable = None
     ) -> list[Entry]:
         """Return the places: all, or those of the `wanted` rows, a condition known by its `name`."""
         if wanted is None:

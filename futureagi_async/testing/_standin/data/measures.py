@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from attrs import frozen
 
 from futureagi_async.testing._standin.seeding import seeded_random
-
-if TYPE_CHECKING:
-    from futureagi_async.testing._standin.data.records import Call
 
 
 @frozen
@@ -52,10 +47,10 @@ class Costs:
     text_to_speech: int | None = None
 
 
-def speech_measures(call: Call) -> Speech:
-    if call.run_test.slim:
-        return Speech(agent_latency_ms=300 + call.number % 200)
-    draw, n = seeded_random(call.id, "speech"), call.number
+def speech_measures(call_id: str, number: int, *, slim: bool) -> Speech:
+    if slim:
+        return Speech(agent_latency_ms=300 + number % 200)
+    draw, n = seeded_random(call_id, "speech"), number
     ratio = round(draw.uniform(0.4, 2.2), 2)
     return Speech(
         agent_latency_ms=250 + draw.randrange(600),
@@ -72,10 +67,10 @@ def speech_measures(call: Call) -> Speech:
     )
 
 
-def chat_measures(call: Call) -> Chat:
-    if call.run_test.slim:
-        return Chat(total_tokens=call.number % 900)
-    draw, n = seeded_random(call.id, "chat"), call.number
+def chat_measures(call_id: str, number: int, *, slim: bool) -> Chat:
+    if slim:
+        return Chat(total_tokens=number % 900)
+    draw, n = seeded_random(call_id, "chat"), number
     read, written = 200 + draw.randrange(400), 300 + draw.randrange(900)
     return Chat(
         total_tokens=read + written,
@@ -87,9 +82,8 @@ def chat_measures(call: Call) -> Chat:
     )
 
 
-def costs_of(call: Call) -> Costs:
-    n = call.number
-    if call.run_test.slim:
-        return Costs(simulation=n % 30)
-    customer = n * 3 % 41 if n % 6 else None
-    return Costs(n % 30, customer, speech_to_text=1, model=2 + n % 3, text_to_speech=3)
+def costs_of(number: int, *, slim: bool) -> Costs:
+    if slim:
+        return Costs(simulation=number % 30)
+    customer = number * 3 % 41 if number % 6 else None
+    return Costs(number % 30, customer, speech_to_text=1, model=2 + number % 3, text_to_speech=3)

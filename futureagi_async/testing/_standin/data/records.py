@@ -6,29 +6,19 @@ is made when somebody asks (`facts.py`), so that ten thousand calls cost nothing
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from attrs import define, field, frozen
 
+from futureagi_async.testing._standin.data.rows import Listed
+
 if TYPE_CHECKING:
+    from futureagi_async.testing._standin.data.content import CallFacts
     from futureagi_async.testing._standin.data.evals import EvalConfig
-    from futureagi_async.testing._standin.data.facts import CallFacts
     from futureagi_async.testing._standin.data.listing import Listing
-    from futureagi_async.testing._standin.data.scenarios import Scenario
+    from futureagi_async.testing._standin.data.scenarios import DatasetColumn, Scenario
 
 Kind = Literal["voice", "text"]
-
-ALWAYS = float("-inf")
-"""The moment since which sample data has been there."""
-
-
-class State(NamedTuple):
-    """What decides in which lists a row stands and whether it is delivered."""
-
-    exists: bool
-    deleted: bool
-    status: str | None
-    evaluated: bool
 
 
 @frozen(eq=False)
@@ -63,6 +53,12 @@ class RunTest:
     slim: bool = False
     sparse: bool = False
 
+    @property
+    def dataset_columns(self) -> tuple[DatasetColumn, ...]:
+        """The columns of all datasets behind its scenarios."""
+        datasets = [scenario.dataset for scenario in self.scenarios if scenario.dataset]
+        return tuple(column for dataset in datasets for column in dataset.columns)
+
 
 @frozen(eq=False)
 class TestExecution:
@@ -86,25 +82,19 @@ class Family:
     versions: tuple[AgentVersion, ...]
 
 
-@define(eq=False)
-class Call:
+@define(eq=False, kw_only=True)
+class Call(Listed):
     """A call execution. `number` counts within its run test: the variety of the samples follows it."""
 
-    id: str
     number: int
     run_test: RunTest
     execution: TestExecution
     version: AgentVersion
     created_us: int
-    key_us: int
-    state: State
-    timeline: list[tuple[float, State]]
-    serial: int = -1
     revision: int = 0
     locked: bool = False
     snapshots: list[Snapshot] = field(factory=list)
     facts: CallFacts | None = field(default=None, repr=False)
-    fragments: dict[str, bytes] = field(factory=dict, repr=False)
 
     @property
     def kind(self) -> Kind:
@@ -115,22 +105,21 @@ class Call:
         return self.state.status or "pending"
 
     @property
+    def scenario(self) -> Scenario:
+        scenarios = self.run_test.scenarios
+        return scenarios[self.number % len(scenarios)]
+
+    @property
     def listings(self) -> tuple[Listing, ...]:
         """Every list this call may stand in."""
         return (self.run_test.listing, self.execution.listing, self.version.listing)
 
 
-@define(eq=False)
-class Snapshot:
+@define(eq=False, kw_only=True)
+class Snapshot(Listed):
     """What a call was before a rerun; it has its own id and its key never changes."""
 
-    id: str
     call: Call
-    key_us: int
-    state: State
-    timeline: list[tuple[float, State]]
-    serial: int = -1
-    fragments: dict[str, bytes] = field(factory=dict, repr=False)
 
 
 Row = Call | Snapshot

@@ -11,7 +11,6 @@ from futureagi_async.testing._standin.data.records import (
     Family,
     Row,
     RunTest,
-    State,
     TestExecution,
 )
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from futureagi_async.testing._standin.data.listing import Listing
+    from futureagi_async.testing._standin.data.rows import State
 
 
 class World:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from futureagi_async.testing._standin.data.builders import Plan, build, new_call
 from futureagi_async.testing._standin.data.listing import VERSION_RULE, Listing
-from futureagi_async.testing._standin.data.records import AgentVersion, Call, Family, State
+from futureagi_async.testing._standin.data.records import AgentVersion, Call, Family
+from futureagi_async.testing._standin.data.rows import State
 from futureagi_async.testing._standin.motion.pool import Pool
 from futureagi_async.testing._standin.seeding import seeded_random
 from futureagi_async.testing._standin.times import MINUTE_US
@@ -153,7 +154,7 @@ class Mover:
         return self._draw.randint(-entries[-1][0], -entries[0][0])
 
     def _family_elsewhere(self) -> Family:
-        """Return another run test of the agent: its calls were long there before they were evaluated.
+        """Return a run test of its own for calls that were long there before they were evaluated.
 
         They must not suddenly appear in this family's other lists, which no call enters with an old key.
         """

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from futureagi_async.testing._standin.data.listing import Listing
-    from futureagi_async.testing._standin.data.records import Row, State
+    from futureagi_async.testing._standin.data.rows import Listed, State
 
 
 def alive_throughout(listing: Listing, start: float, end: float, status: str | None) -> set[str]:
@@ -33,7 +33,7 @@ def _counts(listing: Listing, status: str | None) -> Callable[[State | None], bo
     return counts
 
 
-def _states(row: Row, start: float, end: float) -> Iterator[State | None]:
+def _states(row: Listed, start: float, end: float) -> Iterator[State | None]:
     """Yield the state at `start`, `None` before the row was there, and each that came up to `end`."""
     timeline = row.timeline
     first = bisect_right(timeline, start, key=lambda entry: entry[0])

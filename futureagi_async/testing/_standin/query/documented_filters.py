@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from futureagi_async.testing._standin.data.facts import facts_of
 from futureagi_async.testing._standin.data.records import Call, Row, RunTest
 from futureagi_async.testing._standin.query.comparisons import number_test
-from futureagi_async.testing._standin.query.filter_columns import CallTest, column_test
+from futureagi_async.testing._standin.query.filter_columns import CallTest, all_of, column_test
 from futureagi_async.testing._standin.query.filter_rules import Filter, FilterRefusedError
 
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ def apply_documented_filters(run_test: RunTest, filters: list[Filter]) -> Callab
         FilterRefusedError: for a column or value the documents do not know.
 
     """
-    tests = [_test(run_test, one) for one in filters]
-    return (lambda row: isinstance(row, Call) and all(test(row) for test in tests)) if tests else None
+    return all_of([_test(run_test, one) for one in filters])
 
 
 def _test(run_test: RunTest, wanted: Filter) -> CallTest:

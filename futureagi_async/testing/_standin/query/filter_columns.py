@@ -6,8 +6,9 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from futureagi_async.testing._standin.data.facts import CallFacts, facts_of
-from futureagi_async.testing._standin.data.records import Call, RunTest
+from futureagi_async.testing._standin.data.content import CallFacts
+from futureagi_async.testing._standin.data.facts import facts_of
+from futureagi_async.testing._standin.data.records import Call, Row, RunTest
 from futureagi_async.testing._standin.query.comparisons import number_test, text_test, to_number
 from futureagi_async.testing._standin.query.datetimes import moment_test
 from futureagi_async.testing._standin.wire.served_versions import raw_call_type
@@ -49,6 +50,11 @@ def column_test(run_test: RunTest, wanted: Filter) -> CallTest | None:
     if wanted.column_id.startswith("persona."):
         raise ReportedError(f"Unsupported persona op: {wanted.operator}")
     return _dataset_column(run_test, wanted)
+
+
+def all_of(tests: list[CallTest]) -> Callable[[Row], bool] | None:
+    """Combine tests that must all hold; snapshots pass none, and no tests are no condition."""
+    return (lambda row: isinstance(row, Call) and all(test(row) for test in tests)) if tests else None
 
 
 _NUMBERS: dict[str, Callable[[CallFacts], tuple[float | None, ...]]] = {
@@ -136,7 +142,7 @@ def _eval_column(wanted: Filter) -> CallTest | None:
 
 
 def _eval_number(wanted: Filter) -> CallTest | None:
-    """Return the filter speaks of 0 to 100, the stored score of 0 to 1."""
+    """Build the test of a score: the filter speaks of 0 to 100, the stored output is 0 to 1."""
     if wanted.operator == "not_equals":
         return None
     scaled = [to_number(v) / 100 for v in wanted.value] if isinstance(wanted.value, list) else None
@@ -160,7 +166,7 @@ def _output_text(call: Call, eval_id: str) -> str | None:
 
 
 def _dataset_column(run_test: RunTest, wanted: Filter) -> CallTest | None:
-    """Return a column of the dataset, by name or id; anything else is an unknown column and ignored."""
+    """Build the test of a dataset column, by name or id; any other is an unknown column and ignored."""
     name = _column_names(run_test).get(wanted.column_id.rpartition("_dataset_")[2])
     if name is None:
         return None
@@ -181,15 +187,14 @@ def _cell_text(call: Call, name: str) -> str | None:
 
 
 def _column_names(run_test: RunTest) -> dict[str, str]:
-    datasets = [scenario.dataset for scenario in run_test.scenarios if scenario.dataset]
-    columns = [column for dataset in datasets for column in dataset.columns]
+    columns = run_test.dataset_columns
     return {column.name: column.name for column in columns} | {column.id: column.name for column in columns}
 
 
 def _cast(value: Any) -> float | None:
-    if value in {None, ""}:
+    if value is None or value == "":
         return None
     try:
         return float(value)
-    except ValueError:
+    except (ValueError, TypeError):
         raise ServerFaultError(f'invalid input syntax for type numeric: "{value}"') from None

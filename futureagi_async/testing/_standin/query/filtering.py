@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from futureagi_async.testing._standin.data.records import Call, Row, RunTest
+from futureagi_async.testing._standin.data.records import Row, RunTest
 from futureagi_async.testing._standin.query.datetimes import BadDatetimeError
-from futureagi_async.testing._standin.query.filter_columns import CallTest, ReportedError, column_test
+from futureagi_async.testing._standin.query.filter_columns import CallTest, ReportedError, all_of, column_test
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,8 +37,4 @@ def apply_filters(run_test: RunTest, filters: list[Filter]) -> Applied:
             messages.append(f"Error applying filter for column {one.column_id}: {error}")
         else:
             tests += [test] if test else []
-    return Applied(_all_of(tests) if tests else None, messages)
-
-
-def _all_of(tests: list[CallTest]) -> Callable[[Row], bool]:
-    return lambda row: isinstance(row, Call) and all(test(row) for test in tests)
+    return Applied(all_of(tests), messages)

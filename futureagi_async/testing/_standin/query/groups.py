@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from futureagi_async.testing._standin.data.facts import CallFacts, facts_of
+from futureagi_async.testing._standin.data.content import CallFacts
+from futureagi_async.testing._standin.data.facts import facts_of
 from futureagi_async.testing._standin.times import iso_utc_text
 from futureagi_async.testing._standin.wire.columns import column_order
 
@@ -31,8 +32,8 @@ def dataset_groups(run_test: RunTest, group_id: str, calls: Iterable[Call]) -> l
     """
     names = [column["id"] for column in column_order(run_test) if "dataset_id" in column]
     grouped_by = _DATASET_GROUP.fullmatch(group_id)
-    ids = _column_names(run_test)
-    wanted = ids.get(grouped_by[2]) if grouped_by else None
+    names_by_id = {column.id: column.name for column in run_test.dataset_columns}
+    wanted = names_by_id.get(grouped_by[2]) if grouped_by else None
     found: dict[tuple[Any, ...], list[CallFacts]] = {}
     keys: dict[tuple[Any, ...], Fields] = {}
     for call in calls:
@@ -41,11 +42,6 @@ def dataset_groups(run_test: RunTest, group_id: str, calls: Iterable[Call]) -> l
         keys[place] = head
         found.setdefault(place, []).append(facts_of(call))
     return [keys[place] | _aggregates(found[place]) for place in sorted(found)]
-
-
-def _column_names(run_test: RunTest) -> dict[str, str]:
-    datasets = [scenario.dataset for scenario in run_test.scenarios if scenario.dataset]
-    return {column.id: column.name for dataset in datasets for column in dataset.columns}
 
 
 def _head(call: Call, names: list[str], group_id: str, wanted: str | None) -> Fields:

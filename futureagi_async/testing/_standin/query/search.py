@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from futureagi_async.testing._standin.data.facts import CallFacts, facts_of
+from futureagi_async.testing._standin.data.content import CallFacts
+from futureagi_async.testing._standin.data.facts import facts_of
 from futureagi_async.testing._standin.data.records import Call, Row, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def like(pattern: str) -> re.Pattern[str]:
+def _like(pattern: str) -> re.Pattern[str]:
     """Compile SQL's `ILIKE '%pattern%'`: `%` and `_` are wildcards, a backslash takes them literally."""
     parts: list[str] = []
     characters = iter(pattern)
@@ -26,7 +27,7 @@ def like(pattern: str) -> re.Pattern[str]:
 
 def found_on_run_test(text: str) -> Callable[[Row], bool]:
     """Tell whether phone number or scenario name match, with SQL's wildcards."""
-    pattern = like(text.strip())
+    pattern = _like(text.strip())
 
     def found(row: Row) -> bool:
         facts = facts_of(row.call if isinstance(row, Snapshot) else row)
@@ -37,7 +38,7 @@ def found_on_run_test(text: str) -> Callable[[Row], bool]:
 
 def found_on_execution(text: str) -> Callable[[Row], bool]:
     """Tell whether anything said or known about the call contains the text, except messages of chats."""
-    plain, pattern = text.casefold(), like(text)
+    plain, pattern = text.casefold(), _like(text)
 
     def found(row: Row) -> bool:
         if not isinstance(row, Call):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 JSON = "application/json"
 HTML = "text/html; charset=utf-8"
 
-_TYPES = {
+ERROR_TYPES = {
     400: "validation_error",
     401: "authentication_error",
     403: "permission_error",
@@ -23,6 +23,7 @@ _TYPES = {
     406: "api_error",
     500: "server_error",
 }
+"""The statuses that the API itself refuses with, and what it calls them."""
 _CODES = {404: "not_found", 405: "method_not_allowed", 406: "not_acceptable", 500: "server_error"}
 
 
@@ -57,7 +58,7 @@ def refusal(
         return Answer(status, to_json({"detail": message}))
     body: dict[str, Any] = {
         "status": False,
-        "type": _TYPES[status],
+        "type": ERROR_TYPES[status],
         "code": code or _CODES.get(status, "invalid"),
         **dict.fromkeys(("detail", "message", "error", "result"), message),
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from futureagi_async.testing._standin.data.records import Call, Row, TestExecution
 from futureagi_async.testing._standin.query.documented_filters import apply_documented_filters
+from futureagi_async.testing._standin.query.filter_columns import ServerFaultError
 from futureagi_async.testing._standin.query.filter_rules import (
     DOCUMENTED_OPERATORS,
     FilterRefusedError,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from futureagi_async.testing._standin.web.backend import Backend, Condition
     from futureagi_async.testing._standin.web.visit import Visit
 
-_NOT_FOUND = 404
 _EXECUTION_LIMIT = 30
 
 
@@ -39,7 +39,7 @@ def run_test_calls(backend: Backend, visit: Visit, ids: tuple[str, ...]) -> Answ
     """Answer a page of a run test; soft-deleted calls take no place here."""
     run_test = backend.world.run_tests.get(ids[0])
     if run_test is None:
-        return refusal("documented", _NOT_FOUND, "Run test not found.")
+        return refusal("documented", 404, "Run test not found.")
     asked, listing = run_test_condition(visit), run_test.listing
 
     def wanted(row: Row) -> bool:
@@ -52,7 +52,7 @@ def run_test_calls(backend: Backend, visit: Visit, ids: tuple[str, ...]) -> Answ
 def version_calls(backend: Backend, visit: Visit, ids: tuple[str, ...]) -> Answer:
     version = backend.world.versions.get((ids[0], ids[1]))
     if version is None:
-        return refusal("documented", _NOT_FOUND, "Agent version not found.")
+        return refusal("documented", 404, "Agent version not found.")
     return _guarded(lambda: _page(backend, visit, version.listing, "version", 10, None, None))
 
 
@@ -60,14 +60,14 @@ def test_execution(backend: Backend, visit: Visit, ids: tuple[str, ...]) -> Answ
     """Answer a page of calls with the grid's columns, or of groups."""
     execution = backend.world.executions.get(ids[0])
     if execution is None:
-        return refusal("documented", _NOT_FOUND, "Test execution not found.")
+        return refusal("documented", 404, "Test execution not found.")
     return _guarded(lambda: _execution(backend, visit, execution))
 
 
 def _guarded(answer: Callable[[], Answer]) -> Answer:
     try:
         return answer()
-    except (_BadRequestError, FilterRefusedError) as error:
+    except (_BadRequestError, FilterRefusedError, ServerFaultError) as error:
         return refusal("documented", 400, str(error))
 
 
@@ -146,7 +146,7 @@ def _envelope(
 ) -> Answer:
     """Only the test-execution endpoint documents `total_pages` and `current_page`."""
     links = framework_links(visit, page, more=page * limit < count)
-    head = {"count": count, "next": links.next, "previous": links.previous}
+    head = links.head(count)
     if tail is not None:
         head |= {"total_pages": -(-count // limit), "current_page": page}
     return Answer(200, page_json(head, rows, tail or {}))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from aiohttp import web
 from attrs import define, frozen
 
-from futureagi_async.testing._standin.web.answers import HTML, JSON, Answer, html_page, refusal
+from futureagi_async.testing._standin.web.answers import ERROR_TYPES, HTML, JSON, Answer, html_page, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,7 +148,7 @@ class FaultScript:
 
 
 def failure_answer(dialect: DialectName, status: int, headers: Mapping[str, str] | None, body: Any) -> Answer:
-    """Build a failing answer: a body as given, or what a proxy (502 to 504) or the API itself would say."""
+    """Build a failing answer: a body as given, or what a proxy, a limiter or the API itself would say."""
     if body is None:
         default = _default_failure(dialect, status)
         return Answer(status, default.body, default.content_type, dict(headers or {}))
@@ -164,5 +164,6 @@ def _default_failure(dialect: DialectName, status: int) -> Answer:
     if status == 429:
         limited = {"code": "RATE_LIMITED", "message": "Too many requests.", "retry_after": 1}
         return Answer(status, json.dumps({"status": False, "result": limited}).encode())
-    known = status in {400, 401, 403, 404, 405, 406, 500}
-    return refusal(dialect, status, "Scripted failure.") if known else html_page(status, str(status))
+    if status in ERROR_TYPES:
+        return refusal(dialect, status, "Scripted failure.")
+    return html_page(status, str(status))

@@ -32,11 +32,3 @@ def check_keys(
 def _unauthorized(dialect: DialectName, code: str, message: str) -> Answer:
     answer = detailed_refusal(dialect, 401, message, code=code)
     return Answer(answer.status, answer.body, headers=_CHALLENGE)
-
-
-def accepts_json(accept: str | None) -> bool:
-    """Tell whether JSON satisfies the `Accept` header; none at all asks for anything."""
-    if not accept:
-        return True
-    wanted = {part.split(";")[0].strip().lower() for part in accept.split(",")}
-    return bool(wanted & {"*/*", "application/*", "application/json"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from attrs import frozen
@@ -17,6 +17,10 @@ class Links:
 
     next: str | None
     previous: str | None
+
+    def head(self, count: int) -> dict[str, Any]:
+        """Return what every page begins with."""
+        return {"count": count, "next": self.next, "previous": self.previous}
 
 
 def handmade_links(visit: Visit, page: int, *, more: bool) -> Links:

@@ -62,7 +62,7 @@ def _calls(backend: Backend, visit: Visit, execution: TestExecution, asked: Para
         return _past_the_end(count, asked, tail)
     rows = framework_rows(backend, visit, listing, count, asked.page, limit, "execution", wanted, name)
     links = framework_links(visit, asked.page, more=asked.page * limit < count)
-    head = _head(count, links) | {"total_pages": max(1, -(-count // limit)), "current_page": asked.page}
+    head = links.head(count) | {"total_pages": max(1, -(-count // limit)), "current_page": asked.page}
     agent = {"provider": execution.run_test.agent.provider, "agent_type": execution.run_test.kind}
     return Answer(200, page_json(head, rows, tail | agent))
 
@@ -79,15 +79,11 @@ def _condition(applied: Applied, search: str) -> Condition | None:
     return wanted
 
 
-def _head(count: int, links: Links) -> dict[str, Any]:
-    return {"count": count, "next": links.next, "previous": links.previous}
-
-
 def _past_the_end(count: int, asked: Parameters, tail: dict[str, Any]) -> Answer:
     """Answer 200 without rows or links, and without `provider` and `agent_type`."""
     total = -(-count // (asked.limit or _DECLARED_LIMIT))
     pages = {"total_pages": total, "current_page": asked.page}
-    return Answer(200, page_json(_head(count, Links(None, None)) | pages, [], tail))
+    return Answer(200, page_json(Links(None, None).head(count) | pages, [], tail))
 
 
 def _groups(backend: Backend, visit: Visit, execution: TestExecution, asked: Parameters) -> Answer:
@@ -102,12 +98,12 @@ def _groups(backend: Backend, visit: Visit, execution: TestExecution, asked: Par
     groups = dataset_groups(execution.run_test, group, calls)
     limit = asked.limit or _DECLARED_LIMIT
     begin = (asked.page - 1) * limit
+    rows = [to_json(group) for group in groups[begin : begin + limit]]
     links = relative_links(asked.page, more=begin + limit < len(groups))
-    head = _head(len(groups), links)
     tail = {
         "total_pages": -(-len(groups) // limit),
         "current_page": asked.page,
         "column_order": column_order(execution.run_test),
         "error_messages": [],
     }
-    return Answer(200, page_json(head, [to_json(row) for row in groups[begin : begin + limit]], tail))
+    return Answer(200, page_json(links.head(len(groups)), rows, tail))

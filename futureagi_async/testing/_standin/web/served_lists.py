@@ -81,7 +81,7 @@ def version_calls(backend: Backend, visit: Visit, ids: tuple[str, ...]) -> Answe
     visit.plan(listing, statements=2)
     visit.look()
     count = backend.count(listing, None, None)
-    page = framework_page(visit.query.get("page") or "1", count, limit)
+    page = _framework_page(visit.query.get("page") or "1", count, limit)
     if page is None:
         return detailed_refusal("served", 404, "Invalid page.")
     body = framework_rows(backend, visit, listing, count, page, limit, "version")
@@ -98,7 +98,7 @@ def _framework_limit(text: str | None) -> int:
     return limit if limit > 0 else _DEFAULT_LIMIT
 
 
-def framework_page(text: str, count: int, limit: int) -> int | None:
+def _framework_page(text: str, count: int, limit: int) -> int | None:
     """Read a page number as the framework does; `None` for one that does not exist."""
     last = max(1, -(-count // limit))
     try:
@@ -127,5 +127,4 @@ def framework_rows(
 
 
 def _page(count: int, links: Links, rows: list[bytes], total_pages: int, page: int) -> Answer:
-    head = {"count": count, "next": links.next, "previous": links.previous}
-    return Answer(200, page_json(head, rows, {"total_pages": total_pages, "current_page": page}))
+    return Answer(200, page_json(links.head(count), rows, {"total_pages": total_pages, "current_page": page}))

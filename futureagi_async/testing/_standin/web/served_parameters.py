@@ -19,7 +19,6 @@ from futureagi_async.testing._standin.web.answers import Answer, refusal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_KNOWN = ("search", "filters", "row_groups", "group_keys", "page", "limit")
 _LONGEST_NUMBER = 1000
 
 
@@ -57,7 +56,7 @@ def read_parameters(query: Mapping[str, str]) -> Parameters | Answer:
             read[name] = reader(query.get(name, ""))
         except _BadFieldError as error:
             wrong[name] = error
-    wrong |= {name: _BadFieldError("Unknown field.") for name in query if name not in _KNOWN}
+    wrong |= {name: _BadFieldError("Unknown field.") for name in query if name not in readers}
     return _refused(wrong) if wrong else _parameters(read)
 
 

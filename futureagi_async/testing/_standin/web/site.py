@@ -11,9 +11,9 @@ from aiohttp import web
 
 from futureagi_async.testing._standin.journal import Journal, ServedRequest
 from futureagi_async.testing._standin.seeding import seeded_uuid
-from futureagi_async.testing._standin.web.answers import Answer, detailed_refusal, html_page, refusal
+from futureagi_async.testing._standin.web.answers import HTML, Answer, detailed_refusal, html_page, refusal
 from futureagi_async.testing._standin.web.endpoints import answer_route
-from futureagi_async.testing._standin.web.keys import accepts_json, check_keys
+from futureagi_async.testing._standin.web.keys import check_keys
 from futureagi_async.testing._standin.web.routes import Route, find_route
 from futureagi_async.testing._standin.web.visit import Visit
 
@@ -81,7 +81,7 @@ class Site:
 
     def _refuse(self, request: web.BaseRequest, route: Route, visit: Visit) -> Answer | None:
         dialect = self.backend.dialect.name
-        if not accepts_json(request.headers.get("Accept")):
+        if not _accepts_json(request.headers.get("Accept")):
             return detailed_refusal(dialect, 406, "Could not satisfy the request Accept header.")
         if route.endpoint != "execution" and visit.query.get("format", "json") != "json":
             return refusal(dialect, 404, "Not found.", code="error")
@@ -156,10 +156,18 @@ class _Exchange:
         )
 
 
+def _accepts_json(accept: str | None) -> bool:
+    """Tell whether JSON satisfies the `Accept` header; none at all asks for anything."""
+    if not accept:
+        return True
+    wanted = {part.split(";")[0].strip().lower() for part in accept.split(",")}
+    return bool(wanted & {"*/*", "application/*", "application/json"})
+
+
 def _lost(path: str, raw_path: str) -> Answer:
     """Send to the address with a slash if that one exists; otherwise nothing is here, in HTML."""
     if find_route(f"{path}/") is None:
         text = "The requested resource was not found on this server."
         return html_page(404, "Not Found", text)
     target = raw_path.replace(path, f"{path}/", 1)
-    return Answer(301, content_type="text/html; charset=utf-8", headers={"Location": target})
+    return Answer(301, content_type=HTML, headers={"Location": target})

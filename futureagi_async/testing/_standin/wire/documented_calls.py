@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from futureagi_async.testing._standin.data.facts import CallFacts, facts_of
+from futureagi_async.testing._standin.data.content import CallFacts
+from futureagi_async.testing._standin.data.facts import facts_of
 from futureagi_async.testing._standin.seeding import seeded_uuid
 from futureagi_async.testing._standin.times import iso_utc
 from futureagi_async.testing._standin.wire.eval_results import eval_outputs
@@ -12,7 +13,6 @@ from futureagi_async.testing._standin.wire.numbers import dollars, seconds
 from futureagi_async.testing._standin.wire.served_calls import chat_seconds, recordings, scenario_columns
 from futureagi_async.testing._standin.wire.served_snapshots import (
     RERUN_TYPE,
-    snapshot_scenario,
     snapshot_turns,
 )
 from futureagi_async.testing._standin.wire.transcripts import documented_transcript
@@ -63,14 +63,14 @@ def run_test_row(call: Call) -> Fields:
 
 def snapshot_row(snapshot: Snapshot) -> Fields:
     """Return the same keys as `run_test_row`; the documents know no reference to the original call."""
-    call, scenario = snapshot.call, snapshot_scenario(snapshot)
+    call, scenario = snapshot.call, snapshot.call.scenario
     blank = dict.fromkeys(("session_id", "start_time", "eval_outputs", "eval_metrics", "ended_reason"))
     return {
         "id": snapshot.id,
         **blank,
         "status": snapshot.state.status or "completed",
         "duration": 41,
-        "transcript": [{"role": turn.role, "content": turn.text} for turn in snapshot_turns(snapshot)],
+        "transcript": documented_transcript(snapshot_turns(snapshot)),
         "scenario": {"id": scenario.id, "name": scenario.name},
         "scenario_id": scenario.id,
         "overall_score": float(call.number % 101),
@@ -100,7 +100,7 @@ def execution_row(call: Call) -> Fields:
         "id": call.id,
         "status": call.status,
         "duration": _duration(call, facts),
-        "transcript": documented_transcript(facts),
+        "transcript": documented_transcript(facts.turns),
         "overall_score": facts.score,
         "eval_outputs": _outputs_by_name(call, facts),
         "scenario": facts.scenario.name,
@@ -116,7 +116,7 @@ def _core(call: Call, facts: CallFacts) -> Fields:
         "status": call.status,
         "duration": _duration(call, facts),
         "start_time": iso_utc(facts.started_us),
-        "transcript": documented_transcript(facts),
+        "transcript": documented_transcript(facts.turns),
         "overall_score": facts.score,
         "eval_outputs": _outputs_by_name(call, facts) or None,
         "eval_metrics": _metrics_by_name(call, facts) or None,

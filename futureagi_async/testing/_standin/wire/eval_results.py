@@ -18,13 +18,13 @@ def eval_outputs(stored: Stored, configs: tuple[EvalConfig, ...], *, with_remove
     """Results by evaluation id; `{}` for a pending one, nothing for an entry that is no object."""
     shown = {config.id for config in configs if with_removed or not config.removed}
     return {
-        eval_id: normalised(entry)
+        eval_id: _normalised(entry)
         for eval_id, entry in stored.items()
         if eval_id in shown and isinstance(entry, dict)
     }
 
 
-def normalised(entry: Result) -> Result:
+def _normalised(entry: Result) -> Result:
     """One stored entry under the names of the detail: `value` and `type` for `output` and `output_type`."""
     if is_pending(entry):
         return {}

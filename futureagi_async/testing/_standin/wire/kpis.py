@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from futureagi_async.testing._standin.data.facts import CallFacts, facts_of
+from futureagi_async.testing._standin.data.content import CallFacts
+from futureagi_async.testing._standin.data.facts import facts_of
 from futureagi_async.testing._standin.data.records import Call, TestExecution
 from futureagi_async.testing._standin.wire.eval_results import chosen, is_pending
 from futureagi_async.testing._standin.wire.numbers import mean

@@ -1,9 +1,9 @@
 """Unit conversions that keep a missing number missing."""
 
 
-def seconds(ms: float | None, digits: int = 3) -> float | None:
-    """Milliseconds as seconds."""
-    return None if ms is None else round(ms / 1000, digits)
+def seconds(ms: float | None) -> float | None:
+    """Milliseconds as seconds, to the millisecond."""
+    return None if ms is None else round(ms / 1000, 3)
 
 
 def dollars(cents: int | None) -> float | None:

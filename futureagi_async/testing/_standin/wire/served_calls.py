@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from futureagi_async.testing._standin.data.facts import CallFacts, facts_of
+from futureagi_async.testing._standin.data.content import CallFacts
+from futureagi_async.testing._standin.data.facts import facts_of
 from futureagi_async.testing._standin.seeding import seeded_uuid
-from futureagi_async.testing._standin.times import iso_utc
+from futureagi_async.testing._standin.times import SECOND_US, iso_utc
 from futureagi_async.testing._standin.wire.eval_results import eval_metrics, eval_outputs
 from futureagi_async.testing._standin.wire.numbers import seconds
 from futureagi_async.testing._standin.wire.served_snapshots import nested_snapshot
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 Fields = dict[str, Any]
 
-BEYOND_DOUBLES = 2**64 + 1
+_BEYOND_DOUBLES = 2**64 + 1
 """A whole number no double and no 64-bit integer can hold."""
 
 
@@ -102,7 +103,7 @@ def chat_seconds(facts: CallFacts) -> float | None:
     """From the first message to the last."""
     if not facts.turns:
         return None
-    return round((facts.turns[-1].created_us - facts.turns[0].created_us) / 1_000_000, 2)
+    return round((facts.turns[-1].created_us - facts.turns[0].created_us) / SECOND_US, 2)
 
 
 def scenario_columns(facts: CallFacts) -> dict[str, Fields]:
@@ -187,13 +188,17 @@ def _costs(call: Call, facts: CallFacts) -> Fields:
     return {
         "cost_cents": facts.costs.simulation,
         "customer_cost_cents": facts.costs.customer,
-        "customer_cost_breakdown": {"llm": 0.03, "stt": 0.01, "tts": 0.02, "total": 0.06} if spoken else None,
+        "customer_cost_breakdown": cost_breakdown() if spoken else None,
         "customer_latency_metrics": latency_metrics() if spoken else None,
         "customer_call_id": facts.customer_call_id,
         "simulation_call_type": call.kind,
         "provider": call.run_test.agent.provider,
         "phone_number": facts.phone,
     }
+
+
+def cost_breakdown() -> Fields:
+    return {"llm": 0.03, "stt": 0.01, "tts": 0.02, "total": 0.06}
 
 
 def latency_metrics() -> Fields:
@@ -208,7 +213,7 @@ def _attributes(call: Call) -> Fields:
         "conversation.transcript.0.message.role": "assistant",
         "conversation.transcript.0.duration": None,
         "call.total_turns": 2,
-        "call.sequence": BEYOND_DOUBLES,
+        "call.sequence": _BEYOND_DOUBLES,
         "user_interruption_rate": None,
     }
 
@@ -221,6 +226,6 @@ def provider_payload(call: Call) -> Fields:
             {"role": "bot", "message": "Grüezi", "secondsFromStart": 0.9},
             {"role": "user", "message": "=1+1 😀", "secondsFromStart": 2.75},
         ],
-        "sequence": BEYOND_DOUBLES,
+        "sequence": _BEYOND_DOUBLES,
         "costs": [],
     }

@@ -11,16 +11,10 @@ from futureagi_async.testing._standin.wire.transcripts import stored_transcript
 
 if TYPE_CHECKING:
     from futureagi_async.testing._standin.data.records import Snapshot
-    from futureagi_async.testing._standin.data.scenarios import Scenario
 
 Fields = dict[str, Any]
 
 RERUN_TYPE = "call_and_eval"
-
-
-def snapshot_scenario(snapshot: Snapshot) -> Scenario:
-    scenarios = snapshot.call.run_test.scenarios
-    return scenarios[snapshot.call.number % len(scenarios)]
 
 
 def snapshot_row(snapshot: Snapshot) -> Fields:
@@ -35,10 +29,10 @@ def snapshot_row(snapshot: Snapshot) -> Fields:
         "agent_definition_used_id": snapshot.call.run_test.agent.id,
         "call_summary": "before the rerun",
         "recordings": {
-            "mono": {"combined_url": audio_url(snapshot), "customer_url": None, "assistant_url": None},
+            "mono": {"combined_url": _audio_url(snapshot), "customer_url": None, "assistant_url": None},
             "stereo_url": None,
         },
-        "scenario_id": snapshot_scenario(snapshot).id,
+        "scenario_id": snapshot.call.scenario.id,
         "avg_agent_latency": 540,
         **_speech("avg_stop_time_after_interruption"),
         "is_snapshot": True,
@@ -57,12 +51,12 @@ def _head(snapshot: Snapshot) -> Fields:
         "status": snapshot.state.status,
         "duration": 41,
         "transcript": stored_transcript(snapshot_turns(snapshot)),
-        "scenario": snapshot_scenario(snapshot).name,
+        "scenario": snapshot.call.scenario.name,
         "overall_score": round(n % 101 / 10, 1),
         "response_time": 1000 + n,
-        "audio_url": audio_url(snapshot),
+        "audio_url": _audio_url(snapshot),
         "customer_name": f"+4179{n:07d}" if n % 2 else None,
-        "eval_outputs": stored_results(snapshot),
+        "eval_outputs": _stored_results(snapshot),
     }
 
 
@@ -89,7 +83,7 @@ def nested_snapshot(snapshot: Snapshot) -> Fields:
         "status": snapshot.state.status,
         "started_at": iso_utc(snapshot.call.created_us),
         "duration_seconds": 41,
-        "recording_url": audio_url(snapshot),
+        "recording_url": _audio_url(snapshot),
         "call_summary": "before the rerun",
         "overall_score": round(n % 101 / 10, 1),
         "response_time_ms": 1000 + n,
@@ -97,7 +91,7 @@ def nested_snapshot(snapshot: Snapshot) -> Fields:
         "call_type": "outboundPhoneCall" if n % 3 else None,
         "transcript_available": False,
         "recording_available": False,
-        "eval_outputs": stored_results(snapshot),
+        "eval_outputs": _stored_results(snapshot),
         "transcripts": stored_transcript(snapshot_turns(snapshot)),
         "provider_call_data": {"vapi": {"id": f"before-{n}"}},
         "avg_agent_latency_ms": 540,
@@ -115,11 +109,11 @@ _NEVER_KEPT = (
 """Keys of a nested snapshot that are there and always null."""
 
 
-def audio_url(snapshot: Snapshot) -> str:
+def _audio_url(snapshot: Snapshot) -> str:
     return f"https://recordings.example.com/{snapshot.id}.mp3"
 
 
-def stored_results(snapshot: Snapshot) -> dict[str, Any] | None:
+def _stored_results(snapshot: Snapshot) -> dict[str, Any] | None:
     """As stored: `output` and `output_type`, pending marks, older releases' strings; null where none ran."""
     if not snapshot.state.evaluated:
         return None
@@ -129,4 +123,5 @@ def stored_results(snapshot: Snapshot) -> dict[str, Any] | None:
 
 def snapshot_turns(snapshot: Snapshot) -> tuple[Turn, ...]:
     """Only the first turn was kept."""
-    return voice_turns(snapshot.call)[:1]
+    call = snapshot.call
+    return voice_turns(call.id, call.number, call.created_us)[:1]

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from futureagi_async.testing._standin.data.facts import CallFacts, facts_of, tool_eval_id
+from futureagi_async.testing._standin.data.content import CallFacts
+from futureagi_async.testing._standin.data.facts import facts_of, tool_eval_id
 from futureagi_async.testing._standin.times import SECOND_US, iso_utc
 from futureagi_async.testing._standin.wire.numbers import seconds
-from futureagi_async.testing._standin.wire.served_calls import latency_metrics, provider_payload
+from futureagi_async.testing._standin.wire.served_calls import (
+    cost_breakdown,
+    latency_metrics,
+    provider_payload,
+)
 from futureagi_async.testing._standin.wire.transcripts import recording_offset_ms, voice_transcript
 
 if TYPE_CHECKING:
@@ -89,7 +94,7 @@ def _costs(facts: CallFacts) -> Fields:
         "llm_cost_cents": facts.costs.model,
         "tts_cost_cents": facts.costs.text_to_speech,
         "system_metrics": latency_metrics()["systemMetrics"] if known else None,
-        "cost_breakdown": {"llm": 0.03, "stt": 0.01, "tts": 0.02, "total": 0.06} if known else None,
+        "cost_breakdown": cost_breakdown() if known else None,
     }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from futureagi_async.testing._standin.times import iso_utc_text
 
 if TYPE_CHECKING:
-    from futureagi_async.testing._standin.data.facts import CallFacts
+    from futureagi_async.testing._standin.data.content import CallFacts
     from futureagi_async.testing._standin.data.records import Call
     from futureagi_async.testing._standin.data.turns import Turn
 
@@ -37,7 +37,7 @@ def recording_offset_ms(facts: CallFacts) -> int:
     return _OUTBOUND_OFFSET_MS if facts.direction == "outbound" else 0
 
 
-def chat_transcript(call: Call, facts: CallFacts) -> list[dict[str, Any]]:
+def _chat_transcript(call: Call, facts: CallFacts) -> list[dict[str, Any]]:
     """Messages with `role`; the text is in `messages`, `content` is a list of objects."""
     return [
         {
@@ -54,7 +54,7 @@ def chat_transcript(call: Call, facts: CallFacts) -> list[dict[str, Any]]:
 
 
 def served_transcript(call: Call, facts: CallFacts) -> list[dict[str, Any]]:
-    return voice_transcript(facts) if call.kind == "voice" else chat_transcript(call, facts)
+    return voice_transcript(facts) if call.kind == "voice" else _chat_transcript(call, facts)
 
 
 def stored_transcript(turns: tuple[Turn, ...]) -> list[dict[str, Any]]:
@@ -71,8 +71,8 @@ def stored_transcript(turns: tuple[Turn, ...]) -> list[dict[str, Any]]:
     ]
 
 
-def documented_transcript(facts: CallFacts) -> list[dict[str, Any]]:
-    return [{"role": turn.role, "content": turn.text} for turn in facts.turns]
+def documented_transcript(turns: tuple[Turn, ...]) -> list[dict[str, Any]]:
+    return [{"role": turn.role, "content": turn.text} for turn in turns]
 
 
 def _tool_calls(turn: Turn) -> list[dict[str, Any]]:
