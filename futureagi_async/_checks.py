@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from futureagi_async._sansio.endpoints import MAX_PAGE_SIZE
 from futureagi_async._sansio.settings import Origin
+from futureagi_async.sources import CallSource
 
 T = TypeVar("T")
 
@@ -78,3 +79,17 @@ def choose_proxy(proxy: str | None, origin: Origin, *, trust_env: bool) -> str |
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("proxy must be a URL such as http://proxy.example:3128.")
     return proxy
+
+
+def check_sources(sources: Iterable[CallSource] | CallSource) -> tuple[CallSource, ...]:
+    """Return the sources as a tuple, or raise `TypeError` naming what is none."""
+    kinds = "RunTestCalls, AgentVersionCalls or TestExecutionCalls"
+    if isinstance(sources, CallSource):
+        return (sources,)
+    if not isinstance(sources, Iterable):
+        raise TypeError(f"sources must be a list of {kinds}, not {type(sources).__name__}.")
+    given = tuple(sources)
+    for source in given:
+        if not isinstance(source, CallSource):
+            raise TypeError(f"A source is {kinds}, not {type(source).__name__}.")
+    return given

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from typing import Literal, Protocol, TypeAlias
 
@@ -297,17 +297,3 @@ async def open_stream(
                 tasks.cancel_scope.cancel()
     if callers_error is not None:
         raise callers_error
-
-
-def check_sources(sources: Iterable[CallSource] | CallSource) -> tuple[CallSource, ...]:
-    """Return the sources as a tuple, or raise `TypeError` naming what is none."""
-    kinds = "RunTestCalls, AgentVersionCalls or TestExecutionCalls"
-    if isinstance(sources, CallSource):
-        return (sources,)
-    if not isinstance(sources, Iterable):
-        raise TypeError(f"sources must be a list of {kinds}, not {type(sources).__name__}.")
-    given = tuple(sources)
-    for source in given:
-        if not isinstance(source, CallSource):
-            raise TypeError(f"A source is {kinds}, not {type(source).__name__}.")
-    return given

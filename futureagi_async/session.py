@@ -16,6 +16,7 @@ from futureagi_async._checks import (
     check_kind_or_none,
     check_observers,
     check_page_size,
+    check_sources,
     check_word,
     choose_proxy,
 )
@@ -177,7 +178,7 @@ class Session:
         and for version lists also past the last page ("Invalid page."); `FilterIgnoredError` where
         the server skipped a filter and sent unfiltered rows.
         """
-        bulk.check_sources([source])
+        check_sources([source])
         return (await self._read_page(source, Ask(page, limit))).page
 
     async def get_test_execution(
@@ -266,7 +267,7 @@ class Session:
             max_body_bytes=self._max_response_bytes,
         )
         return bulk.open_stream(
-            bulk.check_sources(sources),
+            check_sources(sources),
             self._read_page,
             restore_call,
             options,
