@@ -13,6 +13,9 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _LONGEST_LINE = 1 << 20
 """Refusing long addresses is the site's business; the parser must let them through."""
 
+_TURNS_TO_ACCEPT = 3
+"""Turns of the loop in which connections that were just accepted get their transport, to be closed."""
+
 _CLOSING_SECONDS = 0.02
 """What a connection may take to end politely; handlers are cancelled before that."""
 
@@ -82,10 +85,14 @@ class BackgroundServer:
         runner = web.ServerRunner(server, shutdown_timeout=_CLOSING_SECONDS)
         await runner.setup()
         try:
-            await web.TCPSite(runner, self._host, self._port).start()
+            site = web.TCPSite(runner, self._host, self._port)
+            await site.start()
             self._port = runner.addresses[0][1]
             started.set()
             await self._stopping.wait()
+            await site.stop()
+            for _ in range(_TURNS_TO_ACCEPT):
+                await asyncio.sleep(0)
             for task in self._handling:
                 task.cancel()
         finally:
