@@ -48,12 +48,12 @@ def _compute(call: CallExecution, wire: CallWire) -> None:
     else:
         call.scenario = Scenario(wire.scenario_id, scenario)
     in_ms = _sends_milliseconds(wire)
-    call.avg_agent_latency = _seconds(wire.avg_agent_latency, wire.avg_agent_latency_ms, in_ms=in_ms)
+    call.avg_agent_latency = _seconds(wire.avg_agent_latency, wire.avg_agent_latency_ms, in_ms)
     call.avg_stop_time_after_interruption = _seconds(
-        wire.avg_stop_time_after_interruption, wire.avg_stop_time_after_interruption_ms, in_ms=in_ms
+        wire.avg_stop_time_after_interruption, wire.avg_stop_time_after_interruption_ms, in_ms
     )
     sent = wire.response_time if wire.response_time is not UNSET else wire.response_time_seconds
-    call.response_time = _seconds(sent, wire.response_time_ms, in_ms=in_ms and _is_served_snapshot(wire))
+    call.response_time = _seconds(sent, wire.response_time_ms, in_ms and _is_served_snapshot(wire))
 
 
 def _sends_milliseconds(wire: CallWire) -> bool:
@@ -67,7 +67,7 @@ def _is_served_snapshot(wire: CallWire) -> bool:
     return bool(wire.is_snapshot) and marked and wire.created_at is None
 
 
-def _seconds(value: Any, milliseconds: Any, *, in_ms: bool) -> float | None:
+def _seconds(value: Any, milliseconds: Any, in_ms: bool) -> float | None:
     if value is UNSET:
         value, in_ms = milliseconds, True
     if value is UNSET or value is None:

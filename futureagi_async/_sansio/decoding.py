@@ -91,14 +91,15 @@ def decode_records(
     decoded: list[CallExecution | RecordFailure] = []
     siblings = parts.Siblings(endpoint, "$.results", source)
     structure = converter().get_structure_hook(CallExecution)
-    for index, record in enumerate(records, first_index):
-        raw = bytes(record)
+    part = parts.Part(b"", endpoint, "$.results", siblings)
+    for part.index, record in enumerate(records, first_index):
+        part.raw = bytes(record)
         try:
-            part = parts.Part(raw, endpoint, "$.results", siblings, index)
             decoded.append(structure(part, CallExecution))
         except DecodingError as error:
             # without its frames, which would keep the whole page alive
-            decoded.append(RecordFailure(index, parts.id_of(raw), error.with_traceback(None), raw))
+            error = error.with_traceback(None)
+            decoded.append(RecordFailure(part.index, parts.id_of(part.raw), error, part.raw))
     return decoded
 
 

@@ -55,24 +55,29 @@ class NestedReader:
     def __call__(self, call: CallExecution, name: str) -> Any:
         if name == "extra":
             return self._extra(call)
-        wire = parts_of(call)
-        if wire is None:
-            wire = self._open(call)
-        key = "transcripts" if name == "transcript" and wire.transcript is UNSET else name
-        value = getattr(wire, key)
+        wire = parts_of(call) or self._open(call)
+        value = getattr(wire, name)
+        if type(value) is dict and name != "eval_outputs":
+            return ReadOnlyDict(value)
+        return self._special(call, wire, name, value)
+
+    def _special(self, call: CallExecution, wire: Any, name: str, value: Any) -> Any:
+        """Return a part that is more than an object with free keys."""
+        key = name
+        if value is UNSET and name == "transcript":
+            key, value = "transcripts", wire.transcripts
         if type(value) is Raw:
             value = self._decode_alone(call, key, value)
         if value is UNSET or value is None:
             return None
         match name:
             case "transcript":
-                return (
-                    None if _withholds(call, value) else self._structure(self._part(call, key, value), Turns)
-                )
+                part = self._part(call, key, value)
+                return None if _withholds(call, value) else self._structure(part, Turns)
             case "eval_outputs":
                 return self._structure(self._part(call, key, value), Evals)
             case "rerun_snapshots":
-                return self._snapshots(call, value)
+                return self._snapshots(call, value) if value else ()
         return ReadOnlyDict(value) if isinstance(value, dict) else value
 
     def _part(self, call: CallExecution, key: str = "", value: Any = None) -> Part:
