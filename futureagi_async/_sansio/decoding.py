@@ -65,19 +65,18 @@ def converter() -> "cattrs.Converter":
 
 def decode_call(body: bytes, endpoint: str) -> CallExecution:
     """Decode a call's full detail."""
-    _check_text(body, endpoint)
-    return _structure(parts.Part(body, endpoint, "$"), CallExecution)
+    part = parts.Part(body, endpoint, "$")
+    parts.check_text(part)
+    return _structure(part, CallExecution)
 
 
 def decode_kpis(body: bytes, endpoint: str) -> ExecutionKPIs:
     """Decode a test execution's key figures."""
-    _check_text(body, endpoint)
     return _structure(parts.Part(body, endpoint, "$"), ExecutionKPIs)
 
 
 def decode_list(body: bytes, endpoint: str) -> ListWire:
     """Decode a list's envelope and find its records' bytes, without looking into them."""
-    _check_text(body, endpoint)
     try:
         return _LIST.decode(body)
     except JSON_FAULTS as error:
@@ -95,6 +94,7 @@ def decode_records(
     for part.index, record in enumerate(records, first_index):
         part.raw = bytes(record)
         try:
+            parts.check_text(part)
             decoded.append(structure(part, CallExecution))
         except DecodingError as error:
             # without its frames, which would keep the whole page alive
@@ -176,15 +176,3 @@ def _columns(wire: ListWire, endpoint: str) -> tuple[Column, ...]:
         _structure(parts.Part(bytes(raw), endpoint, f"$.column_order[{index}]"), Column)
         for index, raw in enumerate(wire.column_order or ())
     )
-
-
-def _check_text(body: bytes, endpoint: str) -> None:
-    """Refuse bytes that are not UTF-8: parts that are read later were only skimmed until then."""
-    if body.isascii():
-        return
-    try:
-        body.decode()
-    except UnicodeDecodeError as error:
-        raise DecodingError.at(
-            f"The answer is not UTF-8 (byte {error.start})", endpoint=endpoint, retryable=True
-        ) from None

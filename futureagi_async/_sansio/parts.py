@@ -76,6 +76,24 @@ def id_of(raw: bytes) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def check_text(part: Part) -> None:
+    """Refuse a record that is not UTF-8: what is read of it later was only skimmed until then.
+
+    Record by record, because a whole page as one str would take four bytes a character where one of
+    them is an emoji, and as long as all the rest of the decoding.
+    """
+    if part.raw.isascii():
+        return
+    try:
+        part.raw.decode()
+    except UnicodeDecodeError as error:
+        problem = f"The record is not UTF-8 (byte {error.start})"
+        whole = part.json_path == "$"
+        raise DecodingError.at(
+            problem, endpoint=part.endpoint, json_path=part.json_path, retryable=whole
+        ) from None
+
+
 def structure_object(part: Part) -> ReadOnlyDict[Any]:
     """Structure a JSON object whose keys are free."""
     try:

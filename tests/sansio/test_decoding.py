@@ -8,7 +8,14 @@ import pytest
 
 from futureagi_async._sansio import decoding, endpoints
 from futureagi_async.errors import DecodingError
-from futureagi_async.models import CallExecution, CallPage, Column, ExecutionKPIs, TestExecutionPage
+from futureagi_async.models import (
+    CallExecution,
+    CallPage,
+    Column,
+    ExecutionKPIs,
+    RecordFailure,
+    TestExecutionPage,
+)
 from futureagi_async.sources import CallSource
 from tests.sansio import samples
 from tests.sansio.pages import decode_detail, decode_page, envelope
@@ -201,8 +208,19 @@ NO_ANSWER = {
 }
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
-@pytest.mark.parametrize("case", NO_ANSWER)
+NOT_UTF8 = {"latin-1", "bad utf-8 in a part", "surrogate as utf-8"}
+"""Cases in which only records, or keys that nobody reads, are not UTF-8."""
+
+
+@pytest.mark.parametrize(
+    ("decoder", "case"),
+    [
+        (decoder, case)
+        for decoder in DECODERS
+        for case in NO_ANSWER
+        if decoder not in ("list", "groups") or case not in NOT_UTF8
+    ],
+)
 def test_bytes_that_are_no_answer(decoder: str, case: str) -> None:
     """What is no JSON object is a `DecodingError` with an excerpt, worth another try, and nothing else."""
     with pytest.raises(DecodingError) as caught:
@@ -254,3 +272,15 @@ def test_huge_page_is_skimmed() -> None:
     page = decode_page(spaced)
     assert page.calls[0].extra == {"x": [1]}
     assert msgspec.json.decode(page.calls[0].raw) == {"id": "a", "x": [1]}
+
+
+def test_a_record_that_is_not_utf8_fails_alone() -> None:
+    """Bytes that are no text spoil their record, wherever in it they are, and not its neighbours."""
+    body = b'{"count": 2, "results": [{"id": "a", "x": {"y": "\xff"}}, {"id": "b"}]}'
+    wire = decoding.decode_list(body, endpoints.RUN_TEST_CALLS)
+    failure, call = decoding.decode_records(wire.results, 0, None, endpoints.RUN_TEST_CALLS)
+    assert isinstance(failure, RecordFailure)
+    assert failure.error.json_path == "$.results[0]"
+    assert "not UTF-8" in failure.error.message
+    assert not failure.error.retryable
+    assert call.id == "b"
