@@ -50,8 +50,9 @@ async def read_page(
     decoded: list[CallExecution | RecordFailure] = []
     for start in range(0, len(wire.results), _SLICE_RECORDS):
         records = wire.results[start : start + _SLICE_RECORDS]
+        if start > 0:
+            await anyio.lowlevel.checkpoint()
         decoded += decoding.decode_records(records, start, source, request.endpoint)
-        await anyio.lowlevel.checkpoint()
     call_page = decoding.build_page(
         wire, decoded, source, page=ask.page, limit=ask.limit, endpoint=request.endpoint
     )

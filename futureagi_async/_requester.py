@@ -195,28 +195,33 @@ class Requester:
         timeouts: Timeouts,
         seconds_left: float,
     ) -> tuple[T, Reply] | FutureAGIError:
-        self.tell(RequestSent(endpoint=request.endpoint, path=request.path, attempt=attempt))
+        if self._observers:
+            self.tell(RequestSent(endpoint=request.endpoint, path=request.path, attempt=attempt))
         began = self.clock.monotonic()
         reply: Reply | None = None
         try:
             reply = await self._transport.send(request, timeouts, min(timeouts.attempt, seconds_left))
-            self.tell(
-                ResponseReceived(
-                    endpoint=request.endpoint,
-                    path=request.path,
-                    attempt=attempt,
-                    status=reply.status,
-                    request_id=reply.request_id,
-                    seconds=self.clock.monotonic() - began,
-                    body_bytes=len(reply.body),
-                )
-            )
+            if self._observers:
+                self._tell_received(request, attempt, reply, began)
             check_reply(reply)
             return decode(reply), reply
         except FutureAGIError as error:
             if reply is not None:
                 error.status, error.request_id = reply.status, reply.request_id
             return self._masked(error)
+
+    def _tell_received(self, request: Request, attempt: int, reply: Reply, began: float) -> None:
+        self.tell(
+            ResponseReceived(
+                endpoint=request.endpoint,
+                path=request.path,
+                attempt=attempt,
+                status=reply.status,
+                request_id=reply.request_id,
+                seconds=self.clock.monotonic() - began,
+                body_bytes=len(reply.body),
+            )
+        )
 
     def _masked(self, error: FutureAGIError) -> FutureAGIError:
         """Blank out the keys where a server repeats them, and drop the frames that hold its answer."""

@@ -47,7 +47,7 @@ class Transport:
         connector: Connector | None,
     ) -> None:
         self._origin = origin
-        self._base = URL(str(origin), encoded=True)
+        self._base = str(origin)
         self._keys = keys
         self._connections = connections
         self._max_response_bytes = max_response_bytes
@@ -111,10 +111,10 @@ class Transport:
             return Reply(response.status, headers, body)
 
     def _url(self, request: Request) -> URL:
-        url = URL(f"{self._base}{request.path}", encoded=True)
+        url = URL(f"{self._base}{request.target}", encoded=True)
         if (url.scheme, url.host, url.port) != (self._origin.scheme, self._origin.host, self._origin.port):
             _refuse_origin()
-        return url.with_query(list(request.query)) if request.query else url
+        return url
 
     async def _read(self, response: aiohttp.ClientResponse, request: Request) -> bytes:
         encoding = response.headers.get("Content-Encoding", "").strip().lower()

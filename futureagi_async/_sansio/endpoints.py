@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import attrs
 
@@ -16,6 +16,7 @@ TEST_EXECUTION = "/simulate/test-executions/{test_execution_id}/"
 KPIS = "/simulate/test-executions/{test_execution_id}/kpis/"
 
 MAX_QUERY_BYTES = 60_000  # percent-encoded; the served API answers 414 to request lines of 64 KiB
+_MOST_BYTES_A_CHARACTER = 12  # four bytes of UTF-8, percent-encoded
 MAX_PAGE_SIZE = 1_000_000  # far above any list; far below where the served API overflows
 MAX_PAGE = 1_000_000_000
 
@@ -28,6 +29,16 @@ class Request:
     """The path template, good as a metric's or a span's name."""
     path: str
     query: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def target(self) -> str:
+        """Path and query, percent-encoded."""
+        return f"{self.path}?{self.query_string}" if self.query else self.path
+
+    @property
+    def query_string(self) -> str:
+        """The query alone, percent-encoded."""
+        return urlencode(self.query, quote_via=quote)
 
 
 def call_request(call_execution_id: str) -> Request:
@@ -112,7 +123,9 @@ def _json(value: object) -> str:
 
 
 def _checked(request: Request) -> Request:
-    size = len(urlencode(request.query))
+    if sum(len(value) for _, value in request.query) < MAX_QUERY_BYTES // _MOST_BYTES_A_CHARACTER:
+        return request
+    size = len(request.query_string)
     if size > MAX_QUERY_BYTES:
         raise ValueError(
             f"search and filters make an address of {size:,} bytes, more than the server takes; "
