@@ -30,6 +30,7 @@ async def read_page(
     *,
     timeouts: Timeouts,
     retry: RetryPolicy,
+    eager: bool,
 ) -> PageRead:
     """Read and decode one page; records that do not decode are among its ``failures``."""
     narrowed = _narrowed(source, ask)
@@ -52,7 +53,7 @@ async def read_page(
         records = wire.results[start : start + _SLICE_RECORDS]
         if start > 0:
             await anyio.lowlevel.checkpoint()
-        decoded += decoding.decode_records(records, start, source, request.endpoint)
+        decoded += decoding.decode_records(records, start, source, request.endpoint, eager=eager)
     call_page = decoding.build_page(
         wire, decoded, source, page=ask.page, limit=ask.limit, endpoint=request.endpoint
     )

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from ssl import SSLContext
 from types import TracebackType
-from typing import NoReturn, Self, TypeVar, cast
+from typing import Literal, NoReturn, Self, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 from futureagi_async import bulk
@@ -47,6 +47,7 @@ from futureagi_async.options import RetryPolicy, Timeouts
 from futureagi_async.sources import CallSource, TestExecutionCalls, check_id
 
 T = TypeVar("T")
+Validate: TypeAlias = Literal["lazy", "eager"]
 
 DEFAULT_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 
@@ -74,6 +75,8 @@ class Session:
             read: its ``Authorization`` header would displace the keys.
         observers: Called with each `futureagi_async.events.Event`.
         allow_insecure: Allow ``http://`` to other machines, which shows the keys to the network.
+        validate: ``"lazy"`` checks transcript, evaluations and other nested parts when they are first
+            read, ``"eager"`` with the record they belong to.
         clock: Time and chance; for tests.
     """
 
@@ -94,6 +97,7 @@ class Session:
         trust_env: bool = False,
         observers: Sequence[Observer] = (),
         allow_insecure: bool = False,
+        validate: Validate = "lazy",
         clock: Clock | None = None,
     ) -> None:
         try:
@@ -109,6 +113,7 @@ class Session:
         self._retry = check_kind("retry", retry, RetryPolicy)
         self._origin = origin
         self._max_response_bytes = max_response_bytes
+        self._eager = check_word("validate", validate, Validate) == "eager"
         transport = Transport(
             origin,
             keys,
@@ -160,7 +165,9 @@ class Session:
         ``call.call_execution_id``. Source: ``GET /simulate/call-executions/{call_execution_id}/``.
         """
         request = endpoints.call_request(check_id(call_execution_id, "call_execution_id"))
-        return await self._value(request, lambda reply: decoding.decode_call(reply.body, request.endpoint))
+        return await self._value(
+            request, lambda reply: decoding.decode_call(reply.body, request.endpoint, eager=self._eager)
+        )
 
     async def get_kpis(self, test_execution_id: str | UUID) -> ExecutionKPIs:
         """Return a test execution's key figures.
@@ -321,7 +328,14 @@ class Session:
         return answer.value
 
     async def _read_page(self, source: CallSource, ask: Ask) -> PageRead:
-        return await read_page(self._requester, source, ask, timeouts=self._timeouts, retry=self._retry)
+        return await read_page(
+            self._requester,
+            source,
+            ask,
+            timeouts=self._timeouts,
+            retry=self._retry,
+            eager=self._eager,
+        )
 
     def __repr__(self) -> str:
         return f"<Session {vars(self).get('_origin', 'not made')}>"

@@ -38,6 +38,7 @@ from futureagi_async.models import (
     RecordFailure,
     TestExecutionPage,
 )
+from futureagi_async.models.lazy import read_lazy_fields
 from futureagi_async.sources import CallSource, TestExecutionCalls
 
 if TYPE_CHECKING:
@@ -63,11 +64,14 @@ def converter() -> "cattrs.Converter":
     return made
 
 
-def decode_call(body: bytes, endpoint: str) -> CallExecution:
-    """Decode a call's full detail."""
+def decode_call(body: bytes, endpoint: str, *, eager: bool = False) -> CallExecution:
+    """Decode a call's full detail; ``eager`` structures its nested parts at once."""
     part = parts.Part(body, endpoint, "$")
     parts.check_text(part)
-    return _structure(part, CallExecution)
+    call = _structure(part, CallExecution)
+    if eager:
+        read_lazy_fields(call)
+    return call
 
 
 def decode_kpis(body: bytes, endpoint: str) -> ExecutionKPIs:
@@ -84,9 +88,12 @@ def decode_list(body: bytes, endpoint: str) -> ListWire:
 
 
 def decode_records(
-    records: Sequence[Raw], first_index: int, source: CallSource, endpoint: str
+    records: Sequence[Raw], first_index: int, source: CallSource, endpoint: str, *, eager: bool = False
 ) -> list[CallExecution | RecordFailure]:
-    """Decode some of a list's records; those that fail come back as `RecordFailure`."""
+    """Decode some of a list's records; those that fail come back as `RecordFailure`.
+
+    ``eager`` structures the nested parts at once, so that a malformed one fails its record here.
+    """
     decoded: list[CallExecution | RecordFailure] = []
     siblings = parts.Siblings(endpoint, "$.results", source)
     structure = converter().get_structure_hook(CallExecution)
@@ -95,7 +102,10 @@ def decode_records(
         part.raw = bytes(record)
         try:
             parts.check_text(part)
-            decoded.append(structure(part, CallExecution))
+            call = structure(part, CallExecution)
+            if eager:
+                read_lazy_fields(call)
+            decoded.append(call)
         except DecodingError as error:
             # without its frames, which would keep the whole page alive
             error = error.with_traceback(None)

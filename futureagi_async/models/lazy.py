@@ -53,3 +53,9 @@ def parts_of(record: LazyFields) -> Any:
 def keep_parts(record: LazyFields, parts: Any) -> None:
     """Replace the decoder's notes about the record."""
     record._parts = parts
+
+
+def read_lazy_fields(record: LazyFields) -> None:
+    """Decode every lazy field of a record now."""
+    for name in record.lazy_fields:
+        getattr(record, name)
