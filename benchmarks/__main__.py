@@ -1,0 +1,67 @@
+"""Runs every benchmark, each in a process of its own: ``python -m benchmarks``.
+
+``--rounds 3`` makes a quick run of it, ``--write docs/performance.md`` puts the tables into the page.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+TABLES = ("decode_page", "fetch_pages", "loop_stall", "export_records", "import_time", "count_requests")
+BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
+PEERS = ("aiohttp", "msgspec", "cattrs", "orjson", "httpx", "pydantic", "requests")
+
+
+def run(name: str, *arguments: str) -> str:
+    """Run one benchmark, show what it prints as it comes, and return it."""
+    print(f"\n$ python -m benchmarks.{name}", flush=True)
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+    lines: list[str] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            lines.append(line)
+    if process.returncode:
+        raise SystemExit(process.returncode)
+    return "".join(lines).strip()
+
+
+def describe_machine() -> str:
+    """Return the machine's shape and what was compared; nothing that tells whose machine it is."""
+    peers = ", ".join(f"{name} {version(name)}" for name in PEERS)
+    return f"{os.cpu_count()} cores; {platform.python_implementation()} {platform.python_version()}; {peers}."
+
+
+def write_figures(page: Path, tables: list[str]) -> None:
+    """Replace what stands between the page's two marks."""
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"{page} has no place for figures: {BEGIN} ... {END}")
+    figures = "\n\n".join((begin, describe_machine(), *tables, end))
+    page.write_text(f"{before}{figures}{after}")
+
+
+def main() -> None:
+    """Run them all."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("--rounds", type=int, help="of every benchmark that has any")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables into this Markdown page")
+    options = parser.parse_args()
+    rounds = () if options.rounds is None else ("--rounds", str(options.rounds))
+    tables = [run(name, *rounds) for name in TABLES]
+    run("plan_pages")
+    print(f"\n{describe_machine()}")
+    if options.write is not None:
+        write_figures(options.write, tables)
+
+
+if __name__ == "__main__":
+    main()
