@@ -9,9 +9,9 @@ import attrs
 from futureagi_async._reading import PageRead
 from futureagi_async._requester import Requester
 from futureagi_async._sansio import decoding, endpoints
-from futureagi_async._sansio.lists import Ask
+from futureagi_async._sansio.covering.lists import Ask
+from futureagi_async._sansio.decoding.wire import ListWire
 from futureagi_async._sansio.replies import Reply
-from futureagi_async._sansio.wire import ListWire
 from futureagi_async.columns import column
 from futureagi_async.errors import FilterIgnoredError
 from futureagi_async.models import CallExecution, RecordFailure

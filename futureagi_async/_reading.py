@@ -7,9 +7,9 @@ from typing import Literal, TypeAlias
 import attrs
 
 from futureagi_async._sansio.covering import Cover
-from futureagi_async._sansio.fast import FastRead
-from futureagi_async._sansio.ledger import Ledger
-from futureagi_async._sansio.lists import Ask, Finding, ListTraits, Seen
+from futureagi_async._sansio.covering.fast import FastRead
+from futureagi_async._sansio.covering.ledger import Ledger
+from futureagi_async._sansio.covering.lists import Ask, Finding, ListTraits, Seen
 from futureagi_async._sansio.replies import is_past_the_end
 from futureagi_async.errors import FutureAGIError
 from futureagi_async.models import CallExecution, CallPage, SourceReport

@@ -14,8 +14,8 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from futureagi_async._clock import Clock
 from futureagi_async._reading import Batch, Consistency, PageRead, Reading, traits_of
 from futureagi_async._sansio.covering import Cover
-from futureagi_async._sansio.fast import FastRead
-from futureagi_async._sansio.lists import Ask
+from futureagi_async._sansio.covering.fast import FastRead
+from futureagi_async._sansio.covering.lists import Ask
 from futureagi_async._spool import Restore, Spool
 from futureagi_async.errors import (
     AuthenticationError,

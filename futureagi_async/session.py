@@ -26,8 +26,8 @@ from futureagi_async._pages import check_filters_applied, read_page, restore_cal
 from futureagi_async._reading import Consistency, PageRead
 from futureagi_async._requester import Requester
 from futureagi_async._sansio import decoding, endpoints
+from futureagi_async._sansio.covering.lists import Ask
 from futureagi_async._sansio.endpoints import Request
-from futureagi_async._sansio.lists import Ask
 from futureagi_async._sansio.replies import Reply
 from futureagi_async._sansio.settings import read_keys, read_origin
 from futureagi_async._transport import Connector, Transport

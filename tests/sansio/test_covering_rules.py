@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from futureagi_async._sansio import keycover, keyranges, passes, tails
-from futureagi_async._sansio.covering import Cover
-from futureagi_async._sansio.keycover import KeyCover
-from futureagi_async._sansio.lists import ListTraits, Seen
+from futureagi_async._sansio.covering import Cover, keycover, keyranges, passes, tails
+from futureagi_async._sansio.covering.keycover import KeyCover
+from futureagi_async._sansio.covering.lists import ListTraits, Seen
 from tests.sansio.listmodel import RUN_TEST, TEST_EXECUTION, VERSION, Run
 from tests.sansio.test_covering import read
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from futureagi_async._sansio import endpoints
-from futureagi_async._sansio.parts import Part, id_of, structure_column
+from futureagi_async._sansio.decoding.parts import Part, id_of, structure_column
 from futureagi_async.errors import DecodingError
 from futureagi_async.models import Column, EvalOutput, TranscriptTurn
 from tests.sansio import samples

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from msgspec import UNSET
 
-from futureagi_async._sansio.wire import CallWire
+from futureagi_async._sansio.decoding.wire import CallWire
 from futureagi_async.models import CallExecution
 
 FIRST_OF = {

@@ -6,9 +6,9 @@ off the end, and "no next page" proves nothing.
 
 from math import ceil, exp, inf, log
 
-from futureagi_async._sansio.keyranges import KeyRange
-from futureagi_async._sansio.lists import Ask, Seen
-from futureagi_async._sansio.windows import tail_window
+from futureagi_async._sansio.covering.keyranges import KeyRange
+from futureagi_async._sansio.covering.lists import Ask, Seen
+from futureagi_async._sansio.covering.windows import tail_window
 
 _RESIDUAL = 1e-4
 """How likely the oldest row may fall off the end of every read that looked for it."""

@@ -7,8 +7,8 @@ import attrs
 import msgspec
 from msgspec import UNSET, Raw
 
-from futureagi_async._sansio.faults import JSON_FAULTS, explain
-from futureagi_async._sansio.wire import ColumnWire, EvalWire
+from futureagi_async._sansio.decoding.faults import JSON_FAULTS, explain
+from futureagi_async._sansio.decoding.wire import ColumnWire, EvalWire
 from futureagi_async.errors import DecodingError
 from futureagi_async.models import Column, EvalOutput, JsonValue, ReadOnlyDict, TranscriptTurn
 from futureagi_async.models.lazy import FieldReader, index_of

@@ -5,11 +5,11 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from futureagi_async._sansio.copying import make_copy
-from futureagi_async._sansio.faults import JSON_FAULTS
-from futureagi_async._sansio.nested import NestedReader
-from futureagi_async._sansio.parts import Part, Siblings, Structure
-from futureagi_async._sansio.wire import CallWire, ScenarioWire
+from futureagi_async._sansio.decoding.copying import make_copy
+from futureagi_async._sansio.decoding.faults import JSON_FAULTS
+from futureagi_async._sansio.decoding.nested import NestedReader
+from futureagi_async._sansio.decoding.parts import Part, Siblings, Structure
+from futureagi_async._sansio.decoding.wire import CallWire, ScenarioWire
 from futureagi_async.models import CallExecution, Scenario
 from futureagi_async.models.lazy import defer
 

@@ -2,7 +2,7 @@
 
 from math import ceil
 
-from futureagi_async._sansio.lists import Ask, Seen
+from futureagi_async._sansio.covering.lists import Ask, Seen
 
 _LEAST_GROWTH = 1.3
 _MOST_GROWTH = 4.0

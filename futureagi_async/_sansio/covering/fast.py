@@ -2,11 +2,11 @@
 
 from math import ceil
 
-from futureagi_async._sansio.lists import RUN_TEST_OVERHANG, Ask, Finding, ListTraits, Seen
+from futureagi_async._sansio.covering.lists import RUN_TEST_OVERHANG, Ask, Finding, ListTraits, Seen
 
 
 class FastRead:
-    """The reading of one list for ``consistency="fast"``; used like `covering.Cover`."""
+    """The reading of one list for ``consistency="fast"``; used like `Cover`."""
 
     def __init__(self, traits: ListTraits, *, page_size: int) -> None:
         self.count: int | None = None

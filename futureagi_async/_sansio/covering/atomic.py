@@ -2,9 +2,9 @@
 
 from math import ceil
 
-from futureagi_async._sansio.lists import RUN_TEST_OVERHANG, Ask, ListTraits, Seen
-from futureagi_async._sansio.tails import EndDoubt
-from futureagi_async._sansio.windows import tail_window
+from futureagi_async._sansio.covering.lists import RUN_TEST_OVERHANG, Ask, ListTraits, Seen
+from futureagi_async._sansio.covering.tails import EndDoubt
+from futureagi_async._sansio.covering.windows import tail_window
 
 PATIENCE_SECONDS = 3.0
 """What one page may take: as parallel pages, its rows would arrive sooner."""

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw
 
-from futureagi_async._sansio import parts
-from futureagi_async._sansio.copying import FIRST_OF, TIMES
-from futureagi_async._sansio.faults import JSON_FAULTS
-from futureagi_async._sansio.parts import Evals, Part, Siblings, Structure, Turns
-from futureagi_async._sansio.wire import CallWire, PartsWire, RawPartsWire
+from futureagi_async._sansio.decoding import parts
+from futureagi_async._sansio.decoding.copying import FIRST_OF, TIMES
+from futureagi_async._sansio.decoding.faults import JSON_FAULTS
+from futureagi_async._sansio.decoding.parts import Evals, Part, Siblings, Structure, Turns
+from futureagi_async._sansio.decoding.wire import CallWire, PartsWire, RawPartsWire
 from futureagi_async.models import CallExecution, JsonValue, ReadOnlyDict
 from futureagi_async.models.lazy import index_of, keep_parts, parts_of
 from futureagi_async.sources import AgentVersionCalls, TestExecutionCalls

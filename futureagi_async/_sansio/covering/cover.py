@@ -13,7 +13,7 @@ from the start of the read until tau. The end of lists that are counted first ca
 quadratic in entries a second times the server's gap between two statements.
 
 **The way.** Page 1 gives the count and what a row costs. A list that fits is read as one *atomic page*
-(`Cover._try_atomic`). A longer one is read in a *pass* of overlapping windows (`passes`), its end
+(`atomic`). A longer one is read in a *pass* of overlapping windows (`passes`), its end
 confirmed by a later *tail* read where the list is counted first, and then the *front* is swept: page 1
 again, far enough that its last trusted key is older than the pass (T - delta). If even the largest front
 page does not reach that far, the front gets a pass of its own, whose beginning is the next T. Lists whose
@@ -26,12 +26,12 @@ budget ends it, and the finding is ``incomplete``.
 
 from math import ceil, isfinite
 
-from futureagi_async._sansio.atomic import AtomicRead
-from futureagi_async._sansio.creation import CreationRead
-from futureagi_async._sansio.keycover import KeyCover
-from futureagi_async._sansio.lists import Ask, Finding, ListTraits, Seen, ServerClock, is_sorted
-from futureagi_async._sansio.tails import EndDoubt
-from futureagi_async._sansio.windows import SMALLEST_LIMIT
+from futureagi_async._sansio.covering.atomic import AtomicRead
+from futureagi_async._sansio.covering.creation import CreationRead
+from futureagi_async._sansio.covering.keycover import KeyCover
+from futureagi_async._sansio.covering.lists import Ask, Finding, ListTraits, Seen, ServerClock, is_sorted
+from futureagi_async._sansio.covering.tails import EndDoubt
+from futureagi_async._sansio.covering.windows import SMALLEST_LIMIT
 
 DELTA_SECONDS = 5.0
 LARGEST_LIMIT = 1_000

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from msgspec import Raw
 
-from futureagi_async._sansio import calls, kpis, parts
-from futureagi_async._sansio.faults import JSON_FAULTS, explain
-from futureagi_async._sansio.parts import Evals, Turns
-from futureagi_async._sansio.wire import ListWire
+from futureagi_async._sansio.decoding import calls, kpis, parts
+from futureagi_async._sansio.decoding.faults import JSON_FAULTS, explain
+from futureagi_async._sansio.decoding.parts import Evals, Turns
+from futureagi_async._sansio.decoding.wire import ListWire
 from futureagi_async.errors import DecodingError
 from futureagi_async.models import (
     CallExecution,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from futureagi_async._sansio.lists import Ask
+from futureagi_async._sansio.covering.lists import Ask
 
 SMALLEST_LIMIT = 20
 """Below it, overlaps cost more than the rows."""

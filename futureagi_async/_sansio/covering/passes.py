@@ -10,9 +10,9 @@ from math import inf
 
 import attrs
 
-from futureagi_async._sansio.keyranges import Gap, KeyRanges
-from futureagi_async._sansio.lists import RUN_TEST_OVERHANG, Ask, ListTraits, Seen, largest_tie
-from futureagi_async._sansio.windows import tail_window, window_around, window_from
+from futureagi_async._sansio.covering.keyranges import Gap, KeyRanges
+from futureagi_async._sansio.covering.lists import RUN_TEST_OVERHANG, Ask, ListTraits, Seen, largest_tie
+from futureagi_async._sansio.covering.windows import tail_window, window_around, window_from
 
 _LEAST_OVERLAP = 5
 _AHEAD_OF_A_BOTTOM = 2

@@ -8,9 +8,9 @@ from collections import deque
 
 import attrs
 
-from futureagi_async._sansio.atomic import AtomicRead
-from futureagi_async._sansio.lists import Ask, ListTraits, Seen
-from futureagi_async._sansio.tails import EndDoubt
+from futureagi_async._sansio.covering.atomic import AtomicRead
+from futureagi_async._sansio.covering.lists import Ask, ListTraits, Seen
+from futureagi_async._sansio.covering.tails import EndDoubt
 
 EARLIEST = 1_420_070_400.0  # 2015, before the service
 _A_DAY_AHEAD = 86_400.0  # clocks of the server's workers may differ, and some run ahead of its Date

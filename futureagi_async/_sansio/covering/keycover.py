@@ -2,7 +2,7 @@
 
 from math import inf
 
-from futureagi_async._sansio.lists import (
+from futureagi_async._sansio.covering.lists import (
     RUN_TEST_OVERHANG,
     Ask,
     ListTraits,
@@ -10,13 +10,13 @@ from futureagi_async._sansio.lists import (
     ServerClock,
     trusted_keys,
 )
-from futureagi_async._sansio.passes import Pass
-from futureagi_async._sansio.sweeping import Sweep
-from futureagi_async._sansio.tails import EndDoubt, TailRead
+from futureagi_async._sansio.covering.passes import Pass
+from futureagi_async._sansio.covering.sweeping import Sweep
+from futureagi_async._sansio.covering.tails import EndDoubt, TailRead
 
 
 class KeyCover:
-    """Reads a list whose rows show the keys it is sorted by; `covering` says why it is a proof."""
+    """Reads a list whose rows show the keys it is sorted by; `cover` says why it is a proof."""
 
     def __init__(
         self,

@@ -1,0 +1,23 @@
+"""Bytes of the server -> models. `answers` says how, and lists the quirks."""
+
+from futureagi_async._sansio.decoding.answers import (
+    build_page,
+    converter,
+    decode_call,
+    decode_groups,
+    decode_kpis,
+    decode_list,
+    decode_record,
+    decode_records,
+)
+
+__all__ = [
+    "build_page",
+    "converter",
+    "decode_call",
+    "decode_groups",
+    "decode_kpis",
+    "decode_list",
+    "decode_record",
+    "decode_records",
+]
