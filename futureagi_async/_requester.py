@@ -11,7 +11,7 @@ import attrs
 
 from futureagi_async._clock import Clock
 from futureagi_async._sansio.endpoints import Request
-from futureagi_async._sansio.pacing import Pacer, is_throttling
+from futureagi_async._sansio.pacing import Pacer, is_throttling, minute_allowance
 from futureagi_async._sansio.replies import Reply, check_reply
 from futureagi_async._sansio.retrying import RetryQuota, pause_before_retry
 from futureagi_async._sansio.settings import Keys
@@ -291,11 +291,8 @@ class Requester:
 
 
 def _minute_limiter(requests_per_minute: int | None) -> "AsyncLimiter | None":
-    """Allow a small burst and a steady rate that together never exceed the minute's allowance."""
     if requests_per_minute is None:
         return None
     from aiolimiter import AsyncLimiter  # here, because few need it and imports take time
 
-    burst = max(1, requests_per_minute // 10)
-    steady = max(1, requests_per_minute - burst)
-    return AsyncLimiter(burst, 60 * burst / steady)
+    return AsyncLimiter(*minute_allowance(requests_per_minute))

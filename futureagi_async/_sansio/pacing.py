@@ -48,3 +48,13 @@ class Pacer:
 def is_throttling(error: FutureAGIError) -> bool:
     """Whether an error says that there are too many requests: 429, or 503 with ``Retry-After``."""
     return isinstance(error, RateLimitError) or (error.status == 503 and error.retry_after is not None)
+
+
+def minute_allowance(requests_per_minute: int) -> tuple[int, float]:
+    """Return how many requests may go at once, and the seconds in which so many may go again.
+
+    The burst and the steady rate behind it together never exceed the allowance in any minute.
+    """
+    burst = max(1, requests_per_minute // 10)
+    steady = max(1, requests_per_minute - burst)
+    return burst, 60 * burst / steady

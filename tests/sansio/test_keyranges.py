@@ -48,15 +48,6 @@ def test_equal_ends_do_not_join() -> None:
     assert ranges.gaps(0, 9) == []
 
 
-@given(SCANS, st.integers(0, 20), st.integers(0, 20))
-def test_connects_says_whether_adding_would_join(scans: list[tuple[int, int]], low: int, high: int) -> None:
-    """`connects` is true if and only if some key is strictly inside both."""
-    inside = set(range(4 * low + 1, 4 * high))
-    assert _ranges(scans).connects(low, high) == any(
-        inside & set(range(4 * scan_low + 1, 4 * scan_high)) for scan_low, scan_high in scans
-    )
-
-
 def test_an_empty_scan_adds_nothing() -> None:
     """A page that shows a single key covers no range."""
     assert _ranges([(5, 5), (7, 6)]).lowest is None

@@ -56,10 +56,6 @@ class KeyRanges:
         self._lows[first:last] = [low]
         self._highs[first:last] = [high]
 
-    def connects(self, low: float, high: float) -> bool:
-        """Whether a new interval would join one that is there."""
-        return low < high and bisect_right(self._highs, low) < bisect_left(self._lows, high)
-
     def gaps(self, bottom: float, top: float) -> list[Gap]:
         """Return what is missing of the keys above ``bottom`` up to ``top``, newest first."""
         found: list[Gap] = []

@@ -4,7 +4,7 @@ A page is an envelope and a list of raw records; each record is decoded from its
 one malformed record fails alone. Scalars are checked at once. Nested parts are structured when they
 are first read, by the hooks of the same converter. Nothing is coerced.
 
-The quirks, all of them here, in `calls`, `parts` and `kpis`:
+The quirks, which `copying`, `calls`, `nested`, `parts` and `kpis` know:
 
 * Names: ``simulatorAgentName``, ``transcripts``, ``scenario_name``, ``recording_url``, ... fill the
   documented field; a key that filled none is in ``extra``.

@@ -1,4 +1,4 @@
-"""What the two dialects put on the wire, as msgspec structs; nothing outside `decoding` sees them.
+"""What the two dialects put on the wire, as msgspec structs; of these only `ListWire` leaves `decoding`.
 
 A struct names every key either dialect uses. ``UNSET`` tells "absent" from ``null`` where a field can
 be filled from several keys.
