@@ -91,7 +91,7 @@ def error_of(reply: Reply) -> APIStatusError:
         kind, retryable, message = _verdict_on_500(reply, message)
     hint = _HINTS.get(reply.status)
     return kind(
-        f"{message} {hint}" if hint else message,
+        f"{message.rstrip('.')}. {hint}" if hint else message,
         status=reply.status,
         request_id=reply.request_id,
         retry_after=retry_after(reply),
