@@ -5,52 +5,60 @@ async with Session() as session:        # keys from FI_API_KEY and FI_SECRET_KEY
     print(result.report.complete, len(result.calls))
 """
 
+import importlib
+from typing import TYPE_CHECKING
+
 from futureagi_async._version import __version__
-from futureagi_async.bulk import CallStream
-from futureagi_async.columns import ColumnFilter, column
-from futureagi_async.errors import (
-    APIConnectionError,
-    APIStatusError,
-    APITimeoutError,
-    AuthenticationError,
-    BadRequestError,
-    DecodingError,
-    ExportError,
-    FilterIgnoredError,
-    FutureAGIError,
-    InternalServerError,
-    NotFoundError,
-    PermissionDeniedError,
-    RateLimitError,
-    RedirectError,
-    ResponseTooLargeError,
-    SessionMisuseError,
-    TLSError,
-)
-from futureagi_async.export import ExportReport, export_calls
-from futureagi_async.filters import Filter
-from futureagi_async.models import (
-    CallExecution,
-    CallPage,
-    CallStatus,
-    Column,
-    EvalOutput,
-    ExecutionKPIs,
-    ExecutionStatus,
-    FetchReport,
-    FetchResult,
-    GroupPage,
-    JsonValue,
-    Outcome,
-    RecordFailure,
-    Scenario,
-    SourceReport,
-    TestExecutionPage,
-    TranscriptTurn,
-)
-from futureagi_async.options import RetryPolicy, Timeouts
-from futureagi_async.session import Session
-from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
+
+if TYPE_CHECKING:
+    from futureagi_async._reading import Step
+    from futureagi_async.bulk import CallStream
+    from futureagi_async.columns import ColumnFilter, column
+    from futureagi_async.errors import (
+        APIConnectionError,
+        APIStatusError,
+        APITimeoutError,
+        AuthenticationError,
+        BadRequestError,
+        DecodingError,
+        ExportError,
+        FilterIgnoredError,
+        FutureAGIError,
+        InternalServerError,
+        NotFoundError,
+        PermissionDeniedError,
+        RateLimitError,
+        RedirectError,
+        ResponseTooLargeError,
+        SessionMisuseError,
+        TLSError,
+    )
+    from futureagi_async.export import ExportReport, export_calls
+    from futureagi_async.filters import Filter
+    from futureagi_async.models import (
+        CallExecution,
+        CallPage,
+        CallStatus,
+        Column,
+        EvalOutput,
+        ExecutionKPIs,
+        ExecutionStatus,
+        FetchReport,
+        FetchResult,
+        GroupPage,
+        JsonValue,
+        Outcome,
+        RecordFailure,
+        Scenario,
+        SourceReport,
+        TestExecutionPage,
+        TranscriptTurn,
+    )
+    from futureagi_async.naming import source_from_url
+    from futureagi_async.options import Priority, RetryPolicy, Timeouts
+    from futureagi_async.session import Session
+    from futureagi_async.source_sets import load_sources
+    from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
 
 __all__ = [
     "APIConnectionError",
@@ -83,6 +91,7 @@ __all__ = [
     "NotFoundError",
     "Outcome",
     "PermissionDeniedError",
+    "Priority",
     "RateLimitError",
     "RecordFailure",
     "RedirectError",
@@ -93,6 +102,7 @@ __all__ = [
     "Session",
     "SessionMisuseError",
     "SourceReport",
+    "Step",
     "TLSError",
     "TestExecutionCalls",
     "TestExecutionPage",
@@ -101,4 +111,37 @@ __all__ = [
     "__version__",
     "column",
     "export_calls",
+    "load_sources",
+    "source_from_url",
 ]
+
+_HOMES = (
+    "errors",
+    "options",
+    "columns",
+    "filters",
+    "sources",
+    "models",
+    "session",
+    "bulk",
+    "_reading",
+    "naming",
+    "source_sets",
+    "export",
+)
+"""Where the names are, the first that has one. They are looked up when they are first used, so that
+whoever needs but a part (a test's stand-in server, ``--help``) does not wait for the HTTP client."""
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name in __all__:
+            for home in _HOMES:
+                module = importlib.import_module(f"{__name__}.{home}")
+                if hasattr(module, name):
+                    globals()[name] = getattr(module, name)
+                    return globals()[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

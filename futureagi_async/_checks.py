@@ -1,6 +1,7 @@
 """Checks of what callers pass in: one clear error, before any request."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import TypeVar, get_args
 from urllib.parse import urlsplit
 
@@ -93,3 +94,17 @@ def check_sources(sources: Iterable[CallSource] | CallSource) -> tuple[CallSourc
         if not isinstance(source, CallSource):
             raise TypeError(f"A source is {kinds}, not {type(source).__name__}.")
     return given
+
+
+def check_changed_since(since: Mapping[CallSource, datetime] | None) -> dict[CallSource, float]:
+    """Return the times as Unix seconds, or raise where one is none or names no zone."""
+    if since is not None and not isinstance(since, Mapping):
+        raise TypeError(f"changed_since must map sources to times, not {type(since).__name__}.")
+    seconds: dict[CallSource, float] = {}
+    for source, moment in (since or {}).items():
+        check_sources([source])
+        check_kind("A time of changed_since", moment, datetime)
+        if moment.tzinfo is None:
+            raise ValueError("A time of changed_since must name its zone: datetime(..., tzinfo=UTC).")
+        seconds[source] = moment.timestamp()
+    return seconds

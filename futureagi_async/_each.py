@@ -1,12 +1,14 @@
 """Many ids read at once: one outcome an id. Owns every task it starts."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import anyio
+import attrs
 
-from futureagi_async.bulk import JOB_STOPPERS
-from futureagi_async.errors import FutureAGIError
+from futureagi_async._fanout import JOB_STOPPERS
+from futureagi_async._sansio.retrying import OutageWatch
+from futureagi_async.errors import APIConnectionError, FutureAGIError, TLSError
 from futureagi_async.models import Outcome
 
 T = TypeVar("T")
@@ -17,25 +19,46 @@ async def fetch_each(
 ) -> list[Outcome[T]]:
     """Read many ids at once: one outcome an id given, in that order; each id is asked for once.
 
-    Keys that are refused stop the job: the ids not yet read end in that error, unasked.
+    Keys that are refused and a server that can't be trusted stop the job: the ids not yet read end in
+    that error, unasked. So do those that are left when the server is out; they can be asked for again.
     """
-    outcomes: dict[str, Outcome[T]] = {}
+    job = _Job(fetch_one)
     waiting = iter(dict.fromkeys(ids))
-    stoppers: list[FutureAGIError] = []
 
     async def work() -> None:
         for key in waiting:
-            outcomes[key] = Outcome(key, error=stoppers[0]) if stoppers else await read(key)
-
-    async def read(key: str) -> Outcome[T]:
-        try:
-            return Outcome(key, value=await fetch_one(key))
-        except FutureAGIError as error:
-            if isinstance(error, JOB_STOPPERS):
-                stoppers.append(error)
-            return Outcome(key, error=error)
+            job.outcomes[key] = await job.read(key)
 
     async with anyio.create_task_group() as tasks:
         for _ in range(min(max_in_flight, len(ids))):
             tasks.start_soon(work)
-    return [outcomes[key] for key in ids]
+    return [job.outcomes[key] for key in ids]
+
+
+@attrs.define
+class _Job(Generic[T]):
+    fetch_one: Callable[[str], Awaitable[T]]
+    outcomes: dict[str, Outcome[T]] = attrs.field(factory=dict)
+    stopper: FutureAGIError | None = None
+    watch: OutageWatch = attrs.field(factory=OutageWatch)
+
+    async def read(self, key: str) -> Outcome[T]:
+        if self.stopper is not None:
+            return Outcome(key, error=self.stopper)
+        try:
+            value = await self.fetch_one(key)
+        except FutureAGIError as error:
+            self._take_note(error)
+            return Outcome(key, error=error)
+        self.watch.succeeded()
+        return Outcome(key, value=value)
+
+    def _take_note(self, error: FutureAGIError) -> None:
+        self.watch.failed(error)
+        if isinstance(error, (*JOB_STOPPERS, TLSError)):
+            self.stopper = error
+        elif self.watch.is_out:
+            self.stopper = APIConnectionError(
+                f"Not asked for: {self.watch.failures} requests in a row failed, the last with: {error}",
+                retryable=True,
+            )

@@ -7,7 +7,7 @@ import anyio.lowlevel
 import attrs
 
 from futureagi_async._reading import PageRead
-from futureagi_async._requester import Requester
+from futureagi_async._requester import Manner, Requester
 from futureagi_async._sansio import decoding, endpoints
 from futureagi_async._sansio.covering.lists import Ask
 from futureagi_async._sansio.decoding.wire import ListWire
@@ -15,7 +15,7 @@ from futureagi_async._sansio.replies import Reply
 from futureagi_async.columns import column
 from futureagi_async.errors import FilterIgnoredError
 from futureagi_async.models import CallExecution, RecordFailure
-from futureagi_async.options import RetryPolicy, Timeouts
+from futureagi_async.options import RetryPolicy
 from futureagi_async.sources import CallSource, TestExecutionCalls
 
 _ONCE = RetryPolicy(attempts=1)
@@ -24,13 +24,7 @@ _SLICE_RECORDS = 25
 
 
 async def read_page(
-    requester: Requester,
-    source: CallSource,
-    ask: Ask,
-    *,
-    timeouts: Timeouts,
-    retry: RetryPolicy,
-    eager: bool,
+    requester: Requester, source: CallSource, ask: Ask, manner: Manner, *, eager: bool
 ) -> PageRead:
     """Read and decode one page; records that do not decode are among its ``failures``."""
     narrowed = _narrowed(source, ask)
@@ -41,12 +35,9 @@ async def read_page(
         check_filters_applied(narrowed, wire.error_messages or ())
         return wire
 
-    answer = await requester.call(
-        request,
-        decode,
-        timeouts=timeouts,
-        retry=_ONCE if ask.optional else retry,
-    )
+    if ask.optional:
+        manner = attrs.evolve(manner, retry=_ONCE)
+    answer = await requester.call(request, decode, manner)
     wire = answer.value
     decoded: list[CallExecution | RecordFailure] = []
     for start in range(0, len(wire.results), _SLICE_RECORDS):

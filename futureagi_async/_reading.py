@@ -1,19 +1,24 @@
 """One source while it is read in bulk: its cover, what was delivered of it, and its report."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from math import inf
 from typing import Literal, TypeAlias
 
 import attrs
 
+from futureagi_async._marks import Asked, Event, Lost, Mark, Renewed, Took, digest_nature, encode_mark
 from futureagi_async._sansio.covering import Cover
+from futureagi_async._sansio.covering.cover import DELTA_SECONDS
 from futureagi_async._sansio.covering.fast import FastRead
-from futureagi_async._sansio.covering.ledger import Ledger
-from futureagi_async._sansio.covering.lists import Ask, Finding, ListTraits, Seen
+from futureagi_async._sansio.covering.ledger import Entry, Ledger
+from futureagi_async._sansio.covering.lists import Ask, Finding, ListTraits
 from futureagi_async._sansio.replies import is_past_the_end
-from futureagi_async.errors import FutureAGIError
+from futureagi_async.errors import DecodingError, FutureAGIError
 from futureagi_async.models import CallExecution, CallPage, SourceReport
 from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls
+
+_MARKS_LACKING = "resume lacks some marks, or holds them in another order."
 
 Consistency: TypeAlias = Literal["complete", "fast"]
 
@@ -31,18 +36,6 @@ class PageRead:
     body_bytes: int
 
 
-@attrs.define(frozen=True)
-class Batch:
-    """What a page brought that was not delivered before."""
-
-    index: int
-    """The source's place among those given."""
-    page: CallPage
-    """The page, with only its new calls."""
-    newer: tuple[CallExecution, ...] = ()
-    """Calls delivered before, in a newer version."""
-
-
 def traits_of(source: CallSource) -> ListTraits:
     """Say how the server makes this list's pages."""
     match source:
@@ -56,13 +49,44 @@ def traits_of(source: CallSource) -> ListTraits:
     return ListTraits(counted_first=True, rows_enter_with_old_keys=filtered, filters_creation=True)
 
 
+@attrs.define(frozen=True)
+class Step:
+    """What one page of a bulk read brought, and what to keep for going on from there."""
+
+    index: int
+    """The source's place among those given."""
+    page: CallPage
+    """The page, with only the calls that were not delivered before."""
+    newer: tuple[CallExecution, ...]
+    """Calls delivered before, in a newer version."""
+    mark: bytes
+    """Opaque; keep it once the calls are safe, and give all marks to ``resume`` in the order they came."""
+
+
+@attrs.define(frozen=True, eq=False)
+class Job:
+    """A page that a source wants read."""
+
+    reading: "Reading"
+    number: int
+    """Which of the source's pages, counted as they are asked for."""
+    ask: Ask
+
+
 @attrs.define(eq=False)
 class Reading:
-    """One source while it is read."""
+    """One source while it is read. What its cover is asked and told is remembered until the next mark."""
 
     index: int
     source: CallSource
-    cover: Cover | FastRead
+    begin: Callable[[], Cover | FastRead]
+    """Makes a cover that knows nothing yet."""
+    how: str
+    """What else than the source tells this reading from others."""
+    epoch: float
+    """When the read began, on the session's clock."""
+    since: float | None = None
+    """Only rows changed since then are wanted; Unix seconds of the server's clock."""
     queued: bool = True
     """Whether it stands in line to be asked for its next page."""
     ledger: Ledger = attrs.field(factory=Ledger)
@@ -70,51 +94,136 @@ class Reading:
     """Records that the consumer took."""
     retries: int = 0
     failures: list[FutureAGIError] = attrs.field(factory=list)
+    cover: Cover | FastRead = attrs.field(init=False)
+    _asked: int = 0
+    _requests_before: int = 0
+    """Those of covers that came to nothing."""
+    _waiting: dict[int, Ask] = attrs.field(factory=dict)
+    """Pages asked for before an interruption, without an answer."""
+    _events: list[Event] = attrs.field(factory=list)
+    _nature: bytes = attrs.field(init=False)
 
-    def take(self, ask: Ask, read: PageRead, *, crowded: bool) -> Batch:
+    def __attrs_post_init__(self) -> None:
+        self.cover = self.begin()
+        self._nature = digest_nature(self.source, self.how)
+
+    def next_job(self) -> Job | None:
+        """Return a page to read now, or ``None`` for "not now"."""
+        for number in self._waiting:
+            return Job(self, number, self._waiting.pop(number))
+        ask = self.cover.next_ask()
+        if ask is not None:
+            self._events.append(Asked(in_vain=False))
+            self._asked += 1
+            return Job(self, self._asked, ask)
+        if not self._events or self._events[-1] != Asked(in_vain=True):
+            self._events.append(Asked(in_vain=True))
+        return None
+
+    def take(self, job: Job, read: PageRead, *, crowded: bool) -> Step:
         """Feed a page to the cover, and return what is new of it."""
         page = read.page
-        self.retries += read.attempts - 1
-        self.failures.extend(failure.error for failure in page.failures)
-        keys = [call.timestamp.timestamp() if call.timestamp else None for call in page.calls]
-        self.cover.take(
-            Seen(
-                ask=ask,
-                count=page.count,
-                ids=[call.id for call in page.calls],
-                keys=keys,
-                has_next=page.has_next,
-                sent_at=read.sent_at,
-                received_at=read.received_at,
-                server_time=read.server_time.timestamp() if read.server_time else None,
-                body_bytes=read.body_bytes,
-                undecoded=len(page.failures),
-            ),
+        took = Took(
+            number=job.number,
+            count=page.count,
+            ids=[call.id for call in page.calls],
+            keys=[call.timestamp.timestamp() if call.timestamp else None for call in page.calls],
+            has_next=page.has_next,
+            sent_at=read.sent_at - self.epoch,
+            received_at=read.received_at - self.epoch,
+            server_time=read.server_time.timestamp() if read.server_time else None,
+            body_bytes=read.body_bytes,
             crowded=crowded,
+            retries=read.attempts - 1,
+            failures=[str(failure.error) for failure in page.failures],
         )
-        return self._enter(page, keys)
+        self._events.append(took)
+        self.retries += took.retries
+        self.failures.extend(failure.error for failure in page.failures)
+        self.cover.take(took.seen(job.ask, self.epoch), crowded=crowded)
+        return self._step(page, self._enter(took))
 
-    def fail(self, ask: Ask, error: FutureAGIError, now: float) -> bool:
+    def fail(self, job: Job, error: FutureAGIError, now: float) -> bool:
         """Take a page's error into account; whether the reading goes on as if nothing had happened."""
-        self.retries += max(0, error.attempts - 1)
-        if ask.page > 1 and is_past_the_end(error):
-            self.cover.take(_past_the_end(ask, now))
+        retries = max(0, error.attempts - 1)
+        if job.ask.page > 1 and is_past_the_end(error):
+            past = _past_the_end(job.number, now - self.epoch, retries)
+            self._events.append(past)
+            self.retries += retries
+            self.cover.take(past.seen(job.ask, self.epoch))
             return True
-        if self.cover.lose(ask):
-            return True
-        self.failures.append(error)
-        return False
+        self.retries += retries
+        forgiven = self.cover.lose(job.ask)
+        self._events.append(Lost(job.number, retries, None if forgiven else str(error)))
+        if not forgiven:
+            self.failures.append(error)
+        return forgiven
 
-    def _enter(self, page: CallPage, keys: Sequence[float | None]) -> Batch:
-        fresh: list[CallExecution] = []
-        newer: list[CallExecution] = []
-        for call, key in zip(page.calls, keys, strict=True):
-            entry = self.ledger.enter(call.id, key)
-            if entry == "new":
-                fresh.append(call)
-            elif entry == "newer":
-                newer.append(call)
-        return Batch(self.index, attrs.evolve(page, calls=tuple(fresh)), tuple(newer))
+    def restore(self, mark: Mark) -> None:
+        """Bring the cover to where it was when the mark was made; marks come in their order."""
+        if mark.nature != self._nature:
+            raise ValueError("resume holds marks of other sources, of another order, or of other options.")
+        for event in mark.events:
+            self._replay(event)
+
+    def resume(self) -> None:
+        """Go on after `restore`; a source of which nothing could be proven is begun anew."""
+        finding = self.cover.finding
+        if finding is not None and finding.verdict == "incomplete":
+            self._renew()
+            self._events.append(Renewed())
+        elif isinstance(self.cover, Cover):
+            self.cover.resume()
+
+    def _replay(self, event: Event) -> None:
+        match event:
+            case Asked(in_vain=in_vain):
+                ask = self.cover.next_ask()
+                if (ask is None) != in_vain:
+                    raise ValueError(_MARKS_LACKING)
+                if ask is not None:
+                    self._asked += 1
+                    self._waiting[self._asked] = ask
+            case Took():
+                self.retries += event.retries
+                self.failures.extend(map(DecodingError, event.failures))
+                self.cover.take(event.seen(self._asked_for(event.number), self.epoch), crowded=event.crowded)
+                self.delivered += self._enter(event).count("new")
+            case Lost():
+                self.retries += event.retries
+                self.cover.lose(self._asked_for(event.number))
+                if event.failure is not None:
+                    self.failures.append(FutureAGIError(event.failure))
+            case Renewed():
+                self._renew()
+
+    def _asked_for(self, number: int) -> Ask:
+        ask = self._waiting.pop(number, None)
+        if ask is None:
+            raise ValueError(_MARKS_LACKING)
+        return ask
+
+    def _renew(self) -> None:
+        self._requests_before += self.cover.requests
+        self.cover = self.begin()
+        self._waiting.clear()
+        self.failures.clear()
+
+    def _enter(self, took: Took) -> list[Entry | None]:
+        """Note a page's records; ``None`` for those that are older than what is wanted."""
+        oldest = -inf if self.since is None else self.since - DELTA_SECONDS
+        return [
+            None if key is not None and key < oldest else self.ledger.enter(record_id, key)
+            for record_id, key in zip(took.ids, took.keys, strict=True)
+        ]
+
+    def _step(self, page: CallPage, entries: Sequence[Entry | None]) -> Step:
+        calls = tuple(zip(page.calls, entries, strict=True))
+        fresh = tuple(call for call, entry in calls if entry == "new")
+        newer = tuple(call for call, entry in calls if entry == "newer")
+        mark = encode_mark(self.index, self._nature, self._events)
+        self._events.clear()
+        return Step(self.index, attrs.evolve(page, calls=fresh), newer, mark)
 
     def report(self) -> SourceReport:
         """Return what can be said of the source now."""
@@ -127,11 +236,11 @@ class Reading:
             source=self.source,
             verdict=finding.verdict,
             reason=finding.reason,
-            expected=cover.count,
+            expected=cover.count if self.since is None else None,
             received=self.delivered,
             duplicates=self.ledger.duplicates,
             updates=self.ledger.updates,
-            requests=cover.requests,
+            requests=self._requests_before + cover.requests,
             retries=self.retries,
             sweeps=cover.sweeps,
             gaps_repaired=cover.gaps_repaired,
@@ -141,8 +250,19 @@ class Reading:
         )
 
 
-def _past_the_end(ask: Ask, now: float) -> Seen:
-    """What a version list's 404 tells: only that it holds no more than ``ask.offset`` rows."""
-    return Seen(
-        ask=ask, count=None, ids=(), keys=(), has_next=False, sent_at=now, received_at=now, server_time=None
+def _past_the_end(number: int, now: float, retries: int) -> Took:
+    """What a version list's 404 tells: only that it holds no more rows than lie before the page."""
+    return Took(
+        number=number,
+        count=None,
+        ids=[],
+        keys=[],
+        has_next=False,
+        sent_at=now,
+        received_at=now,
+        server_time=None,
+        body_bytes=0,
+        crowded=False,
+        retries=retries,
+        failures=[],
     )

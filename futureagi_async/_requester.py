@@ -1,10 +1,9 @@
 """One request from slot to answer: limits, pauses, tries, and the life of the connection pool."""
 
 import asyncio
-import logging
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import anyio
 import attrs
@@ -15,17 +14,11 @@ from futureagi_async._sansio.pacing import Pacer, is_throttling, minute_allowanc
 from futureagi_async._sansio.replies import Reply, check_reply
 from futureagi_async._sansio.retrying import RetryQuota, pause_before_retry
 from futureagi_async._sansio.settings import Keys
+from futureagi_async._slots import Slots
+from futureagi_async._telling import Story, Teller
 from futureagi_async._transport import Transport
 from futureagi_async.errors import FilterIgnoredError, FutureAGIError, RateLimitError, SessionMisuseError
-from futureagi_async.events import (
-    Event,
-    Observer,
-    RequestFailed,
-    RequestSent,
-    ResponseReceived,
-    RetryPlanned,
-    SessionPaused,
-)
+from futureagi_async.events import Event, Observer, SessionPaused
 from futureagi_async.options import RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
@@ -34,7 +27,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CLOSING_SECONDS = 5.0
-_log = logging.getLogger("futureagi_async")
+
+
+@attrs.define(frozen=True)
+class Manner:
+    """How a request is to be made."""
+
+    timeouts: Timeouts
+    retry: RetryPolicy
+    urgent: bool
+    """Whether it goes before the others that wait for a slot."""
 
 
 @attrs.define(frozen=True)
@@ -66,7 +68,7 @@ class Requester:
         self._transport = transport
         self._keys = keys
         self._max_requests_per_minute = max_requests_per_minute
-        self._observers = tuple(observers)
+        self._teller = Teller(transport.origin, observers)
         self._quota = RetryQuota()
         self._paused_until = float("-inf")
         self._state = "not opened"
@@ -78,7 +80,7 @@ class Requester:
         if self._state != "not opened":
             raise SessionMisuseError(f"The session is {self._state}; a session can be opened once.")
         self._pacer = Pacer(self.max_in_flight)
-        self._slots = anyio.CapacityLimiter(self._pacer.limit)
+        self._slots = Slots(self._pacer.limit)
         self._rate = _minute_limiter(self._max_requests_per_minute)
         self._idle = anyio.Event()
         await self._transport.open()
@@ -118,27 +120,20 @@ class Requester:
             )
 
     def tell(self, event: Event) -> None:
-        """Tell the observers; one that fails is logged and does not stop the request."""
-        for observer in self._observers:
-            try:
-                observer(event)
-            except Exception:  # noqa: BLE001 - whatever an observer raises is its own trouble
-                _log.exception("An observer failed on %s.", type(event).__name__)
+        """Tell the observers and the log."""
+        self._teller.tell(event)
 
-    async def call(
-        self,
-        request: Request,
-        decode: Callable[[Reply], T],
-        *,
-        timeouts: Timeouts,
-        retry: RetryPolicy,
-    ) -> Answer[T]:
+    async def call(self, request: Request, decode: Callable[[Reply], T], manner: Manner) -> Answer[T]:
         """Send until an answer decodes, patience ends, or the error is final."""
         self.check_usable()
+        story = self._teller.begin(request)
         with anyio.CancelScope() as scope:
             self._running.add(scope)
             try:
-                return await self._try_until_done(request, decode, timeouts, retry)
+                return await self._try_until_done(request, decode, manner, story)
+            except asyncio.CancelledError:
+                story.cancelled()
+                raise
             finally:
                 self._running.discard(scope)
                 if not self._running and self._state == "closed":
@@ -146,16 +141,18 @@ class Requester:
         raise SessionMisuseError("The session was closed while this request was in flight.")
 
     async def _try_until_done(
-        self, request: Request, decode: Callable[[Reply], T], timeouts: Timeouts, retry: RetryPolicy
+        self, request: Request, decode: Callable[[Reply], T], manner: Manner, story: Story
     ) -> Answer[T]:
+        timeouts = manner.timeouts
         attempt, spent, quota_cost = 0, 0.0, 0
         while True:
             attempt += 1
-            async with self._slots:
-                self._check_patience(request, attempt - 1, spent, timeouts)
+            async with self._slots.take(urgent=manner.urgent):
+                self._check_patience(story, attempt - 1, spent, timeouts)
                 await self._wait_for_turn()
                 sent_at = self.clock.monotonic()
-                outcome = await self._try_once(request, decode, attempt, timeouts, timeouts.deadline - spent)
+                seconds_left = timeouts.deadline - spent
+                outcome = await self._try_once(request, decode, attempt, timeouts, seconds_left, story)
                 received_at = self.clock.monotonic()
             spent += received_at - sent_at
             self._pace(outcome, sent_at, received_at)
@@ -164,28 +161,20 @@ class Requester:
                 value, reply = outcome
                 return Answer(value, reply, sent_at, received_at, attempt)
             error = outcome.about("GET", request.path, attempt, spent)
-            plan = self._plan_retry(error, attempt, retry, timeouts.deadline - spent)
+            plan = self._plan_retry(error, attempt, manner.retry, timeouts.deadline - spent)
             if plan is None:
-                self._fail(request, error)
+                raise story.failed(error)
             delay_seconds, quota_cost = plan
-            self.tell(
-                RetryPlanned(
-                    endpoint=request.endpoint,
-                    path=request.path,
-                    attempt=attempt,
-                    error=type(error).__name__,
-                    delay_seconds=delay_seconds,
-                )
-            )
+            story.retrying(attempt, error, delay_seconds)
             await self.clock.sleep(delay_seconds)
             spent += delay_seconds
 
-    def _check_patience(self, request: Request, attempts: int, spent: float, timeouts: Timeouts) -> None:
+    def _check_patience(self, story: Story, attempts: int, spent: float, timeouts: Timeouts) -> None:
         """Fail now where the server's pause outlasts the deadline."""
         pause = self._paused_until - self.clock.monotonic()
         if pause > timeouts.deadline - spent:
             error = RateLimitError("The server asked this session to wait.", retry_after=pause)
-            self._fail(request, error.about("GET", request.path, attempts, spent))
+            raise story.failed(error.about("GET", story.path, attempts, spent))
 
     async def _try_once(
         self,
@@ -194,34 +183,20 @@ class Requester:
         attempt: int,
         timeouts: Timeouts,
         seconds_left: float,
+        story: Story,
     ) -> tuple[T, Reply] | FutureAGIError:
-        if self._observers:
-            self.tell(RequestSent(endpoint=request.endpoint, path=request.path, attempt=attempt))
+        story.sent(attempt)
         began = self.clock.monotonic()
         reply: Reply | None = None
         try:
             reply = await self._transport.send(request, timeouts, min(timeouts.attempt, seconds_left))
-            if self._observers:
-                self._tell_received(request, attempt, reply, began)
+            story.answered(attempt, reply, self.clock.monotonic() - began)
             check_reply(reply)
             return decode(reply), reply
         except FutureAGIError as error:
             if reply is not None:
                 error.status, error.request_id = reply.status, reply.request_id
             return self._masked(error)
-
-    def _tell_received(self, request: Request, attempt: int, reply: Reply, began: float) -> None:
-        self.tell(
-            ResponseReceived(
-                endpoint=request.endpoint,
-                path=request.path,
-                attempt=attempt,
-                status=reply.status,
-                request_id=reply.request_id,
-                seconds=self.clock.monotonic() - began,
-                body_bytes=len(reply.body),
-            )
-        )
 
     def _masked(self, error: FutureAGIError) -> FutureAGIError:
         """Blank out the keys where a server repeats them, and drop the frames that hold its answer."""
@@ -238,7 +213,7 @@ class Requester:
             self._pacer.succeeded()
         elif is_throttling(outcome):
             self._pacer.throttled(sent_at=sent_at, now=received_at)
-        self._slots.total_tokens = self._pacer.limit
+        self._slots.set_limit(self._pacer.limit)
 
     def _plan_retry(
         self, error: FutureAGIError, attempt: int, retry: RetryPolicy, seconds_left: float
@@ -259,19 +234,6 @@ class Requester:
         if until > self._paused_until:
             self._paused_until = until
             self.tell(SessionPaused(delay_seconds=seconds))
-
-    def _fail(self, request: Request, error: FutureAGIError) -> NoReturn:
-        self.tell(
-            RequestFailed(
-                endpoint=request.endpoint,
-                path=request.path,
-                attempts=error.attempts,
-                error=type(error).__name__,
-                status=error.status,
-                request_id=error.request_id,
-            )
-        )
-        raise error
 
     async def _wait_for_turn(self) -> None:
         """Wait for the end of a pause, and for the minute's allowance."""

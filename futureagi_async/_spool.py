@@ -7,7 +7,7 @@ from typing import Self, TypeAlias
 
 import attrs
 
-from futureagi_async._reading import Batch
+from futureagi_async._reading import Step
 from futureagi_async.models import CallExecution, CallPage
 from futureagi_async.sources import CallSource
 
@@ -40,13 +40,13 @@ class Spool:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def add(self, batch: Batch) -> None:
-        """Keep a batch; a newer version of a call takes the older one's place."""
-        for call in (*batch.page.calls, *batch.newer):
+    def add(self, step: Step) -> None:
+        """Keep what a page brought; a newer version of a call takes the older one's place."""
+        for call in (*step.page.calls, *step.newer):
             start = self._file.tell()
             self._file.write(call.raw)
             key = call.timestamp.timestamp() if call.timestamp else 0.0
-            self._places[batch.index][call.id] = _Place(key, call.id, start, len(call.raw))
+            self._places[step.index][call.id] = _Place(key, call.id, start, len(call.raw))
 
     def pages(self, page_size: int) -> Iterator[CallPage]:
         """Yield everything: by source, then newest first, then by id."""

@@ -10,6 +10,7 @@ from yarl import URL
 
 from futureagi_async._sansio.bodies import BodyReader
 from futureagi_async._sansio.endpoints import Request
+from futureagi_async._sansio.proxying import Proxy
 from futureagi_async._sansio.replies import Reply
 from futureagi_async._sansio.settings import Keys, Origin
 from futureagi_async._version import __version__
@@ -46,12 +47,12 @@ class Transport:
         ssl_context: ssl.SSLContext | None,
         connector: Connector | None,
     ) -> None:
-        self._origin = origin
+        self.origin = origin
         self._base = str(origin)
         self._keys = keys
         self._connections = connections
         self._max_response_bytes = max_response_bytes
-        self._proxy = URL(proxy) if proxy is not None else None
+        self._proxy = Proxy(proxy) if proxy is not None else None
         self._ssl_context = ssl_context
         self._connector = connector
         self._client: aiohttp.ClientSession | None = None
@@ -94,11 +95,13 @@ class Transport:
         assert self._client is not None
         if self._client.closed:
             raise SessionMisuseError("The connector that was handed to the session is closed.")
+        for_server, for_tunnel = self._proxy.headers(self.origin) if self._proxy else ({}, {})
         async with self._client.get(
             self._url(request),
-            headers=self._keys.headers(),
+            headers=self._keys.headers() | for_server,
             allow_redirects=False,
-            proxy=self._proxy,
+            proxy=self._proxy.url if self._proxy else None,
+            proxy_headers=for_tunnel or None,
             timeout=aiohttp.ClientTimeout(
                 total=seconds,
                 sock_connect=timeouts.connect,
@@ -112,7 +115,7 @@ class Transport:
 
     def _url(self, request: Request) -> URL:
         url = URL(f"{self._base}{request.target}", encoded=True)
-        if (url.scheme, url.host, url.port) != (self._origin.scheme, self._origin.host, self._origin.port):
+        if (url.scheme, url.host, url.port) != (self.origin.scheme, self.origin.host, self.origin.port):
             _refuse_origin()
         return url
 

@@ -12,6 +12,11 @@ from futureagi_async.models import Verdict
 from futureagi_async.sources import CallSource
 
 
+def _request_number() -> int:
+    """Tells the requests of a session apart, those of one path too; events are equal without it."""
+    return attrs.field(default=0, eq=False)
+
+
 @attrs.define(frozen=True, kw_only=True)
 class RequestSent:
     """One try of a request is about to be sent."""
@@ -20,6 +25,9 @@ class RequestSent:
     """The path template, such as ``/simulate/call-executions/{call_execution_id}/``."""
     path: str
     attempt: int
+    request_number: int = _request_number()
+    server_address: str = attrs.field(default="", eq=False)
+    server_port: int = attrs.field(default=0, eq=False)
 
 
 @attrs.define(frozen=True, kw_only=True)
@@ -33,6 +41,7 @@ class ResponseReceived:
     request_id: str | None
     seconds: float
     body_bytes: int
+    request_number: int = _request_number()
 
 
 @attrs.define(frozen=True, kw_only=True)
@@ -45,6 +54,7 @@ class RetryPlanned:
     error: str
     """The error's class name."""
     delay_seconds: float
+    request_number: int = _request_number()
 
 
 @attrs.define(frozen=True, kw_only=True)
@@ -64,6 +74,16 @@ class RequestFailed:
     error: str
     status: int | None
     request_id: str | None
+    request_number: int = _request_number()
+
+
+@attrs.define(frozen=True, kw_only=True)
+class RequestCancelled:
+    """The caller, or the closing of the session, gave a request up; whether it was sent or waited."""
+
+    endpoint: str
+    path: str
+    request_number: int = _request_number()
 
 
 @attrs.define(frozen=True, kw_only=True)
@@ -93,6 +113,7 @@ Event: TypeAlias = (
     | RetryPlanned
     | SessionPaused
     | RequestFailed
+    | RequestCancelled
     | PageArrived
     | VerdictReached
 )

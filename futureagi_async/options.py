@@ -1,8 +1,12 @@
-"""How patient a session is: `Timeouts` and `RetryPolicy`."""
+"""How patient a session is, and how urgent: `Timeouts`, `RetryPolicy`, `Priority`."""
 
 import sys
+from typing import Literal, TypeAlias
 
 import attrs
+
+Priority: TypeAlias = Literal["interactive", "bulk"]
+"""Who gets the next free slot of a session: an ``interactive`` request before all ``bulk`` ones."""
 
 
 def _check_positive(_instance: object, attribute: "attrs.Attribute[float]", value: object) -> None:

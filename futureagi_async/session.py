@@ -1,16 +1,18 @@
 """`Session`: the one entry point. One method per endpoint, and the bulk reads over them."""
 
 import os
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from ssl import SSLContext
 from types import TracebackType
-from typing import Literal, NoReturn, Self, TypeAlias, TypeVar, cast
+from typing import Literal, NoReturn, Self, TypeAlias, TypeVar
 from uuid import UUID
 
 from futureagi_async import bulk
 from futureagi_async._checks import (
     check_at_least_one,
+    check_changed_since,
     check_deadline,
     check_kind,
     check_kind_or_none,
@@ -22,29 +24,24 @@ from futureagi_async._checks import (
 )
 from futureagi_async._clock import Clock, SystemClock
 from futureagi_async._each import fetch_each
-from futureagi_async._pages import check_filters_applied, read_page, restore_call
-from futureagi_async._reading import Consistency, PageRead
+from futureagi_async._endpoint_reads import EndpointReads
+from futureagi_async._fanout import BulkOptions, OnError
+from futureagi_async._marks import decode_marks
+from futureagi_async._pages import restore_call
+from futureagi_async._reading import Consistency
 from futureagi_async._requester import Requester
-from futureagi_async._sansio import decoding, endpoints
-from futureagi_async._sansio.covering.lists import Ask
-from futureagi_async._sansio.endpoints import Request
-from futureagi_async._sansio.replies import Reply
 from futureagi_async._sansio.settings import read_keys, read_origin
 from futureagi_async._transport import Connector, Transport
-from futureagi_async.bulk import CallStream, OnError
+from futureagi_async.bulk import CallStream
 from futureagi_async.events import Observer
-from futureagi_async.filters import FilterLike
 from futureagi_async.models import (
     CallExecution,
-    CallPage,
     ExecutionKPIs,
     FetchResult,
-    GroupPage,
     Outcome,
-    TestExecutionPage,
 )
-from futureagi_async.options import RetryPolicy, Timeouts
-from futureagi_async.sources import CallSource, TestExecutionCalls, check_id
+from futureagi_async.options import Priority, RetryPolicy, Timeouts
+from futureagi_async.sources import CallSource, check_id
 
 T = TypeVar("T")
 Validate: TypeAlias = Literal["lazy", "eager"]
@@ -52,7 +49,7 @@ Validate: TypeAlias = Literal["lazy", "eager"]
 DEFAULT_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 
 
-class Session:
+class Session(EndpointReads):
     """A connection pool to the simulate API; use it as ``async with Session() as session:``.
 
     Made anywhere (no event loop is needed), opened once, used in the event loop that opened it.
@@ -111,6 +108,7 @@ class Session:
         origin = read_origin(base_url, os.environ, allow_insecure=allow_insecure)
         self._timeouts = check_kind("timeouts", timeouts, Timeouts)
         self._retry = check_kind("retry", retry, RetryPolicy)
+        self._priority: Priority | None = None
         self._origin = origin
         self._max_response_bytes = max_response_bytes
         self._eager = check_word("validate", validate, Validate) == "eager"
@@ -149,90 +147,29 @@ class Session:
         await self._requester.close()
 
     def with_options(
-        self, *, timeouts: Timeouts | None = None, retry: RetryPolicy | None = None
+        self,
+        *,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+        priority: Priority | None = None,
     ) -> "Session":
-        """Return a view of this session, on the same pool and limits, with other patience."""
+        """Return a view of this session, on the same pool and limits, with other patience or urgency.
+
+        Args:
+            timeouts: For instance ``Timeouts(deadline=2)`` for what a user waits for.
+            retry: How often failed requests are sent again.
+            priority: Whose turn it is when a slot is free: ``"interactive"`` goes before ``"bulk"``.
+                By default reads of one thing are interactive, and reads of many (streams, exports,
+                ``fetch_...``) are bulk, so that an export never keeps a handler waiting for more than
+                a slot.
+        """
         view = Session.__new__(Session)
         vars(view).update(vars(self))
         view._timeouts = check_kind_or_none("timeouts", timeouts, Timeouts) or self._timeouts  # noqa: SLF001
         view._retry = check_kind_or_none("retry", retry, RetryPolicy) or self._retry  # noqa: SLF001
+        if priority is not None:
+            view._priority = check_word("priority", priority, Priority)  # noqa: SLF001
         return view
-
-    async def get_call_execution(self, call_execution_id: str | UUID) -> CallExecution:
-        """Return one call in full detail, transcript included.
-
-        Raises `NotFoundError` for an unknown call; a snapshot's id is not a call's id, use
-        ``call.call_execution_id``. Source: ``GET /simulate/call-executions/{call_execution_id}/``.
-        """
-        request = endpoints.call_request(check_id(call_execution_id, "call_execution_id"))
-        return await self._value(
-            request, lambda reply: decoding.decode_call(reply.body, request.endpoint, eager=self._eager)
-        )
-
-    async def get_kpis(self, test_execution_id: str | UUID) -> ExecutionKPIs:
-        """Return a test execution's key figures.
-
-        Raises `NotFoundError` for an unknown test execution.
-        Source: ``GET /simulate/test-executions/{test_execution_id}/kpis/``.
-        """
-        request = endpoints.kpis_request(check_id(test_execution_id, "test_execution_id"))
-        return await self._value(request, lambda reply: decoding.decode_kpis(reply.body, request.endpoint))
-
-    async def get_page(self, source: CallSource, *, page: int = 1, limit: int = 100) -> CallPage:
-        """Return one page of a list of calls.
-
-        Records that do not decode are in ``failures``. Raises `NotFoundError` for an unknown list,
-        and for version lists also past the last page ("Invalid page."); `FilterIgnoredError` where
-        the server skipped a filter and sent unfiltered rows.
-        """
-        check_sources([source])
-        return (await self._read_page(source, Ask(page, limit))).page
-
-    async def get_test_execution(
-        self,
-        test_execution_id: str | UUID,
-        *,
-        search: str | None = None,
-        filters: Iterable[FilterLike] = (),
-        page: int = 1,
-        limit: int = 100,
-    ) -> TestExecutionPage:
-        """Return a test execution with one page of its calls (transcripts are withheld there).
-
-        Raises `NotFoundError` for an unknown test execution, `FilterIgnoredError` where the server
-        skipped a filter. Source: ``GET /simulate/test-executions/{test_execution_id}/``.
-        """
-        source = TestExecutionCalls(test_execution_id, search=search, filters=filters)
-        return cast(TestExecutionPage, (await self._read_page(source, Ask(page, limit))).page)
-
-    async def get_groups(
-        self,
-        test_execution_id: str | UUID,
-        *,
-        row_groups: Sequence[str],
-        group_keys: Sequence[str] = (),
-        search: str | None = None,
-        filters: Iterable[FilterLike] = (),
-        page: int = 1,
-        limit: int = 100,
-    ) -> GroupPage:
-        """Return grouped rows of a test execution.
-
-        ``row_groups`` are column ids. The served API answers 500 to all but dataset columns
-        (``scenario_<scenario id>_dataset_<column id>``), groups those over all test executions, and
-        ignores ``filters`` then. Source: ``GET /simulate/test-executions/{test_execution_id}/``.
-        """
-        source = TestExecutionCalls(test_execution_id, search=search, filters=filters)
-        request = endpoints.groups_request(
-            source, row_groups=row_groups, group_keys=group_keys, page=page, limit=limit
-        )
-
-        def decode(reply: Reply) -> GroupPage:
-            groups = decoding.decode_groups(reply.body, request.endpoint, page=page, limit=limit)
-            check_filters_applied(source, groups.error_messages)
-            return groups
-
-        return await self._value(request, decode)
 
     def stream_calls(
         self,
@@ -244,6 +181,8 @@ class Session:
         consistency: Consistency = "complete",
         updates: bool = False,
         deadline: float | None = None,
+        changed_since: Mapping[CallSource, datetime] | None = None,
+        resume: Iterable[bytes] = (),
     ) -> AbstractAsyncContextManager[CallStream]:
         """Read the calls of all sources at once: ``async with session.stream_calls(...) as stream``.
 
@@ -262,20 +201,28 @@ class Session:
                 each page once, and says ``incomplete`` of all but lists of one page.
             updates: Yield a call again where a newer version of it was read.
             deadline: Seconds after which reading stops; the report then says ``incomplete``.
+            changed_since: For some of the sources: read only what changed since then, for instance since
+                the ``complete_as_of`` of an earlier report. That can't show which calls were deleted, nor
+                which entered a version list or a filtered list with an older change.
+            resume: Marks of the `Step` objects that an earlier stream over the same sources gave, in the
+                order they came: go on from there. What those steps brought is not delivered again.
         """
-        options = bulk.BulkOptions(
+        checked = check_sources(sources)
+        options = BulkOptions(
             page_size=check_page_size(page_size),
             on_error=check_word("on_error", on_error, OnError),
             consistency=check_word("consistency", consistency, Consistency),
             ordered=ordered,
             updates=updates,
             deadline_seconds=check_deadline(deadline),
+            changed_since=check_changed_since(changed_since),
+            resume=decode_marks(resume),
             max_in_flight=self._requester.max_in_flight,
             max_body_bytes=self._max_response_bytes,
         )
         return bulk.open_stream(
-            check_sources(sources),
-            self._read_page,
+            checked,
+            self._in_bulk()._read_page,  # noqa: SLF001 - of the same class
             restore_call,
             options,
             self._requester.clock,
@@ -308,11 +255,11 @@ class Session:
 
     async def fetch_call_executions(self, ids: Iterable[str | UUID]) -> list[Outcome[CallExecution]]:
         """Return the full details of many calls: one `Outcome` an id, in the order given."""
-        return await self._fetch_each(ids, "call_execution_id", self.get_call_execution)
+        return await self._fetch_each(ids, "call_execution_id", self._in_bulk().get_call_execution)
 
     async def fetch_kpis(self, test_execution_ids: Iterable[str | UUID]) -> list[Outcome[ExecutionKPIs]]:
         """Return the key figures of many test executions: one `Outcome` an id, in the order given."""
-        return await self._fetch_each(test_execution_ids, "test_execution_id", self.get_kpis)
+        return await self._fetch_each(test_execution_ids, "test_execution_id", self._in_bulk().get_kpis)
 
     async def _fetch_each(
         self, ids: Iterable[str | UUID], name: str, fetch_one: Callable[[str], Awaitable[T]]
@@ -323,19 +270,9 @@ class Session:
         checked = [check_id(value, name) for value in ids]
         return await fetch_each(checked, fetch_one, max_in_flight=self._requester.max_in_flight)
 
-    async def _value(self, request: Request, decode: Callable[[Reply], T]) -> T:
-        answer = await self._requester.call(request, decode, timeouts=self._timeouts, retry=self._retry)
-        return answer.value
-
-    async def _read_page(self, source: CallSource, ask: Ask) -> PageRead:
-        return await read_page(
-            self._requester,
-            source,
-            ask,
-            timeouts=self._timeouts,
-            retry=self._retry,
-            eager=self._eager,
-        )
+    def _in_bulk(self) -> "Session":
+        """Return the view of this session that reads many things."""
+        return self if self._priority is not None else self.with_options(priority="bulk")
 
     def __repr__(self) -> str:
         return f"<Session {vars(self).get('_origin', 'not made')}>"

@@ -49,10 +49,14 @@ def pages_asked_for(server: StandInServer) -> int:
 
 @asynccontextmanager
 async def open_stream(
-    server: StandInServer, *sources: CallSource, max_in_flight: int = 4, **options: Any
+    server: StandInServer,
+    *sources: CallSource,
+    max_in_flight: int = 4,
+    clock: FakeClock | None = None,
+    **options: Any,
 ) -> AsyncIterator[CallStream]:
     """Open a stream; after its block no task of it is left, and it sends no request any more."""
-    async with open_session(server, max_in_flight=max_in_flight, clock=FakeClock()) as session:
+    async with open_session(server, max_in_flight=max_in_flight, clock=clock or FakeClock()) as session:
         before = asyncio.all_tasks()
         try:
             async with session.stream_calls(sources, page_size=PAGE_SIZE, **options) as stream:
@@ -70,11 +74,12 @@ async def test_a_consumer_that_stops_holds_the_readers_back(
     server: StandInServer, long_list: RunTestCalls
 ) -> None:
     """Each reader has one page in hand at most; they go on when the consumer does."""
+    readers = 6  # for four requests at once
     async with open_stream(server, long_list) as stream:
         await anext(stream)
-        await wait_until(lambda: pages_asked_for(server) == 5)
+        await wait_until(lambda: pages_asked_for(server) == 1 + readers)
         await let_requests_arrive(server)
-        assert (pages_asked_for(server), server.in_flight) == (5, 0)
+        assert (pages_asked_for(server), server.in_flight) == (1 + readers, 0)
         rest = [call async for call in stream]
     assert len(rest) == 1199
     assert pages_asked_for(server) > 60
@@ -267,11 +272,25 @@ async def test_a_deadline_ends_the_reading_with_what_is_there(
     long, short = RunTestCalls(server.add_run_test(1200, slim=True)), RunTestCalls(server.run_test_ids[2])
     server.stall("page=9&", times=FOREVER)
     server.stall("page=12&", times=FOREVER)
-    async with open_stream(server, long, short, deadline=0.8, ordered=ordered) as stream:
-        calls = [call async for call in stream]
+    clock = FakeClock(held=True)
+    calls = []
+
+    async def consume(stream: CallStream) -> None:
+        calls.extend([call async for call in stream])
+
+    async with (
+        open_stream(server, long, short, deadline=60, ordered=ordered, clock=clock) as stream,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(consume, stream)
+        await wait_until(lambda: server.in_flight and list(stream.report)[1].verdict == "complete")
+        before = None
+        while before != (before := (pages_asked_for(server), stream.report.received)):
+            await let_requests_arrive(server)  # until nothing moves but the clock
+        clock.advance(60)
     reports = list(stream.report)
     assert (reports[0].verdict, reports[1].verdict) == ("incomplete", "complete")
-    assert reports[0].reason == "The deadline of 0.8 s was reached."
+    assert reports[0].reason == "The deadline of 60 s was reached."
     assert {call.id for call in calls if call.source == short} == set(rows_of(server, short))
     assert 0 < reports[0].received < 1200
     assert len(calls) == stream.report.received

@@ -22,7 +22,7 @@ PUBLIC = ("", "testing", "export", "events")
 
 # module: (modules of ours, third parties); the first pattern that fits counts
 TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "": ((*LEAVES, "_version", "bulk", "export", "session"), ()),
+    "": ((*LEAVES, "_reading", "_version", "bulk", "export", "naming", "session", "source_sets"), ()),
     "__main__": (("cli", "cli.*"), ()),
     "_version": ((), ()),
     "errors": ((), ("attrs",)),
@@ -30,6 +30,8 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "filters": ((), ("attrs",)),
     "columns": (("filters",), ("attrs",)),
     "sources": (FLOOR, ("attrs",)),
+    "naming": ((*FLOOR, "sources"), ()),
+    "source_sets": ((*FLOOR, "naming", "sources"), ()),
     "models": ((*FLOOR, "sources", "models.*"), ("attrs",)),
     "models.*": ((*FLOOR, "sources", "models.*"), ("attrs",)),
     "events": ((*FLOOR, "sources", "models", "models.*"), ("attrs",)),
@@ -45,13 +47,28 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "_sansio.*": ((*LEAVES, "_sansio.*"), ("attrs",)),
     "_clock": ((), ("anyio",)),
     "_transport": ((*LEAVES, "_sansio.*", "_version"), ("aiohttp", "anyio", "yarl")),
-    "_requester": ((*LEAVES, "_sansio.*", "_transport", "_clock"), ("aiolimiter", "anyio", "attrs")),
-    "_reading": ((*LEAVES, "_sansio.*"), ("attrs",)),
+    "_download": (
+        ("errors", "_sansio.addresses", "_sansio.downloads", "_transport", "_version"),
+        ("aiohttp", "attrs", "yarl"),
+    ),
+    "_telling": ((*LEAVES, "_sansio.*"), ("attrs",)),
+    "_slots": ((), ("anyio",)),
+    "_requester": (
+        (*LEAVES, "_sansio.*", "_transport", "_clock", "_slots", "_telling"),
+        ("aiolimiter", "anyio", "attrs"),
+    ),
+    "_marks": ((*LEAVES, "_sansio.*"), ("msgspec",)),
+    "_reading": ((*LEAVES, "_sansio.*", "_marks"), ("attrs",)),
     "_spool": ((*LEAVES, "_reading"), ("attrs",)),
-    "bulk": ((*LEAVES, "_sansio.*", "_clock", "_reading", "_spool"), ("anyio", "attrs")),
-    "_each": ((*LEAVES, "bulk"), ("anyio",)),
+    "_fanout": ((*LEAVES, "_sansio.*", "_clock", "_marks", "_reading"), ("anyio", "attrs")),
+    "bulk": ((*LEAVES, "_clock", "_fanout", "_reading", "_spool"), ("anyio", "attrs")),
+    "_endpoint_reads": (
+        (*LEAVES, "_sansio.*", "_checks", "_pages", "_reading", "_requester"),
+        (),
+    ),
+    "_each": ((*LEAVES, "_sansio.*", "_fanout"), ("anyio", "attrs")),
     "_pages": ((*LEAVES, "_sansio.*", "_reading", "_requester"), ("anyio", "attrs")),
-    "_checks": ((*LEAVES, "_sansio.*", "bulk"), ()),
+    "_checks": ((*LEAVES, "_sansio.*"), ()),
     "session": (
         (
             *LEAVES,
@@ -59,6 +76,9 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "_checks",
             "_clock",
             "_each",
+            "_endpoint_reads",
+            "_fanout",
+            "_marks",
             "_pages",
             "_reading",
             "_requester",
@@ -67,12 +87,24 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
         ("anyio", "attrs"),
     ),
+    "export.audio_file": ((*FLOOR, "_sansio.downloads", "export.files"), ()),
+    "export.recordings": (
+        (*FLOOR, "_clock", "_download", "_sansio.addresses", "_sansio.downloads", "export.*"),
+        ("anyio", "attrs"),
+    ),
+    "export.details": ((*LEAVES, "_sansio.decoding", "_sansio.decoding.*"), ("msgspec",)),
+    "export.arrow_columns": ((*LEAVES, "_sansio.decoding.wire", "export.*"), ("msgspec",)),
+    "export.compressed": (("errors",), ("backports", "compression")),
     "export": ((*LEAVES, "export.*"), ("anyio", "attrs", "pyarrow")),
     "export.*": ((*LEAVES, "export.*"), ("anyio", "attrs", "msgspec", "pyarrow")),
     "cli": ((*PUBLIC, "cli.*"), ("anyio", "attrs", "cyclopts", "rich")),
     "cli.*": ((*PUBLIC, "cli", "cli.*"), ("anyio", "attrs", "cyclopts", "msgspec", "rich")),
     "integrations": ((), ()),
-    "integrations.fastapi": (PUBLIC, ("fastapi", "starlette", "pydantic", "anyio", "attrs")),
+    "integrations.fastapi": (
+        (*PUBLIC, "export.jsonl", "integrations._bodies", "options"),
+        ("anyio", "fastapi", "starlette"),
+    ),
+    "integrations._bodies": ((*PUBLIC, "export.jsonl"), ("attrs",)),
     "integrations.*": (PUBLIC, ("anyio", "attrs", "opentelemetry")),
     "testing": (("testing.*",), ("aiohttp", "anyio", "attrs", "pytest")),
     "testing.*": (("testing", "testing.*"), ("aiohttp", "anyio", "attrs", "multidict", "pytest", "yarl")),
@@ -85,6 +117,8 @@ OPTIONAL = {
     "starlette": ("integrations.fastapi",),
     "opentelemetry": ("integrations.*",),
     "pyarrow": (),
+    "backports": (),
+    "compression": (),
 }
 """Optional libraries: the modules that may import them at their top."""
 
@@ -186,19 +220,19 @@ def test_pure_floor_is_pure(module: str) -> None:
     assert not wrong, names(wrong)
 
 
-def test_only_the_transport_knows_aiohttp() -> None:
-    """One client file imports aiohttp; the stand-in server is the other side."""
+def test_only_two_files_know_aiohttp() -> None:
+    """One client file imports it for the API and one, without keys, for recordings; the stand-in may."""
     users = {
         module
         for module in MODULES
         if any(found.target.split(".")[0] == "aiohttp" for found in IMPORTS[module])
     }
-    assert {module for module in users if not module.startswith("testing")} == {"_transport"}
+    assert {module for module in users if not module.startswith("testing")} == {"_download", "_transport"}
 
 
 def test_bulk_knows_no_wire() -> None:
     """The bulk reader knows which pages to ask for, not how they look, nor who fetches them."""
-    known = {found.ours for found in IMPORTS["bulk"]}
+    known = {found.ours for found in (*IMPORTS["bulk"], *IMPORTS["_fanout"])}
     assert "_sansio.covering" in known
     assert not known & {"session", "_requester", "_transport"}
     assert not [name for name in known if name and name.startswith("_sansio.") and "covering" not in name]
@@ -253,7 +287,7 @@ def test_imports_are_found_at_all() -> None:
     """The search sees packages, modules and single names, at the top and in functions."""
     assert Import("session", f"{PACKAGE}.bulk", 13, at_top=True).ours == "bulk"
     assert Import("session", "anyio", 3, at_top=True).ours is None
-    assert {"bulk", "_transport", "_sansio.decoding"} <= graph()["session"]
+    assert {"bulk", "_transport", "_endpoint_reads"} <= graph()["session"]
     assert "errors" in graph()["_sansio.bodies"]
     assert len(MODULES) > 25
     assert fits("models.call", LEAVES)

@@ -3,6 +3,8 @@
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +63,8 @@ def test_exports_can_be_imported(name: str) -> None:
 
 def test_nothing_else_is_imported_by_the_package() -> None:
     """Public names that the package holds besides its list are its own modules."""
-    others = {name for name in vars(futureagi_async) if not name.startswith("_")} - set(
-        futureagi_async.__all__
-    )
+    names = {name for name in vars(futureagi_async) if not name.startswith("_")}
+    others = names - {*futureagi_async.__all__, "TYPE_CHECKING"}
     assert all(inspect.ismodule(getattr(futureagi_async, name)) for name in others), others
 
 
@@ -97,3 +98,21 @@ def test_public_methods_have_docstrings(name: str) -> None:
 def test_the_version_is_a_version() -> None:
     """The version is the one the build reads, in the usual form."""
     assert re.fullmatch(r"\d+\.\d+\.\d+([a-z.]+\d+)?", futureagi_async.__version__)
+
+
+def test_names_are_looked_up_when_they_are_used() -> None:
+    """Importing the package loads no HTTP client; a name loads what it needs; a wrong one is told."""
+    program = """
+import sys, futureagi_async
+assert "aiohttp" not in sys.modules
+assert "Session" in dir(futureagi_async)
+assert futureagi_async.Session is futureagi_async.session.Session
+assert "aiohttp" in sys.modules
+try:
+    futureagi_async.Sessions
+except AttributeError as error:
+    assert "'Sessions'" in str(error)
+else:
+    raise AssertionError
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

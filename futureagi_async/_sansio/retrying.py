@@ -15,7 +15,11 @@ QUOTA_CAPACITY = 500
 QUOTA_COST = 5
 QUOTA_COST_TIMEOUT = 10
 
+_GATEWAY = frozenset({502, 503, 504})  # what proxies say of a server behind them
 _MAX_DOUBLINGS = 64  # keeps the pause a number; it reached max_delay long before
+
+OUTAGE_FAILURES = 100
+"""Requests in a row that failed for good before a job takes the server for dead."""
 
 GARBLED_TRIES = 2  # an answer that is not HTTP, or not JSON, twice in a row is no accident
 SERVER_BUG_TRIES = 3  # the served API wraps every bug as a 500
@@ -43,6 +47,30 @@ class RetryQuota:
     def give_back(self, cost: int) -> None:
         """Return what the last retry cost (1 for none) after a success."""
         self.tokens = min(QUOTA_CAPACITY, self.tokens + max(1, cost))
+
+
+@attrs.define
+class OutageWatch:
+    """Notices that a server is out: so many requests in a row failed, with all their tries, and none succeeded.
+
+    Without it, a job of many ids would wait for each of them to time out.
+    """
+
+    failures: int = 0
+
+    @property
+    def is_out(self) -> bool:
+        """Whether asking on is of no use now."""
+        return self.failures >= OUTAGE_FAILURES
+
+    def succeeded(self) -> None:
+        """Take a success into account."""
+        self.failures = 0
+
+    def failed(self, error: FutureAGIError) -> None:
+        """Take a failure into account; an answer about the request itself shows that the server lives."""
+        is_trouble = error.retryable and (isinstance(error, APIConnectionError) or error.status in _GATEWAY)
+        self.failures = self.failures + 1 if is_trouble else 0
 
 
 def max_tries(error: FutureAGIError, policy: RetryPolicy) -> int:

@@ -16,7 +16,7 @@ _HOST = re.compile(r"[a-z0-9][a-z0-9._-]*|[0-9a-f:.]*:[0-9a-f:.]*")  # other alp
 _PLAIN_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*/?")
 
 
-class _Masked(str):
+class Masked(str):
     """A header value that shows as *** where containers and tracebacks print it."""
 
     __slots__ = ()
@@ -31,7 +31,7 @@ class Keys:
     __slots__ = ("_headers",)
 
     def __init__(self, api_key: str, secret_key: str) -> None:
-        self._headers = {"X-Api-Key": _Masked(api_key), "X-Secret-Key": _Masked(secret_key)}
+        self._headers = {"X-Api-Key": Masked(api_key), "X-Secret-Key": Masked(secret_key)}
 
     def headers(self) -> dict[str, str]:
         """Return the two headers, for the innermost frame that sends them."""
@@ -96,7 +96,7 @@ def _read_key(value: object, name: str, variable: str, environ: Mapping[str, str
             f"{name} is empty, longer than 512 characters, or holds blanks or characters "
             "that can't be sent in a header. Copy it again from the dashboard."
         )
-    return _Masked(value)
+    return Masked(value)
 
 
 def read_origin(base_url: str | None, environ: Mapping[str, str], *, allow_insecure: bool) -> Origin:

@@ -122,6 +122,9 @@ class CallExecution(LazyFields):
 
     raw: bytes = attrs.field(default=b"", eq=False)
     """The record's JSON as the server sent it; empty for one built by hand."""
+    may_hold_provider_data: bool = attrs.field(default=True, eq=False)
+    """Whether ``raw`` and ``extra`` have what the voice provider knows (``call_metadata``,
+    ``provider_call_data``, or snapshots that may): it may include other parties' keys."""
 
     @property
     def call_execution_id(self) -> str:

@@ -32,12 +32,14 @@ class LazyFields:
         return value
 
 
-def defer(record: LazyFields, read_field: FieldReader, *, index: int = -1, parts: Any = None) -> None:
+def defer(record: LazyFields, read_field: FieldReader, index: int = -1) -> None:
     """Leave a new record's lazy fields to ``read_field``.
 
-    ``index`` is the record's place among its neighbours, ``parts`` the decoder's own notes.
+    ``index`` is the record's place among its neighbours.
     """
-    record._read_field, record._index, record._parts = read_field, index, parts
+    record._read_field = read_field
+    record._index = index
+    record._parts = None
 
 
 def index_of(record: LazyFields) -> int:

@@ -5,8 +5,10 @@
 
 import os
 import random
+from collections.abc import Callable
 from typing import Any
 
+import attrs
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -32,8 +34,13 @@ class ReadingMachine(RuleBasedStateMachine):
         """Fill the list with old rows."""
         self.model = ModelList(traits, random.Random(seed))
         self.model.fill(count, tie_size=tie_size)
-        self.cover = Cover(traits, page_size=20, max_body_bytes=1 << 26 if atomic else -1)
+        self.make_cover = lambda: Cover(traits, page_size=20, max_body_bytes=1 << 26 if atomic else -1)
+        self.cover = self.make_cover()
+        self.ahead = 0.0  # our clock, against the server's
+        self.epoch = self.last_answer = self.model.now  # when the read began, and heard of the list, by ours
         self.waiting: list[tuple[Ask, float, set[str], int]] = []
+        self.asked: list[Ask] = []
+        self.history: list[Callable[[float], None]] = []
         self.got: set[str] = set()
         self.start_ids = self.model.visible()
         self.front_promise: tuple[float, set[str]] = (0.0, set())
@@ -85,11 +92,45 @@ class ReadingMachine(RuleBasedStateMachine):
     def send(self, pages: int) -> None:
         """The reader asks for some pages."""
         for _ in range(pages):
-            ask = self.cover.next_ask()
-            if ask is not None:
-                self.model.now = max(self.model.now, ask.not_before)
-                self.waiting.append((ask, self.model.now, self.model.visible(), len(self.model.removed)))
+            self._ask()
         self._check()
+
+    def _ask(self) -> bool:
+        ask = self.cover.next_ask()
+        self.history.append(self._ask_again)
+        if ask is None:
+            return False
+        self.asked.append(ask)
+        self._send(ask)
+        return True
+
+    def _number(self, ask: Ask) -> int:
+        return next(number for number, asked in enumerate(self.asked) if asked is ask)
+
+    def _send(self, ask: Ask) -> None:
+        self.model.now = max(self.model.now, ask.not_before - self.ahead)
+        self.waiting.append((ask, self.model.now, self.model.visible(), len(self.model.removed)))
+
+    def _ask_again(self, _epoch: float) -> None:
+        if (ask := self.cover.next_ask()) is not None:
+            self.asked.append(ask)
+
+    @precondition(lambda self: self.cover.finding is None)
+    @rule(seconds=st.sampled_from([0.1, 30.0]), ahead=st.sampled_from([-999_000.0, 5e5]))
+    def interrupt(self, seconds: float, ahead: float) -> None:
+        """The reader dies, with all it asked for; another one does the same again, by another clock."""
+        unanswered = [self._number(ask) for ask, *_ in self.waiting]
+        self._pass(seconds)
+        self.ahead += ahead
+        self.cover, self.asked, self.waiting = self.make_cover(), [], []
+        heard_after = self.last_answer - self.epoch
+        self.last_answer = self.model.now + self.ahead
+        self.epoch = self.last_answer - heard_after
+        for happen in self.history:
+            happen(self.epoch)
+        self.cover.resume()
+        for number in unanswered:
+            self._send(self.asked[number])
 
     @precondition(lambda self: self.cover.finding is None and bool(self.waiting))
     @rule(data=st.data(), entering=st.booleans())
@@ -115,17 +156,22 @@ class ReadingMachine(RuleBasedStateMachine):
         if ask.page == 1 and sent_at >= self.front_promise[0]:
             self.front_promise = sent_at, visible - set(self.model.removed[removed:])
         past_end = self.model.traits.counted_first and ask.page > 1 and ask.offset >= count
-        self.cover.take(
-            Seen(
-                ask=ask,
-                count=None if past_end else count,
-                ids=[name for name, _ in rows],
-                keys=[key for _, key in rows],
-                has_next=ask.end < count,
-                sent_at=sent_at,
-                received_at=self.model.now,
-                server_time=server_time,
-            )
+        seen = Seen(
+            ask=ask,
+            count=None if past_end else count,
+            ids=[name for name, _ in rows],
+            keys=[key for _, key in rows],
+            has_next=ask.end < count,
+            sent_at=sent_at + self.ahead,
+            received_at=self.model.now + self.ahead,
+            server_time=server_time,
+        )
+        number = self._number(ask)
+        self.cover.take(seen)
+        self.last_answer = seen.received_at
+        logged = _moved(seen, -self.epoch)
+        self.history.append(
+            lambda epoch: self.cover.take(attrs.evolve(_moved(logged, epoch), ask=self.asked[number]))
         )
 
     def _check(self) -> None:
@@ -145,14 +191,14 @@ class ReadingMachine(RuleBasedStateMachine):
         for _ in range(2_000):
             if self.cover.finding is not None:
                 break
-            ask = self.cover.next_ask()
-            if ask is not None:
-                self.model.now = max(self.model.now, ask.not_before)
-                self.waiting.append((ask, self.model.now, self.model.visible(), len(self.model.removed)))
-            elif self.waiting:
+            if not self._ask() and self.waiting:
                 self._answer(0, between=lambda: None)
         assert self.cover.finding is not None, "the read does not end"
         self._check()
+
+
+def _moved(seen: Seen, seconds: float) -> Seen:
+    return attrs.evolve(seen, sent_at=seen.sent_at + seconds, received_at=seen.received_at + seconds)
 
 
 TestReading = ReadingMachine.TestCase

@@ -46,10 +46,20 @@ class Cover:
 
     Call `next_ask` whenever a request may be sent. ``None`` means "not now": wait for an answer to
     `take` or a page to `lose`, or stop where `finding` is set.
+
+    ``since``, in Unix seconds of the server's clock, says that an earlier reading was complete then: only
+    what changed since is read, which is what sweeping the front does anyway, where the rows' keys can be
+    trusted. The end of the list is not read then.
     """
 
     def __init__(
-        self, traits: ListTraits, *, page_size: int, max_body_bytes: int, delta: float = DELTA_SECONDS
+        self,
+        traits: ListTraits,
+        *,
+        page_size: int,
+        max_body_bytes: int,
+        delta: float = DELTA_SECONDS,
+        since: float | None = None,
     ) -> None:
         self.count: int | None = None
         self.finding: Finding | None = None
@@ -59,6 +69,7 @@ class Cover:
         self._first = Ask(1, page_size)
         self._largest_limit = max(LARGEST_LIMIT, page_size)
         self._max_body_bytes = max_body_bytes
+        self._since = since
         self._clock = ServerClock()
         self._doubt = EndDoubt()
         self._in_flight = 0
@@ -159,11 +170,23 @@ class Cover:
         self._settle()
         return ask.optional
 
+    def resume(self) -> None:
+        """Go on after an interruption.
+
+        Our clock may have begun anew. The caller gives earlier answers times that are as far apart as
+        they were, and none later than now: so no earlier ``Date`` makes the server's clock seem ahead.
+        """
+        self._doubt.forget()
+
     def stop(self, reason: str) -> None:
         """End the reading from outside, for instance at a deadline."""
         self.finding = self.finding or Finding("incomplete", reason)
 
     def _take_first(self, seen: Seen, *, crowded: bool) -> None:
+        if self._since is not None and seen.has_next and self._trouble_with(seen) is None:
+            self._keys.begin_since(seen, self._since)
+            self._check_covered()
+            return
         self._keys.begin(seen)
         atomic = AtomicRead(self._traits, seen, self._doubt, largest_limit=self._largest_limit)
         if atomic.proven_by_first:
@@ -188,6 +211,9 @@ class Cover:
     def _take_window(self, seen: Seen) -> None:
         self._check_coverable(seen)
         self._keys.take(seen)
+        self._check_covered()
+
+    def _check_covered(self) -> None:
         if self._keys.covered_at is not None:
             self._complete(
                 self._keys.covered_at, "Overlapping pages cover the list, and its front was read last."
@@ -203,15 +229,19 @@ class Cover:
             self.stop("Too many pages could not be read.")
 
     def _check_coverable(self, seen: Seen) -> None:
-        trouble = None
-        if seen.keyless:
-            trouble = "The rows show no time of last change; only a list that fits one page can be proven."
-        elif not isfinite(self._clock.at(0.0)):
-            trouble = "The server sends no Date header to compare the rows' times with."
-        elif not is_sorted(self._keys.trusted(seen)):
-            trouble = "The server does not sort this list by the time of last change."
+        trouble = self._trouble_with(seen)
         if trouble is not None:
             self._leave_cover(seen, trouble)
+
+    def _trouble_with(self, seen: Seen) -> str | None:
+        """Say why the keys of a page prove nothing."""
+        if seen.keyless:
+            return "The rows show no time of last change; only a list that fits one page can be proven."
+        if not isfinite(self._clock.at(0.0)):
+            return "The server sends no Date header to compare the rows' times with."
+        if not is_sorted(self._keys.trusted(seen)):
+            return "The server does not sort this list by the time of last change."
+        return None
 
     def _leave_cover(self, seen: Seen, trouble: str) -> None:
         """Read in windows of creation time where that works, else without proof."""
@@ -238,6 +268,8 @@ class Cover:
         if self._undecoded:
             self.stop(f"{self._undecoded} records could not be decoded.")
             return
+        if self._since is not None:
+            how = "Everything that changed since then and is still in the list was read."
         if self._traits.rows_enter_with_old_keys:
             how += " Rows that entered it meanwhile may be missing: they do not enter at the front."
         tau = self._clock.at(sent_at)

@@ -42,8 +42,8 @@ class KeyCover:
         self._rows_a_second = 0.0
         """How densely keys lie at the front."""
         self._latest = -inf
-        self._begun_at = inf
-        """When the pass began, on our clock: T is the server's clock at this moment."""
+        self._began = inf
+        """T: what the server's clock showed, at least, when the pass began."""
         self._passes: list[Pass] = []
         self._tail: TailRead | None = None
         self._sweep = Sweep(page_size, largest_limit)
@@ -74,17 +74,27 @@ class KeyCover:
 
     def begin(self, first: Seen) -> None:
         """Start from page 1, the first window."""
+        self._note_density(first)
+        self._begin_pass(first, bottom=-inf, page_size=self._page_size)
+
+    def begin_since(self, first: Seen, since: float) -> None:
+        """Start from page 1 as if a pass had begun at ``since``, on the server's clock, and be done."""
+        self._note_density(first)
+        self._latest = first.received_at
+        self._began = since
+        self._take_sweep(first, self.trusted(first))
+
+    def _note_density(self, first: Seen) -> None:
         keys = [key for key in first.keys if key is not None]
         if keys and keys[0] > keys[-1]:
             self._rows_a_second = len(keys) / (keys[0] - keys[-1])
-        self._begin_pass(first, bottom=-inf, page_size=self._page_size)
 
     def next_ask(self, count: int, *, idle: bool) -> Ask | None:
         """Return the next page; the end and the front are read when nothing else is in flight."""
         if self._restart is not None:
             return self._restart if idle else None
         top = self._trusted_until()
-        if not self._pass.is_done(top):
+        if self._passes and not self._pass.is_done(top):
             return self._pass.next_window() or self._pass.next_repair(top)
         return self._next_tail(count) or self._next_sweep() if idle else None
 
@@ -115,7 +125,7 @@ class KeyCover:
 
     def _trusted_until(self) -> float:
         """T - delta: rows with older keys have not moved since the pass began."""
-        return self._clock.at(self._begun_at) - self._delta
+        return self._began - self._delta
 
     def _next_tail(self, count: int) -> Ask | None:
         if self._tail is None or not self._pass.ends_at_the_end:
@@ -132,7 +142,7 @@ class KeyCover:
         if self.trouble is not None:
             return None
         self.sweeps += 1
-        seconds = max(0.0, self._latest - self._begun_at) + self._delta
+        seconds = max(0.0, self._clock.at(self._latest) - self._began) + self._delta
         return self._sweep.next_ask(self._rows_a_second * seconds)
 
     def _take_sweep(self, seen: Seen, keys: list[float]) -> None:
@@ -143,7 +153,9 @@ class KeyCover:
             self.covered_at = seen.sent_at
             return
         self._sweep.take(seen, keys, until)
-        if self._sweep.exhausted and keys and keys[0] <= self._clock.at(self._begun_at):
+        if not self._passes and seen.ask.end >= (seen.count or 0):  # the whole list is younger than T
+            self._begin_front_pass(seen)
+        elif self._sweep.exhausted and keys and keys[0] <= self._began:
             self._wait_for(seen, keys[0])
         elif self._sweep.exhausted:
             self._begin_front_pass(seen)
@@ -160,7 +172,7 @@ class KeyCover:
         self._begin_pass(seen, bottom=bottom, page_size=seen.ask.limit)
 
     def _begin_pass(self, first: Seen, *, bottom: float, page_size: int) -> None:
-        self._begun_at = first.sent_at
+        self._began = self._clock.at(first.sent_at)
         self._tail = TailRead(self._page_size) if self._traits.counted_first else None
         self._passes.append(Pass(self._traits, page_size, bottom=bottom, largest_limit=self._largest_limit))
         self._pass.begin(first, self.trusted(first))

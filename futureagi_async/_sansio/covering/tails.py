@@ -43,6 +43,10 @@ class EndDoubt:
         self._count, self._last_at = seen.count, seen.received_at
         self._quickest_seconds = min(self._quickest_seconds, seen.received_at - seen.sent_at)
 
+    def forget(self) -> None:
+        """Begin anew after an interruption, of which nobody knows what it brought."""
+        self._count, self._entered = None, 0
+
     def reads_needed(self) -> int | None:
         """Return how many reads of the end must agree, the first included; ``None``: hopeless."""
         if not self._entered:

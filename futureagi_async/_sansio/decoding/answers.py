@@ -54,13 +54,13 @@ def converter() -> "cattrs.Converter":
 
     made = cattrs.Converter()
     for kind, hook in (
-        (CallExecution, partial(calls.structure_call, made.structure)),
-        (ExecutionKPIs, kpis.structure_kpis),
-        (Column, parts.structure_column),
-        (Turns, parts.structure_turns),
-        (Evals, parts.structure_evals),
+        (CallExecution, calls.make_call_hook(made.structure)),
+        (ExecutionKPIs, _hook(kpis.structure_kpis)),
+        (Column, _hook(parts.structure_column)),
+        (Turns, _hook(parts.structure_turns)),
+        (Evals, _hook(parts.structure_evals)),
     ):
-        made.register_structure_hook_func(partial(operator.eq, kind), _hook(hook))
+        made.register_structure_hook_func(partial(operator.eq, kind), hook)
     return made
 
 

@@ -5,7 +5,7 @@ Written out as one line a field, it takes a quarter of the time of a loop over `
 nothing that the tables below do not.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC
 from typing import Any, TypeAlias
 
@@ -20,6 +20,7 @@ FIRST_OF = {
     "audio_url": ("audio_url", "recording_url"),
     "simulator_agent_name": ("simulator_agent_name", "simulatorAgentName"),
     "simulator_agent_id": ("simulator_agent_id", "simulatorAgentId"),
+    "original_call_execution_id": ("original_call_execution_id",),
 }
 """Fields that several keys can fill; the first one present does."""
 
@@ -31,21 +32,23 @@ TIMES = {
 }
 """The same for times, which are UTC where they name no zone."""
 
-COMPUTED = frozenset(
-    {
-        "scenario",
-        "scenario_name",
-        "response_time",
-        "response_time_seconds",
-        "response_time_ms",
-        "avg_agent_latency",
-        "avg_agent_latency_ms",
+SECONDS = {
+    "response_time": ("response_time", "response_time_seconds", "response_time_ms"),
+    "avg_agent_latency": ("avg_agent_latency", "avg_agent_latency_ms"),
+    "avg_stop_time_after_interruption": (
         "avg_stop_time_after_interruption",
         "avg_stop_time_after_interruption_ms",
-        "is_snapshot",
-        "original_call_execution_id",
-    }
-)
+    ),
+}
+"""The same for times in seconds, of which a key that ends so sends milliseconds."""
+
+MILLISECONDS_BESIDE_MS = ("avg_agent_latency", "avg_stop_time_after_interruption")
+"""Keys that send milliseconds, too, in records that have ``avg_agent_latency_ms``: the served dialect."""
+
+PROVIDER_DATA = ("call_metadata", "provider_call_data")
+"""Keys that are kept in ``extra``; here it only matters whether they are there."""
+
+ELSEWHERE = frozenset({"scenario", "scenario_name", "is_snapshot", "rerun_snapshots", *PROVIDER_DATA})
 """Keys that `calls` looks at itself."""
 
 Copy: TypeAlias = Callable[[CallExecution, CallWire], None]
@@ -53,20 +56,28 @@ Copy: TypeAlias = Callable[[CallExecution, CallWire], None]
 
 def make_copy() -> Copy:
     """Return ``copy(call, wire)``."""
-    chosen = {key for keys in (*FIRST_OF.values(), *TIMES.values()) for key in keys}
-    plain = [key for key in CallWire.__struct_fields__ if key not in chosen | COMPUTED]
-    lines = ["def copy(call, wire):"]
-    lines += [f"    call.{name} = wire.{name}" for name in plain]
-    for name, keys in (FIRST_OF | TIMES).items():
-        lines.append(f"    value = wire.{keys[0]}")
-        lines += [f"    if value is UNSET: value = wire.{key}" for key in keys[1:]]
-        lines.append("    if value is UNSET: value = None")
-        if name in TIMES:
-            lines.append(
-                "    elif value is not None and value.tzinfo is None: value = value.replace(tzinfo=UTC)"
-            )
-        lines.append(f"    call.{name} = value")
+    tables = FIRST_OF | TIMES | SECONDS
+    chosen = {key for keys in tables.values() for key in keys} | ELSEWHERE
+    lines = ["def copy(call, wire):", "    call.is_snapshot = False"]
+    lines += [f"    call.{name} = wire.{name}" for name in CallWire.__struct_fields__ if name not in chosen]
+    for name, keys in tables.items():
+        lines += [*_choose(name, keys), f"    call.{name} = value"]
     names: dict[str, Any] = {"UNSET": UNSET, "UTC": UTC}
     exec("\n".join(lines), names)  # noqa: S102 - made of the names above alone
     made: Copy = names["copy"]
     return made
+
+
+def _choose(name: str, keys: Sequence[str]) -> Iterator[str]:
+    """Yield the lines that find a field's value: of the first key present, in the field's unit."""
+    yield f"    value = wire.{keys[0]}"
+    if name in MILLISECONDS_BESIDE_MS:
+        yield "    if value and wire.avg_agent_latency_ms is not UNSET: value /= 1000"
+    for key in keys[1:]:
+        yield "    if value is UNSET:"
+        yield f"        value = wire.{key}"
+        if key.endswith("_ms"):
+            yield "        if value: value /= 1000"
+    yield "    if value is UNSET: value = None"
+    if name in TIMES:
+        yield "    elif value is not None and value.tzinfo is None: value = value.replace(tzinfo=UTC)"

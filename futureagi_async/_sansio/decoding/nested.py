@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from futureagi_async._sansio.decoding import parts
-from futureagi_async._sansio.decoding.copying import FIRST_OF, TIMES
+from futureagi_async._sansio.decoding.copying import FIRST_OF, PROVIDER_DATA, SECONDS, TIMES
 from futureagi_async._sansio.decoding.faults import JSON_FAULTS
 from futureagi_async._sansio.decoding.parts import Evals, Part, Siblings, Structure, Turns
 from futureagi_async._sansio.decoding.wire import CallWire, PartsWire, RawPartsWire
@@ -22,19 +22,14 @@ from futureagi_async.sources import AgentVersionCalls, TestExecutionCalls
 _ALIASES = {
     **FIRST_OF,
     **TIMES,
+    **SECONDS,
     "scenario": ("scenario", "scenario_name"),
-    "response_time": ("response_time", "response_time_seconds", "response_time_ms"),
-    "avg_agent_latency": ("avg_agent_latency", "avg_agent_latency_ms"),
-    "avg_stop_time_after_interruption": (
-        "avg_stop_time_after_interruption",
-        "avg_stop_time_after_interruption_ms",
-    ),
     "transcript": ("transcript", "transcripts"),
 }
 """Fields that several keys can fill; the first one present does."""
 
 
-_FIELDS = frozenset(CallWire.__struct_fields__) | frozenset(PartsWire.__struct_fields__)
+_FIELDS = frozenset((*CallWire.__struct_fields__, *PartsWire.__struct_fields__)) - frozenset(PROVIDER_DATA)
 _OTHER_NAMES = frozenset(key for keys in _ALIASES.values() for key in keys[1:])
 _PARTS = msgspec.json.Decoder(PartsWire)
 _RAW_PARTS = msgspec.json.Decoder(RawPartsWire)

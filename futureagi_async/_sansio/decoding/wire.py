@@ -87,6 +87,10 @@ class CallWire(Struct, gc=False):
     original_call_execution_id: MaybeText = UNSET
     snapshot_timestamp: MaybeTime = UNSET
     rerun_type: str | None = None
+    # only to know whether they are there
+    call_metadata: Raw | UnsetType = UNSET
+    provider_call_data: Raw | UnsetType = UNSET
+    rerun_snapshots: Raw | UnsetType = UNSET
 
 
 class TurnWire(Struct, gc=False):

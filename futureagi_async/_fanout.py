@@ -1,0 +1,217 @@
+"""Many lists read at once by a bounded number of workers: what to read next, and what becomes of it."""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Literal, Protocol, TypeAlias
+
+import anyio
+import attrs
+from anyio.streams.memory import MemoryObjectSendStream
+
+from futureagi_async._clock import Clock
+from futureagi_async._marks import Mark, last_moment
+from futureagi_async._reading import Consistency, Job, PageRead, Reading, Step, traits_of
+from futureagi_async._sansio.covering import Cover
+from futureagi_async._sansio.covering.fast import FastRead
+from futureagi_async._sansio.covering.lists import Ask
+from futureagi_async.errors import (
+    AuthenticationError,
+    FutureAGIError,
+    PermissionDeniedError,
+    SessionMisuseError,
+)
+from futureagi_async.events import Event, PageArrived, VerdictReached
+from futureagi_async.sources import CallSource
+
+OnError: TypeAlias = Literal["raise", "collect"]
+
+JOB_STOPPERS = (AuthenticationError, PermissionDeniedError, SessionMisuseError)
+"""What one request's failure says about all the others."""
+
+
+class FetchPage(Protocol):
+    """How a page is read; handed in by the session."""
+
+    async def __call__(self, source: CallSource, ask: Ask) -> PageRead:
+        """Read one page, or raise `FutureAGIError`; an ``optional`` one is tried once."""
+        ...
+
+
+@attrs.define(frozen=True, kw_only=True)
+class BulkOptions:
+    """How to read."""
+
+    page_size: int
+    on_error: OnError
+    consistency: Consistency
+    ordered: bool
+    updates: bool
+    deadline_seconds: float | None
+    changed_since: Mapping[CallSource, float]
+    """Unix seconds of the server's clock, for sources of which only changes are wanted."""
+    resume: Sequence[Mark]
+    max_in_flight: int
+    max_body_bytes: int
+
+    @property
+    def workers(self) -> int:
+        """How many pages may be on their way from a request to the consumer.
+
+        More than requests at once, so that a slot is used again while its page is decoded and taken.
+        """
+        return self.max_in_flight + max(2, self.max_in_flight // 2)
+
+
+class FanOut:
+    """Hands pages to read to a bounded number of workers, in turn over the sources."""
+
+    def __init__(
+        self,
+        sources: Sequence[CallSource],
+        fetch_page: FetchPage,
+        options: BulkOptions,
+        clock: Clock,
+        tell: Callable[[Event], None],
+    ) -> None:
+        self.options = options
+        self.readings = make_readings(sources, options, clock.monotonic())
+        self.failure: FutureAGIError | None = None
+        self.closed = False
+        """Whether the block that the stream belongs to was left."""
+        self._fetch_page = fetch_page
+        self._clock = clock
+        self._tell = tell
+        self._ready = deque(self.readings)
+        self._open = len(self.readings)
+        self._changed = anyio.Event()
+
+    async def run(self, send: MemoryObjectSendStream[Step]) -> None:
+        """Read until every source has its finding, the deadline, or a failure that ends the job."""
+        seconds = self.options.deadline_seconds
+        async with send:
+            async with anyio.create_task_group() as tasks:
+                if seconds is not None:
+                    tasks.start_soon(self._expire, seconds, tasks.cancel_scope.cancel)
+                async with anyio.create_task_group() as workers:
+                    for _ in range(self.options.workers):
+                        workers.start_soon(self._work, send, workers.cancel_scope.cancel)
+                tasks.cancel_scope.cancel()
+            if self._open and self.failure is None:
+                self._stop_all(f"The deadline of {seconds:g} s was reached.")
+
+    async def _expire(self, seconds: float, stop: Callable[[], None]) -> None:
+        await self._clock.sleep(seconds)
+        stop()
+
+    async def _work(self, send: MemoryObjectSendStream[Step], stop: Callable[[], None]) -> None:
+        while (job := await self._next_job()) is not None:
+            step = await self._read(job)
+            if self.failure is not None:
+                self._stop_all("Reading was stopped by an error.")
+                stop()
+                return
+            self._settle(job.reading)
+            self._notify()
+            if step is not None:  # nothing was waited for since it was taken: a source's steps stay in order
+                await send.send(step)
+                job.reading.delivered += len(step.page.calls)
+
+    async def _next_job(self) -> Job | None:
+        while self._open:
+            while self._ready:
+                reading = self._ready.popleft()
+                job = reading.next_job()
+                reading.queued = job is not None
+                if job is not None:
+                    self._ready.append(reading)
+                    return job
+                if reading.cover.finding is not None:
+                    self._close(reading)
+            if self._open:
+                await self._changed.wait()
+        self._notify()
+        return None
+
+    def _notify(self) -> None:
+        """Wake all workers that wait for something to do."""
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    def _settle(self, reading: Reading) -> None:
+        """Put a source in line again after an answer, or close it."""
+        if reading.queued:
+            return
+        if reading.cover.finding is not None:
+            self._close(reading)
+        else:
+            reading.queued = True
+            self._ready.append(reading)
+
+    def _close(self, reading: Reading) -> None:
+        self._open -= 1
+        reading.queued = True
+        finding = reading.cover.finding
+        assert finding is not None
+        self._tell(
+            VerdictReached(
+                source=reading.source,
+                verdict=finding.verdict,
+                reason=finding.reason,
+                received=len(reading.ledger),
+            )
+        )
+
+    def _stop_all(self, reason: str) -> None:
+        for reading in self.readings:
+            reading.cover.stop(reason)
+
+    async def _read(self, job: Job) -> Step | None:
+        reading, ask = job.reading, job.ask
+        if ask.not_before > self._clock.monotonic():
+            await self._clock.sleep(ask.not_before - self._clock.monotonic())
+        try:
+            read = await self._fetch_page(reading.source, ask)
+        except FutureAGIError as error:
+            forgiven = reading.fail(job, error, self._clock.monotonic())
+            if isinstance(error, JOB_STOPPERS) or (self.options.on_error == "raise" and not forgiven):
+                self.failure = self.failure or error
+            return None
+        step = reading.take(job, read, crowded=self._open >= self.options.max_in_flight)
+        if read.page.failures and self.options.on_error == "raise":
+            self.failure = self.failure or read.page.failures[0].error
+        self._tell(
+            PageArrived(
+                source=reading.source,
+                page=ask.page,
+                limit=ask.limit,
+                records=len(step.page.calls),
+                count=read.page.count,
+            )
+        )
+        return step
+
+
+def make_readings(sources: Sequence[CallSource], options: BulkOptions, now: float) -> list[Reading]:
+    """Return one reading a source, brought to where the marks to resume from were left."""
+    epoch = now - last_moment(options.resume)
+    readings: list[Reading] = []
+    for index, source in enumerate(sources):
+        since = options.changed_since.get(source)
+        begin = partial(_cover, source, options, since)
+        how = f"{options.page_size} {options.consistency} {since}"
+        readings.append(Reading(index, source, begin, how, epoch, since))
+    for mark in options.resume:
+        if not 0 <= mark.index < len(readings):
+            raise ValueError("resume holds marks of more sources than were given.")
+        readings[mark.index].restore(mark)
+    for reading in readings if options.resume else ():
+        reading.resume()
+    return readings
+
+
+def _cover(source: CallSource, options: BulkOptions, since: float | None) -> Cover | FastRead:
+    traits = traits_of(source)
+    if options.consistency == "fast":
+        return FastRead(traits, page_size=options.page_size)
+    return Cover(traits, page_size=options.page_size, max_body_bytes=options.max_body_bytes, since=since)

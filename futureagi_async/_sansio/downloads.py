@@ -1,0 +1,148 @@
+"""What to ask for, and what an answer means, when a file is fetched from a URL that a server named."""
+
+import re
+from collections.abc import Mapping
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+import attrs
+
+from futureagi_async.errors import APIConnectionError, ResponseTooLargeError
+
+MAX_REDIRECTS = 5
+
+_VISIBLE = re.compile(r"[^\x00-\x20\x7f-\xa0]+")
+_REDIRECTS = {301, 302, 303, 307, 308}
+_PASSING = {408, 425, 429, 500, 502, 503, 504}
+_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_SIZE = re.compile(r"\d{1,18}")
+_MEDIA = re.compile(r"(audio|video)/.*|(application|binary)/(octet-stream|ogg|mp4|force-download)|")
+_ENDINGS = {
+    "audio/mpeg": ".mp3",
+    "audio/mp3": ".mp3",
+    "audio/wav": ".wav",
+    "audio/wave": ".wav",
+    "audio/x-wav": ".wav",
+    "audio/vnd.wave": ".wav",
+    "audio/ogg": ".ogg",
+    "application/ogg": ".ogg",
+    "audio/opus": ".opus",
+    "audio/mp4": ".m4a",
+    "audio/x-m4a": ".m4a",
+    "audio/aac": ".aac",
+    "audio/flac": ".flac",
+    "audio/x-flac": ".flac",
+    "audio/webm": ".webm",
+    "video/webm": ".webm",
+    "video/mp4": ".mp4",
+}
+_KNOWN_ENDINGS = frozenset(_ENDINGS.values())
+
+
+@attrs.define(frozen=True)
+class Part:
+    """The beginning of a file that an earlier try left behind."""
+
+    size: int
+    """Bytes."""
+    validator: str
+    """The strong entity tag under which they were sent."""
+
+
+@attrs.define(frozen=True)
+class Head:
+    """What an answer says about the body that follows."""
+
+    start: int
+    """Where in the file the body begins: 0, or the size of the part that is gone on with."""
+    size: int | None
+    """Bytes of the whole file, where the server tells."""
+    validator: str | None
+    """The file's strong entity tag, without which nothing can be gone on with."""
+    ending: str
+    """What the file's name should end in, such as ``.mp3``."""
+
+
+def split_url(url: str) -> SplitResult:
+    """Return the parts of a URL that may be fetched; raise `APIConnectionError` for any other."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not _VISIBLE.fullmatch(url):
+        raise no_url()
+    if parts.username is not None or parts.password is not None:
+        raise APIConnectionError("The recording's address holds a user's name or password.")
+    return parts
+
+
+def no_url() -> APIConnectionError:
+    """Return the error for what no request can be made of."""
+    return APIConnectionError("The recording's address is no http(s) URL.")
+
+
+def request_headers(part: Part | None) -> dict[str, str]:
+    """Return the headers that ask for a whole file, or for what follows a part if it is still the same."""
+    plain = {"Accept-Encoding": "identity"}
+    return plain | ({"Range": f"bytes={part.size}-", "If-Range": part.validator} if part else {})
+
+
+def next_hop(url: str, status: int, headers: Mapping[str, str]) -> str | None:
+    """Return where a redirect leads, or ``None`` for an answer that is none."""
+    if status not in _REDIRECTS:
+        return None
+    try:
+        target = urljoin(url, headers.get("Location") or "")
+    except ValueError:
+        target = ""
+    if not headers.get("Location"):
+        raise APIConnectionError("The server redirects to nowhere.")
+    if split_url(target).scheme == "http" and urlsplit(url).scheme == "https":
+        raise APIConnectionError("The server redirects from https:// to http://.")
+    return target
+
+
+def read_head(status: int, headers: Mapping[str, str], part: Part | None, path: str) -> Head | None:
+    """Return what follows, or ``None`` where the part is of no use and the whole has to be asked for.
+
+    Raises `APIConnectionError` for everything but a file of sound.
+    """
+    if part is not None and (status == 416 or (status == 206 and not _goes_on(headers, part))):
+        return None
+    if status not in ((200, 206) if part else (200,)):
+        raise APIConnectionError(f"The server answered {status}.", retryable=status in _PASSING)
+    if headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise APIConnectionError("The server sent it compressed, which was not asked for.")
+    kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if not _MEDIA.fullmatch(kind):
+        raise APIConnectionError("What the server sent is no audio.")
+    start = part.size if part and status == 206 else 0
+    tag = headers.get("ETag", "")
+    validator = part.validator if part and start else tag if tag.startswith('"') else None
+    return Head(start, _whole_size(status, headers), validator, _ending(kind, path))
+
+
+def check_size(size: int, limit: int) -> None:
+    """Raise `ResponseTooLargeError` for more bytes than a file may have."""
+    if size > limit:
+        raise ResponseTooLargeError(f"It is larger than {limit:,} bytes.")
+
+
+def _goes_on(headers: Mapping[str, str], part: Part) -> bool:
+    found = _RANGE.fullmatch(headers.get("Content-Range", "").strip())
+    same = headers.get("ETag", part.validator) == part.validator
+    return same and found is not None and int(found[1]) == part.size
+
+
+def _whole_size(status: int, headers: Mapping[str, str]) -> int | None:
+    if status == 206:
+        found = _RANGE.fullmatch(headers.get("Content-Range", "").strip())
+        text = found[2] if found else ""
+    else:
+        text = headers.get("Content-Length", "").strip()
+    return int(text) if _SIZE.fullmatch(text) else None
+
+
+def _ending(kind: str, path: str) -> str:
+    suffix = path[path.rfind(".") :].lower() if "." in path else ""
+    return _ENDINGS.get(kind) or (suffix if suffix in _KNOWN_ENDINGS else ".audio")

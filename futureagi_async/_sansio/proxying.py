@@ -1,0 +1,43 @@
+"""A proxy's address, taken apart so that its password is shown nowhere."""
+
+from base64 import b64encode
+from urllib.parse import unquote, urlsplit
+
+from futureagi_async._sansio.settings import Masked, Origin
+
+_TYPICAL = "proxy must be a URL such as http://proxy.example:3128."
+
+
+class Proxy:
+    """Where requests go through, and what it wants to be told."""
+
+    __slots__ = ("_authorization", "url")
+
+    def __init__(self, url: str) -> None:
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            raise ValueError(_TYPICAL) from None
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(_TYPICAL)
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        self.url = f"{parts.scheme}://{host}" + (f":{port}" if port else "")
+        self._authorization: Masked | None = None
+        if parts.username is not None:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            self._authorization = Masked("Basic " + b64encode(pair.encode()).decode())
+
+    def headers(self, origin: Origin) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the headers for requests to ``origin``, and those for the tunnel to it.
+
+        Through a tunnel the server must not see the proxy's password; without one there is nobody
+        else to tell it to the proxy.
+        """
+        if self._authorization is None:
+            return {}, {}
+        told: dict[str, str] = {"Proxy-Authorization": self._authorization}
+        return ({}, told) if origin.scheme == "https" else (told, {})
+
+    def __repr__(self) -> str:
+        return f"Proxy({self.url})"

@@ -1,0 +1,136 @@
+"""Sources by the addresses that people copy: those of the API, and of the dashboard's pages."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+from futureagi_async.filters import canonical_uuid
+from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
+
+_ID = r"([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})"
+_ANYWHERE = r"(?:/[\w.~-]+)*"  # servers of one's own may stand behind a path
+_API = f"{_ANYWHERE}/simulate"
+_PAGES = f"{_ANYWHERE}/dashboard/simulate"
+_EXECUTION_TABS = "(?:/(?:call-details|performance|analytics|optimization_runs))?"
+
+_PAGING = {"page", "limit"}
+_MOST_PARAMETERS = 50
+_WHAT_WORKS = (
+    "what does is an address of the API (/simulate/run-tests/ID/call-executions/, "
+    "/simulate/test-executions/ID/, /simulate/agent-definitions/ID/versions/ID/call-executions/) or of a "
+    "dashboard page (/dashboard/simulate/test/ID, /dashboard/simulate/test/ID/ID, "
+    "/dashboard/simulate/agent-definitions/ID?version=ID)"
+)
+
+
+def source_from_url(url: str) -> CallSource:
+    """Return the list of calls that an address names; nothing is sent there.
+
+    Understood are, on any host, the API's own addresses of the three lists with their ``search``, ``status``
+    and ``filters`` (``page`` and ``limit`` are left aside, since the whole list is read), and the dashboard's
+    pages of run tests, test executions and agent versions. Of a dashboard's page only the ids count, not what
+    it shows of the list at the moment.
+
+    Raises `ValueError` for every other address, saying what would do, and for what can't be asked for. The
+    address is never repeated in an error: it might hold a key.
+    """
+    if not isinstance(url, str):
+        raise TypeError(f"url must be a str, not {type(url).__name__}.")
+    parts = _split(url)
+    for pattern, read in _READERS:
+        if found := re.fullmatch(pattern, parts.path):
+            return read(*found.groups(), _parameters(parts.query))
+    raise ValueError(f"{_near_miss(parts.path)}: {_WHAT_WORKS}.")
+
+
+Parameters = Mapping[str, str]
+
+
+def _run_test(run_test_id: str, query: Parameters) -> RunTestCalls:
+    _check_known(query, {"search", "status"})
+    return RunTestCalls(run_test_id, search=query.get("search"), status=query.get("status"))
+
+
+def _agent_version(agent_id: str, version_id: str, query: Parameters) -> AgentVersionCalls:
+    _check_known(query, set())
+    return AgentVersionCalls(agent_id, version_id)
+
+
+def _test_execution(test_execution_id: str, query: Parameters) -> TestExecutionCalls:
+    if query.keys() & {"row_groups", "group_keys"}:
+        raise ValueError("url asks for groups of rows, which are no calls: leave row_groups out.")
+    _check_known(query, {"search", "filters"})
+    return TestExecutionCalls(
+        test_execution_id, search=query.get("search"), filters=_filters(query.get("filters", "[]"))
+    )
+
+
+def _agent_page(agent_id: str, query: Parameters) -> AgentVersionCalls:
+    if not (version_id := canonical_uuid(query.get("version"))):
+        raise ValueError(
+            "url names an agent without a version: choose one on that page, which adds ?version=ID."
+        )
+    return AgentVersionCalls(agent_id, version_id)
+
+
+_READERS: tuple[tuple[str, Callable[..., CallSource]], ...] = (
+    (f"{_API}/run-tests/{_ID}/call-executions/?", _run_test),
+    (f"{_API}/agent-definitions/{_ID}/versions/{_ID}/call-executions/?", _agent_version),
+    (f"{_API}/test-executions/{_ID}/?", _test_execution),
+    (f"{_PAGES}/test/{_ID}(?:/(?:runs|call-logs|analytics))?/?", lambda run, _: RunTestCalls(run)),
+    (f"{_PAGES}/test/{_ID}/{_ID}{_EXECUTION_TABS}/?", lambda _, execution, __: TestExecutionCalls(execution)),
+    (
+        f"{_PAGES}/environments/[^/]+/runs/{_ID}/{_ID}/?",
+        lambda _, execution, __: TestExecutionCalls(execution),
+    ),
+    (f"{_PAGES}/agent-definitions/{_ID}/?", _agent_page),
+)
+"""Paths, and what makes a source of the ids in them and of the query."""
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:  # its message repeats the address
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError(f"url must begin with https:// or http:// and a host; {_WHAT_WORKS}.")
+    return parts
+
+
+def _parameters(query: str) -> Parameters:
+    """Return the query's parameters but empty ones, which the server takes for none."""
+    try:
+        pairs = parse_qsl(query, errors="strict", max_num_fields=_MOST_PARAMETERS)
+    except ValueError:
+        raise ValueError("url has a query that can't be read.") from None
+    parameters = dict(pairs)
+    if len(parameters) < len(pairs):
+        raise ValueError("url gives a parameter twice: which one is meant can't be told.")
+    return parameters
+
+
+def _check_known(query: Parameters, known: set[str]) -> None:
+    if query.keys() - known - _PAGING:
+        allowed = ", ".join(sorted(known | _PAGING))
+        raise ValueError(f"url has a parameter that this list does not take; it takes {allowed}.")
+
+
+def _filters(text: str) -> list[Mapping[str, object]]:
+    try:
+        match json.loads(text):
+            case list(filters):
+                return filters
+    except (ValueError, RecursionError):
+        pass
+    raise ValueError("url has filters that are no JSON list.")
+
+
+def _near_miss(path: str) -> str:
+    """Say what an address names instead of a list of calls, as far as that is known."""
+    if re.fullmatch(f"{_API}/call-executions/{_ID}/?", path):
+        return "url names a single call, not a list"
+    if re.fullmatch(f"{_API}/test-executions/{_ID}/kpis/?", path):
+        return "url names key figures, not a list of calls"
+    return "url names no list of calls"

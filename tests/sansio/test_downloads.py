@@ -1,0 +1,93 @@
+"""What an answer means to a download: redirects, ranges, kinds of content."""
+
+import pytest
+
+from futureagi_async import APIConnectionError, ResponseTooLargeError
+from futureagi_async._sansio.downloads import Head, Part, check_size, next_hop, read_head, request_headers
+
+PART = Part(5, '"v1"')
+
+
+def test_what_is_asked_for() -> None:
+    """A part is gone on with only if the file is the same; nothing may be compressed on the way."""
+    assert request_headers(None) == {"Accept-Encoding": "identity"}
+    assert request_headers(PART)["Range"] == "bytes=5-"
+    assert request_headers(PART)["If-Range"] == '"v1"'
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_lead_on(status: int) -> None:
+    """Absolute and relative targets are joined to where they were found."""
+    start = "https://a.example/x/y?q=1"
+    for location, target in {
+        "https://b.example/z?sig=%2F": "https://b.example/z?sig=%2F",
+        "/z": "https://a.example/z",
+        "z": "https://a.example/x/z",
+        "//b.example/z": "https://b.example/z",
+    }.items():
+        assert next_hop(start, status, {"Location": location}) == target
+    assert next_hop("http://a.example/", status, {"Location": "https://a.example/"})
+
+
+@pytest.mark.parametrize("status", [200, 206, 300, 304, 404, 416])
+def test_other_answers_lead_nowhere(status: int) -> None:
+    """Only the five redirects are followed."""
+    assert next_hop("https://a.example/", status, {"Location": "/z"}) is None
+
+
+WRONG = ["", "http://a.example/", "ftp://a.example/", "javascript:1", "https://u:p@a.example/", "https://[x/"]
+
+
+@pytest.mark.parametrize("location", WRONG)
+def test_redirects_that_are_refused(location: str) -> None:
+    """Nowhere, off TLS, to other schemes, with passwords: none is followed."""
+    with pytest.raises(APIConnectionError):
+        next_hop("https://a.example/", 302, {"Location": location})
+
+
+KINDS = {
+    ("audio/mpeg", "/a"): ".mp3",
+    ("Audio/WAV; rate=8000", "/a.mp3"): ".wav",
+    ("audio/ogg", "/a"): ".ogg",
+    ("application/octet-stream", "/a/b.WAV"): ".wav",
+    ("binary/octet-stream", "/a.exe"): ".audio",
+    ("audio/x-unheard-of", "/.mp3"): ".mp3",
+    ("", "/a.m4a"): ".m4a",
+    ("", "/a.b/c"): ".audio",
+}
+
+
+@pytest.mark.parametrize(("kind", "path"), KINDS)
+def test_the_ending_is_one_of_a_few(kind: str, path: str) -> None:
+    """It comes from the content's kind, else from the address if that has a known one."""
+    head = read_head(200, {"Content-Type": kind} if kind else {}, None, path)
+    assert head is not None
+    assert head.ending == KINDS[kind, path]
+
+
+def test_a_whole_file_and_a_rest() -> None:
+    """Where a body begins, and how large the file is, follow from status and headers."""
+    whole = {"Content-Length": "10", "ETag": '"v2"'}
+    assert read_head(200, whole, None, "/a.mp3") == Head(0, 10, '"v2"', ".mp3")
+    assert read_head(200, whole, PART, "/a.mp3") == Head(0, 10, '"v2"', ".mp3")
+    rest = {"Content-Range": "bytes 5-9/10", "Content-Length": "5", "ETag": '"v1"'}
+    assert read_head(206, rest, PART, "/a.mp3") == Head(5, 10, '"v1"', ".mp3")
+    assert read_head(206, {"Content-Range": "bytes 5-9/*"}, PART, "/a.mp3") == Head(5, None, '"v1"', ".mp3")
+    assert read_head(200, {"Content-Length": "-1", "ETag": 'W/"v"'}, None, "/a") == Head(
+        0, None, None, ".audio"
+    )
+
+
+@pytest.mark.parametrize("status", [201, 204, 206, 304, 400, 404, 416, 500])
+def test_other_answers_are_errors(status: int) -> None:
+    """Whatever is not the file is an error with its status, and says whether another try may help."""
+    with pytest.raises(APIConnectionError, match=f"answered {status}") as caught:
+        read_head(status, {}, None, "/")
+    assert caught.value.retryable == (status == 500)
+
+
+def test_the_limit_is_the_last_size_that_fits() -> None:
+    """A file of just the limit is taken, one byte more is not."""
+    check_size(10, 10)
+    with pytest.raises(ResponseTooLargeError, match="larger than 10 bytes"):
+        check_size(11, 10)
