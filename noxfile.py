@@ -1,14 +1,18 @@
 """The project's tasks: ``nox -l`` lists them; ``--no-venv`` runs them in the active environment."""
 
+import shutil
+import sys
+from pathlib import Path
+
 import nox
 
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 
 
-def _install(session: nox.Session) -> None:
+def _install(session: nox.Session, *requirements: str) -> None:
     if session.virtualenv.venv_backend != "none":
-        session.install("-e", ".[all,test]")
+        session.install(*(requirements or ("-e", ".[all,test]")))
 
 
 @nox.session
@@ -32,6 +36,32 @@ def tests(session: nox.Session) -> None:
     """Run the test suite."""
     _install(session)
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site into docs/_build/html; a warning is an error."""
+    _install(session, "-e", ".[all,docs]")
+    session.run("sphinx-build", "-q", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build sdist and wheel into dist/, and use the wheel in an environment that has nothing else."""
+    _install(session, "build", "twine")
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build")  # the wheel is built from the sdist
+    session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))
+    empty = Path(session.create_tmp(), "empty")
+    session.run(sys.executable, "-m", "venv", "--clear", str(empty), external=True)
+    python = str(empty / ("Scripts" if sys.platform == "win32" else "bin") / "python")
+    (wheel,) = Path("dist").glob("*.whl")
+    for step in (
+        ["pip", "install", "-q", f"{wheel}[cli]"],
+        ["pip", "check"],
+        ["futureagi_async", "export", "--demo", "-o", str(empty / "calls.jsonl")],
+    ):
+        session.run(python, "-m", *step, external=True)
 
 
 @nox.session

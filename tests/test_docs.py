@@ -1,55 +1,157 @@
-"""Every Python example of the README and the docs runs, against the stand-in."""
+"""Every example of the README and the docs runs, against the stand-in; the pages hold together."""
 
 import asyncio
+import inspect
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
 
+import futureagi_async
 from futureagi_async.testing import StandInServer
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-EXAMPLES = [
-    pytest.param(block, id=f"{page.name}-{number}")
-    for page in PAGES
-    for number, block in enumerate(BLOCK.findall(page.read_text()), 1)
-]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
-def test_examples_run(
-    example: str,
-    futureagi_server: StandInServer,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """An example runs as it stands, with ids of the stand-in's data for the names it leaves open."""
-    server = futureagi_server
-    monkeypatch.setenv("FI_API_KEY", server.api_key)
-    monkeypatch.setenv("FI_SECRET_KEY", server.secret_key)
-    monkeypatch.setenv("FI_BASE_URL", server.base_url)
+def blocks(language: str) -> list[Any]:
+    """Find the code blocks in a language, each with a name that says where it stands."""
+    return [
+        pytest.param(code, id=f"{page.name}-{number}")
+        for page in PAGES
+        for number, code in enumerate(
+            (code for kind, code in FENCE.findall(page.read_text()) if kind == language), 1
+        )
+    ]
+
+
+def holds_tests(example: str) -> bool:
+    """Whether an example consists of tests, which `test_plugin_elsewhere` runs."""
+    return re.search(r"^def test_", example, re.MULTILINE) is not None
+
+
+@pytest.fixture
+def environment(
+    futureagi_server: StandInServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> StandInServer:
+    """Let the environment point to a stand-in, and be in an empty directory."""
+    monkeypatch.setenv("FI_API_KEY", futureagi_server.api_key)
+    monkeypatch.setenv("FI_SECRET_KEY", futureagi_server.secret_key)
+    monkeypatch.setenv("FI_BASE_URL", futureagi_server.base_url)
+    monkeypatch.chdir(tmp_path)
+    return futureagi_server
+
+
+def names_for(server: StandInServer, directory: Path) -> dict[str, Any]:
+    """Give the names that examples leave open: ids of the stand-in's data, and files."""
     agent_id, version_id = server.agent_versions[0]
-    names = {
+    ca_file = directory / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(ca_file))
+    return {
         "run_test_id": server.run_test_ids[0],
         "agent_id": agent_id,
         "version_id": version_id,
         "test_execution_id": server.test_execution_ids[0],
         "call_execution_id": server.version_rows(agent_id, version_id)[0],
+        "ca_file": str(ca_file),
     }
+
+
+@pytest.mark.parametrize("example", [block for block in blocks("python") if not holds_tests(block.values[0])])
+def test_python_examples_run(
+    example: str, environment: StandInServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An example runs as it stands: a script prints, an application answers."""
+    names = names_for(environment, tmp_path)
+    ids = {name: value for name, value in names.items() if name.endswith("_id")}
     exec(compile(example, "example", "exec"), names)
     if "asyncio.run" in example:
         assert capsys.readouterr().out
-    else:
-        asyncio.run(names["read_all"](server))  # type: ignore[operator]
+    elif "read_all" in names:
+        asyncio.run(names["read_all"](environment))
+    elif "app" in names:
+        ask_every_route(names["app"], ids)
+
+
+def ask_every_route(app: Any, ids: dict[str, str]) -> None:
+    """Ask each GET route of an application once, with an id for each part of its path."""
+    from fastapi.testclient import TestClient
+
+    paths = [path.format(**ids) for path, methods in app.openapi()["paths"].items() if "get" in methods]
+    assert paths
+    with TestClient(app) as client:
+        for path in paths:
+            answer = client.get(path)
+            assert answer.status_code == 200, (path, answer.text)
+            assert answer.content
+
+
+@pytest.mark.parametrize("session", blocks("console"))
+def test_console_sessions_happen_as_shown(session: str, tmp_path: Path) -> None:
+    """A command succeeds, and prints the lines shown; ``...`` stands for anything within a line."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | {"PATH": path, "COLUMNS": "100", "NO_COLOR": "1"}
+    for step in re.split(r"^\$ ", session, flags=re.MULTILINE)[1:]:
+        command, *shown = step.splitlines()
+        run = subprocess.run(
+            ["bash", "-euc", command],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+        assert run.returncode == 0, run.stdout
+        for line in shown:
+            pattern = ".*".join(re.escape(part.strip()) for part in line.split("..."))
+            assert re.search(pattern, run.stdout), (line, run.stdout)
 
 
 def test_links_lead_somewhere() -> None:
-    """Links between the pages point to files that exist."""
+    """Links between the pages point to files and headings that exist."""
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
-            assert target.startswith("http") or (page.parent / target).exists(), f"{page.name}: {target}"
+        for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+            if target.startswith("http"):
+                continue
+            name, _, heading = target.partition("#")
+            linked = page.parent / name if name else page
+            assert linked.exists(), f"{page.name}: {target}"
+            if heading:
+                assert heading in anchors(linked), f"{page.name}: {target}"
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the names by which the headings of a page can be linked to."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+def test_every_page_is_in_the_contents() -> None:
+    """The start page's contents name each page of the docs once."""
+    contents = re.findall(
+        r"```\{toctree\}\n(.*?)```", (DOCS / "index.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    listed = [line for part in contents for line in part.splitlines() if re.fullmatch(r"[\w-]+", line)]
+    assert sorted(listed) == sorted(page.stem for page in DOCS.glob("*.md") if page.stem != "index")
+
+
+def test_docstrings_of_all_names_are_shown() -> None:
+    """The page of docstrings has an entry for each public name but the version and the aliases of types."""
+    entries = r"^\.\. auto(?:class|exception|function):: (?:[\w.]+\.)?(\w+)"
+    shown = set(re.findall(entries, (DOCS / "api.md").read_text(), re.MULTILINE))
+    named = {name: getattr(futureagi_async, name) for name in futureagi_async.__all__}
+    expected = {name for name, value in named.items() if inspect.isclass(value) or inspect.isfunction(value)}
+    assert len(expected) > 40
+    assert expected <= shown
 
 
 def test_the_readme_opens_with_exactly_two_commands() -> None:

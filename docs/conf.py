@@ -1,0 +1,38 @@
+"""Builds the site: ``nox -s docs``, or ``sphinx-build -W docs docs/_build/html``."""
+
+from importlib.metadata import version as installed_version
+
+project = "futureagi_async"
+author = "The futureagi_async contributors"
+copyright = f"2026, {author}"  # noqa: A001 - Sphinx's own name
+release = version = installed_version("futureagi-async")
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["_build", "examples"]
+default_role = "py:obj"  # docstrings set names in single backticks: links where there is something to link to
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+autodoc_class_signature = "mixed"
+autodoc_preserve_defaults = True
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+suppress_warnings = ["ref.python"]  # the type ``bytes``, where several classes have a field of that name
+add_module_names = False
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 80
+napoleon_numpy_docstring = False
+
+html_theme = "furo"
+html_title = "futureagi_async"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+copybutton_prompt_text = "$ "

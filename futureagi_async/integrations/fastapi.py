@@ -1,0 +1,257 @@
+"""FastAPI: one session a process, errors as HTTP, and calls sent on as they arrive.
+
+::
+
+    app = FastAPI(lifespan=session_lifespan())
+    install_error_handlers(app)
+
+    @app.get("/calls/{call_id}")
+    async def read_call(call_id: UUID, session: SessionDependency):
+        return json_response(await session.get_call_execution(call_id))
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Annotated, Any, ParamSpec, TypeAlias, TypeVar, cast
+
+import anyio
+import anyio.lowlevel
+from fastapi import Depends, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.types import Receive, Scope, Send
+
+from futureagi_async import (
+    CallExecution,
+    CallStream,
+    FutureAGIError,
+    Priority,
+    RetryPolicy,
+    Session,
+    SessionMisuseError,
+    Timeouts,
+)
+from futureagi_async.export.jsonl import encode_lines
+from futureagi_async.integrations._bodies import Sendable, answer_to, incomplete, json_body, last_line
+
+__all__ = [
+    "SessionDependency",
+    "get_session",
+    "install_error_handlers",
+    "json_response",
+    "ndjson_response",
+    "session_lifespan",
+    "session_with",
+]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+SessionLifespan: TypeAlias = Callable[[Starlette], AbstractAsyncContextManager[Mapping[str, Session]]]
+
+_STATE = "futureagi_session"
+_SLICE_RECORDS = 100
+"""Records sent on between two chances for other tasks to run."""
+
+_log = logging.getLogger("futureagi_async")
+
+
+def _with_arguments_of(_model: Callable[P, object]) -> Callable[[Callable[..., T]], Callable[P, T]]:
+    """Let type checkers see a function with another's arguments."""
+    return lambda function: cast("Callable[P, T]", function)
+
+
+@_with_arguments_of(Session)
+def session_lifespan(*args: Any, **options: Any) -> SessionLifespan:
+    """Return a lifespan that keeps one open `Session` for the whole process; it takes what `Session` takes.
+
+    The session is made when the application starts: that is when the environment is read, and when missing
+    keys are a `ValueError`. It is closed when the application has shut down.
+
+    A lifespan of your own enters it, and yields what it gives beside its own::
+
+        @asynccontextmanager
+        async def lifespan(app):
+            async with session_lifespan()(app) as state, open_database() as database:
+                yield {**state, "database": database}
+    """
+    return _Lifespan(args, options)
+
+
+class _Lifespan:
+    """A class, because some tracebacks show a frame's variables, and the arguments may hold keys."""
+
+    def __init__(self, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+        self._args = args
+        self._options = options
+
+    @asynccontextmanager
+    async def __call__(self, _app: Starlette) -> AsyncIterator[Mapping[str, Session]]:
+        async with Session(*self._args, **self._options) as session:
+            yield {_STATE: session}
+
+
+def get_session(connection: HTTPConnection) -> Session:
+    """Return the session that `session_lifespan` opened, for a request or a websocket.
+
+    Raises `SessionMisuseError` where there is none: the application runs without `session_lifespan`, its
+    own lifespan does not yield what that gives, or a test client was not entered with ``with``.
+    """
+    session = connection.scope.get("state", {}).get(_STATE)
+    if not isinstance(session, Session):
+        raise SessionMisuseError(
+            "There is no session: start the application with FastAPI(lifespan=session_lifespan()); a "
+            "lifespan of your own must yield what session_lifespan gives; a TestClient must be entered."
+        )
+    return session
+
+
+SessionDependency: TypeAlias = Annotated[Session, Depends(get_session)]
+"""The process's session, as the type of a handler's argument."""
+
+
+def session_with(
+    *, timeouts: Timeouts | None = None, retry: RetryPolicy | None = None, priority: Priority | None = None
+) -> Callable[[HTTPConnection], Session]:
+    """Return a dependency that gives the session with other options, on the same pool.
+
+    ``Annotated[Session, Depends(session_with(timeouts=Timeouts(deadline=2)))]`` is a session whose requests
+    give up after two seconds, which `install_error_handlers` makes a 504. Waiting for a slot is not counted;
+    ``asyncio.timeout`` in the handler bounds that, too.
+    """
+
+    def get_session_with_options(connection: HTTPConnection) -> Session:
+        return get_session(connection).with_options(timeouts=timeouts, retry=retry, priority=priority)
+
+    return get_session_with_options
+
+
+def install_error_handlers(app: Starlette) -> None:
+    """Answer every `FutureAGIError` that a handler lets through with a fitting status and a safe body.
+
+    Not found is 404; time-outs are 504; throttling is 503 with ``Retry-After``; refused keys, oversized and
+    unreadable answers, and all else that is the upstream's, are 502; misuse of the session and failed exports
+    are 500. The body is ``{"detail": ...}`` in words of this module: no key, address or upstream text.
+    What happened is logged by the logger ``futureagi_async``.
+    """
+    app.add_exception_handler(FutureAGIError, _answer_error)
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, FutureAGIError)
+    answer = answer_to(error)
+    if answer.status == 500:
+        _log.error("%s: %s", type(error).__name__, error, exc_info=error)
+    elif answer.status != 404:
+        _log.warning("Answered %d: %s: %s", answer.status, type(error).__name__, error)
+    return JSONResponse({"detail": answer.detail}, answer.status, answer.headers)
+
+
+def json_response(value: Sendable, *, include_provider_data: bool = False) -> Response:
+    """Return a response that holds a call, key figures, a page, or a `FetchResult` as JSON.
+
+    A call and key figures are the bytes that the server sent, in its own names and units. Pages and results
+    are ``{"count": ..., "calls": [...]}`` and ``{"complete": ..., "sources": [...], "calls": [...]}`` around
+    the bytes of their calls. ``call_metadata`` and ``provider_call_data``, which may hold others' keys, are
+    left out unless asked for. Raises `TypeError` for other values, `ValueError` for ones built by hand.
+    """
+    body = json_body(value, include_provider_data=include_provider_data)
+    return Response(body, media_type="application/json")
+
+
+def ndjson_response(
+    stream: AbstractAsyncContextManager[CallStream],
+    *,
+    report: bool = False,
+    include_provider_data: bool = False,
+) -> Response:
+    """Return a response that sends on calls as they arrive, one JSON line each, in the server's bytes.
+
+    A body that ends properly and holds calls alone holds every call of every source. Where one is not
+    provably complete, or reading fails, a last line ``{"detail": ..., "report": {"complete": false, ...}}``
+    says so and the connection is broken off: no consumer takes a part for the whole. With ``report`` the
+    last line is always ``{"report": {"complete": ..., "sources": [...]}}``, and incomplete lists end so, too.
+    Errors before the first page are HTTP errors. A client that goes away ends the reading.
+
+    Args:
+        stream: What ``session.stream_calls(...)`` gives, unopened: the response opens and closes it.
+        report: End with the report as a line of its own, also where it says incomplete.
+        include_provider_data: Keep ``call_metadata`` and ``provider_call_data``.
+    """
+    if not isinstance(stream, AbstractAsyncContextManager):
+        raise TypeError(f"Pass session.stream_calls(...) itself, unopened, not {type(stream).__name__}.")
+    return _CallLines(stream, report=report, include_provider_data=include_provider_data)
+
+
+class _CallLines(Response):
+    """Reads and sends while the client is there. Headers wait for the first page, or for its failure."""
+
+    media_type = "application/x-ndjson"
+
+    def __init__(
+        self, stream: AbstractAsyncContextManager[CallStream], *, report: bool, include_provider_data: bool
+    ) -> None:
+        super().__init__()
+        del self.headers["content-length"]
+        self._stream = stream
+        self._with_report = report
+        self._include_provider_data = include_provider_data
+        self._started = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        failure: Exception | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_leave_with_client, receive, tasks.cancel_scope)
+            try:
+                await self._read_and_send(send)
+            except ClientDisconnect:
+                pass
+            except Exception as error:  # noqa: BLE001 - raised again outside of the group, which would wrap it
+                failure = error
+            tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        if self.background is not None:
+            await self.background()
+
+    async def _read_and_send(self, send: Send) -> None:
+        async with self._stream as stream:
+            try:
+                async for page in stream.pages():
+                    for start in range(0, len(page.calls), _SLICE_RECORDS):
+                        await self._send_lines(send, page.calls[start : start + _SLICE_RECORDS])
+                if not (self._with_report or stream.report.complete):
+                    raise incomplete(stream.report)
+            except FutureAGIError as error:
+                if self._started:  # said in words, too: a middleware may end properly what breaks off
+                    await self._send_body(send, last_line(stream.report, error), more=True)
+                raise
+            ending = last_line(stream.report) if self._with_report else b""
+            await self._send_body(send, ending, more=False)
+
+    async def _send_lines(self, send: Send, calls: Sequence[CallExecution]) -> None:
+        records = (call.raw for call in calls)
+        lines = encode_lines(records, include_provider_data=self._include_provider_data)
+        await self._send_body(send, b"".join(lines), more=True)
+        await anyio.lowlevel.checkpoint()
+
+    async def _send_body(self, send: Send, body: bytes, *, more: bool) -> None:
+        try:
+            if not self._started:
+                self._started = True
+                start = {
+                    "type": "http.response.start",
+                    "status": self.status_code,
+                    "headers": self.raw_headers,
+                }
+                await send(start)
+            await send({"type": "http.response.body", "body": body, "more_body": more})
+        except OSError as error:  # what newer servers raise where the client is gone
+            raise ClientDisconnect from error
+
+
+async def _leave_with_client(receive: Receive, reading: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    reading.cancel()
