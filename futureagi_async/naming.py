@@ -12,6 +12,7 @@ _ID = r"([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})"
 _ANYWHERE = r"(?:/[\w.~-]+)*"  # servers of one's own may stand behind a path
 _API = f"{_ANYWHERE}/simulate"
 _PAGES = f"{_ANYWHERE}/dashboard/simulate"
+_RUN_TABS = "(?:/(?:runs|call-logs|analytics))?"
 _EXECUTION_TABS = "(?:/(?:call-details|performance|analytics|optimization_runs))?"
 
 _PAGING = {"page", "limit"}
@@ -32,42 +33,53 @@ def source_from_url(url: str) -> CallSource:
     pages of run tests, test executions and agent versions. Of a dashboard's page only the ids count, not what
     it shows of the list at the moment.
 
-    Raises `ValueError` for every other address, saying what would do, and for what can't be asked for. The
-    address is never repeated in an error: it might hold a key.
+    Raises `ValueError` for every other address, saying what would do, and for what can't be asked for.
+    Nothing of the address but a wrong filter is repeated in an error: it might hold a key.
     """
     if not isinstance(url, str):
         raise TypeError(f"url must be a str, not {type(url).__name__}.")
     parts = _split(url)
     for pattern, read in _READERS:
         if found := re.fullmatch(pattern, parts.path):
-            return read(*found.groups(), _parameters(parts.query))
+            return read(*found.groups(), parts.query)
     raise ValueError(f"{_near_miss(parts.path)}: {_WHAT_WORKS}.")
 
 
-Parameters = Mapping[str, str]
+def _run_test(run_test_id: str, query: str) -> RunTestCalls:
+    given = _parameters(query)
+    _check_known(given, {"search", "status"})
+    try:
+        return RunTestCalls(run_test_id, search=given.get("search"), status=given.get("status"))
+    except ValueError:  # it repeats what was given
+        raise ValueError(
+            "url has a search or a status that can't be asked for; a status is one word."
+        ) from None
 
 
-def _run_test(run_test_id: str, query: Parameters) -> RunTestCalls:
-    _check_known(query, {"search", "status"})
-    return RunTestCalls(run_test_id, search=query.get("search"), status=query.get("status"))
-
-
-def _agent_version(agent_id: str, version_id: str, query: Parameters) -> AgentVersionCalls:
-    _check_known(query, set())
+def _agent_version(agent_id: str, version_id: str, query: str) -> AgentVersionCalls:
+    _check_known(_parameters(query), set())
     return AgentVersionCalls(agent_id, version_id)
 
 
-def _test_execution(test_execution_id: str, query: Parameters) -> TestExecutionCalls:
-    if query.keys() & {"row_groups", "group_keys"}:
+def _test_execution(test_execution_id: str, query: str) -> TestExecutionCalls:
+    given = _parameters(query)
+    if given.keys() & {"row_groups", "group_keys"}:
         raise ValueError("url asks for groups of rows, which are no calls: leave row_groups out.")
-    _check_known(query, {"search", "filters"})
-    return TestExecutionCalls(
-        test_execution_id, search=query.get("search"), filters=_filters(query.get("filters", "[]"))
-    )
+    _check_known(given, {"search", "filters"})
+    filters = _filters(given.get("filters", "[]"))
+    return TestExecutionCalls(test_execution_id, search=given.get("search"), filters=filters)
 
 
-def _agent_page(agent_id: str, query: Parameters) -> AgentVersionCalls:
-    if not (version_id := canonical_uuid(query.get("version"))):
+def _run_test_page(run_test_id: str, _: str) -> RunTestCalls:
+    return RunTestCalls(run_test_id)
+
+
+def _test_execution_page(_: str, test_execution_id: str, __: str) -> TestExecutionCalls:
+    return TestExecutionCalls(test_execution_id)
+
+
+def _agent_page(agent_id: str, query: str) -> AgentVersionCalls:
+    if not (version_id := canonical_uuid(dict(parse_qsl(query)).get("version"))):
         raise ValueError(
             "url names an agent without a version: choose one on that page, which adds ?version=ID."
         )
@@ -78,12 +90,9 @@ _READERS: tuple[tuple[str, Callable[..., CallSource]], ...] = (
     (f"{_API}/run-tests/{_ID}/call-executions/?", _run_test),
     (f"{_API}/agent-definitions/{_ID}/versions/{_ID}/call-executions/?", _agent_version),
     (f"{_API}/test-executions/{_ID}/?", _test_execution),
-    (f"{_PAGES}/test/{_ID}(?:/(?:runs|call-logs|analytics))?/?", lambda run, _: RunTestCalls(run)),
-    (f"{_PAGES}/test/{_ID}/{_ID}{_EXECUTION_TABS}/?", lambda _, execution, __: TestExecutionCalls(execution)),
-    (
-        f"{_PAGES}/environments/[^/]+/runs/{_ID}/{_ID}/?",
-        lambda _, execution, __: TestExecutionCalls(execution),
-    ),
+    (f"{_PAGES}/test/{_ID}{_RUN_TABS}/?", _run_test_page),
+    (f"{_PAGES}/test/{_ID}/{_ID}{_EXECUTION_TABS}/?", _test_execution_page),
+    (f"{_PAGES}/environments/[^/]+/runs/{_ID}/{_ID}/?", _test_execution_page),
     (f"{_PAGES}/agent-definitions/{_ID}/?", _agent_page),
 )
 """Paths, and what makes a source of the ids in them and of the query."""
@@ -99,7 +108,7 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _parameters(query: str) -> Parameters:
+def _parameters(query: str) -> Mapping[str, str]:
     """Return the query's parameters but empty ones, which the server takes for none."""
     try:
         pairs = parse_qsl(query, errors="strict", max_num_fields=_MOST_PARAMETERS)
@@ -111,8 +120,8 @@ def _parameters(query: str) -> Parameters:
     return parameters
 
 
-def _check_known(query: Parameters, known: set[str]) -> None:
-    if query.keys() - known - _PAGING:
+def _check_known(given: Mapping[str, str], known: set[str]) -> None:
+    if given.keys() - known - _PAGING:
         allowed = ", ".join(sorted(known | _PAGING))
         raise ValueError(f"url has a parameter that this list does not take; it takes {allowed}.")
 

@@ -1,9 +1,11 @@
-"""Ctrl-C: everything is put away, and said so."""
+"""Ctrl-C: what was read is kept, said so, and gone on with."""
 
+import json
 import signal
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,12 +16,13 @@ from tests.test_cli_support import (
     environment,
     names_in,
     plain,
+    run_command,
     run_on_terminal,
     started,
     wait_until,
 )
 
-SAID = "Interrupted: nothing was written, and nothing is left behind.\n"
+SAID = "Interrupted: 20 records are kept: the same command again goes on from there.\n"
 
 
 @pytest.fixture
@@ -34,22 +37,56 @@ def export_arguments(server: StandInServer) -> list[str]:
     return ["export", "--run-test", server.run_test_ids[0], "--page-size", "20", "-o", "calls.jsonl"]
 
 
+def first_page_kept(server: StandInServer, folder: Path) -> Callable[[], bool]:
+    """Return whether the first page is on the disk, since a while, and the others are being waited for."""
+    looks = count()
+    return lambda: (
+        server.in_flight > 0
+        and any(b'"id"' in path.read_bytes() for path in folder.glob(".calls.jsonl.export/stage-*"))
+        and next(looks) > 10
+    )
+
+
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_export_leaves_nothing(
+def test_an_interrupted_export_can_be_gone_on_with(
     stalled: StandInServer, tmp_path: Path, signal_: signal.Signals
 ) -> None:
-    """The temporary file is removed, an older export kept, the message true, the exit code 130."""
+    """An older export is kept, the message true, the exit code 130; the same command then does the rest."""
     (tmp_path / "calls.jsonl").write_text("before")
-    with started(*export_arguments(stalled), variables=environment(stalled), folder=tmp_path) as process:
-        wait_until(lambda: stalled.in_flight > 0 and len(stalled.requests) == 1)
-        assert len(names_in(tmp_path)) == 2
+    arguments, variables = export_arguments(stalled), environment(stalled)
+    with started(*arguments, variables=variables, folder=tmp_path) as process:
+        wait_until(first_page_kept(stalled, tmp_path))
         process.send_signal(signal_)
         out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130
     assert not out
     assert err == "Reading 1 list of calls.\n" + SAID
-    assert names_in(tmp_path) == {"calls.jsonl"}
+    assert names_in(tmp_path) == {"calls.jsonl", ".calls.jsonl.export"}
     assert (tmp_path / "calls.jsonl").read_text() == "before"
+    stalled.clear_faults()
+    finished = run_command(*arguments, variables=variables, folder=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert "It went on after 1 interruption." in finished.stderr
+    ids = [json.loads(line)["id"] for line in (tmp_path / "calls.jsonl").read_bytes().splitlines()]
+    assert sorted(ids) == sorted(stalled.run_test_rows(stalled.run_test_ids[0]))
+    assert names_in(tmp_path) == {"calls.jsonl"}
+
+
+def test_a_failed_export_can_be_gone_on_with(tmp_path: Path) -> None:
+    """Where keys are refused in the middle, the error says that what was read is kept."""
+    with StandInServer() as server:
+        server.fail(status=401, after=1, times=100)
+        arguments = [*export_arguments(server), "--quiet", "--max-in-flight", "1"]
+        failed = run_command(*arguments, variables=environment(server), folder=tmp_path)
+        assert failed.returncode == 1
+        assert failed.stderr.startswith("error: ")
+        assert failed.stderr.endswith("20 records are kept: the same command again goes on from there.\n")
+        assert failed.stderr.count("\n") == 1
+        server.clear_faults()
+        assert run_command(*arguments, variables=environment(server), folder=tmp_path).returncode == 0
+        assert len((tmp_path / "calls.jsonl").read_bytes().splitlines()) == len(
+            server.run_test_rows(server.run_test_ids[0])
+        )
 
 
 def test_an_interrupted_terminal_is_tidy(stalled: StandInServer, tmp_path: Path) -> None:
@@ -58,12 +95,12 @@ def test_an_interrupted_terminal_is_tidy(stalled: StandInServer, tmp_path: Path)
         *export_arguments(stalled),
         variables=environment(stalled),
         folder=tmp_path,
-        interrupt_when=lambda: stalled.in_flight > 0 and len(stalled.requests) == 1,
+        interrupt_when=first_page_kept(stalled, tmp_path),
     )
     assert code == 130
     assert output.rindex("\x1b[?25h") > output.rindex("\x1b[?25l")
     assert plain(output).endswith(SAID)
-    assert not names_in(tmp_path)
+    assert not (tmp_path / "calls.jsonl").exists()
 
 
 def test_interrupting_the_demo_ends_its_server_too(tmp_path: Path) -> None:
@@ -76,8 +113,9 @@ def test_interrupting_the_demo_ends_its_server_too(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130
-    assert err == SAID
-    assert not names_in(tmp_path)
+    assert err.startswith("Interrupted: ")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "calls.jsonl").exists()
 
 
 def test_interrupting_a_view_says_so(tmp_path: Path) -> None:

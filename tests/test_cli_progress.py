@@ -10,9 +10,18 @@ import pytest
 from rich.console import Console
 
 from futureagi_async import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
-from futureagi_async.cli.progress import Display, PlainDisplay, make_display, render_board
+from futureagi_async.cli.board import render_board
+from futureagi_async.cli.meter import Meter
+from futureagi_async.cli.progress import Display, PlainDisplay, make_display
 from futureagi_async.cli.tally import Tally
-from futureagi_async.events import PageArrived, RequestSent, RetryPlanned, SessionPaused, VerdictReached
+from futureagi_async.events import (
+    PageArrived,
+    RequestSent,
+    ResponseReceived,
+    RetryPlanned,
+    SessionPaused,
+    VerdictReached,
+)
 from futureagi_async.export import ExportProgress
 from futureagi_async.testing import StandInServer
 from tests.test_cli_support import (
@@ -50,6 +59,16 @@ def retried() -> RetryPlanned:
     return RetryPlanned(endpoint="/e/", path="/e/", attempt=1, error="InternalServerError", delay_seconds=1.0)
 
 
+def answered(status: int) -> ResponseReceived:
+    return ResponseReceived(
+        endpoint="/e/", path="/e/", attempt=1, status=status, request_id=None, seconds=0.1, body_bytes=2
+    )
+
+
+def progress(records: int, size: int = 0, phase: str = "reading", total: int | None = None) -> ExportProgress:
+    return ExportProgress(phase=phase, records=records, bytes=size, total=total)  # type: ignore[arg-type]
+
+
 def drawn(tally: Tally, rows: int = 10) -> list[str]:
     console = Console(file=StringIO(), width=COLUMNS, highlight=False)
     console.print(render_board(tally, rows=rows))
@@ -69,7 +88,7 @@ def test_a_list_waits_is_read_checked_and_judged() -> None:
 
 
 def test_totals_are_sums() -> None:
-    """Records expected, lists done, retries and pauses are added up over all lists."""
+    """Records expected, lists done, retries, pauses and throttled answers are added up over all lists."""
     one, other = run_tests(2)
     tally = Tally([one, other])
     tally.observe(arrived(one, 50, 50))
@@ -80,10 +99,13 @@ def test_totals_are_sums() -> None:
     tally.observe(SessionPaused(delay_seconds=2.0))
     tally.observe(SessionPaused(delay_seconds=3.0))
     tally.observe(RequestSent(endpoint="/e/", path="/e/", attempt=1))
-    tally.write(ExportProgress(records=58, bytes=9000))
+    tally.observe(answered(429))
+    tally.observe(answered(200))
+    tally.write(progress(58, 9000))
     assert (tally.expected, tally.lists_done, tally.retries) == (80, 1, 1)
     assert (tally.pauses, tally.paused_seconds) == (2, 5.0)
-    assert (tally.records, tally.bytes) == (58, 9000)
+    assert tally.throttled == 1
+    assert (tally.stage.records, tally.stage.bytes) == (58, 9000)
 
 
 def test_a_list_that_failed_does_not_hide_the_total() -> None:
@@ -93,6 +115,17 @@ def test_a_list_that_failed_does_not_hide_the_total() -> None:
     tally.observe(arrived(one, 50, 50))
     tally.observe(done(other, 0, "incomplete"))
     assert tally.expected == 50
+
+
+def test_lists_that_an_earlier_run_was_done_with() -> None:
+    """A list that is judged without being read again shows what was received of it."""
+    one, other = run_tests(2)
+    tally = Tally([one, other])
+    tally.observe(done(one, 1_600))
+    tally.observe(done(other, 0, "incomplete"))
+    first, second = drawn(tally)[:2]
+    assert re.fullmatch(r"run test 00000000 ━+ +1,600 complete", first)
+    assert re.fullmatch(r"run test 00000001 +0 incomplete", second)
 
 
 def test_the_board_shows_each_list_and_the_totals() -> None:
@@ -109,14 +142,75 @@ def test_the_board_shows_each_list_and_the_totals() -> None:
     tally.observe(done(sources[1], 1))
     tally.observe(retried())
     tally.observe(SessionPaused(delay_seconds=5.0))
-    tally.write(ExportProgress(records=1001, bytes=2_500_000))
+    tally.observe(answered(429))
     clock.seconds = 10.0
+    tally.write(progress(1001, 2_500_000))
     first, second, third, counts, speed = drawn(tally)
-    assert re.fullmatch(r"run test 00000001       ━+╸ +1,000/2,000 reading", first)
+    assert re.fullmatch(r"run test 00000001       ━+╸? +1,000/2,000 reading", first)
     assert re.fullmatch(r"agent version 00000003  ━+ +1/1 complete", second)
     assert re.fullmatch(r"test execution 00000004 +waiting", third)
     assert counts == "1,001 records · 1 of 3 lists done"
-    assert speed == "100/s · 2.5 MB · 1 retry · 1 pause (5 s)"
+    assert speed == "100/s · 2.5 MB · 1 retry · 1 throttled · 1 pause (5 s)"
+
+
+def test_time_left_follows_from_the_last_seconds() -> None:
+    """What is left is divided by the speed of late, of this run and this phase alone."""
+    (source,) = run_tests(1)
+    clock = Clock()
+    tally = Tally([source], clock)
+    assert tally.seconds_left is None, "nobody knows yet"
+    tally.observe(arrived(source, 100, 10_000))
+    clock.seconds = 1.0
+    tally.write(progress(5_100))
+    assert (tally.rate, tally.seconds_left) == (100, 49), "an interrupted run had read 5,000"
+    for second in range(2, 40):
+        clock.seconds = float(second)
+        tally.write(progress(5_100 + 10 * (second - 1)))
+    assert tally.rate == pytest.approx(10, rel=0.01), "it became slower"
+    clock.seconds = 40.0
+    tally.write(progress(10_000))
+    assert tally.seconds_left is None, "nothing is left"
+
+
+def test_further_phases_have_their_own_lines() -> None:
+    """Fetching, downloading and writing show how much is done of how much, below the lists."""
+    (source,) = run_tests(1)
+    clock = Clock()
+    tally = Tally([source], clock)
+    tally.observe(arrived(source, 50, 50))
+    tally.observe(done(source, 50))
+    tally.write(progress(50))
+    tally.write(progress(10, 5_000, "transcripts", 40))
+    clock.seconds = 10.0
+    tally.write(progress(20, 9_000, "transcripts", 40))
+    lines = drawn(tally)
+    assert re.fullmatch(r"transcripts +━+╸? +20/40 fetching", lines[1])
+    assert lines[2:] == ["20 of 40 transcripts · 20 s left", "1/s · 9.0 kB"]
+    tally.write(progress(1, 9_000, "recordings"))
+    tally.write(progress(0, 0, "writing", 50))
+    lines = drawn(tally)
+    assert [line.split()[-1] for line in lines[:4]] == ["complete", "done", "done", "writing"]
+    assert re.fullmatch(r"recordings +1 done", lines[2])
+    assert lines[4] == "0 of 50 records"
+    assert tally.stages["reading"].records == 50
+
+
+def test_further_phases_take_room_from_lists() -> None:
+    """The board stays as high as before: each line of a phase hides a list more."""
+    tally = Tally(run_tests(40))
+    before = len(drawn(tally, rows=10))
+    for phase in ("transcripts", "recordings", "writing"):
+        tally.write(progress(0, 0, phase, 4))
+        assert len(drawn(tally, rows=10)) == before
+
+
+def test_the_speed_needs_little_memory() -> None:
+    """However often progress is told, only some moments of the last seconds are remembered."""
+    meter = Meter()
+    for step in range(100_000):
+        meter.note(step / 1000, step)
+    assert meter.rate(100.0) == pytest.approx(1000, rel=0.02)
+    assert len(meter._samples) < 100
 
 
 @pytest.mark.parametrize("count", [0, 1_234_567])
@@ -130,7 +224,7 @@ def test_the_board_fits_80_columns(count: int) -> None:
     for source in sources:
         tally.observe(arrived(source, count, count))
         tally.observe(done(source, count, "incomplete"))
-    tally.write(ExportProgress(records=2 * count, bytes=10**13))
+    tally.write(progress(2 * count, 10**13))
     lines = drawn(tally)
     assert len(lines) == 4
     assert all(len(line) <= COLUMNS for line in lines)
@@ -170,8 +264,34 @@ def test_plain_lines_come_now_and_then() -> None:
             display.tell(event)
     assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
         "Reading 1 list of calls.",
-        "0 of 9 records, 0 of 1 list done, 0/s, 0 bytes, 1 retry",
+        "0 of 9 records, 0 of 1 list done, 0 bytes, 1 retry",
         "The server asked to wait 30 s.",
+    ]
+
+
+def test_plain_lines_tell_of_phases() -> None:
+    """Off a terminal, each phase is named when it begins, also where no request is sent any more."""
+    (source,) = run_tests(1)
+    clock = Clock()
+    tally = Tally([source], clock)
+    console = Console(file=StringIO(), highlight=False)
+    with PlainDisplay(tally, console) as display:
+        for seconds, step in (
+            (1, progress(9)),
+            (2, progress(0, 0, "transcripts", 4)),
+            (8, progress(3, 2_000, "transcripts", 4)),
+            (9, progress(1, 0, "recordings")),
+            (10, progress(9, 0, "writing", 9)),
+        ):
+            clock.seconds = float(seconds)
+            tally.write(step)
+            display.advance()
+    assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
+        "Reading 1 list of calls.",
+        "Fetching transcripts.",
+        "3 of 4 transcripts, 2 s left, 0/s, 2.0 kB",
+        "Downloading recordings.",
+        "Writing files.",
     ]
 
 

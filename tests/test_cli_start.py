@@ -60,11 +60,14 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever types the bare name learns the commands and a first thing to try."""
     assert run([]) == 0
     out = capsys.readouterr().out
-    for word in ("export", "call", "execution", "kpis", "serve", "--demo", "FI_API_KEY"):
+    for word in (*COMMANDS, "--demo", "FI_API_KEY"):
         assert word in out
 
 
-@pytest.mark.parametrize("command", ["export", "call", "execution", "kpis", "serve"])
+COMMANDS = ("call", "completion", "execution", "export", "kpis", "plan", "serve", "verify")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_fits_80_columns(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,7 +88,8 @@ def test_the_help_of_export_has_examples_and_exit_codes(capsys: pytest.CaptureFi
         "futureagi-async export --demo -o calls.jsonl",
         "FI_SECRET_KEY",
         "(ps)",
-        "3 some list",
+        "3 written, but something is missing",
+        "The same command goes on",
         "130",
     ):
         assert words in out

@@ -1,6 +1,7 @@
 """How the tests of the command line run it: as a process of its own, on pipes or on a terminal."""
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -136,6 +137,11 @@ def wait_until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < give_up_at, "it never came true"
         time.sleep(0.01)
+
+
+def ids_in(path: Path) -> list[str]:
+    """Return the ids in a file of JSON Lines."""
+    return [json.loads(line)["id"] for line in path.read_bytes().splitlines()]
 
 
 def names_in(folder: Path) -> set[str]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from futureagi_async.cli.text import clean, counted, figure, moment, one_line, sized
+from futureagi_async.cli.text import clean, counted, figure, lasting, moment, one_line, sized
 
 
 @given(st.text())
@@ -42,6 +42,23 @@ def test_ordinary_text_is_kept() -> None:
 def test_sizes_have_a_fitting_unit(number: int, said: str) -> None:
     """Bytes are told in powers of 1,000 with one digit behind the point."""
     assert sized(number) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.4, "0 s"),
+        (99.4, "99 s"),
+        (100, "2 min"),
+        (720, "12 min"),
+        (5969, "99 min"),
+        (6000, "1 h 40 min"),
+        (360_000, "100 h 0 min"),
+    ],
+)
+def test_times_are_as_exact_as_guesses(seconds: float, said: str) -> None:
+    """Seconds, minutes or hours, without digits that nobody can know."""
+    assert lasting(seconds) == said
 
 
 def test_nouns_follow_their_number() -> None:

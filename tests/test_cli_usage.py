@@ -21,8 +21,22 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInServer]:
 ID = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"
 WRONG = {
     "no output": (["--run-test", ID], "--output"),
-    "another ending": (["--run-test", ID, "-o", "calls.txt"], ".jsonl"),
-    "no list": (["-o", "c.jsonl"], "--run-test, --agent-version or --test-execution, or try --demo"),
+    "another format": (["--run-test", ID, "-o", "c.jsonl", "--format", "csv"], "ends in .jsonl"),
+    "no format": (["--run-test", ID, "-o", "out", "--format", "xml"], '"jsonl", "csv", "parquet"'),
+    "parts of none": (["--run-test", ID, "-o", "out", "--part-rows", "0"], "--part-rows"),
+    "no list": (["-o", "c.jsonl"], "--test-execution, --url or --sources, or try --demo"),
+    "no address": (
+        ["--url", "https://x.example/?key=k", "-o", "c.jsonl"],
+        "--url: url names no list of calls",
+    ),
+    "a bad address in a file": (["--url", "@bad.txt", "-o", "c.jsonl"], "bad.txt, line 2: url must begin"),
+    "no set": (["--set", "nightly", "-o", "c.jsonl"], "--set chooses a set of a file"),
+    "another set": (
+        ["--sources", "s.toml", "--set", "b", "-o", "c.jsonl"],
+        "s.toml holds no set 'b'; it holds a",
+    ),
+    "a bad set": (["--sources", "s.toml", "-o", "c.jsonl"], "s.toml: [a] run_tests, entry 1: run_test_id"),
+    "no sources": (["--sources", "missing.toml", "-o", "c.jsonl"], "can't read missing.toml: No such file"),
     "no id": (["--run-test", "abc", "-o", "c.jsonl"], "--run-test: run_test_id must be a UUID"),
     "no version": (["--agent-version", ID, "-o", "c.jsonl"], "AGENT:VERSION"),
     "no version id": (["--agent-version", f"{ID}:abc", "-o", "c.jsonl"], "version_id must be a UUID"),
@@ -66,6 +80,7 @@ def test_wrong_arguments_are_refused_before_any_request(
         "bad.txt": f"# runs\n{ID}\nabc\n".encode(),
         "empty.txt": b"# none\n\n",
         "binary.txt": b"\xff\xfe\x00",
+        "s.toml": b'[a]\nrun_tests = ["x"]',
     }
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)

@@ -67,8 +67,8 @@ def split_url(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
+    except ValueError:  # its message repeats the URL
+        raise no_url() from None
     if not usable or not _VISIBLE.fullmatch(url):
         raise no_url()
     if parts.username is not None or parts.password is not None:

@@ -9,10 +9,13 @@ from typing import cast
 from cyclopts import App, CycloptsError, Parameter
 
 from futureagi_async import FutureAGIError, __version__
+from futureagi_async.cli.completion import COMPLETION_EPILOGUE, completion_of
 from futureagi_async.cli.export import EXPORT_EPILOGUE, export
+from futureagi_async.cli.plan import PLAN_EPILOGUE, plan
 from futureagi_async.cli.running import ExitCode, StoppedError, UsageError, tell_error
 from futureagi_async.cli.serve import serve
 from futureagi_async.cli.show import call, execution, kpis
+from futureagi_async.cli.verify import VERIFY_EPILOGUE, verify
 
 __all__ = ["app", "run"]
 
@@ -38,8 +41,11 @@ app = App(
     suppress_keyboard_interrupt=False,  # answered below
 )
 app.command(export, help_epilogue=EXPORT_EPILOGUE)
+app.command(plan, help_epilogue=PLAN_EPILOGUE)
+app.command(verify, help_epilogue=VERIFY_EPILOGUE)
 for command in (call, execution, kpis, serve):
     app.command(command, help_epilogue="")  # instead of the one above
+app.command(completion_of(app), help_epilogue=COMPLETION_EPILOGUE)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Which lists to read: ids on the command line or in files, checked before any request."""
+"""Which lists to read: ids, addresses and files of them, checked before any request."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -8,7 +8,14 @@ from uuid import UUID
 import attrs
 from cyclopts import Group, Parameter
 
-from futureagi_async import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
+from futureagi_async import (
+    AgentVersionCalls,
+    CallSource,
+    RunTestCalls,
+    TestExecutionCalls,
+    load_sources,
+    source_from_url,
+)
 from futureagi_async.cli.running import UsageError, usage_errors
 
 if TYPE_CHECKING:
@@ -16,7 +23,7 @@ if TYPE_CHECKING:
 
 LISTS = Group(
     "Lists to read",
-    help="The first three may be given several times. @FILE stands for the ids in a file, one a "
+    help="The first four may be given several times. @FILE stands for what is in a file, one a "
     "line; empty lines and what follows a # are ignored.",
     sort_key=1,
 )
@@ -38,25 +45,38 @@ class Lists:
         tuple[str, ...],
         Parameter(metavar="ID", help="All calls of this test execution (no transcripts), or @FILE."),
     ] = ()
+    url: Annotated[
+        tuple[str, ...],
+        Parameter(metavar="URL", help="The list behind an address of the API or the dashboard, or @FILE."),
+    ] = ()
+    sources: Annotated[
+        Path | None, Parameter(metavar="FILE", help="The lists in a set of this TOML file.")
+    ] = None
+    set: Annotated[
+        str | None,
+        Parameter(metavar="NAME", help="Which set of --sources, where the file has several."),
+    ] = None
     status: Annotated[
-        str | None, Parameter(metavar="WORD", help="Of run tests, only calls in this state.")
+        str | None, Parameter(metavar="WORD", help="Of each --run-test, only calls in this state.")
     ] = None
     search: Annotated[
         str | None,
         Parameter(
             metavar="TEXT",
-            help="Of run tests and test executions, only calls whose number or scenario has it.",
+            help="Of each --run-test and --test-execution, only calls whose number or scenario has it.",
         ),
     ] = None
 
     @property
     def named(self) -> bool:
         """Whether any list is named."""
-        return bool(self.run_test or self.agent_version or self.test_execution)
+        return bool(self.run_test or self.agent_version or self.test_execution or self.url or self.sources)
 
 
-def sample_lists(lists: Lists, stand_in: "StandInServer") -> Lists:
-    """Return the same choices over several lists of the stand-in."""
+def lists_or_samples(lists: Lists, stand_in: "StandInServer | None") -> Lists:
+    """Return the lists that are named, else the same choices over several lists of the stand-in."""
+    if lists.named or stand_in is None:
+        return lists
     return attrs.evolve(
         lists,
         run_test=stand_in.run_test_ids,
@@ -72,10 +92,13 @@ def name_sources(lists: Lists) -> list[CallSource]:
         *_read_each("--run-test", lists.run_test, lambda text: _run_test(text, lists)),
         *_read_each("--agent-version", lists.agent_version, _agent_version),
         *_read_each("--test-execution", lists.test_execution, lambda text: _test_execution(text, lists)),
+        *_read_each("--url", lists.url, source_from_url),
+        *(_read_set(lists.sources, lists.set) if lists.sources else ()),
     ]
     if not sources:
         raise UsageError(
-            "No list to read: name some with --run-test, --agent-version or --test-execution, or try --demo."
+            "No list to read: name some with --run-test, --agent-version, --test-execution, --url or "
+            "--sources, or try --demo."
         )
     return list(dict.fromkeys(sources))
 
@@ -95,6 +118,8 @@ def _check_choices(lists: Lists) -> None:
         raise UsageError("--status chooses among the calls of run tests: name one with --run-test.")
     if lists.search is not None and not (lists.run_test or lists.test_execution):
         raise UsageError("--search works for --run-test and --test-execution only: name one of them.")
+    if lists.set is not None and lists.sources is None:
+        raise UsageError("--set chooses a set of a file: name that with --sources.")
 
 
 def _read_each(
@@ -104,6 +129,14 @@ def _read_each(
         for where, text in _expanded(option, value):
             with usage_errors(where):
                 yield parse(text)
+
+
+def _read_set(path: Path, name: str | None) -> list[CallSource]:
+    try:
+        with usage_errors("--sources"):
+            return load_sources(path, name)
+    except OSError as error:
+        raise UsageError(f"--sources: can't read {path}: {error.strerror or error}.") from error
 
 
 def _expanded(option: str, value: str) -> list[tuple[str, str]]:

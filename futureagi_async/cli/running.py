@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import anyio
 from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
 
 from futureagi_async.cli.text import clean, one_line
 
@@ -62,9 +64,17 @@ def write_json(record: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
+def say(console: Console, text: Text, *, indent: int = 0) -> None:
+    """Print a paragraph; where no terminal has an edge, on one line."""
+    if console.is_terminal:
+        console.print(Padding(text, (0, 0, 0, indent), expand=False))
+    else:
+        console.print(" " * indent, text, sep="", soft_wrap=True)
+
+
 def tell_error(message: str) -> None:
-    """Say on one line of stderr what went wrong."""
-    sys.stderr.write(f"error: {one_line(message)}\n")
+    """Say on stderr what went wrong."""
+    say(open_stderr(), Text(f"error: {one_line(message)}"))
 
 
 def run_async(work: Callable[[], Awaitable[T]]) -> T:

@@ -1,15 +1,14 @@
-"""A finished export, told to people and to programs."""
+"""A finished export, told to people."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 
-import msgspec
 from rich import box
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from futureagi_async import AgentVersionCalls, CallSource, RunTestCalls, SourceReport
+from futureagi_async import SourceReport
+from futureagi_async.cli.running import say
 from futureagi_async.cli.tally import short_name
 from futureagi_async.cli.text import clean, counted, one_line, sized
 from futureagi_async.export import ExportReport
@@ -18,54 +17,61 @@ _DELETED = "The server also counts calls that were deleted, which it does not de
 
 
 def print_summary(report: ExportReport, console: Console) -> None:
-    """Say what was read of each list, why a list is incomplete, and where the records are."""
+    """Say what was read of each list, what is missing and why, and where the records are."""
     console.print(_table(report))
     if any(_counts_more(source) for source in report.fetch):
-        _say(console, Text(_DELETED, style="dim"))
+        say(console, Text(_DELETED, style="dim"))
+    for line in _additions(report):
+        say(console, Text(line))
     print_reasons(report, console)
-    written = (
-        f"Wrote {counted(report.records, 'record')} ({sized(report.bytes)}) to {clean(str(report.path))}"
-    )
-    _say(console, Text(written, style="bold"))
+    say(console, Text(_written(report), style="bold"))
 
 
 def print_reasons(report: ExportReport, console: Console) -> None:
-    """Say of each list that is incomplete why."""
+    """Say of each list that is incomplete why, and which transcripts and recordings failed."""
     for source in report.fetch:
-        if source.verdict == "complete":
-            continue
-        reason = Text(f"{short_name(source.source)} is incomplete: ", style="yellow")
-        _say(console, reason.append(one_line(source.reason)))
-        if source.failures:
-            others = len(source.failures) - 1
-            more = f" (and {counted(others, 'other')})" if others else ""
-            _say(console, Text(one_line(str(source.failures[0])) + more, style="dim"), indent=2)
+        if source.verdict != "complete":
+            reason = Text(f"{short_name(source.source)} is incomplete: ", style="yellow")
+            say(console, reason.append(one_line(source.reason)))
+            _say_first(console, [str(failure) for failure in source.failures])
+    if failures := report.transcript_failures:
+        say(console, Text(f"{counted(len(failures), 'transcript')} could not be fetched:", style="yellow"))
+        _say_first(console, [str(failure) for failure in failures])
+    if failed := [file for file in report.recordings if file.error is not None]:
+        say(console, Text(f"{counted(len(failed), 'recording')} could not be downloaded:", style="yellow"))
+        _say_first(console, [f"{file.call_id} from {file.url_host}: {file.error}" for file in failed])
 
 
-def _say(console: Console, text: Text, *, indent: int = 0) -> None:
-    """Print a paragraph; where no terminal has an edge, on one line."""
-    if console.is_terminal:
-        console.print(Padding(text, (0, 0, 0, indent)))
-    else:
-        console.print(" " * indent, text, sep="", soft_wrap=True)
+def _say_first(console: Console, failures: list[str]) -> None:
+    if failures:
+        more = f" (and {counted(len(failures) - 1, 'other')})" if len(failures) > 1 else ""
+        say(console, Text(one_line(failures[0]) + more, style="dim"), indent=2)
+
+
+def _additions(report: ExportReport) -> Iterator[str]:
+    if report.resumed:
+        yield f"It went on after {counted(report.resumed, 'interruption')}."
+    if since := [moment for moment in report.changed_since if moment is not None]:
+        yield f"Only changes since then were read of {counted(len(since), 'list')}, and no deletions seen."
+    if report.transcripts_fetched:
+        yield f"Fetched {counted(report.transcripts_fetched, 'transcript')} that the lists withhold."
+    if gone := report.transcripts_gone:
+        yield f"{counted(len(gone), 'call')} were deleted before the transcript could be fetched."
+    if audio := [file for file in report.recordings if file.error is None]:
+        yield f"Downloaded {counted(len(audio), 'recording')} ({sized(sum(file.bytes for file in audio))})."
+
+
+def _written(report: ExportReport) -> str:
+    where = clean(str(report.path))
+    what = f"{counted(report.records, 'record')} ({sized(report.bytes)})"
+    if report.already_finished:
+        return f"{where} holds this export already: {what}. Nothing was read; --restart reads anew."
+    files = f" in {counted(len(report.files), 'file')}" if report.manifest else ""
+    return f"Wrote {what} to {where}{files}"
 
 
 def _counts_more(source: SourceReport) -> bool:
     return source.verdict == "complete" and source.received < (source.expected or 0)
-
-
-def summary_json(report: ExportReport) -> bytes:
-    """Return the same for programs: one JSON object on one line."""
-    return msgspec.json.encode(
-        {
-            "path": str(report.path),
-            "format": report.format,
-            "records": report.records,
-            "bytes": report.bytes,
-            "complete": report.complete,
-            "sources": [_source_json(source) for source in report.fetch],
-        }
-    )
 
 
 def _table(report: ExportReport) -> Table:
@@ -85,38 +91,3 @@ def _table(report: ExportReport) -> Table:
             Text(source.verdict, style=style),
         )
     return table
-
-
-def _source_json(source: SourceReport) -> Mapping[str, object]:
-    return {
-        **_identity(source.source),
-        "expected": source.expected,
-        "received": source.received,
-        "duplicates": source.duplicates,
-        "requests": source.requests,
-        "retries": source.retries,
-        "verdict": source.verdict,
-        "complete_as_of": source.complete_as_of,
-        "reason": source.reason,
-        "failures": [
-            {"error": type(failure).__name__, "message": str(failure)} for failure in source.failures
-        ],
-    }
-
-
-def _identity(source: CallSource) -> Mapping[str, object]:
-    if isinstance(source, RunTestCalls):
-        named: Mapping[str, object] = {
-            "kind": "run_test",
-            "run_test_id": source.run_test_id,
-            "status": source.status,
-            "search": source.search,
-        }
-        return named
-    if isinstance(source, AgentVersionCalls):
-        return {"kind": "agent_version", "agent_id": source.agent_id, "version_id": source.version_id}
-    return {
-        "kind": "test_execution",
-        "test_execution_id": source.test_execution_id,
-        "search": source.search,
-    }

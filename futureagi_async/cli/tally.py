@@ -6,8 +6,18 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from futureagi_async import AgentVersionCalls, CallSource, RunTestCalls
-from futureagi_async.events import Event, PageArrived, RetryPlanned, SessionPaused, VerdictReached
+from futureagi_async.cli.meter import Meter
+from futureagi_async.events import (
+    Event,
+    PageArrived,
+    ResponseReceived,
+    RetryPlanned,
+    SessionPaused,
+    VerdictReached,
+)
 from futureagi_async.export import ExportProgress
+
+_TOO_MANY_REQUESTS = 429
 
 
 @attrs.define(eq=False)
@@ -31,19 +41,36 @@ class Line:
         return "reading" if self.read < self.count else "checking"
 
 
+@attrs.define(eq=False)
+class Stage:
+    """One phase of the export."""
+
+    records: int = 0
+    """Done with, those of earlier runs included."""
+    bytes: int = 0
+    total: int | None = None
+    """How many there are to do, where that is known."""
+    meter: Meter = attrs.field(factory=Meter)
+
+
 class Tally:
     """Counts; `observe` is an observer for a session, `write` one for an export."""
 
     def __init__(self, sources: Sequence[CallSource], now: Callable[[], float] = time.monotonic) -> None:
         self.lines = {source: Line(short_name(source)) for source in sources}
-        self.records = 0
-        """Written."""
-        self.bytes = 0
+        self.phase = "reading"
+        self.stages = {"reading": Stage()}
+        """By phase, in the order they began."""
         self.retries = 0
+        self.throttled = 0
+        """Answers that said: too many requests."""
         self.pauses = 0
         self.paused_seconds = 0.0
         self._now = now
         self._began = now()
+        self._arrived = 0
+        self._read_earlier: int | None = None
+        self.stage.meter.note(self._began, 0)
 
     def observe(self, event: Event) -> None:
         """Count what a session tells."""
@@ -51,12 +78,15 @@ class Tally:
             case PageArrived():
                 line = self.lines[event.source]
                 line.read += event.records
+                self._arrived += event.records
                 line.count = event.count
             case VerdictReached():
                 line = self.lines[event.source]
                 line.read, line.verdict = event.received, event.verdict
             case RetryPlanned():
                 self.retries += 1
+            case ResponseReceived(status=status) if status == _TOO_MANY_REQUESTS:
+                self.throttled += 1
             case SessionPaused():
                 self.pauses += 1
                 self.paused_seconds += event.delay_seconds
@@ -64,8 +94,19 @@ class Tally:
                 pass
 
     def write(self, progress: ExportProgress) -> None:
-        """Count what stands in the file."""
-        self.records, self.bytes = progress.records, progress.bytes
+        """Count what the export is done with."""
+        self.phase = progress.phase
+        stage = self.stages.setdefault(progress.phase, Stage())
+        stage.records, stage.bytes, stage.total = progress.records, progress.bytes, progress.total
+        if self._read_earlier is None:  # an interrupted run's records are there, but were not read this fast
+            self._read_earlier = max(0, progress.records - self._arrived)
+        earlier = self._read_earlier if progress.phase == "reading" else 0
+        stage.meter.note(self._now(), progress.records - earlier)
+
+    @property
+    def stage(self) -> Stage:
+        """What is going on now."""
+        return self.stages[self.phase]
 
     @property
     def seconds(self) -> float:
@@ -79,11 +120,24 @@ class Tally:
 
     @property
     def expected(self) -> int | None:
-        """How many records all lists hold, as far as is known; ``None`` while one has not said."""
+        """How many records this phase has to do, as far as is known; ``None`` while a list has not said."""
+        if self.phase != "reading":
+            return self.stage.total
         counts = [
             line.count for line in self.lines.values() if line.verdict is None or line.count is not None
         ]
         return None if None in counts else sum(count for count in counts if count is not None)
+
+    @property
+    def rate(self) -> float:
+        """Records a second, lately."""
+        return self.stage.meter.rate(self._now())
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long this phase still takes at this rate; ``None`` where nobody can tell."""
+        left = (self.expected or 0) - self.stage.records
+        return left / self.rate if left > 0 and self.rate else None
 
 
 def short_name(source: CallSource) -> str:

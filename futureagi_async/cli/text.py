@@ -34,6 +34,16 @@ def sized(number: int) -> str:
     return f"{amount:.1f} {_UNITS[unit]}"
 
 
+def lasting(seconds: float) -> str:
+    """Return a time such as ``40 s``, ``12 min`` or ``3 h 5 min``, no more exact than a guess is."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60:,} h {minutes % 60} min"
+
+
 def figure(value: float | None, unit: str = "") -> str | None:
     """Return a number with its unit and without needless digits; ``None`` stays it."""
     if value is None:

@@ -1,0 +1,123 @@
+"""The command that says what an export would cost."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from futureagi_async import CallSource, Session
+from futureagi_async.cli.connecting import Connection, connect
+from futureagi_async.cli.naming import Lists, lists_or_samples, name_sources
+from futureagi_async.cli.pace import Pace
+from futureagi_async.cli.running import ExitCode, open_stdout, run_async, say, usage_errors, write_json
+from futureagi_async.cli.summary_json import failure_json, identity_json
+from futureagi_async.cli.tally import short_name
+from futureagi_async.cli.text import lasting, one_line, sized
+from futureagi_async.export import ExportPlan, SourcePlan, plan_export
+
+PLAN_EPILOGUE = """\
+Examples:
+  futureagi-async plan --demo
+  futureagi-async plan --sources sources.toml --set nightly --transcripts
+
+Exit codes: 0 every list answered; 3 some list did not; 1 failed, or none did;
+  2 wrong arguments, 130 interrupted.
+"""
+
+
+def plan(
+    *,
+    lists: Lists = Lists(),  # noqa: B008 - frozen
+    pace: Pace = Pace(),  # noqa: B008 - frozen
+    connection: Connection = Connection(),  # noqa: B008 - frozen
+    transcripts: Annotated[bool, Parameter(help="Count the requests of export --transcripts, too.")] = False,
+    json: Annotated[bool, Parameter(help="Print the plan as one JSON object.")] = False,
+) -> int:
+    """Say what an export of lists would cost, after one small request a list.
+
+    Nothing is written. The figures are estimates; times are an upper bound, as
+    if every call took as long as those of the sample.
+    """
+    with connect(connection) as place:
+        sources = name_sources(lists_or_samples(lists, place.stand_in))
+        session = place.session(
+            max_in_flight=pace.max_in_flight, max_requests_per_minute=pace.max_requests_per_minute
+        )
+        found = run_async(partial(_plan, session, sources, page_size=pace.page_size, transcripts=transcripts))
+    if json:
+        write_json(_plan_json(found))
+    else:
+        _print_plan(found, open_stdout(), transcripts=transcripts)
+    if found.known:
+        return ExitCode.DONE
+    answered = any(source.error is None for source in found.sources)
+    return ExitCode.INCOMPLETE if answered else ExitCode.FAILED
+
+
+async def _plan(
+    session: Session, sources: list[CallSource], *, page_size: int, transcripts: bool
+) -> ExportPlan:
+    async with session:
+        with usage_errors():
+            return await plan_export(session, sources, page_size=page_size, transcripts=transcripts)
+
+
+def _print_plan(plan: ExportPlan, console: Console, *, transcripts: bool) -> None:
+    console.print(_table(plan, transcripts=transcripts))
+    for source in plan.sources:
+        if source.error is not None:
+            reason = Text(f"{short_name(source.source)} did not answer: ", style="yellow")
+            say(console, reason.append(one_line(str(source.error))))
+    say(console, Text(f"An export would take at most about {lasting(plan.seconds)}.", style="bold"))
+
+
+def _table(plan: ExportPlan, *, transcripts: bool) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("List", no_wrap=True)
+    for heading in ("Records", "Requests", *(["Transcripts"] if transcripts else []), "Size"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for source in plan.sources:
+        table.add_row(Text(short_name(source.source)), *_figures(source, transcripts=transcripts))
+    details = sum(source.detail_requests for source in plan.sources)
+    totals = [f"{plan.records:,}", f"{plan.requests - details:,}"]
+    totals += [f"{details:,}"] if transcripts else []
+    table.add_row("All", *totals, sized(plan.bytes), style="bold")
+    return table
+
+
+def _figures(source: SourcePlan, *, transcripts: bool) -> list[str]:
+    if source.error is not None:
+        return ["?"] * (4 if transcripts else 3)
+    details = [f"{source.detail_requests:,}"] if transcripts else []
+    return [f"{source.records:,}", f"{source.requests:,}", *details, sized(source.bytes)]
+
+
+def _plan_json(plan: ExportPlan) -> bytes:
+    return msgspec.json.encode(
+        {
+            "records": plan.records,
+            "requests": plan.requests,
+            "bytes": plan.bytes,
+            "seconds": round(plan.seconds, 3),
+            "known": plan.known,
+            "sources": [_source_json(source) for source in plan.sources],
+        }
+    )
+
+
+def _source_json(source: SourcePlan) -> Mapping[str, object]:
+    return {
+        **identity_json(source.source),
+        "records": source.records,
+        "requests": source.requests,
+        "detail_requests": source.detail_requests,
+        "bytes": source.bytes,
+        "seconds": round(source.seconds, 3),
+        "error": None if source.error is None else failure_json(source.error),
+    }

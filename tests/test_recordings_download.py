@@ -1,0 +1,277 @@
+"""Recordings: downloaded whole, gone on with where they were cut off, and never anything but the URL sent."""
+
+import stat
+from pathlib import Path
+
+import anyio
+import pytest
+
+from futureagi_async import ExportError
+from futureagi_async.export.recordings import Recording, RecordingFile, download_recordings
+from tests.audio_server import (
+    CALL,
+    CUT,
+    OTHER,
+    SOUND,
+    AudioServer,
+    Served,
+    digest,
+    download,
+    names_in,
+    part_in,
+)
+from tests.servers import FakeClock, RawServer, send, stay_silent, wait_until
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def test_a_recording_is_downloaded_whole(tmp_path: Path) -> None:
+    """The file is named by its call, readable by its owner alone, and its size and digest are told."""
+    folder = tmp_path / "audio"
+    async with AudioServer(a=SOUND) as server:
+        told = await download([Recording(CALL, "combined", server.url("a"))], folder)
+    name = f"{CALL}-combined.mp3"
+    assert told == [RecordingFile(CALL, "combined", "127.0.0.1", name, len(SOUND), digest(SOUND), error=None)]
+    assert (folder / name).read_bytes() == SOUND
+    assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert names_in(folder) == {name}
+
+
+async def test_nothing_but_the_url_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key, no cookie of the host, no password of a netrc file; and no proxy is used."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password canary-netrc\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("FI_API_KEY", "canary-key")
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    cookies = Served(b"x", extra="Set-Cookie: seen=canary-cookie; Path=/\r\n")
+    async with AudioServer(a=cookies) as server:
+        wanted = [Recording(call, "stereo", server.url("a", "?sig=%2Fa+b%20")) for call in (CALL, OTHER)]
+        told = await download(wanted, tmp_path / "audio", at_once=1)
+        assert [file.error for file in told] == [None, None]
+        for request in server.requests:
+            assert request.startswith(b"GET /a?sig=%2Fa+b%20 HTTP/1.1\r\n"), "signatures stay as they are"
+            assert b"canary" not in request
+        allowed = {"host", "accept", "accept-encoding", "user-agent"}
+        assert all(head.keys() <= allowed for head in server.heads())
+
+
+async def test_a_cut_download_is_gone_on_with(tmp_path: Path) -> None:
+    """The next try asks for what is missing, if the file is still the same, and gets just that."""
+    clock = FakeClock()
+    async with AudioServer(a=Served(SOUND, cuts=CUT[:2])) as server:
+        told = await download([Recording(CALL, "combined", server.url("a"))], tmp_path, clock=clock)
+        first, second, third = server.heads()
+    assert told[0].sha256 == digest(SOUND)
+    assert (tmp_path / f"{CALL}-combined.mp3").read_bytes() == SOUND
+    assert "range" not in first
+    at_hand = int(second["range"].removeprefix("bytes=").removesuffix("-"))
+    assert 1_000_000 < at_hand <= CUT[0]
+    assert second["if-range"] == '"v1"'
+    assert third["range"] == second["range"]
+    assert clock.slept == [1.0, 2.0]
+
+
+async def test_a_later_run_goes_on(tmp_path: Path) -> None:
+    """What a run left is used by the next, also under a new signature, but not for another file."""
+    async with AudioServer(a=Served(SOUND, cuts=CUT.copy()), b=SOUND[::-1]) as server:
+        told = await download([Recording(CALL, "combined", server.url("a", "?sig=1"))], tmp_path)
+        assert told[0].error == "The answer was cut off."
+        at_hand = part_in(tmp_path)
+        told = await download([Recording(CALL, "combined", server.url("a", "?sig=2"))], tmp_path)
+        assert told[0].sha256 == digest(SOUND)
+        assert server.heads()[-1]["range"] == f"bytes={at_hand}-"
+        (tmp_path / f"{CALL}-combined.mp3").unlink()
+        server.files["a"] = Served(SOUND, cuts=CUT.copy())
+        await download([Recording(CALL, "combined", server.url("a"))], tmp_path)
+        assert part_in(tmp_path)
+        told = await download([Recording(CALL, "combined", server.url("b"))], tmp_path)
+        assert told[0].sha256 == digest(SOUND[::-1])
+        assert "range" not in server.heads()[-1]
+    assert names_in(tmp_path) == {f"{CALL}-combined.mp3"}
+
+
+async def test_a_file_that_changed_is_read_anew(tmp_path: Path) -> None:
+    """Where the server has another file by now, it sends that whole, and nothing of the old is kept."""
+    async with AudioServer(a=Served(SOUND, cuts=CUT.copy())) as server:
+        await download([Recording(CALL, "combined", server.url("a"))], tmp_path)
+        assert part_in(tmp_path)
+        server.files["a"] = Served(b"new" * 1000, tag='"v2"')
+        told = await download([Recording(CALL, "combined", server.url("a"))], tmp_path)
+    assert told[0].sha256 == digest(b"new" * 1000)
+
+
+HEAD = b"Content-Type: audio/mpeg\r\nETag: %b\r\nContent-Length: 3\r\n"
+USELESS = {
+    "not satisfiable": b"HTTP/1.1 416 No\r\nContent-Length: 0\r\n\r\n",
+    "another range": b"HTTP/1.1 206 P\r\nContent-Range: bytes 7-9/10\r\n" + HEAD % b'"v1"' + b"\r\nxyz",
+    "another tag": b"HTTP/1.1 206 P\r\nContent-Range: bytes START-4095999/4096000\r\n"
+    + HEAD % b'"v2"'
+    + b"\r\nxyz",
+    "no range": b"HTTP/1.1 206 P\r\n" + HEAD % b'"v1"' + b"\r\nxyz",
+}
+
+
+@pytest.mark.parametrize("case", USELESS)
+async def test_an_answer_that_does_not_fit_the_part_is_not_used(tmp_path: Path, case: str) -> None:
+    """Where the rest can't be had, the whole file is asked for at once."""
+    async with AudioServer(a=Served(SOUND, cuts=CUT.copy())) as server:
+        await download([Recording(CALL, "combined", server.url("a"))], tmp_path)
+        assert part_in(tmp_path)
+        whole = Served(SOUND)
+
+        async def play(reader: object, writer: object) -> None:
+            asked = server.heads()[-1]
+            if "range" in asked:
+                useless = USELESS[case].replace(b"START", asked["range"][6:-1].encode())
+                await send(useless, close=False)(reader, writer)  # type: ignore[arg-type]
+            else:
+                await whole.answer(asked, writer)  # type: ignore[arg-type]
+
+        server.files["a"] = play
+        told = await download([Recording(CALL, "combined", server.url("a"))], tmp_path)
+    assert told[0].sha256 == digest(SOUND)
+
+
+@pytest.mark.parametrize("tag", [None, 'W/"v1"'])
+async def test_without_a_strong_tag_nothing_is_gone_on_with(tmp_path: Path, tag: str | None) -> None:
+    """A part of which nobody can say what it is a part of is thrown away."""
+    async with AudioServer(a=Served(SOUND, tag=tag, cuts=CUT.copy())) as server:
+        told = await download([Recording(CALL, "combined", server.url("a"))], tmp_path)
+        assert not any("range" in head for head in server.heads())
+    assert told[0].error == "The answer was cut off."
+    assert not names_in(tmp_path)
+
+
+async def test_what_arrived_in_time_is_kept(tmp_path: Path) -> None:
+    """A download whose time is up is gone on with behind its last byte."""
+    head = f'HTTP/1.1 200 OK\r\nETag: "v1"\r\nContent-Length: {len(SOUND)}\r\n\r\n'.encode()
+    async with AudioServer(a=send(head + SOUND[:600_000], close=False)) as server:
+        told = await download([Recording(CALL, "combined", server.url("a"))], tmp_path, max_file_seconds=0.3)
+        assert told[0].error == "It took longer than 0.3 s."
+        assert part_in(tmp_path) == 600_000
+        server.files["a"] = Served(SOUND)
+        told = await download([Recording(CALL, "combined", server.url("a"))], tmp_path)
+        assert told[0].sha256 == digest(SOUND)
+        assert server.heads()[-1]["range"] == "bytes=600000-"
+
+
+async def test_a_rest_that_ends_early_is_noticed(tmp_path: Path) -> None:
+    """The size of the whole file counts also where the rest comes without its own length."""
+    async with AudioServer(a=Served(SOUND, cuts=CUT.copy())) as server:
+        await download([Recording(CALL, "combined", server.url("a"))], tmp_path)
+        at_hand = part_in(tmp_path)
+        rest = f"HTTP/1.1 206 P\r\nContent-Range: bytes {at_hand}-{len(SOUND) - 1}/{len(SOUND)}\r\n\r\n"
+        server.files["a"] = send(rest.encode())
+        told = await download([Recording(CALL, "combined", server.url("a"))], tmp_path)
+    assert told[0].error == "The answer was cut off."
+    assert part_in(tmp_path) == at_hand
+
+
+async def test_the_part_of_a_file_that_is_gone_goes_too(tmp_path: Path) -> None:
+    """Where another try can't help, nothing is kept for one."""
+    async with AudioServer(a=Served(SOUND, cuts=CUT.copy())) as server:
+        await download([Recording(CALL, "combined", server.url("a"))], tmp_path)
+        assert part_in(tmp_path)
+        server.files["a"] = send(b"HTTP/1.1 404 N\r\nContent-Length: 0\r\n\r\n")
+        await download([Recording(CALL, "combined", server.url("a"))], tmp_path)
+    assert not names_in(tmp_path)
+
+
+async def test_cancelling_leaves_a_part_and_no_file(tmp_path: Path) -> None:
+    """Nothing stands under the final name; the next run goes on behind what had arrived."""
+    half = SOUND[: len(SOUND) // 2]
+    head = f'HTTP/1.1 200 OK\r\nETag: "v1"\r\nContent-Length: {len(SOUND)}\r\n\r\n'.encode()
+    part = tmp_path / f".{CALL}-combined.part"
+    async with AudioServer(a=send(head + half, close=False)) as server:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(download, [Recording(CALL, "combined", server.url("a"))], tmp_path)
+            await wait_until(lambda: part.exists() and part.stat().st_size)
+            tasks.cancel_scope.cancel()
+        assert part_in(tmp_path)
+        server.files["a"] = Served(SOUND)
+        told = await download([Recording(CALL, "combined", server.url("a"))], tmp_path)
+    assert told[0].sha256 == digest(SOUND)
+
+
+async def test_so_many_at_once_and_each_once(tmp_path: Path) -> None:
+    """No more downloads run than allowed; what is done or wanted twice is not asked for."""
+    calls = [f"00000000-0000-4000-8000-{number:012}" for number in range(9)]
+    async with RawServer(stay_silent) as server:
+        wanted = [Recording(call, "combined", f"{server.base_url}/a") for call in [*calls, *calls]]
+        done = {(calls[0], "combined")}
+        with anyio.move_on_after(5):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(lambda: download(wanted, tmp_path, done=done, at_once=3))
+                await wait_until(lambda: len(server.requests) == 3)
+                tasks.cancel_scope.cancel()
+        assert len(server.requests) == 3
+    async with AudioServer(a=b"x") as audio:
+        wanted = [Recording(call, "combined", audio.url("a")) for call in [*calls, *calls]]
+        told = await download(wanted, tmp_path, done=done)
+        assert sorted(file.call_id for file in told) == calls[1:]
+        assert len(audio.requests) == len(calls) - 1
+
+
+async def test_what_on_file_raises_ends_the_job_as_it_is(tmp_path: Path) -> None:
+    """An error of the caller's own arrives unwrapped, and the other downloads are cancelled."""
+
+    async def refuse(_: RecordingFile) -> None:
+        raise KeyError("mine")
+
+    async with AudioServer(a=b"x", b=stay_silent) as server:
+        wanted = [Recording(CALL, "combined", server.url("a")), Recording(CALL, "stereo", server.url("b"))]
+        with pytest.raises(KeyError, match="mine"):
+            await download(wanted, tmp_path, on_file=refuse)
+
+
+async def test_a_folder_that_can_not_be_is_an_export_error(tmp_path: Path) -> None:
+    """A file or a link in the folder's place is refused before any request."""
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "link").symlink_to(tmp_path)
+    for name in ("file", "link", "missing/folder"):
+        with pytest.raises(ExportError, match="Can't write"):
+            await download([Recording(CALL, "combined", "http://127.0.0.1:9/")], tmp_path / name)
+
+
+async def test_a_link_in_a_parts_place_is_not_followed(tmp_path: Path) -> None:
+    """Whoever may write into the folder can't make the download write elsewhere."""
+    folder, victim = tmp_path / "audio", tmp_path / "victim"
+    folder.mkdir()
+    victim.write_bytes(b"mine")
+    (folder / f".{CALL}-combined.part").symlink_to(victim)
+    (folder / f"{CALL}-combined.mp3").symlink_to(victim)
+    async with AudioServer(a=SOUND) as server:
+        told = await download([Recording(CALL, "combined", server.url("a"))], folder)
+    assert told[0].sha256 == digest(SOUND)
+    assert victim.read_bytes() == b"mine"
+    assert not (folder / f"{CALL}-combined.mp3").is_symlink()
+
+
+@pytest.mark.parametrize("wrong", [{"at_once": 0}, {"max_file_bytes": 0}, {"max_file_seconds": 0}])
+async def test_wrong_limits_are_refused(tmp_path: Path, wrong: dict[str, int]) -> None:
+    """A limit that lets nothing through is a `ValueError`, before anything is made."""
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        await download([], tmp_path / "audio", **wrong)
+    assert not names_in(tmp_path)
+
+
+async def test_the_defaults_refuse_this_machine(tmp_path: Path) -> None:
+    """Without being allowed to, the downloader connects to no loopback address."""
+    told: list[RecordingFile] = []
+
+    async def note(file: RecordingFile) -> None:
+        told.append(file)
+
+    async with AudioServer(a=SOUND) as server:
+        await download_recordings([Recording(CALL, "combined", server.url("a"))], tmp_path, on_file=note)
+        assert server.connections == 0
+    assert told[0].error is not None
