@@ -1,159 +1,240 @@
-"""A file that appears under its name when it is finished, or not at all."""
+"""What an export does to the disk: private files, whole or not at all, and plain words where that fails."""
 
 import errno
 import os
 import resource
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from futureagi_async import ExportError
-from futureagi_async.export.pending import open_pending
+from futureagi_async import ExportError, RunTestCalls, TestExecutionCalls
+from futureagi_async.export import ExportReport, export_calls
+from futureagi_async.export.files import create_file, replace_file, write_all
+from futureagi_async.testing import StandInServer
+from tests.servers import open_session
+
+
+@pytest.fixture
+def served() -> Iterator[StandInServer]:
+    """Run a stand-in with sample data."""
+    with StandInServer() as running:
+        yield running
+
+
+async def export(served: StandInServer, target: Path) -> ExportReport:
+    async with open_session(served) as session:
+        return await export_calls(session, RunTestCalls(served.run_test_ids[1]), target)
 
 
 def names_in(directory: Path) -> set[str]:
     return {path.name for path in directory.iterdir()}
 
 
-async def write(target: Path, data: bytes, *, meanwhile: Callable[[], object] = lambda: None) -> None:
-    """Write a file and give it its name; ``meanwhile`` happens between the two."""
-    with open_pending(target) as pending:
-        pending.write([data])
-        meanwhile()
-        await pending.commit()
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", ["calls.jsonl", "calls.csv.gz", "out", "deep/er/out"])
+async def test_only_the_owner_may_read(served: StandInServer, tmp_path: Path, name: str) -> None:
+    """Files and new directories are private, whatever the file that is replaced allowed."""
+    target = tmp_path / name
+    if target.suffix:
+        target.touch(0o666)
+    report = await export(served, target)
+    made = [*report.files, *([report.manifest] if report.manifest else [])]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in made} == {0o600}
+    if target.is_dir():
+        assert stat.S_IMODE(target.stat().st_mode) == 0o700
 
 
 @pytest.mark.anyio
-async def test_a_commit_gives_the_file_its_name(tmp_path: Path) -> None:
-    """Nothing stands under the name before the commit, and nothing but the file afterwards."""
-    target = tmp_path / "calls.jsonl"
-    with open_pending(target) as pending:
-        pending.write([b"a", b"bc"])
-        assert not target.exists()
-        assert len(names_in(tmp_path)) == 1
-        await pending.commit()
-    assert target.read_bytes() == b"abc"
-    assert pending.size == 3
-    assert names_in(tmp_path) == {target.name}
+async def test_the_working_directory_is_private(served: StandInServer, tmp_path: Path) -> None:
+    """What is kept for the next run is readable by its owner alone."""
+
+    def refuse(_: object) -> None:
+        raise LookupError
+
+    async with open_session(served) as session:
+        with pytest.raises(LookupError):
+            await export_calls(
+                session, RunTestCalls(served.run_test_ids[1]), tmp_path / "c.csv", on_progress=refuse
+            )
+    work = tmp_path / ".c.csv.export"
+    assert stat.S_IMODE(work.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in work.iterdir()} == {0o600}
 
 
 @pytest.mark.anyio
-async def test_only_the_owner_may_read(tmp_path: Path) -> None:
-    """The file is private from its first byte on, whatever the file it replaces allowed."""
-    target = tmp_path / "calls.jsonl"
-    target.touch(0o666)
-    with open_pending(target) as pending:
-        (temporary,) = names_in(tmp_path) - {target.name}
-        assert stat.S_IMODE((tmp_path / temporary).stat().st_mode) == 0o600
-        await pending.commit()
-    assert stat.S_IMODE(target.stat().st_mode) == 0o600
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("error", [RuntimeError, GeneratorExit])
-async def test_without_a_commit_nothing_is_left(tmp_path: Path, error: type[BaseException]) -> None:
-    """Whatever ends the block, the temporary file is removed and the target untouched."""
-    target = tmp_path / "calls.jsonl"
-    target.write_text("before")
-
-    def end() -> None:
-        raise error
-
-    with pytest.raises(error):
-        await write(target, b"abc", meanwhile=end)
-    assert names_in(tmp_path) == {target.name}
-    assert target.read_text() == "before"
-
-
-@pytest.mark.anyio
-async def test_a_symbolic_link_is_replaced_not_followed(tmp_path: Path) -> None:
+async def test_a_symbolic_link_is_replaced_not_followed(served: StandInServer, tmp_path: Path) -> None:
     """The file that a link at the target points to keeps its content."""
-    other = tmp_path / "other.jsonl"
+    other, target = tmp_path / "other.jsonl", tmp_path / "calls.jsonl"
     other.write_text("before")
-    target = tmp_path / "calls.jsonl"
     target.symlink_to(other)
-    await write(target, b"abc")
+    await export(served, target)
     assert not target.is_symlink()
-    assert target.read_text() == "abc"
     assert other.read_text() == "before"
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("kind", ["directory", "pipe"])
-def test_what_is_no_file_is_not_replaced(tmp_path: Path, kind: str) -> None:
-    """A directory or a device under the target's name is refused before anything is written."""
+async def test_what_is_no_file_is_not_replaced(served: StandInServer, tmp_path: Path, kind: str) -> None:
+    """A directory or a device under the target's name is refused before any request."""
     target = tmp_path / "calls.jsonl"
     target.mkdir() if kind == "directory" else os.mkfifo(target)
-    with pytest.raises(ExportError, match="no file"), open_pending(target):
-        pass
+    with pytest.raises(ExportError, match="no file"):
+        await export(served, target)
     assert names_in(tmp_path) == {target.name}
+    assert not served.requests
 
 
 @pytest.mark.anyio
-async def test_a_directory_that_came_meanwhile_is_not_replaced(tmp_path: Path) -> None:
-    """The check is made again when the file gets its name."""
-    target = tmp_path / "calls.jsonl"
-    with pytest.raises(ExportError):
-        await write(target, b"abc", meanwhile=target.mkdir)
-    assert names_in(tmp_path) == {target.name}
+@pytest.mark.parametrize(("target", "link"), [("calls.jsonl", ".calls.jsonl.export"), ("out", "out/.export")])
+async def test_a_link_in_the_working_directory_s_place_is_not_followed(
+    served: StandInServer, tmp_path: Path, target: str, link: str
+) -> None:
+    """Nobody can have an export write elsewhere by putting a link where it works."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / link).parent.mkdir(exist_ok=True)
+    (tmp_path / link).symlink_to(elsewhere)
+    with pytest.raises(ExportError, match="no directory"):
+        await export(served, tmp_path / target)
+    assert not names_in(elsewhere)
 
 
-def test_a_missing_directory_is_named(tmp_path: Path) -> None:
-    """The error says which file can't be written, and why."""
-    target = tmp_path / "nowhere" / "calls.jsonl"
-    with (
-        pytest.raises(ExportError, match=r"Can't write .*nowhere/calls\.jsonl: No such file"),
-        open_pending(target),
-    ):
-        pass
+@pytest.mark.anyio
+async def test_a_link_to_a_directory_is_a_directory(served: StandInServer, tmp_path: Path) -> None:
+    """The directory that the caller names may lie elsewhere."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "elsewhere")
+    await export(served, tmp_path / "out")
+    assert names_in(tmp_path / "elsewhere") == {"calls-00000.jsonl", "manifest.json"}
 
 
+@pytest.mark.anyio
+async def test_a_file_is_no_directory(served: StandInServer, tmp_path: Path) -> None:
+    """A target without a known ending is a directory; a file in its place stays."""
+    (tmp_path / "out").write_text("before")
+    with pytest.raises(ExportError, match="no directory"):
+        await export(served, tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "before"
+
+
+@pytest.mark.anyio
+async def test_a_missing_directory_is_named(served: StandInServer, tmp_path: Path) -> None:
+    """The error says what can't be written, and why."""
+    with pytest.raises(ExportError, match=r"Can't write .*nowhere/.*: No such file"):
+        await export(served, tmp_path / "nowhere" / "calls.jsonl")
+
+
+@pytest.mark.anyio
 @pytest.mark.skipif(os.geteuid() == 0, reason="the super-user may write anywhere")
-def test_a_read_only_directory_is_an_export_error(tmp_path: Path) -> None:
-    """Where nothing may be written, the error says so."""
-    tmp_path.chmod(0o500)
+@pytest.mark.parametrize("name", ["calls.jsonl", "out"])
+async def test_a_read_only_directory_is_an_export_error(
+    served: StandInServer, tmp_path: Path, name: str
+) -> None:
+    """Where nothing may be written, the error says so, before any request."""
+    tmp_path.chmod(0o500)  # noqa: ASYNC240
     try:
-        with pytest.raises(ExportError, match="Permission denied"), open_pending(tmp_path / "calls.jsonl"):
-            pass
+        with pytest.raises(ExportError, match="Permission denied"):
+            await export(served, tmp_path / name)
     finally:
-        tmp_path.chmod(0o700)
+        tmp_path.chmod(0o700)  # noqa: ASYNC240
+    assert not served.requests
 
 
-@pytest.mark.anyio
-async def test_a_file_that_can_not_grow_is_an_export_error(tmp_path: Path) -> None:
-    """A write that the system refuses, as on a full disk, leaves the target untouched."""
-    target = tmp_path / "calls.jsonl"
-    target.write_text("before")
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let the system refuse to make any file larger, as a full disk would."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
-        with pytest.raises(ExportError, match="File too large"):
-            await write(target, b"x" * 200_000)
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert names_in(tmp_path) == {target.name}
-    assert target.read_text() == "before"
 
 
 @pytest.mark.anyio
-async def test_a_disk_that_fails_at_the_end_is_an_export_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("size", [500, 20_000, 200_000, 350_000])
+async def test_a_full_disk_leaves_the_target_and_what_was_read(
+    served: StandInServer, tmp_path: Path, size: int
 ) -> None:
-    """A file that did not reach the disk does not get its name."""
+    """Whichever file the disk has no room for, the target stays; with room again, the export goes on."""
+    target = tmp_path / "calls.jsonl"
+    target.write_text("before")
+    sources = [RunTestCalls(served.run_test_ids[0]), TestExecutionCalls(served.test_execution_ids[0])]
+    async with open_session(served, max_in_flight=1) as session:
+        with (
+            largest_file(size),
+            pytest.raises(ExportError, match=r"Can't write .*: File too large") as caught,
+        ):
+            await export_calls(session, sources, target, ordered=True)
+        assert ("goes on from there" in str(caught.value)) == (tmp_path / ".calls.jsonl.export").exists()
+        assert target.read_text() == "before"
+        report = await export_calls(session, sources, target, ordered=True)
+        expected = await export_calls(session, sources, tmp_path / "expected.jsonl", ordered=True)
+    assert report.complete
+    assert target.read_bytes() == expected.path.read_bytes()
 
-    def fail(_descriptor: int) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("which", range(1, 9))
+async def test_a_disk_that_fails_at_any_sync_is_an_export_error(
+    served: StandInServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: int
+) -> None:
+    """What did not reach the disk does not count: the target stays, and the next run makes it."""
+    target, calls = tmp_path / "calls.jsonl", 0
+    real_fsync: Callable[[int], None] = os.fsync
+
+    def fail(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == which and not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real_fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(ExportError, match="Input/output error"):
-        await write(tmp_path / "calls.jsonl", b"abc")
-    assert not names_in(tmp_path)
+    try:
+        await export(served, target)
+    except ExportError as error:
+        assert "Input/output error" in str(error)  # noqa: PT017 - some syncs are of directories
+        assert not target.exists()
+    assert calls >= which
+    monkeypatch.undo()
+    report = await export(served, target)
+    assert report.complete
+    assert names_in(tmp_path) == {target.name}
 
 
 @pytest.mark.anyio
-async def test_a_long_name_is_no_hindrance(tmp_path: Path) -> None:
-    """The temporary name fits wherever the target's does."""
-    target = tmp_path / ("ü" * 124 + ".jsonl")
-    await write(target, b"abc")
-    assert names_in(tmp_path) == {target.name}
+async def test_long_names_are_no_hindrance(served: StandInServer, tmp_path: Path) -> None:
+    """The working directory's name fits wherever the target's does, and is each target's own."""
+    for last in "ab":
+        await export(served, tmp_path / ("ü" * 123 + last + ".jsonl"))
+    assert len(names_in(tmp_path)) == 2
+
+
+def test_a_short_write_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system may write less than it was given; the rest follows."""
+    real_writev, real_write = os.writev, os.write
+    monkeypatch.setattr(os, "writev", lambda fd, pieces: real_writev(fd, [b"".join(pieces)[:3]]))
+    monkeypatch.setattr(os, "write", lambda fd, data: real_write(fd, data[:2]))
+    descriptor = create_file(tmp_path / "file")
+    write_all(descriptor, [b"ab", b"cdefg"] * 1_500)
+    os.close(descriptor)
+    assert (tmp_path / "file").read_bytes() == b"abcdefg" * 1_500
+
+
+def test_a_file_that_exists_is_not_written_over(tmp_path: Path) -> None:
+    """A new file is new: one that somebody put there is an error."""
+    (tmp_path / "file").touch()
+    with pytest.raises(ExportError, match="File exists"):
+        create_file(tmp_path / "file")
+
+
+def test_a_directory_that_came_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    """The check is made again when a file gets its name."""
+    (tmp_path / "part").touch()
+    (tmp_path / "calls.jsonl").mkdir()
+    with pytest.raises(ExportError, match="no file"):
+        replace_file(tmp_path / "part", tmp_path / "calls.jsonl")

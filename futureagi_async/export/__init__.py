@@ -1,143 +1,156 @@
-"""Calls of many lists into one file: `export_calls`."""
+"""Calls of many lists into files: `export_calls`, `verify_export`, `plan_export`."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-import anyio.lowlevel
-import attrs
-
-from futureagi_async.export.jsonl import encode_lines
-from futureagi_async.export.pending import PendingFile, open_pending
-from futureagi_async.models import CallPage, FetchReport
+from futureagi_async.export.report import ExportProgress, ExportReport, OnProgress
 from futureagi_async.sources import CallSource
 
-__all__ = ["CallReader", "ExportProgress", "ExportReport", "OnProgress", "PageStream", "export_calls"]
+if TYPE_CHECKING:
+    from futureagi_async.export.job import CallReader
+    from futureagi_async.export.plan import ExportPlan, PlanReader, SourcePlan
+    from futureagi_async.export.verify import VerifyReport
 
-_ENDINGS = {"jsonl": (".jsonl", ".ndjson")}
-_SLICE_RECORDS = 100  # written between two chances for other tasks to run
+__all__ = [
+    "ExportPlan",
+    "ExportProgress",
+    "ExportReport",
+    "OnProgress",
+    "SourcePlan",
+    "VerifyReport",
+    "export_calls",
+    "plan_export",
+    "verify_export",
+]
 
-
-class PageStream(Protocol):
-    """The part of `futureagi_async.CallStream` that an export uses."""
-
-    @property
-    def report(self) -> FetchReport:
-        """What was read."""
-        ...
-
-    def pages(self) -> AsyncIterator[CallPage]:
-        """Yield pages, each call once a source."""
-        ...
-
-
-class CallReader(Protocol):
-    """The part of `futureagi_async.Session` that an export uses."""
-
-    def stream_calls(
-        self, sources: Iterable[CallSource] | CallSource, *, page_size: int, on_error: Literal["collect"]
-    ) -> AbstractAsyncContextManager[PageStream]:
-        """Open a stream over the calls of all sources."""
-        ...
+_HOMES = {"ExportPlan": "plan", "SourcePlan": "plan", "VerifyReport": "verify"}
 
 
-@attrs.define(frozen=True, kw_only=True)
-class ExportProgress:
-    """What stands in the file so far."""
+def __getattr__(name: str) -> Any:
+    """Import what few need on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-    records: int
-    bytes: int
-
-
-OnProgress: TypeAlias = Callable[[ExportProgress], None]
-
-
-@attrs.define(frozen=True, kw_only=True)
-class ExportReport:
-    """A finished export."""
-
-    path: Path
-    format: str
-    records: int
-    bytes: int
-    """Size of the file."""
-    fetch: FetchReport
-    """What was read of each source, and whether that is provably all."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether the file provably holds every call of every source."""
-        return self.fetch.complete
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 async def export_calls(
-    session: CallReader,
+    session: "CallReader",
     sources: Iterable[CallSource] | CallSource,
     target: str | PathLike[str],
     *,
-    format: str = "jsonl",  # noqa: A002 - the word users look for
+    format: str | None = None,  # noqa: A002 - the word users look for
+    transcripts: bool = False,
+    resume: bool = True,
+    ordered: bool = False,
+    normalised: bool = False,
+    part_rows: int = 50_000,
     page_size: int = 100,
     include_provider_data: bool = False,
+    since: str | PathLike[str] | None = None,
+    recordings: str | PathLike[str] | None = None,
+    allow_private_hosts: bool = False,
     on_progress: OnProgress | None = None,
 ) -> ExportReport:
-    """Write the calls of all sources into one file, and return what is in it.
+    """Write the calls of all sources into one file or a directory, and return what is in it.
 
-    JSON Lines: each record's JSON as the server sent it, one a line. The file is written beside
-    ``target`` and renamed at the end, replacing what stood there: nobody sees half an export, and an
-    error or a cancellation leaves the target untouched. Only its owner may read it (mode 0600).
+    Files appear under their names when everything was read, whole or not at all; only their owner may
+    read them (mode 0600). Until then every page that was read is kept in a working directory, in the
+    target or beside it. Whatever ends the export (an error, a cancellation, the machine), the same call
+    again goes on from there, and reads again only what was under way. A list that could not be proven
+    complete is in the report, and does not lose the others; the working directory then stays, and the
+    same call again tries just what is missing.
 
-    A page that can't be read or a record that does not decode is in the report and does not lose the
-    rest. Raised is what makes the file worthless: refused keys, or not one list that could be read.
+    A directory that holds this export already is left as it is (``report.already_finished``).
 
-    Raises `ExportError` where the file can't be written, `ValueError` for a target or a format that
-    can't be, both before any request.
+    Raises `ExportError` where files can't be written or belong to another export, `ValueError` and
+    `TypeError` for wrong arguments, all before any request; the first failure where not one list could
+    even be begun; `AuthenticationError` and `PermissionDeniedError` as soon as keys are refused.
 
     Args:
         session: An open `futureagi_async.Session`.
         sources: What to read; a call that is in several lists is written once for each.
-        target: A file ending in ``.jsonl`` or ``.ndjson``.
-        format: Only ``"jsonl"``.
-        page_size: Rows a request.
+        target: A file ending in ``.jsonl``, ``.ndjson``, ``.csv`` (each also with ``.gz`` or ``.zst``) or
+            ``.parquet``. Anything else is a directory, for parts and ``manifest.json``.
+        format: ``"jsonl"``, ``"csv"`` or ``"parquet"``; by default what the file's ending says, and
+            ``"jsonl"`` in a directory.
+        transcripts: Also read the details of calls whose list withholds the transcript, one request a
+            call, and add their ``transcript``, and ``recordings`` where the list names none.
+        resume: Go on with an unfinished export in the target. ``False`` begins anew and replaces it.
+        ordered: Write by source, then newest first, then by id, so that unchanged lists give the same
+            bytes; needs some 150 bytes of memory a record.
+        normalised: JSON Lines in our documented names and units instead of as sent.
+        part_rows: Records a part, in a directory.
+        page_size: Rows a request, about.
         include_provider_data: Keep ``call_metadata`` and ``provider_call_data``, which may hold other
             parties' keys.
-        on_progress: Called whenever a page stands in the file; should be quick.
+        since: The ``manifest.json`` of an earlier export, or its directory: of each source that it held
+            completely, read only what was changed since. Deletions are not noticed.
+        recordings: A folder to download the calls' audio into.
+        allow_private_hosts: Download audio from private and local addresses, too.
+        on_progress: Called whenever more is safe on the disk; should be quick.
 
     """
-    path = _check_target(Path(target), format)
-    with open_pending(path) as pending:
-        records = 0
-        async with session.stream_calls(sources, page_size=page_size, on_error="collect") as stream:
-            async for page in stream.pages():
-                await _write(page, pending, include_provider_data=include_provider_data)
-                records += len(page.calls)
-                if on_progress is not None:
-                    on_progress(ExportProgress(records=records, bytes=pending.size))
-        fetch = stream.report
-        _check_anything_read(fetch)
-        await pending.commit()
-    return ExportReport(path=path, format=format, records=records, bytes=pending.size, fetch=fetch)
+    from futureagi_async.export.job import run_export
+    from futureagi_async.export.ordering import make_order
+
+    order = await make_order(
+        session,
+        sources,
+        target,
+        format_=format,
+        transcripts=transcripts,
+        resume=resume,
+        ordered=ordered,
+        normalised=normalised,
+        part_rows=part_rows,
+        page_size=page_size,
+        include_provider_data=include_provider_data,
+        since=since,
+        recordings=recordings,
+        allow_private_hosts=allow_private_hosts,
+        on_progress=on_progress,
+    )
+    return await run_export(order)
 
 
-async def _write(page: CallPage, pending: PendingFile, *, include_provider_data: bool) -> None:
-    for start in range(0, len(page.calls), _SLICE_RECORDS):
-        records = [call.raw for call in page.calls[start : start + _SLICE_RECORDS]]
-        pending.write(encode_lines(records, include_provider_data=include_provider_data))
-        await anyio.lowlevel.checkpoint()
+def verify_export(directory: str | PathLike[str]) -> "VerifyReport":
+    """Read an export's directory again, and say what is not as it was written.
+
+    Checked are the manifest's own digest and whether its figures add up; size, SHA-256, number of records
+    and all ids of the parts; whether parts are missing or were added; recordings that lie in the directory.
+    An incomplete export that is as it was written is ``ok``, and its ``complete`` is false.
+
+    Raises `ExportError` where the directory can't be read. Works without a session, and reads every file:
+    in an event loop call it by ``anyio.to_thread.run_sync``.
+    """
+    from futureagi_async.export import verify
+
+    return verify.verify_directory(Path(directory))
 
 
-def _check_target(target: Path, format_: str) -> Path:
-    if format_ not in _ENDINGS:
-        raise ValueError(f"format must be one of {', '.join(map(repr, _ENDINGS))}, not {format_!r}.")
-    endings = _ENDINGS[format_]
-    if target.suffix.lower() not in endings:
-        raise ValueError(f"target must be a file ending in {' or '.join(endings)}, not {str(target)!r}.")
-    return target
+async def plan_export(
+    session: "PlanReader",
+    sources: Iterable[CallSource] | CallSource,
+    *,
+    page_size: int = 100,
+    transcripts: bool = False,
+) -> "ExportPlan":
+    """Say what an export would cost, after one small request a source.
 
+    A list that can't be read is in the plan with its error; refused keys raise. Raises `TypeError` and
+    `ValueError` for wrong arguments.
 
-def _check_anything_read(fetch: FetchReport) -> None:
-    """Raise the first failure where no list gave even its length: there is nothing to keep."""
-    failures = [failure for source in fetch for failure in source.failures]
-    if failures and all(source.expected is None for source in fetch):
-        raise failures[0]
+    Args:
+        session: An open `futureagi_async.Session`.
+        sources: What to read.
+        page_size: Rows a request, as for `export_calls`.
+        transcripts: Count the details that `export_calls` would read, too.
+
+    """
+    from futureagi_async.export import plan
+
+    return await plan.make_plan(session, sources, page_size=page_size, transcripts=transcripts)

@@ -1,0 +1,116 @@
+"""What a record holds beyond its scalars, taken from its bytes: slices of JSON, turns, evaluations.
+
+A call's own lazy fields decode all nested parts into objects, of which a table needs two. Here the
+record is cut into the raw values of its keys, and the transcript and the evaluations alone are decoded,
+by the decoder's own structs. Where that fails, or an empty transcript must be told from a withheld one,
+the call is asked.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from operator import itemgetter
+from typing import Final, TypeAlias
+
+import msgspec
+from msgspec import Raw
+
+from futureagi_async._sansio.decoding import decode_call
+from futureagi_async._sansio.decoding.parts import Part, structure_evals, structure_turns
+from futureagi_async._sansio.decoding.wire import EvalEntry, TurnWire
+from futureagi_async.models import CallExecution, EvalOutput, TranscriptTurn
+
+Fields: TypeAlias = dict[str, Raw]
+"""A record's values by key, as sent."""
+
+NULL: Final = Raw(b"null")
+"""What a key that was not sent counts as."""
+
+_FIELDS = msgspec.json.Decoder(Fields)
+_TURNS = msgspec.json.Decoder(list[TurnWire] | None)
+_EVALS = msgspec.json.Decoder(dict[str, EvalEntry] | None)
+FAULTS: Final[tuple[type[Exception], ...]] = (msgspec.MsgspecError, ValueError, RecursionError)
+"""All that the JSON decoder raises for any input whatever."""
+
+_SHAPES = 256  # kinds of rows remembered; a list has one or two
+
+
+def fields_of(call: CallExecution) -> Fields:
+    """Cut a record into the values of its keys; raises `ValueError` for a call that is no record."""
+    check_record(call)
+    return _FIELDS.decode(call.raw)
+
+
+def check_record(call: CallExecution) -> None:
+    """Raise `ValueError` for a call that was built by hand: what is written is what the server sent."""
+    if not call.raw:
+        raise ValueError(f"Call {call.id} was not read from the server: it has no record to export.")
+
+
+def json_of(fields: Fields, name: str) -> bytes | None:
+    """Return a value's JSON as sent; ``None`` where it is null or was not sent."""
+    sent = bytes(fields.get(name, NULL))
+    return None if sent == b"null" else sent
+
+
+def scenario_of(call: CallExecution) -> tuple[str | None, str | None, bool]:
+    """Return the scenario's name and id, and whether the record names two different ids."""
+    if call.scenario is None:
+        return None, call.scenario_id, False
+    inner, outer = call.scenario.id, call.scenario_id
+    return call.scenario.name, outer or inner, bool(inner and outer and inner != outer)
+
+
+def transcript_key(fields: Fields) -> str:
+    """Return the key that a listing sends its transcript under."""
+    return "transcript" if "transcript" in fields else "transcripts"
+
+
+def wires_of(call: CallExecution, fields: Fields) -> Sequence[TurnWire] | None:
+    """Return the turns as sent, where ``call.transcript`` has some; else ``()`` or ``None`` as it does.
+
+    Raises `DecodingError` where ``call.transcript`` does.
+    """
+    try:
+        wires = _TURNS.decode(bytes(fields.get(transcript_key(fields), NULL)))
+    except FAULTS:
+        wires = []
+    if wires or wires is None:
+        return wires
+    return None if call.transcript is None else ()
+
+
+def turns_of(call: CallExecution, fields: Fields) -> Sequence[TranscriptTurn] | None:
+    """Return ``call.transcript`` at a fraction of its cost; raises `DecodingError` as it does."""
+    wires = wires_of(call, fields)
+    if not wires:
+        return None if wires is None else ()
+    return structure_turns(Part(call.raw, "", "$", key=transcript_key(fields), value=wires))
+
+
+def evaluations_of(call: CallExecution, fields: Fields) -> Mapping[str, EvalOutput]:
+    """Return ``call.eval_outputs``, empty for ``None``, at a fraction of its cost.
+
+    Raises `DecodingError` as it does.
+    """
+    try:
+        entries = _EVALS.decode(bytes(fields.get("eval_outputs", NULL)))
+    except FAULTS:
+        return call.eval_outputs or {}
+    return structure_evals(Part(call.raw, "", "$", value=entries)) if entries else {}
+
+
+def extra_of(fields: Fields) -> bytes:
+    """Return ``call.extra`` as JSON, every value as it was sent."""
+    return _extra_writer(tuple(fields))(fields)
+
+
+@lru_cache(maxsize=_SHAPES)
+def _extra_writer(keys: tuple[str, ...]) -> Callable[[Fields], bytes]:
+    """Return what writes the extra of records with these keys, on which alone it depends what is extra."""
+    names = list(decode_call(msgspec.json.encode(dict.fromkeys(keys) | {"id": ""}), "").extra)
+    if not names:
+        return lambda _fields: b"{}"
+    pairs = [msgspec.json.encode(name).replace(b"%", b"%%") + b":%b" for name in names]
+    template = b"{%b}" % b",".join(pairs)
+    pick = itemgetter(*names)
+    return lambda fields: template % pick(fields)

@@ -1,0 +1,138 @@
+"""What an export does to the disk: private files, no link followed, every failure an `ExportError`."""
+
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from futureagi_async.errors import ExportError
+
+FILE_MODE = 0o600  # calls hold what people said
+DIRECTORY_MODE = 0o700
+_PIECES_A_WRITE = 1_000  # the system takes 1,024
+_READ_BYTES = 1024 * 1024
+_ALWAYS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+@contextmanager
+def explained(path: Path, verb: str = "write") -> Iterator[None]:
+    """Say in an `ExportError` which file an `OSError` was about."""
+    try:
+        yield
+    except OSError as error:
+        raise ExportError(f"Can't {verb} {path}: {error.strerror or error}.") from error
+
+
+def create_file(path: Path) -> int:
+    """Open a new file for writing, that nobody else may read."""
+    with explained(path):
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _ALWAYS, FILE_MODE)
+
+
+def open_to_append(path: Path, size: int) -> int:
+    """Open a file behind its first ``size`` bytes, and cut off the rest."""
+    with explained(path):
+        descriptor = os.open(path, os.O_WRONLY | _ALWAYS)
+        os.ftruncate(descriptor, size)
+        os.lseek(descriptor, size, os.SEEK_SET)
+        return descriptor
+
+
+def open_to_read(path: Path) -> int:
+    """Open a file for reading."""
+    with explained(path, "read"):
+        return os.open(path, os.O_RDONLY | _ALWAYS)
+
+
+def write_all(descriptor: int, pieces: Sequence[bytes]) -> None:
+    """Write pieces one after the other, uncopied where the system can."""
+    for start in range(0, len(pieces), _PIECES_A_WRITE):
+        some = pieces[start : start + _PIECES_A_WRITE]
+        written = os.writev(descriptor, some) if hasattr(os, "writev") else 0
+        if written < sum(map(len, some)):
+            _write_rest(descriptor, memoryview(b"".join(some))[written:])
+
+
+def _write_rest(descriptor: int, rest: memoryview) -> None:
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def read_at(descriptor: int, size: int, offset: int) -> bytes:
+    """Read so many bytes from there, fewer where the file ends."""
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, size, offset)
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    return os.read(descriptor, size)
+
+
+def replace_file(source: Path, target: Path) -> None:
+    """Give a finished file its name; only a file, or a link itself, makes room for it."""
+    with explained(target):
+        check_replaceable(target)
+        source.replace(target)
+
+
+def check_replaceable(target: Path) -> None:
+    """Refuse to rename over a directory, or over a device, which the super-user could."""
+    with explained(target), suppress(FileNotFoundError):
+        mode = target.lstat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+            raise ExportError(f"Can't write {target}: there is something that is no file.")
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file, and not a link to one."""
+    with explained(path, "read"), suppress(FileNotFoundError):
+        return stat.S_ISREG(path.lstat().st_mode)
+    return False
+
+
+def make_directory(path: Path, *, parents: bool = False) -> None:
+    """Make a directory for its owner only, unless there is one.
+
+    With ``parents`` it is one that the caller named: its parents are made too, and it may be a link.
+    """
+    with explained(path):
+        with suppress(FileExistsError):
+            path.mkdir(DIRECTORY_MODE, parents=parents)
+        if not stat.S_ISDIR(path.stat(follow_symlinks=parents).st_mode):
+            raise ExportError(f"Can't write {path}: there is something that is no directory.")
+
+
+def empty_directory(directory: Path, *, but: str) -> None:
+    """Remove what is in a directory, except for one name."""
+    with explained(directory, "remove"):
+        for path in directory.iterdir():
+            if path.name == but:
+                continue
+            if stat.S_ISDIR(path.lstat().st_mode):
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def sync_directory(directory: Path) -> None:
+    """Make new names survive a power cut, where directories can be opened."""
+    with suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def digest_file(path: Path) -> str:
+    """Return the SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    descriptor = open_to_read(path)
+    try:
+        with explained(path, "read"):
+            while piece := os.read(descriptor, _READ_BYTES):
+                digest.update(piece)
+    finally:
+        os.close(descriptor)
+    return digest.hexdigest()

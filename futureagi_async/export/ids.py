@@ -1,0 +1,98 @@
+"""The ids in a finished part, read back from the file for verifying."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Final, TypeAlias
+
+import msgspec
+
+from futureagi_async.errors import ExportError
+from futureagi_async.export.compressed import check_compression, decompression_faults, open_decompressed
+from futureagi_async.export.csv_cells import original_text
+from futureagi_async.export.details import FAULTS
+
+SourceAndId: TypeAlias = tuple[int | None, str]
+
+_ROWS = 10_000  # of a Parquet file at a time
+_CSV_HEAD: Final = re.compile(rb'"((?:[^"]|"")*)",([0-9]*),')
+_CSV_HEADER: Final = b'\xef\xbb\xbf"id","source_index",'
+
+
+class _Place(msgspec.Struct):
+    index: int | None = None
+
+
+class _Line(msgspec.Struct):
+    id: str
+
+
+class _NormalisedLine(_Line):
+    source: _Place | None
+
+
+def read_ids(path: Path, format: str, *, normalised: bool = False) -> Iterator[SourceAndId]:  # noqa: A002
+    """Yield the place of its source and the id of every record in a file, in the order they stand there.
+
+    The place is ``None`` in JSON Lines as sent, which name no source. Raises `ExportError` where the file
+    can't be read as what it should be; what was yielded before stands in it all the same.
+    """
+    read: dict[str, Callable[[BinaryIO], Iterator[SourceAndId]]] = {
+        "jsonl": _from_normalised if normalised else _from_lines,
+        "csv": _from_csv,
+        "parquet": _from_parquet,
+    }
+    check_compression(path.suffix.lower())
+    faults: tuple[type[Exception], ...] = (OSError, KeyError, *FAULTS, *decompression_faults(path))
+    try:
+        with open_decompressed(path) as file:
+            yield from read[format](file)
+    except faults as error:
+        raise ExportError(f"Can't read {path} as {format}: {error}.") from error
+
+
+def _from_lines(file: BinaryIO) -> Iterator[SourceAndId]:
+    decode = msgspec.json.Decoder(_Line).decode
+    for line in file:
+        yield None, decode(line).id
+
+
+def _from_normalised(file: BinaryIO) -> Iterator[SourceAndId]:
+    decode = msgspec.json.Decoder(_NormalisedLine).decode
+    for line in file:
+        found = decode(line)
+        yield found.source.index if found.source else None, found.id
+
+
+def _from_csv(file: BinaryIO) -> Iterator[SourceAndId]:
+    """Read the first two cells of each row; the csv module stops at cells of 128 KiB."""
+    rows = _csv_rows(file)
+    if not next(rows, b"").startswith(_CSV_HEADER):
+        raise ValueError("it does not begin with the columns id and source_index")
+    for number, row in enumerate(rows, 1):
+        head = _CSV_HEAD.match(row)
+        if head is None:
+            raise ValueError(f"row {number} does not begin with an id and the place of a source")
+        yield int(head[2]) if head[2] else None, original_text(head[1].replace(b'""', b'"').decode())
+
+
+def _csv_rows(file: BinaryIO) -> Iterator[bytes]:
+    """Yield whole rows: a newline ends one where the quotes before it are even."""
+    lines: list[bytes] = []
+    quotes = 0
+    for line in file:
+        lines.append(line)
+        quotes += line.count(b'"')
+        if quotes % 2 == 0:
+            yield b"".join(lines)
+            lines, quotes = [], 0
+    if lines:
+        raise ValueError("its last row is cut off")
+
+
+def _from_parquet(file: BinaryIO) -> Iterator[SourceAndId]:
+    from pyarrow import parquet
+
+    for batch in parquet.ParquetFile(file).iter_batches(_ROWS, columns=["source_index", "id"]):
+        columns: dict[str, list[Any]] = batch.to_pydict()
+        yield from zip(columns["source_index"], columns["id"], strict=True)

@@ -1,0 +1,259 @@
+"""The job of an export: what is done in which order, and what stays where it is interrupted."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing, suppress
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Literal, Protocol
+
+import anyio
+import attrs
+from anyio.to_thread import run_sync
+
+from futureagi_async.errors import ExportError
+from futureagi_async.export.fetching_audio import fetch_audio
+from futureagi_async.export.files import check_replaceable, is_file, make_directory
+from futureagi_async.export.finishing import Finish
+from futureagi_async.export.hydrating import DetailReader, fetch_details
+from futureagi_async.export.locking import locked
+from futureagi_async.export.manifest import Manifest, encode_manifest, read_manifest
+from futureagi_async.export.parameters import Parameters
+from futureagi_async.export.reading import Staging, Step
+from futureagi_async.export.report import ExportProgress, ExportReport, OnProgress, Phase
+from futureagi_async.export.since import Base
+from futureagi_async.export.staged import StagedRecords
+from futureagi_async.export.summing import Outcome, fetch_report, is_complete, report_on, sum_up
+from futureagi_async.export.target import PART_NAME, Target
+from futureagi_async.export.workspace import RESTART, Workspace
+from futureagi_async.models import CallExecution, FetchReport
+from futureagi_async.sources import CallSource
+
+
+class StepStream(Protocol):
+    """The part of `futureagi_async.CallStream` that an export uses."""
+
+    @property
+    def report(self) -> FetchReport:
+        """What was read."""
+        ...
+
+    def steps(self) -> AsyncIterator[Step]:
+        """Yield every page with what is new of it."""
+        ...
+
+    def restore(self, raw: bytes, index: int) -> CallExecution:
+        """Decode a record again."""
+        ...
+
+
+class CallReader(DetailReader, Protocol):
+    """The part of `futureagi_async.Session` that an export uses."""
+
+    def stream_calls(
+        self,
+        sources: Iterable[CallSource] | CallSource,
+        *,
+        page_size: int,
+        on_error: Literal["collect"],
+        resume: Iterable[bytes],
+        changed_since: Mapping[CallSource, datetime] | None,
+    ) -> AbstractAsyncContextManager[StepStream]:
+        """Open a stream over the calls of all sources."""
+        ...
+
+
+@attrs.define(frozen=True, kw_only=True)
+class Order:
+    """A checked order for an export."""
+
+    session: CallReader
+    sources: tuple[CallSource, ...]
+    target: Target
+    parameters: Parameters
+    resume: bool
+    base: Base | None
+    recordings: Path | None
+    allow_private_hosts: bool
+    on_progress: OnProgress | None
+
+
+async def run_export(order: Order) -> ExportReport:
+    """Do what was ordered; where that is interrupted, what was read stays for the next run."""
+    target = order.target
+    made = await run_sync(_prepare, target)
+    try:
+        with locked(target.work, target.path):
+            workspace = Workspace(target, order.parameters)
+            finished = await run_sync(_find_finished, workspace, order)
+            if finished is not None:
+                fetch = fetch_report(finished, order.sources)
+                return report_on(finished, target, fetch, already_finished=True)
+            try:
+                await run_sync(partial(workspace.open, datetime.now(UTC), resume=order.resume))
+                return await _run_job(order, workspace)
+            finally:
+                workspace.leave()
+    finally:
+        if made:
+            with suppress(OSError):
+                target.path.rmdir()  # nothing came into it
+
+
+async def _run_job(order: Order, workspace: Workspace) -> ExportReport:
+    """Run the job; where the disk ends it, say what to do."""
+    try:
+        return await _Job(order, workspace).run()
+    except ExportError as error:
+        if not isinstance(error.__cause__, OSError) or workspace.state.pages == 0:
+            raise
+        raise ExportError(
+            f"{error} What was read is kept: the same export again goes on from there."
+        ) from error
+
+
+class _Job:
+    """One run of an export in its workspace."""
+
+    def __init__(self, order: Order, workspace: Workspace) -> None:
+        self._order = order
+        self._workspace = workspace
+
+    async def run(self) -> ExportReport:
+        stream = await self._read()
+        if self._order.parameters.transcripts:
+            await fetch_details(self._order.session, self._workspace, self._tell_transcripts)
+        with StagedRecords(self._workspace, stream.restore, self._order.sources) as staged:
+            if self._order.recordings is not None:
+                await fetch_audio(
+                    self._workspace,
+                    staged,
+                    self._order.recordings,
+                    allow_private_hosts=self._order.allow_private_hosts,
+                    on_safe=self._tell_recordings,
+                )
+            return await self._finish(staged, stream.report)
+
+    async def _read(self) -> StepStream:
+        """Read all lists, from where an earlier run was interrupted."""
+        marks = await run_sync(lambda: list(self._workspace.marks()))
+        async with AsyncExitStack() as stack:
+            try:
+                stream = await stack.enter_async_context(self._open_stream(marks))
+            except ValueError as error:
+                if not marks:
+                    raise
+                raise ExportError(
+                    f"Can't go on with the export in {self._order.target.path}: {error} Use the session's "
+                    f"former options, or begin anew with {RESTART}."
+                ) from error
+            await Staging(self._workspace, self._tell_reading).take_all(stream.steps())
+        failures = [failure for source in stream.report for failure in source.failures]
+        if failures and self._workspace.state.pages == 0:
+            raise failures[0]  # not one list could even be begun: there is nothing to keep
+        return stream
+
+    def _open_stream(self, marks: list[bytes]) -> AbstractAsyncContextManager[StepStream]:
+        order = self._order
+        return order.session.stream_calls(
+            order.sources,
+            page_size=order.parameters.page_size,
+            on_error="collect",
+            resume=marks,
+            changed_since=order.base.changed_since if order.base is not None else None,
+        )
+
+    async def _finish(self, staged: StagedRecords, fetch: FetchReport) -> ExportReport:
+        """Write the files, and give them their names."""
+        workspace, order = self._workspace, self._order
+        last = is_complete(fetch, workspace.state)
+        finish = Finish(workspace, staged, last=last)
+        with closing(finish.ids):
+            with closing(finish.write()) as steps:
+                while (written := await run_sync(next, steps, None)) is not None:
+                    self._tell("writing", written, finish.size, workspace.state.records)
+            manifest = await run_sync(self._sum_up, finish, fetch)
+        with anyio.CancelScope(shield=True):  # files get their names: too late to be cancelled
+            await run_sync(finish.place, encode_manifest(manifest) if order.target.is_directory else None)
+            if last:
+                await run_sync(workspace.remove)
+        self._tell("writing", manifest.records, manifest.bytes, manifest.records)
+        return report_on(manifest, order.target, fetch)
+
+    def _sum_up(self, finish: Finish, fetch: FetchReport) -> Manifest:
+        outcome = Outcome(
+            state=self._workspace.state,
+            fetch=fetch,
+            parts=finish.parts,
+            ids=finish.ids,
+            base=self._order.base,
+            recordings_folder=_inside(self._order.target, self._order.recordings),
+        )
+        return sum_up(outcome, datetime.now(UTC))
+
+    def _tell_reading(self) -> None:
+        self._tell("reading", self._workspace.state.records, self._workspace.state.bytes)
+
+    def _tell_transcripts(self) -> None:
+        state = self._workspace.state
+        done = len(state.details) + len(state.gone) + len(state.failed)
+        self._tell("transcripts", done, state.details_bytes, len(state.wanted))
+
+    def _tell_recordings(self) -> None:
+        state = self._workspace.state
+        self._tell("recordings", len(state.downloads), state.downloaded_bytes)
+
+    def _tell(self, phase: Phase, records: int, size: int, total: int | None = None) -> None:
+        if self._order.on_progress is not None:
+            self._order.on_progress(ExportProgress(phase=phase, records=records, bytes=size, total=total))
+
+
+def _prepare(target: Target) -> bool:
+    """Make room for the working directory; whether the target's own directory was made for it."""
+    if not target.is_directory:
+        check_replaceable(target.path)
+        return False
+    made = not target.path.exists()
+    make_directory(target.path, parents=True)
+    return made
+
+
+def _find_finished(workspace: Workspace, order: Order) -> Manifest | None:
+    """Return the manifest of this very export, if it is finished; refuse what belongs to something else."""
+    target = workspace.target
+    if not target.is_directory or (order.resume and workspace.journal_path.exists()):
+        return None
+    manifest = read_manifest(target.manifest)
+    if manifest is None:
+        _check_no_parts(target)
+        return None
+    if not (order.resume and manifest.complete):
+        return None
+    if different := order.parameters.differences(manifest.parameters):
+        raise ExportError(
+            f"{target.path} holds a finished export with other parameters: {'; '.join(different)}. "
+            f"Choose another directory, or replace it with {RESTART}."
+        )
+    for part in manifest.parts:
+        path = target.path / part.name
+        if not PART_NAME.fullmatch(part.name) or not is_file(path) or path.stat().st_size != part.bytes:
+            raise ExportError(
+                f"{path} is not as the export left it. Look with verify_export, or begin anew with {RESTART}."
+            )
+    return manifest
+
+
+def _check_no_parts(target: Target) -> None:
+    """Refuse to write over files that no export here is known to have written."""
+    for path in sorted(target.path.iterdir()):
+        if PART_NAME.fullmatch(path.name):
+            raise ExportError(
+                f"{path} is there already, but no manifest. Choose another directory, or remove such files."
+            )
+
+
+def _inside(target: Target, recordings: Path | None) -> str | None:
+    """Return the name of the folder of recordings, where it is in the export's directory."""
+    if recordings is None or recordings.resolve().parent != target.path.resolve():
+        return None
+    return recordings.name

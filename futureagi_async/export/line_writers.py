@@ -1,0 +1,50 @@
+"""Calls as JSON Lines: the bytes that the server sent, or our names and units."""
+
+from collections.abc import Iterable, Sequence
+from typing import BinaryIO
+
+from futureagi_async.export.details import check_record
+from futureagi_async.export.jsonl import encode_lines
+from futureagi_async.export.normalised import normalise
+from futureagi_async.export.origins import Origins
+from futureagi_async.models import CallExecution
+from futureagi_async.sources import CallSource
+
+
+class LinesWriter:
+    """Writes the records as they are in ``file``: the bytes that the server sent, one record a line."""
+
+    misfits = 0
+    """None: nothing can fail to fit."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, calls: Sequence[CallExecution]) -> None:
+        """Append one line a call; provider data stays where the records still hold it."""
+        for call in calls:
+            check_record(call)
+        self._file.writelines(encode_lines((call.raw for call in calls), include_provider_data=True))
+
+    def close(self) -> None:
+        """Do nothing: each call is written at once."""
+
+
+class NormalisedWriter:
+    """Writes calls into ``file`` in our names and units, one a line."""
+
+    misfits = 0
+    """Calls with a part of no known shape: it is under ``misfits``."""
+
+    def __init__(self, file: BinaryIO, *, sources: Iterable[CallSource] = ()) -> None:
+        self._file = file
+        self._origins = Origins(sources)
+
+    def write(self, calls: Sequence[CallExecution]) -> None:
+        """Append one line a call."""
+        made = [normalise(call, self._origins) for call in calls]
+        self._file.writelines(encode_lines((line for line, _ in made), include_provider_data=True))
+        self.misfits += sum(misfit for _, misfit in made)
+
+    def close(self) -> None:
+        """Do nothing: each call is written at once."""

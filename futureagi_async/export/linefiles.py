@@ -1,0 +1,155 @@
+"""Records on the disk until an export is finished: appended, synced, and checked when it goes on."""
+
+import hashlib
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol, Self
+
+import attrs
+
+from futureagi_async.export.files import (
+    create_file,
+    explained,
+    is_file,
+    open_to_append,
+    open_to_read,
+    read_at,
+    write_all,
+)
+from futureagi_async.export.layout import Cursor
+
+
+class Sum(Protocol):
+    """What `hashlib` gives."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take more bytes into account."""
+        ...
+
+    def hexdigest(self) -> str:
+        """Return the sum as text."""
+        ...
+
+    def copy(self) -> Self:
+        """Return another that goes on from here."""
+        ...
+
+
+@attrs.define
+class QuickSum:
+    """A CRC-32, for records that nobody is told the SHA-256 of: it costs a third."""
+
+    value: int = 0
+
+    def update(self, data: bytes, /) -> None:
+        """Take more bytes into account."""
+        self.value = zlib.crc32(data, self.value)
+
+    def hexdigest(self) -> str:
+        """Return the sum as text."""
+        return f"{self.value:08x}"
+
+    def copy(self) -> "QuickSum":
+        """Return another that goes on from here."""
+        return QuickSum(self.value)
+
+
+class LineFiles:
+    """Files of records, a new one begun after ``rows_a_file``; not safe to use from two threads at once.
+
+    To go on after an interruption, `check` what the journal says in the order it was appended, then `open`.
+    """
+
+    def __init__(
+        self,
+        path_of: Callable[[int], Path],
+        rows_a_file: int | None = None,
+        new_sum: Callable[[], Sum] = hashlib.sha256,
+    ) -> None:
+        self.cursor = Cursor(rows_a_file)
+        """The end of what was appended or checked."""
+        self._path_of = path_of
+        self._new_sum = new_sum
+        self._digest = new_sum()
+        self._descriptor: int | None = None
+        self._opened = -1
+        """Which file the descriptor is of."""
+
+    def check(self, sizes: Sequence[int], sums: Sequence[str]) -> bool:
+        """Tell whether the next records are there, byte for byte; files that were cut or changed say no."""
+        before = (self.cursor.number, self.cursor.rows, self.cursor.offset)
+        digest = self._digest.copy()
+        blocks = self.cursor.advance(sizes)
+        for block, expected in zip(blocks, sums, strict=True):
+            if block.offset == 0:
+                self._digest = self._new_sum()
+            there = self._read(block.number, block.size, block.offset)
+            self._digest.update(there)
+            if len(there) != block.size or self._digest.hexdigest() != expected:
+                self.cursor.number, self.cursor.rows, self.cursor.offset = before
+                self._digest = digest
+                return False
+        return True
+
+    def open(self) -> None:
+        """Begin to append behind what was checked; what lies there beyond it is cut off."""
+        self.close()
+        number, path = self.cursor.number, self._path_of(self.cursor.number)
+        if path.exists():
+            self._descriptor = open_to_append(path, self.cursor.offset)
+        else:
+            self._descriptor = create_file(path)
+        self._opened = number
+        while (beyond := self._path_of(number := number + 1)).exists():
+            with explained(beyond, "remove"):
+                beyond.unlink()
+
+    def append(self, lines: Sequence[bytes]) -> list[str]:
+        """Append records, and return the sum of each file touched, up to here."""
+        sums: list[str] = []
+        for block in self.cursor.advance(list(map(len, lines))):
+            if block.number != self._opened:
+                self._roll(block.number)
+            descriptor = self._descriptor
+            assert descriptor is not None
+            some = lines[block.start : block.stop]
+            with explained(self._path_of(block.number)):
+                write_all(descriptor, some)
+            for line in some:
+                self._digest.update(line)
+            sums.append(self._digest.hexdigest())
+        return sums
+
+    def sync(self) -> None:
+        """Bring what was appended onto the disk."""
+        if self._descriptor is not None:
+            with explained(self._path_of(self._opened)):
+                os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Close the open file."""
+        if self._descriptor is not None:
+            with suppress(OSError):  # what counts was synced
+                os.close(self._descriptor)
+        self._descriptor, self._opened = None, -1
+
+    def _roll(self, number: int) -> None:
+        self.sync()
+        self.close()
+        self._descriptor = create_file(self._path_of(number))
+        self._opened = number
+        self._digest = self._new_sum()
+
+    def _read(self, number: int, size: int, offset: int) -> bytes:
+        if self._opened != number:
+            self.close()
+            path = self._path_of(number)
+            if not is_file(path):
+                return b""
+            self._descriptor, self._opened = open_to_read(path), number
+        assert self._descriptor is not None
+        with explained(self._path_of(number), "read"):
+            return read_at(self._descriptor, size, offset)

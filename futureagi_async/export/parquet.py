@@ -1,0 +1,108 @@
+"""Calls as Parquet: a table of calls, and on request the long table of their evaluations. Needs pyarrow."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, BinaryIO
+
+from futureagi_async.export.arrow_columns import CallColumns
+from futureagi_async.export.arrow_evaluations import evaluations_batch
+from futureagi_async.export.arrow_types import Arrow, arrow_schema
+from futureagi_async.export.origins import Origins
+from futureagi_async.export.schema import CALLS, EVALUATIONS, Kind
+from futureagi_async.models import CallExecution
+from futureagi_async.sources import CallSource
+
+_BATCH_CALLS = 250  # turned into columns at a time: few enough for the processor's cache
+_BATCH_BYTES = 16 * 1024**2
+_ROW_GROUP_BYTES = 64 * 1024**2
+_SELDOM_TWICE = frozenset(
+    ("id", "session_id", "service_provider_call_id", "call_summary", "audio_url", "reason", "value_text")
+)
+"""Texts that hardly repeat: a dictionary of them costs time and space."""
+
+
+class ParquetWriter:
+    """Writes calls into ``file``, and their evaluations into ``side_file`` where there is one."""
+
+    misfits = 0
+    """Calls with a value that its column can't hold: it is in the column ``misfits``."""
+
+    def __init__(
+        self, file: BinaryIO, *, sources: Iterable[CallSource] = (), side_file: BinaryIO | None = None
+    ) -> None:
+        import pyarrow as pa
+
+        self._pa = pa
+        self._calls = Table(file, CALLS)
+        self._evaluations = None if side_file is None else Table(side_file, EVALUATIONS)
+        self._origins = Origins(sources)
+        self._waiting: list[CallExecution] = []
+        self._bytes = 0
+
+    def write(self, calls: Sequence[CallExecution]) -> None:
+        """Append calls, some of which wait until there are enough for a batch."""
+        for call in calls:
+            self._waiting.append(call)
+            self._bytes += len(call.raw)
+            if len(self._waiting) == _BATCH_CALLS or self._bytes >= _BATCH_BYTES:
+                self._write_waiting()
+
+    def close(self) -> None:
+        """Write what waits, and the footers."""
+        if self._waiting:
+            self._write_waiting()
+        self._calls.close()
+        if self._evaluations is not None:
+            self._evaluations.close()
+
+    def _write_waiting(self) -> None:
+        columns = CallColumns(self._waiting, self._origins, self._pa)
+        self._waiting, self._bytes = [], 0
+        if self._evaluations is not None:
+            self._evaluations.append(evaluations_batch(columns, self._evaluations.schema, self._pa))
+        self._calls.append(columns.batch(self._calls.schema))
+        self.misfits += len(columns.misfits)
+
+
+class Table:
+    """One Parquet file in the making: batches become row groups of a good size."""
+
+    def __init__(self, file: BinaryIO, columns: Mapping[str, Kind]) -> None:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        self.schema = arrow_schema(pa, columns)
+        self._from_batches = pa.Table.from_batches
+        self._batches: list[Arrow] = []
+        self._bytes = 0
+        self._writer = parquet.ParquetWriter(file, self.schema, **parquet_options(columns))
+
+    def append(self, batch: Arrow) -> None:
+        """Take a batch."""
+        self._batches.append(batch)
+        self._bytes += batch.nbytes
+        if self._bytes >= _ROW_GROUP_BYTES:
+            self._write_row_group()
+
+    def close(self) -> None:
+        """Write the rest, and the footer."""
+        if self._batches:
+            self._write_row_group()
+        self._writer.close()
+
+    def _write_row_group(self) -> None:
+        table = self._from_batches(self._batches, self.schema)
+        self._batches, self._bytes = [], 0
+        self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+
+    def __del__(self) -> None:
+        """Keep pyarrow from finishing a file that was given up, which may be closed by now."""
+        if hasattr(self, "_writer"):
+            self._writer.is_open = False
+
+
+def parquet_options(columns: Mapping[str, Kind]) -> dict[str, Any]:
+    """Return how a table is encoded: zstd, dictionaries for words, statistics for what is searched by."""
+    words = [name for name, kind in columns.items() if kind == "text" and name not in _SELDOM_TWICE]
+    plain = [name for name, kind in columns.items() if kind not in ("json", "turns")]
+    role = ["transcript.list.element.role"] if "transcript" in columns else []
+    return {"compression": "zstd", "use_dictionary": words + role, "write_statistics": plain}

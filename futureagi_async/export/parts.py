@@ -1,0 +1,112 @@
+"""Finished files, written from what was staged beside the places they will have."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import BinaryIO
+
+from futureagi_async.export.compressed import compressed
+from futureagi_async.export.evaluation_columns import EvaluationColumns
+from futureagi_async.export.files import create_file, digest_file, explained
+from futureagi_async.export.formats import Writer, open_writer
+from futureagi_async.export.id_sums import IdSums
+from futureagi_async.export.manifest import Part
+from futureagi_async.export.records import Record
+from futureagi_async.export.staged import StagedRecords
+from futureagi_async.export.target import Target
+
+_SLICE_RECORDS = 250  # written between two chances to be cancelled
+_BUFFER_BYTES = 256 * 1024
+
+
+class PartsWriter:
+    """Writes the parts of an export; afterwards ``parts`` describes them."""
+
+    def __init__(self, target: Target, staged: StagedRecords, ids: IdSums) -> None:
+        self.parts: list[Part] = []
+        self._written = 0
+        self._target = target
+        self._ids = ids
+        self._staged = staged
+        self._parameters = staged.parameters
+        self._columns = EvaluationColumns()
+
+    def run(self) -> Iterator[int]:
+        """Write everything, and yield now and then how many records are written."""
+        if self._parameters.format == "csv":
+            yield from self._find_columns()
+        records = self._staged.places()
+        first = next(records, None)
+        for number in count():
+            begun = chain(() if first is None else (first,), records)
+            yield from self._write_part(number, islice(begun, self._parameters.part_rows))
+            if (first := next(records, None)) is None:
+                return
+
+    def _find_columns(self) -> Iterator[int]:
+        """Look at all evaluations before the first row: a table's columns come first."""
+        records = self._staged.places()
+        while some := list(islice(records, _SLICE_RECORDS)):
+            for record in some:
+                self._columns.note(self._staged.call(record))
+            yield 0
+
+    def _write_part(self, number: int, records: Iterator[Record]) -> Iterator[int]:
+        path = self._target.part(number)
+        kinds = ["calls", "evaluations"] if self._has_evaluations else ["calls"]
+        unfinished = [self._target.unfinished(self._target.part(number, kind)) for kind in kinds]
+        before = self._written
+        with explained(path), ExitStack() as stack:
+            files = [stack.enter_context(_open_anew(each)) for each in unfinished]
+            outer = files[0]
+            if self._target.compression is not None:
+                outer = stack.enter_context(compressed(files[0], self._target.compression))
+            writer = self._open_writer(outer, *files[1:])
+            while some := list(islice(records, _SLICE_RECORDS)):
+                self._write(writer, outer, some)
+                self._written += len(some)
+                yield self._written
+            if writer is not None:
+                writer.close()
+            if outer is not files[0]:
+                outer.close()
+            for file in files:
+                file.flush()
+                os.fsync(file.fileno())
+        for each, kind in zip(unfinished, kinds, strict=True):
+            rows = self._written - before if kind == "calls" else None
+            name = self._target.part(number, kind).name
+            sha256 = digest_file(each) if self._target.is_directory else ""
+            self.parts.append(Part(name=name, records=rows, bytes=each.stat().st_size, sha256=sha256))
+
+    @property
+    def _has_evaluations(self) -> bool:
+        return self._parameters.format == "parquet" and self._target.is_directory
+
+    def _open_writer(self, file: BinaryIO, side_file: BinaryIO | None = None) -> Writer | None:
+        """Return what writes calls; ``None`` where records are written as they are."""
+        if self._parameters.format == "jsonl" and not self._parameters.normalised:
+            return None
+        return open_writer(
+            self._parameters.format,
+            file,
+            normalised=self._parameters.normalised,
+            evaluations=self._columns.columns(),
+            side_file=side_file,
+            sources=self._staged.sources,
+        )
+
+    def _write(self, writer: Writer | None, file: BinaryIO, records: Sequence[Record]) -> None:
+        if writer is None:
+            file.writelines(map(self._staged.line, records))
+        else:
+            writer.write(list(map(self._staged.call, records)))
+        if self._target.is_directory:
+            self._ids.add((record.source, record.id) for record in records)
+
+
+def _open_anew(path: Path) -> BinaryIO:
+    path.unlink(missing_ok=True)
+    return os.fdopen(create_file(path), "wb", _BUFFER_BYTES)

@@ -1,0 +1,139 @@
+"""Whether an export's directory still holds what was written: `verify_export`."""
+
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import attrs
+
+from futureagi_async.errors import ExportError
+from futureagi_async.export.entries import Downloaded
+from futureagi_async.export.files import digest_file, explained, is_file
+from futureagi_async.export.formats import read_ids
+from futureagi_async.export.id_sums import IdSums
+from futureagi_async.export.manifest import Manifest, Part, decode_manifest, read_text
+from futureagi_async.export.soundness import find_contradictions, name_of_evaluations
+from futureagi_async.export.target import MANIFEST, PART_NAME, WORK
+
+_RECORDING_NAME = re.compile(r"[0-9a-f-]{36}-[a-z]+\.[a-z0-9]{1,8}")
+_FOLDER_NAME = re.compile(r"[^./\\\0][^/\\\0]*")
+
+
+@attrs.define(frozen=True, kw_only=True)
+class VerifyReport:
+    """What `verify_export` found."""
+
+    directory: Path
+    problems: tuple[str, ...]
+    """What is wrong, a sentence each."""
+    complete: bool | None = None
+    """Whether the export says it holds all that was asked for; ``None`` where it does not say."""
+    records: int | None = None
+    """How many records the export says it holds."""
+    files: int = 0
+    """How many files were checked."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything is as it was written."""
+        return not self.problems
+
+
+def verify_directory(folder: Path) -> VerifyReport:
+    """Do what `verify_export` says."""
+    with explained(folder, "read"):
+        names = {path.name for path in folder.iterdir()}
+    text = read_text(folder / MANIFEST)
+    if text is None:
+        unfinished = " The export is not finished: run it again." if WORK in names else ""
+        return VerifyReport(directory=folder, problems=(f"There is no {MANIFEST}.{unfinished}",))
+    try:
+        manifest, fits = decode_manifest(text)
+    except ValueError as error:
+        return VerifyReport(directory=folder, problems=(f"{MANIFEST} can't be used: {error}.",))
+    problems = [] if fits else [f"{MANIFEST} was changed: its own digest does not fit."]
+    problems += find_contradictions(manifest)
+    with closing(IdSums()) as ids:
+        problems += _Check(folder, manifest, ids).problems(names)
+    return VerifyReport(
+        directory=folder,
+        problems=tuple(problems),
+        complete=manifest.complete,
+        records=manifest.records,
+        files=len(manifest.parts),
+    )
+
+
+@attrs.define
+class _Check:
+    """Compares the files of a directory with its manifest, of whose names it believes none."""
+
+    folder: Path
+    manifest: Manifest
+    ids: IdSums
+
+    def problems(self, names: set[str]) -> Iterator[str]:
+        """Yield what is wrong with the files."""
+        parts = {part.name: part for part in self.manifest.parts if PART_NAME.fullmatch(part.name)}
+        sound = True
+        for part in parts.values():
+            found = list(self._part_problems(part))
+            sound = sound and not found
+            yield from found
+        for name in sorted(names - parts.keys()):
+            if PART_NAME.fullmatch(name):
+                yield f"{name} is no part of this export, by its manifest."
+        if sound:
+            yield from self._id_problems()
+        yield from self._recording_problems()
+
+    def _part_problems(self, part: Part) -> Iterator[str]:
+        path = self.folder / part.name
+        if not is_file(path):
+            yield f"{part.name} is missing."
+            return
+        size = path.stat().st_size
+        if size != part.bytes:
+            yield f"{part.name} has {size:,} bytes, and the manifest says {part.bytes:,}."
+        if digest_file(path) != part.sha256:
+            yield f"{part.name} was changed: its SHA-256 does not fit."
+        if not name_of_evaluations(part.name):
+            yield from self._row_problems(path, part)
+
+    def _row_problems(self, path: Path, part: Part) -> Iterator[str]:
+        before = self.ids.counts.total()
+        try:
+            parameters = self.manifest.parameters
+            self.ids.add(read_ids(path, parameters.format, normalised=parameters.normalised))
+        except (ExportError, ValueError) as error:
+            yield f"{part.name} can't be read: {error}"
+            return
+        rows = self.ids.counts.total() - before
+        if rows != part.records:
+            yield f"{part.name} has {rows:,} records, and the manifest says {part.records or 0:,}."
+
+    def _id_problems(self) -> Iterator[str]:
+        if self.ids.ids() != self.manifest.ids_sha256:
+            yield "The ids in the parts are not those that were written: the manifest's sum of them differs."
+        elif self.ids.pairs() not in (None, self.manifest.pairs_sha256):
+            yield "Ids in the parts are not of the sources that they were written with."
+
+    def _recording_problems(self) -> Iterator[str]:
+        name = self.manifest.recordings_folder
+        if name is None:
+            return
+        if not _FOLDER_NAME.fullmatch(name):
+            yield f"The manifest lists {name!r}, which is no name of a folder here."
+            return
+        for recording in self.manifest.recordings or ():
+            if recording.path is not None:
+                yield from self._file_problems(self.folder / name, recording.path, recording)
+
+    def _file_problems(self, folder: Path, name: str, recording: Downloaded) -> Iterator[str]:
+        if not _RECORDING_NAME.fullmatch(name) or folder.is_symlink():
+            yield f"The manifest lists {name!r}, which is no name of a recording."
+        elif not is_file(folder / name):
+            yield f"Recording {name} is missing."
+        elif digest_file(folder / name) != recording.sha256:
+            yield f"Recording {name} was changed: its SHA-256 does not fit."

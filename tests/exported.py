@@ -1,0 +1,134 @@
+"""Calls for the tests of formats: made of JSON, as a list sends them."""
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hypothesis import strategies as st
+from msgspec import Raw
+
+from futureagi_async import AgentVersionCalls, CallExecution, CallSource, RunTestCalls, TestExecutionCalls
+from futureagi_async._sansio.decoding import decode_records
+from futureagi_async._sansio.endpoints import RUN_TEST_CALLS
+from futureagi_async.export.formats import EvaluationColumns, open_writer
+
+RUN = RunTestCalls("00000000-0000-4000-8000-000000000001")
+VERSION = AgentVersionCalls("00000000-0000-4000-8000-000000000002", "00000000-0000-4000-8000-000000000003")
+EXECUTION = TestExecutionCalls("00000000-0000-4000-8000-000000000004")
+SOURCES = (RUN, VERSION, EXECUTION)
+
+HUGE = 12345678901234567890123
+INEXACT = 2**53 + 1
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+"""Any text that JSON can carry as UTF-8."""
+NUMBERS = st.none() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+TURNS = st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "role": st.none() | TEXT,
+            "speaker_role": st.none() | TEXT,
+            "content": st.none() | TEXT | st.lists(JSON, max_size=2),
+            "messages": st.lists(TEXT, max_size=3),
+            "start_time_seconds": NUMBERS,
+            "start_time_ms": NUMBERS,
+            "end_time_seconds": NUMBERS,
+            "end_time_ms": NUMBERS,
+            "confidence_score": NUMBERS,
+        },
+    ),
+    max_size=4,
+)
+EVALUATIONS = st.dictionaries(
+    TEXT,
+    JSON
+    | st.fixed_dictionaries(
+        {},
+        optional={
+            "name": st.none() | TEXT,
+            "value": JSON,
+            "output": JSON,
+            "type": st.none() | TEXT,
+            "reason": st.none() | TEXT,
+            "status": st.sampled_from(["Completed", "pending", "skipped", "error"]),
+            "error": st.none() | st.booleans() | TEXT,
+            "skipped": st.none() | st.booleans(),
+        },
+    ),
+    max_size=3,
+)
+ROWS = st.fixed_dictionaries(
+    {"id": TEXT},
+    optional={
+        "transcript": st.none() | TURNS | JSON,
+        "transcripts": st.none() | TURNS,
+        "eval_outputs": st.none() | EVALUATIONS | JSON,
+        "eval_metrics": JSON,
+        "rerun_snapshots": st.none() | st.lists(st.fixed_dictionaries({"id": TEXT}), max_size=2) | JSON,
+        "status": st.none() | TEXT,
+        "customer_name": st.none() | TEXT,
+        "customer_number": st.none() | TEXT,
+        "overall_score": NUMBERS,
+        "scenario": st.none() | TEXT | st.fixed_dictionaries({"id": st.none() | TEXT, "name": TEXT}),
+        "scenario_id": st.none() | TEXT,
+        "started_at": st.none() | st.datetimes().map(lambda moment: f"{moment.isoformat()}Z"),
+        "duration_seconds": NUMBERS,
+        "odd % key": JSON,
+        "": JSON,
+        "a\nb": JSON,
+    },
+)
+"""Rows of no list in particular: documented keys with good and bad values, and unknown keys."""
+
+
+def calls_of(*rows: Any, source: CallSource = RUN) -> list[CallExecution]:
+    """Decode rows, each a mapping or the JSON of one; those that don't decode are left out."""
+    records = [Raw(row if isinstance(row, bytes) else encoded(row)) for row in rows]
+    decoded = decode_records(records, 0, source, RUN_TEST_CALLS)
+    return [call for call in decoded if isinstance(call, CallExecution)]
+
+
+def call_of(**row: Any) -> CallExecution:
+    """Decode one row."""
+    (call,) = calls_of({"id": "1", **row})
+    return call
+
+
+def encoded(row: Any) -> bytes:
+    """Return JSON as the server writes it."""
+    return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def written(format_: str, calls: Sequence[CallExecution], **options: Any) -> bytes:
+    """Return what a format makes of calls; CSV gets the columns of all their evaluations."""
+    columns = EvaluationColumns()
+    for call in calls:
+        columns.note(call)
+    file = io.BytesIO()
+    writer = open_writer(format_, file, sources=SOURCES, evaluations=columns.columns(), **options)
+    writer.write(calls)
+    writer.close()
+    assert not file.closed
+    return file.getvalue()
+
+
+def error_in(call: CallExecution, name: str) -> bool:
+    """Tell whether a call's nested part has no known shape."""
+    try:
+        getattr(call, name)
+    except Exception:  # noqa: BLE001 - whatever it is, the model refuses it
+        return True
+    return False
+
+
+def normalised_lines(calls: Sequence[CallExecution]) -> Iterator[Any]:
+    """Yield the lines of normalised JSON Lines, decoded."""
+    for line in written("jsonl", calls, normalised=True).splitlines():
+        yield json.loads(line)

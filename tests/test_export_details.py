@@ -1,0 +1,127 @@
+"""What formats take from a record's bytes is what the model says."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from msgspec import Raw
+
+from futureagi_async import CallExecution
+from futureagi_async._sansio.decoding import decode_list, decode_records
+from futureagi_async._sansio.endpoints import RUN_TEST_CALLS
+from futureagi_async.errors import DecodingError
+from futureagi_async.export.details import evaluations_of, extra_of, fields_of, json_of, turns_of
+from futureagi_async.models import RecordFailure
+from tests.exported import EXECUTION, ROWS, RUN, SOURCES, VERSION, call_of, calls_of, encoded
+from tests.recordings import Recording, recordings
+
+SERVED = {"id": "1", "duration_seconds": 3}
+
+
+def check_same(call: CallExecution) -> None:
+    """Compare each part with the model's, errors too."""
+    fields = fields_of(call)
+    for name, read in (("transcript", turns_of), ("eval_outputs", evaluations_of)):
+        try:
+            expected = getattr(call, name)
+        except DecodingError as error:
+            with pytest.raises(DecodingError, match="^" + re.escape(str(error)) + "$"):
+                read(call, fields)
+            continue
+        found = read(call, fields)
+        assert found == expected or (not found and not expected and (name == "eval_outputs" or found == ()))
+        if name == "transcript":
+            assert (found is None) == (expected is None)
+            assert [turn.extra for turn in found or ()] == [turn.extra for turn in expected or ()]
+    assert json.loads(extra_of(fields)) == call.extra
+
+
+@settings(deadline=None)
+@given(row=ROWS)
+def test_any_record_gives_what_the_model_gives(row: dict[str, Any]) -> None:
+    """Transcript, evaluations and extra are the model's, for any keys and shapes, from any list."""
+    for source in SOURCES:
+        for call in calls_of(row, source=source):
+            check_same(call)
+
+
+@pytest.mark.parametrize(
+    "recording",
+    recordings(
+        "run_test_call_executions",
+        "test_execution",
+        "version_call_executions",
+        that=lambda recording: (
+            recording.status == 200
+            and isinstance(recording.json, dict)
+            and any("id" in row for row in recording.json["results"])
+        ),
+    ),
+)
+def test_recorded_records_give_what_the_model_gives(recording: Recording) -> None:
+    """The same for what the vendor's server answered."""
+    source = dict(
+        zip(("run_test_call_executions", "version_call_executions", "test_execution"), SOURCES, strict=True)
+    )
+    for call in calls_of(*recording.json["results"], source=source[recording.endpoint]):
+        check_same(call)
+
+
+@pytest.mark.parametrize(
+    ("row", "source", "expected"),
+    [
+        ({**SERVED, "transcript": []}, EXECUTION, None),
+        ({**SERVED, "transcript": []}, RUN, ()),
+        ({"id": "1", "transcript": []}, EXECUTION, ()),
+        ({"id": "1", "transcripts": [], "simulation_call_type": "text"}, VERSION, None),
+        ({"id": "1", "transcripts": [], "simulation_call_type": "voice"}, VERSION, ()),
+        ({"id": "1", "transcript": None}, RUN, None),
+        ({"id": "1", "transcript": None, "transcripts": [{"content": "a"}]}, RUN, None),
+        ({"id": "1"}, RUN, None),
+    ],
+)
+def test_a_withheld_transcript_is_not_an_empty_one(row: Any, source: Any, expected: Any) -> None:
+    """Whether an empty transcript means that nothing was said depends on the list, as in the model."""
+    (call,) = calls_of(row, source=source)
+    assert call.transcript == expected
+    assert turns_of(call, fields_of(call)) == expected
+
+
+def test_extra_keeps_every_byte_of_its_values() -> None:
+    """Keys that fill no field keep their values as sent, digits and blanks; a percent sign harms nobody."""
+    (call,) = calls_of(b'{"id":"1","100%":1.0e5,"\\u00e9":[1 ,2],"big":12345678901234567890123,"far":1e999}')
+    assert extra_of(fields_of(call)) == (
+        '{"100%":1.0e5,"é":[1 ,2],"big":12345678901234567890123,"far":1e999}'.encode()
+    )
+
+
+def test_json_of_tells_null_from_a_value() -> None:
+    """A part that is null or missing has no JSON; an empty one has."""
+    fields = fields_of(call_of(eval_metrics=None, recordings={}))
+    assert json_of(fields, "eval_metrics") is None
+    assert json_of(fields, "tool_outputs") is None
+    assert json_of(fields, "recordings") == b"{}"
+
+
+def test_a_call_built_by_hand_is_refused() -> None:
+    """A call that no server sent has no record; saying so beats writing an empty line."""
+    with pytest.raises(ValueError, match="Call 1 was not read from the server"):
+        fields_of(CallExecution(id="1"))
+
+
+@pytest.mark.parametrize("place", [b'"status":"%b"', b'"odd":"%b"', b'"transcript":[{"content":"%b"}]'])
+def test_half_a_surrogate_pair_gets_no_further_than_its_page(place: bytes) -> None:
+    """Escaped, it makes the page unreadable; as bytes, which are no UTF-8, it fails its record."""
+    escaped, bare = (b'{"id":"1",%b}' % (place % text) for text in (b"\\ud800 and more", b"\xed\xa0\x80"))
+    with pytest.raises(DecodingError, match="Not valid JSON"):
+        decode_list(b'{"count":1,"results":[%b]}' % escaped, RUN_TEST_CALLS)
+    (failure,) = decode_records([Raw(bare)], 0, RUN, RUN_TEST_CALLS)
+    assert isinstance(failure, RecordFailure)
+    assert failure.raw == bare
+
+
+def test_the_tests_encode_like_the_server() -> None:
+    """Rows are written as raw UTF-8 without blanks, which the other tests rely on."""
+    assert encoded({"a": "é"}) == '{"a":"é"}'.encode()
