@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from futureagi_async._version import __version__
 
 if TYPE_CHECKING:
-    from futureagi_async._reading import Step
+    from futureagi_async._fanout import OnError
+    from futureagi_async._reading import Consistency, Step
     from futureagi_async.bulk import CallStream
     from futureagi_async.columns import ColumnFilter, column
     from futureagi_async.errors import (
@@ -33,7 +34,15 @@ if TYPE_CHECKING:
         SessionMisuseError,
         TLSError,
     )
-    from futureagi_async.export import ExportReport, export_calls
+    from futureagi_async.export import (
+        ExportPlan,
+        ExportProgress,
+        ExportReport,
+        VerifyReport,
+        export_calls,
+        plan_export,
+        verify_export,
+    )
     from futureagi_async.filters import Filter
     from futureagi_async.models import (
         CallExecution,
@@ -56,7 +65,7 @@ if TYPE_CHECKING:
     )
     from futureagi_async.naming import source_from_url
     from futureagi_async.options import Priority, RetryPolicy, Timeouts
-    from futureagi_async.session import Session
+    from futureagi_async.session import Session, Validate
     from futureagi_async.source_sets import load_sources
     from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
 
@@ -74,11 +83,14 @@ __all__ = [
     "CallStream",
     "Column",
     "ColumnFilter",
+    "Consistency",
     "DecodingError",
     "EvalOutput",
     "ExecutionKPIs",
     "ExecutionStatus",
     "ExportError",
+    "ExportPlan",
+    "ExportProgress",
     "ExportReport",
     "FetchReport",
     "FetchResult",
@@ -89,6 +101,7 @@ __all__ = [
     "InternalServerError",
     "JsonValue",
     "NotFoundError",
+    "OnError",
     "Outcome",
     "PermissionDeniedError",
     "Priority",
@@ -108,11 +121,15 @@ __all__ = [
     "TestExecutionPage",
     "Timeouts",
     "TranscriptTurn",
+    "Validate",
+    "VerifyReport",
     "__version__",
     "column",
     "export_calls",
     "load_sources",
+    "plan_export",
     "source_from_url",
+    "verify_export",
 ]
 
 _HOMES = (

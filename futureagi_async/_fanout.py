@@ -174,7 +174,10 @@ class FanOut:
             read = await self._fetch_page(reading.source, ask)
         except FutureAGIError as error:
             forgiven = reading.fail(job, error, self._clock.monotonic())
-            if isinstance(error, JOB_STOPPERS) or (self.options.on_error == "raise" and not forgiven):
+            stops = isinstance(error, JOB_STOPPERS)
+            if stops and forgiven:
+                reading.failures.append(error)  # there was another way, but not for this job
+            if stops or (self.options.on_error == "raise" and not forgiven):
                 self.failure = self.failure or error
             return None
         step = reading.take(job, read, crowded=self._open >= self.options.max_in_flight)

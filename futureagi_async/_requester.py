@@ -67,7 +67,7 @@ class Requester:
         self.clock = clock
         self._transport = transport
         self._keys = keys
-        self._max_requests_per_minute = max_requests_per_minute
+        self.max_requests_per_minute = max_requests_per_minute
         self._teller = Teller(transport.origin, observers)
         self._quota = RetryQuota()
         self._paused_until = float("-inf")
@@ -81,7 +81,7 @@ class Requester:
             raise SessionMisuseError(f"The session is {self._state}; a session can be opened once.")
         self._pacer = Pacer(self.max_in_flight)
         self._slots = Slots(self._pacer.limit)
-        self._rate = _minute_limiter(self._max_requests_per_minute)
+        self._rate = _minute_limiter(self.max_requests_per_minute)
         self._idle = anyio.Event()
         await self._transport.open()
         self._home = (os.getpid(), asyncio.get_running_loop())
@@ -173,7 +173,8 @@ class Requester:
         """Fail now where the server's pause outlasts the deadline."""
         pause = self._paused_until - self.clock.monotonic()
         if pause > timeouts.deadline - spent:
-            error = RateLimitError("The server asked this session to wait.", retry_after=pause)
+            text = "The server asked this session to wait."
+            error = RateLimitError(text, retry_after=pause, retryable=True)
             raise story.failed(error.about("GET", story.path, attempts, spent))
 
     async def _try_once(

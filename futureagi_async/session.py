@@ -146,6 +146,16 @@ class Session(EndpointReads):
         """Cancel requests under way, wait for them to end, and close the pool; again is harmless."""
         await self._requester.close()
 
+    @property
+    def max_in_flight(self) -> int:
+        """Requests under way at once, at most."""
+        return self._requester.max_in_flight
+
+    @property
+    def max_requests_per_minute(self) -> int | None:
+        """Requests in any minute, at most; ``None`` for no limit."""
+        return self._requester.max_requests_per_minute
+
     def with_options(
         self,
         *,
@@ -238,6 +248,7 @@ class Session(EndpointReads):
         on_error: OnError = "raise",
         consistency: Consistency = "complete",
         deadline: float | None = None,
+        changed_since: Mapping[CallSource, datetime] | None = None,
     ) -> FetchResult:
         """Return all calls of all sources in one list, with the report on them; see `stream_calls`.
 
@@ -250,6 +261,7 @@ class Session(EndpointReads):
             on_error=on_error,
             consistency=consistency,
             deadline=deadline,
+            changed_since=changed_since,
         ) as stream:
             return await stream.collect()
 

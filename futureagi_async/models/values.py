@@ -79,8 +79,8 @@ class TranscriptTurn(LazyFields):
 class Scenario:
     """The scenario a call was simulated from; a listing may deliver only one of the two."""
 
-    id: str | None
-    name: str | None
+    id: str | None = None
+    name: str | None = None
 
 
 @attrs.define(weakref_slot=False)
