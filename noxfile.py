@@ -77,3 +77,19 @@ def model(session: nox.Session) -> None:
     _install(session)
     thorough = {"HYPOTHESIS_PROFILE": "thorough"}
     session.run("pytest", "-q", "tests/sansio/test_covering_machine.py", env=thorough)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Bring about every fault, take every defence out; then soak, torture, fuzz, and kill exports."""
+    _install(session)
+    for command in ("faults", "soak", "torture", "fuzz", "crash"):
+        session.run("python", "-m", f"tests.{command}")
+
+
+@nox.session
+def readers(session: nox.Session) -> None:
+    """Open exported tables with pandas and polars, too."""
+    _install(session)
+    session.install("pandas", "polars")
+    session.run("pytest", "tests/test_export_parquet.py", *session.posargs)

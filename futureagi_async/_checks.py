@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TypeVar, get_args
-from urllib.parse import urlsplit
 
 from futureagi_async._sansio.endpoints import MAX_PAGE_SIZE
+from futureagi_async._sansio.proxying import Proxy
 from futureagi_async._sansio.settings import Origin
 from futureagi_async.sources import CallSource
 
@@ -66,7 +66,7 @@ def check_deadline(seconds: float | None) -> float | None:
     return seconds
 
 
-def choose_proxy(proxy: str | None, origin: Origin, *, trust_env: bool) -> str | None:
+def choose_proxy(proxy: str | None, origin: Origin, *, trust_env: bool) -> Proxy | None:
     """Return the proxy to use: the one given, else, if trusted, the environment's."""
     if proxy is None and trust_env:
         from urllib.request import getproxies, proxy_bypass  # here, because few need it
@@ -76,10 +76,7 @@ def choose_proxy(proxy: str | None, origin: Origin, *, trust_env: bool) -> str |
         return None
     if not isinstance(proxy, str):
         raise TypeError(f"proxy must be a str, not {type(proxy).__name__}.")
-    parts = urlsplit(proxy)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("proxy must be a URL such as http://proxy.example:3128.")
-    return proxy
+    return Proxy(proxy)
 
 
 def check_sources(sources: Iterable[CallSource] | CallSource) -> tuple[CallSource, ...]:

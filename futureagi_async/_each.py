@@ -8,7 +8,7 @@ import attrs
 
 from futureagi_async._fanout import JOB_STOPPERS
 from futureagi_async._sansio.retrying import OutageWatch
-from futureagi_async.errors import APIConnectionError, FutureAGIError, TLSError
+from futureagi_async.errors import APIConnectionError, FutureAGIError
 from futureagi_async.models import Outcome
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class _Job(Generic[T]):
 
     def _take_note(self, error: FutureAGIError) -> None:
         self.watch.failed(error)
-        if isinstance(error, (*JOB_STOPPERS, TLSError)):
+        if isinstance(error, JOB_STOPPERS):
             self.stopper = error
         elif self.watch.is_out:
             self.stopper = APIConnectionError(

@@ -15,18 +15,20 @@ from futureagi_async._reading import Consistency, Job, PageRead, Reading, Step, 
 from futureagi_async._sansio.covering import Cover
 from futureagi_async._sansio.covering.fast import FastRead
 from futureagi_async._sansio.covering.lists import Ask
+from futureagi_async._sansio.retrying import OutageWatch
 from futureagi_async.errors import (
     AuthenticationError,
     FutureAGIError,
     PermissionDeniedError,
     SessionMisuseError,
+    TLSError,
 )
 from futureagi_async.events import Event, PageArrived, VerdictReached
 from futureagi_async.sources import CallSource
 
 OnError: TypeAlias = Literal["raise", "collect"]
 
-JOB_STOPPERS = (AuthenticationError, PermissionDeniedError, SessionMisuseError)
+JOB_STOPPERS = (AuthenticationError, PermissionDeniedError, SessionMisuseError, TLSError)
 """What one request's failure says about all the others."""
 
 
@@ -85,6 +87,7 @@ class FanOut:
         self._ready = deque(self.readings)
         self._open = len(self.readings)
         self._changed = anyio.Event()
+        self._outage = OutageWatch()
 
     async def run(self, send: MemoryObjectSendStream[Step]) -> None:
         """Read until every source has its finding, the deadline, or a failure that ends the job."""
@@ -173,13 +176,15 @@ class FanOut:
         try:
             read = await self._fetch_page(reading.source, ask)
         except FutureAGIError as error:
+            self._outage.failed(error)
             forgiven = reading.fail(job, error, self._clock.monotonic())
-            stops = isinstance(error, JOB_STOPPERS)
+            stops = isinstance(error, JOB_STOPPERS) or self._outage.is_out
             if stops and forgiven:
                 reading.failures.append(error)  # there was another way, but not for this job
             if stops or (self.options.on_error == "raise" and not forgiven):
                 self.failure = self.failure or error
             return None
+        self._outage.succeeded()
         step = reading.take(job, read, crowded=self._open >= self.options.max_in_flight)
         if read.page.failures and self.options.on_error == "raise":
             self.failure = self.failure or read.page.failures[0].error

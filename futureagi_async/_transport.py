@@ -43,7 +43,7 @@ class Transport:
         *,
         connections: int,
         max_response_bytes: int,
-        proxy: str | None,
+        proxy: Proxy | None,
         ssl_context: ssl.SSLContext | None,
         connector: Connector | None,
     ) -> None:
@@ -52,7 +52,7 @@ class Transport:
         self._keys = keys
         self._connections = connections
         self._max_response_bytes = max_response_bytes
-        self._proxy = Proxy(proxy) if proxy is not None else None
+        self._proxy = proxy
         self._ssl_context = ssl_context
         self._connector = connector
         self._client: aiohttp.ClientSession | None = None
@@ -145,7 +145,11 @@ def translate(error: Exception, seconds: float) -> FutureAGIError:
         case TimeoutError():
             return APITimeoutError(f"No complete answer within {seconds:.3g} s.", retryable=True)
         case aiohttp.ClientConnectorDNSError():
-            return APIConnectionError("The server's name could not be looked up.", retryable=True)
+            return APIConnectionError(
+                f"The name of {error.host} could not be looked up. Check the network, base_url (FI_BASE_URL) "
+                "and whether a proxy is needed.",
+                retryable=True,
+            )
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
             return APIConnectionError("The proxy could not be used.", retryable=True)
         case aiohttp.ClientConnectorError():

@@ -1,5 +1,7 @@
 """What a session tells its observers: frozen values without keys, bodies or query strings.
 
+A ``source`` is the one that was given, with what it searches and filters for.
+
 An observer is any callable that takes one `Event`; it runs in the event loop and should be quick.
 """
 

@@ -99,13 +99,14 @@ class Session(EndpointReads):
     ) -> None:
         try:
             keys = read_keys(api_key, secret_key, os.environ)
+            origin = read_origin(base_url, os.environ, allow_insecure=allow_insecure)
+            through = choose_proxy(proxy, origin, trust_env=trust_env)
         finally:
-            del api_key, secret_key  # some tracebacks show a frame's variables
+            del api_key, secret_key, proxy  # some tracebacks show a frame's variables
         check_at_least_one("max_in_flight", max_in_flight)
         check_at_least_one("max_response_bytes", max_response_bytes)
         if max_requests_per_minute is not None:
             check_at_least_one("max_requests_per_minute", max_requests_per_minute)
-        origin = read_origin(base_url, os.environ, allow_insecure=allow_insecure)
         self._timeouts = check_kind("timeouts", timeouts, Timeouts)
         self._retry = check_kind("retry", retry, RetryPolicy)
         self._priority: Priority | None = None
@@ -117,7 +118,7 @@ class Session(EndpointReads):
             keys,
             connections=max_in_flight,
             max_response_bytes=max_response_bytes,
-            proxy=choose_proxy(proxy, origin, trust_env=trust_env),
+            proxy=through,
             ssl_context=check_kind_or_none("ssl_context", ssl_context, SSLContext),
             connector=check_kind_or_none("connector", connector, Connector),
         )
@@ -266,7 +267,10 @@ class Session(EndpointReads):
             return await stream.collect()
 
     async def fetch_call_executions(self, ids: Iterable[str | UUID]) -> list[Outcome[CallExecution]]:
-        """Return the full details of many calls: one `Outcome` an id, in the order given."""
+        """Return the full details of many calls: one `Outcome` an id, in the order given.
+
+        Once 100 ids in a row reached nobody, the rest is not asked for: those outcomes are errors, too.
+        """
         return await self._fetch_each(ids, "call_execution_id", self._in_bulk().get_call_execution)
 
     async def fetch_kpis(self, test_execution_ids: Iterable[str | UUID]) -> list[Outcome[ExecutionKPIs]]:

@@ -47,7 +47,7 @@ def stop_after(number: int, phase: str = "reading") -> Callable[[ExportProgress]
 
     def count(progress: ExportProgress) -> None:
         nonlocal told
-        told += progress.phase == phase
+        told += progress.phase == phase and progress.records > 0
         if told == number:
             raise StopHereError
 

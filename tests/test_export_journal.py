@@ -166,7 +166,7 @@ def test_the_newest_version_of_a_record_counts() -> None:
         st.builds(
             Record,
             st.integers(0, 3),
-            st.text(max_size=3),
+            st.text(st.characters(exclude_characters="\0"), max_size=3),  # NUL ends an id while sorting
             st.none() | st.floats(0, 4e9, allow_subnormal=False),
             st.none() | st.text("0123abc-", min_size=1),
             st.integers(0, 9),

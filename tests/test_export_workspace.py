@@ -38,7 +38,7 @@ def open_workspace(folder: Path, *, resume: bool = True, **changed: Any) -> Work
 
 def stage(workspace: Workspace, name: str) -> None:
     """Stage a page of one record."""
-    sums = workspace.stage.append([name.encode() * 10])
+    sums = workspace.stage.append([name.encode() * 9])  # ten bytes, with the newline
     workspace.stage.sync()
     workspace.keep([msgspec.structs.replace(page(name), sums=sums, mark=name.encode())])
 
@@ -100,7 +100,7 @@ def test_what_stands_behind_the_last_entry_is_cut_off(workspace: Workspace, tmp_
         journal.write(b"0000")
     again = open_workspace(tmp_path)
     again.close()
-    assert again.staged_path(2).read_bytes() == b"e" * 10
+    assert again.staged_path(2).read_bytes() == b"eeeeeeeee\n"
     assert not again.staged_path(3).exists()
     assert marks_after(tmp_path) == b"abcde"
 

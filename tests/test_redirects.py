@@ -14,11 +14,11 @@ from futureagi_async import (
     TestExecutionCalls,
 )
 from futureagi_async.testing import StandInServer
+from tests.faults.quiet import raw_server
 from tests.servers import (
     FOREVER,
     UNKNOWN_ID,
     FakeClock,
-    RawServer,
     answer,
     open_session,
     read_body,
@@ -53,7 +53,7 @@ PLACES = {
 async def test_a_redirect_is_an_error(futureagi_server: StandInServer, place: str, status: int) -> None:
     """One request, to the server it was meant for; the message names a host at most."""
     own = futureagi_server.base_url.rpartition(":")[2]
-    async with RawServer(answer()) as trap:
+    async with raw_server(answer()) as trap:
         location = PLACES[place].format(own=own, trap=trap.port)
         futureagi_server.fail(times=FOREVER, status=status, headers={"Location": location})
         async with open_session(futureagi_server, clock=FakeClock()) as session:
@@ -80,11 +80,11 @@ async def test_a_redirect_of_its_own_slash_is_an_error(futureagi_server: StandIn
 async def test_a_redirect_from_https_is_an_error(scheme: str) -> None:
     """The worst of them would show the keys to the network."""
     tls, trusting = tls_contexts()
-    async with RawServer(answer()) as trap:
+    async with raw_server(answer()) as trap:
         moved = (
             f"HTTP/1.1 302 Found\r\nLocation: {scheme}://localhost:{trap.port}/\r\nContent-Length: 0\r\n\r\n"
         )
-        async with RawServer(send(moved.encode()), tls=tls) as server:
+        async with raw_server(send(moved.encode()), tls=tls) as server:
             async with open_session(server, ssl_context=trusting) as session:
                 with pytest.raises(RedirectError, match=f"redirects to {scheme}://localhost"):
                     await session.get_kpis(UNKNOWN_ID)
@@ -115,7 +115,7 @@ NEXT = {
 @pytest.mark.parametrize("hostile", NEXT)
 async def test_a_hostile_next_is_never_followed(server: StandInServer, hostile: str, make: type) -> None:
     """The list is read to its end all the same, from addresses that are built here."""
-    async with RawServer(answer()) as trap:
+    async with raw_server(answer()) as trap:
         source, path = make_list(server, make)
         link = NEXT[hostile].format(trap=trap.port)
         respond(server, path, read_body(server, f"{path}?limit=20") | {"next": link})
@@ -154,7 +154,7 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_proxy_that_was_asked_for(no_proxies: None) -> None:
     """It gets the whole address, and the server nothing but through it."""
-    async with RawServer(answer()) as proxy, RawServer(answer()) as server:
+    async with raw_server(answer()) as proxy, raw_server(answer()) as server:
         async with open_session(server, proxy=proxy.base_url) as session:
             assert (await session.get_kpis(UNKNOWN_ID)).total_calls == 1
         assert server.requests == []
@@ -167,7 +167,7 @@ async def test_a_proxy_before_an_https_server_sees_no_keys(
 ) -> None:
     """It is asked for a tunnel; whether it gives one or not, it learns the host and no more."""
     refusal = send(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
-    async with RawServer(refusal) as proxy:
+    async with raw_server(refusal) as proxy:
         options: dict[str, Any] = {"proxy": proxy.base_url}
         if from_environment:
             monkeypatch.setenv("https_proxy", proxy.base_url)
@@ -193,7 +193,7 @@ async def test_proxies_and_netrc_of_the_machine(
     """Proxies are used where that was asked for; netrc never, its password would displace the keys."""
     (tmp_path / "netrc").write_text("default login someone password something\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    async with RawServer(answer()) as proxy:
+    async with raw_server(answer()) as proxy:
         monkeypatch.setenv("http_proxy", proxy.base_url)
         async with open_session(futureagi_server, trust_env=trust_env) as session:
             await session.get_kpis(futureagi_server.test_execution_ids[0])

@@ -127,12 +127,15 @@ async def test_a_server_that_asks_for_patience_gets_it_from_the_whole_session(
 async def test_patience_beyond_the_deadline_is_refused_at_once(
     futureagi_server: StandInServer, clock: FakeClock
 ) -> None:
-    """The error says how long the server wanted; nobody waits for nothing."""
+    """The error says how long the server wanted; nobody waits for nothing, those that come after neither."""
     futureagi_server.fail(status=429, headers={"Retry-After": "90"})
     async with open_session(futureagi_server, clock=clock, timeouts=Timeouts(deadline=60)) as session:
         with pytest.raises(RateLimitError) as caught:
             await get_kpis(session, futureagi_server)
+        with pytest.raises(RateLimitError, match="asked this session to wait") as unasked:
+            await get_kpis(session, futureagi_server)
     assert (caught.value.retry_after, caught.value.attempts, clock.slept) == (90, 1, [])
+    assert (unasked.value.retry_after, unasked.value.attempts, unasked.value.retryable) == (90, 0, True)
     assert len(futureagi_server.requests) == 1
 
 

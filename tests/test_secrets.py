@@ -25,7 +25,8 @@ from futureagi_async import (
     column,
 )
 from futureagi_async.testing import StandInServer
-from tests.servers import FOREVER, UNKNOWN_ID, FakeClock, RawServer, answer, respond, tls_contexts, wait_until
+from tests.faults.quiet import raw_server
+from tests.servers import FOREVER, UNKNOWN_ID, FakeClock, answer, respond, tls_contexts, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -144,9 +145,8 @@ async def test_errors_without_an_answer(logs: pytest.LogCaptureFixture) -> None:
     """Refused connections, timeouts, cut and garbled answers, oversized ones, and untrusted servers."""
     tls, _ = tls_contexts()
     echo = answer(ECHO.encode(), length=10_000, close=True)
-    async with RawServer(echo) as cut, RawServer(answer(), tls=tls) as untrusted:
-        gone = RawServer()
-        async with gone:
+    async with raw_server(echo) as cut, raw_server(answer(), tls=tls) as untrusted:
+        async with raw_server() as gone:
             refused = gone.base_url
         for base_url, options in (
             (refused, {}),
@@ -235,7 +235,7 @@ async def test_a_session_and_what_it_is_made_of(futureagi_server: StandInServer)
 
 async def test_addresses_hold_no_key() -> None:
     """They are headers of every request and never part of an address."""
-    async with RawServer(answer()) as server, canary_session(server.base_url) as session:
+    async with raw_server(answer()) as server, canary_session(server.base_url) as session:
         await session.get_kpis(UNKNOWN_ID)
         await error_of(lambda: session.get_page(SOURCE))
     for request in server.requests:

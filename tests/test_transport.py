@@ -24,13 +24,13 @@ from futureagi_async import (
     TLSError,
 )
 from futureagi_async.testing import StandInServer
+from tests.faults.quiet import raw_server
 from tests.servers import (
     FOREVER,
     KPIS_BODY,
     UNKNOWN_ID,
     FakeClock,
     Play,
-    RawServer,
     answer,
     drip,
     open_session,
@@ -112,7 +112,7 @@ ONCE: dict[str, tuple[Play, type[FutureAGIError], str]] = {
 async def test_a_fault_is_an_error_of_ours_and_frees_its_slot(fault: str) -> None:
     """What may pass is tried again; the only slot and a connection are free for the next request."""
     play, kind, text = (TWICE | ONCE)[fault]
-    async with RawServer(play) as server, patient_session(server, max_response_bytes=LIMIT) as session:
+    async with raw_server(play) as server, patient_session(server, max_response_bytes=LIMIT) as session:
         error = await failure_of(session)
         assert type(error) is kind
         assert error.attempts == (2 if fault in TWICE else 1)
@@ -139,7 +139,7 @@ GOOD = {
 async def test_an_answer_in_any_shape_is_read(shape: str) -> None:
     """However it is framed and encoded, as far as that was asked for."""
     options = {"max_response_bytes": LIMIT}
-    async with RawServer(GOOD[shape]) as server, patient_session(server, **options) as session:
+    async with raw_server(GOOD[shape]) as server, patient_session(server, **options) as session:
         kpis = await session.get_kpis(UNKNOWN_ID)
     assert isinstance(kpis, ExecutionKPIs)
     assert (kpis.total_calls, len(server.requests)) == (1, 1)
@@ -157,7 +157,7 @@ SLOW = {
 async def test_a_slow_answer_is_a_timeout(fault: str) -> None:
     """Whether it drips or stalls, a limit ends it; the slot is free again."""
     play, timeouts, text = SLOW[fault]
-    async with RawServer(play) as server, patient_session(server, timeouts=timeouts) as session:
+    async with raw_server(play) as server, patient_session(server, timeouts=timeouts) as session:
         error = await failure_of(session)
         assert type(error) is APITimeoutError
         assert text in str(error)
@@ -169,7 +169,7 @@ async def test_a_slow_answer_is_a_timeout(fault: str) -> None:
 async def test_the_deadline_bounds_all_tries() -> None:
     """A first try that uses it up is the last one; that time was really spent."""
     timeouts = Timeouts(deadline=0.05)
-    async with RawServer(drip) as server, open_session(server, timeouts=timeouts) as session:
+    async with raw_server(drip) as server, open_session(server, timeouts=timeouts) as session:
         error = await failure_of(session)
     assert type(error) is APITimeoutError
     assert error.attempts == len(server.requests) == 1
@@ -244,7 +244,7 @@ async def test_a_server_that_can_not_be_trusted(trouble: str, reason: str) -> No
     tls, trusting = tls_contexts("other.invalid" if trouble == "another name" else "localhost")
     context = None if trouble == "unknown authority" else trusting
     async with (
-        RawServer(answer(), tls=tls) as server,
+        raw_server(answer(), tls=tls) as server,
         patient_session(server, ssl_context=context) as session,
     ):
         error = await failure_of(session)
@@ -264,7 +264,7 @@ async def test_a_server_that_speaks_no_tls(futureagi_server: StandInServer) -> N
 
 async def test_a_second_answer_to_one_request_is_thrown_away() -> None:
     """Left-over bytes are never taken for the next request's answer."""
-    twice = RawServer(send(answer_bytes(1) + answer_bytes(666), close=False), answer(b'{"total_calls": 2}'))
+    twice = raw_server(send(answer_bytes(1) + answer_bytes(666), close=False), answer(b'{"total_calls": 2}'))
     async with twice as server, patient_session(server) as session:
         assert (await session.get_kpis(UNKNOWN_ID)).total_calls == 1
         assert (await session.get_kpis(UNKNOWN_ID)).total_calls == 2
@@ -277,7 +277,7 @@ def answer_bytes(total_calls: int) -> bytes:
 
 async def test_cookies_are_not_kept() -> None:
     """What a server sets is not sent back, to named hosts neither."""
-    async with RawServer(answer(head="Set-Cookie: session=1; Path=/\r\n")) as server:
+    async with raw_server(answer(head="Set-Cookie: session=1; Path=/\r\n")) as server:
         base_url = f"http://localhost:{server.port}"
         async with patient_session(server, base_url=base_url) as session:
             for _ in range(2):
@@ -288,7 +288,7 @@ async def test_cookies_are_not_kept() -> None:
 
 async def test_connections_are_used_again() -> None:
     """Requests in a row go over one connection, which ends with the session."""
-    async with RawServer(answer()) as server:
+    async with raw_server(answer()) as server:
         async with patient_session(server) as session:
             for _ in range(5):
                 await session.get_kpis(UNKNOWN_ID)

@@ -1,6 +1,7 @@
 """A proxy's address, taken apart so that its password is shown nowhere."""
 
 from base64 import b64encode
+from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
 from futureagi_async._sansio.settings import Masked, Origin
@@ -41,3 +42,6 @@ class Proxy:
 
     def __repr__(self) -> str:
         return f"Proxy({self.url})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A proxy's password can't be pickled; build the session anew where it is needed.")

@@ -51,7 +51,7 @@ class RetryQuota:
 
 @attrs.define
 class OutageWatch:
-    """Notices that a server is out: so many requests in a row failed, with all their tries, and none succeeded.
+    """Notices that a server is out: many requests in a row failed, with all their tries, and none succeeded.
 
     Without it, a job of many ids would wait for each of them to time out.
     """

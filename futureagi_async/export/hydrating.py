@@ -54,7 +54,7 @@ def _keep(workspace: Workspace, outcomes: Sequence[Outcome[CallExecution]]) -> N
     workspace.details.sync()
     entry = Detailed(
         ids=list(read),
-        sizes=list(map(len, lines)),
+        sizes=workspace.details.sizes(lines),
         sums=sums,
         gone=[id_ for id_ in errors if id_ not in failed],
         failed=[

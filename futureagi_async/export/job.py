@@ -122,9 +122,11 @@ class _Job:
     async def run(self) -> ExportReport:
         stream = await self._read()
         if self._order.parameters.transcripts:
+            self._tell_transcripts()
             await fetch_details(self._order.session, self._workspace, self._tell_transcripts)
         with StagedRecords(self._workspace, stream.restore, self._order.sources) as staged:
             if self._order.recordings is not None:
+                self._tell_recordings()
                 await fetch_audio(
                     self._workspace,
                     staged,
@@ -147,6 +149,7 @@ class _Job:
                     f"Can't go on with the export in {self._order.target.path}: {error} Use the session's "
                     f"former options, or begin anew with {RESTART}."
                 ) from error
+            self._tell_reading()
             await Staging(self._workspace, self._tell_reading).take_all(stream.steps())
         failures = [failure for source in stream.report for failure in source.failures]
         if failures and self._workspace.state.pages == 0:

@@ -17,7 +17,7 @@ def encode_lines(records: Iterable[bytes], *, include_provider_data: bool = Fals
     """Return one line a record, each with its newline."""
     if not include_provider_data:
         records = map(without_provider_data, records)
-    return [b"%b\n" % _on_one_line(record) for record in records]
+    return [b"%b\n" % on_one_line(record) for record in records]
 
 
 def without_provider_data(record: bytes) -> bytes:
@@ -45,7 +45,7 @@ def _without_nested(snapshots: Raw) -> Raw:
     return snapshots if after == before else Raw(b"[%b]" % b",".join(after))
 
 
-def _on_one_line(record: bytes) -> bytes:
+def on_one_line(record: bytes) -> bytes:
     """Return the record without newlines, which JSON allows between its tokens."""
     if b"\n" in record or b"\r" in record:
         return msgspec.json.format(record, indent=-1)

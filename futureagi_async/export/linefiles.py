@@ -58,7 +58,9 @@ class QuickSum:
 
 
 class LineFiles:
-    """Files of records, a new one begun after ``rows_a_file``; not safe to use from two threads at once.
+    """Files of records, each with ``ending`` behind it, a new one begun after ``rows_a_file``.
+
+    Not safe to use from two threads at once.
 
     To go on after an interruption, `check` what the journal says in the order it was appended, then `open`.
     """
@@ -68,11 +70,13 @@ class LineFiles:
         path_of: Callable[[int], Path],
         rows_a_file: int | None = None,
         new_sum: Callable[[], Sum] = hashlib.sha256,
+        ending: bytes = b"",
     ) -> None:
         self.cursor = Cursor(rows_a_file)
         """The end of what was appended or checked."""
         self._path_of = path_of
         self._new_sum = new_sum
+        self._ending = ending
         self._digest = new_sum()
         self._descriptor: int | None = None
         self._opened = -1
@@ -107,21 +111,27 @@ class LineFiles:
             with explained(beyond, "remove"):
                 beyond.unlink()
 
-    def append(self, lines: Sequence[bytes]) -> list[str]:
+    def append(self, records: Sequence[bytes]) -> list[str]:
         """Append records, and return the sum of each file touched, up to here."""
         sums: list[str] = []
-        for block in self.cursor.advance(list(map(len, lines))):
+        for block in self.cursor.advance(self.sizes(records)):
             if block.number != self._opened:
                 self._roll(block.number)
             descriptor = self._descriptor
             assert descriptor is not None
-            some = lines[block.start : block.stop]
+            pieces: Sequence[bytes] = records[block.start : block.stop]
+            if self._ending:
+                pieces = [piece for record in pieces for piece in (record, self._ending)]
             with explained(self._path_of(block.number)):
-                write_all(descriptor, some)
-            for line in some:
-                self._digest.update(line)
+                write_all(descriptor, pieces)
+            for piece in pieces:
+                self._digest.update(piece)
             sums.append(self._digest.hexdigest())
         return sums
+
+    def sizes(self, records: Sequence[bytes]) -> list[int]:
+        """Return how much room each record takes."""
+        return [len(record) + len(self._ending) for record in records]
 
     def sync(self) -> None:
         """Bring what was appended onto the disk."""

@@ -11,7 +11,7 @@ from anyio.to_thread import run_sync
 
 from futureagi_async.errors import DecodingError
 from futureagi_async.export.entries import Staged
-from futureagi_async.export.jsonl import encode_lines, without_provider_data
+from futureagi_async.export.jsonl import on_one_line, without_provider_data
 from futureagi_async.export.workspace import Workspace
 from futureagi_async.models import CallExecution, CallPage
 
@@ -48,7 +48,7 @@ class _Arrived:
     """A page on its way to the disk."""
 
     entry: Staged
-    lines: list[bytes]
+    records: list[bytes]
 
 
 class Staging:
@@ -93,15 +93,15 @@ class Staging:
     def _commit(self, together: Sequence[_Arrived]) -> None:
         stage = self._workspace.stage
         for arrived in together:
-            arrived.entry.sums = stage.append(arrived.lines)
+            arrived.entry.sums = stage.append(arrived.records)
         stage.sync()
         self._workspace.keep([arrived.entry for arrived in together])
 
     async def _arrive(self, step: Step) -> _Arrived:
         calls = (*step.page.calls, *step.newer)
-        lines: list[bytes] = []
+        records: list[bytes] = []
         for start in range(0, len(calls), _SLICE_RECORDS):
-            lines += self._encode(calls[start : start + _SLICE_RECORDS])
+            records += self._encode(calls[start : start + _SLICE_RECORDS])
             await anyio.lowlevel.checkpoint()
         entry = Staged(
             source=step.index,
@@ -109,11 +109,11 @@ class Staging:
             newer=len(step.newer),
             ids=[call.id for call in calls],
             keys=[call.timestamp.timestamp() if call.timestamp else None for call in calls],
-            sizes=list(map(len, lines)),
+            sizes=self._workspace.stage.sizes(records),
             sums=[],
             details=list(map(_detail_wanted, calls)) if self._workspace.parameters.transcripts else [],
         )
-        return _Arrived(entry, lines)
+        return _Arrived(entry, records)
 
     def _encode(self, calls: Sequence[CallExecution]) -> list[bytes]:
         if self._workspace.parameters.include_provider_data:
@@ -122,7 +122,7 @@ class Staging:
             raws = [
                 without_provider_data(call.raw) if call.may_hold_provider_data else call.raw for call in calls
             ]
-        return encode_lines(raws, include_provider_data=True)
+        return list(map(on_one_line, raws))
 
 
 def _detail_wanted(call: CallExecution) -> str | None:

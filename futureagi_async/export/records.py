@@ -59,7 +59,8 @@ def _pack(record: Record) -> bytes:
     key = int.from_bytes(_KEY.pack(max(0.0, record.key or 0.0)))  # grows with the number
     head = _HEAD.pack(record.source, _NEWEST - key)
     tail = _TAIL.pack(len(id_), record.number, record.offset, record.size)
-    return b"%b%b\0%b%b" % (head, id_, (record.detail or "").encode(), tail)
+    # NUL sorts an id before those that it begins; one that holds NUL has a place that is as fixed
+    return b"%b%b\0%b%b" % (head, id_, (record.detail or "").encode("utf-8", "surrogatepass"), tail)
 
 
 def _unpack(packed: bytes) -> Record:
@@ -67,6 +68,6 @@ def _unpack(packed: bytes) -> Record:
     length, number, offset, size = _TAIL.unpack_from(packed, len(packed) - _TAIL.size)
     end = _HEAD.size + length
     id_ = packed[_HEAD.size : end].decode("utf-8", "surrogatepass")
-    detail = packed[end + 1 : -_TAIL.size].decode() or None
+    detail = packed[end + 1 : -_TAIL.size].decode("utf-8", "surrogatepass") or None
     key = _KEY.unpack((_NEWEST - age).to_bytes(8))[0]
     return Record(source, id_, key, detail, number, offset, size)

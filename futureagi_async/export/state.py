@@ -41,6 +41,7 @@ class State:
     gone: dict[str, None] = attrs.field(factory=dict)
     failed: dict[str, Failure] = attrs.field(factory=dict)
     downloads: dict[tuple[str, str], Downloaded] = attrs.field(factory=dict)
+    downloads_bytes: int = 0
     downloaded_bytes: int = 0
     replaced: set[str] = attrs.field(factory=set)
     """Files of an earlier export that are to go."""
@@ -54,7 +55,7 @@ class State:
             case Detailed():
                 self._add_details(entry)
             case Downloaded():
-                self.downloads[entry.call_id, entry.name] = entry
+                self._add_download(entry)
                 self.downloaded_bytes += entry.bytes
             case Resumed():
                 self.resumed += 1
@@ -81,6 +82,11 @@ class State:
         self.records += fresh
         self.bytes += sum(page.sizes)
         self.wanted.update((id_, None) for id_ in page.details if id_ is not None)
+
+    def _add_download(self, entry: Downloaded) -> None:
+        before = self.downloads.get((entry.call_id, entry.name))
+        self.downloads_bytes += entry.bytes - (before.bytes if before is not None else 0)
+        self.downloads[entry.call_id, entry.name] = entry
 
     def _add_details(self, entry: Detailed) -> None:
         offset = self._details_end.offset

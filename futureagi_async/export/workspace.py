@@ -77,7 +77,7 @@ class Workspace:
     def leave(self) -> None:
         """Close everything; where no page is safe there is nothing to go on from, and nothing stays."""
         self.close()
-        if self._journal is not None and self.state.pages == 0:
+        if not self.journal_path.exists() or (self._journal is not None and self.state.pages == 0):
             with suppress(ExportError):
                 self.remove()
 
@@ -89,7 +89,7 @@ class Workspace:
     def _new_stage(self) -> LineFiles:
         """Stage files that become parts need the sum that a manifest tells."""
         new_sum = hashlib.sha256 if self.target.is_directory else QuickSum
-        return LineFiles(self.staged_path, self.parameters.part_rows, new_sum)
+        return LineFiles(self.staged_path, self.parameters.part_rows, new_sum, ending=b"\n")
 
     def _begin(self, now: datetime) -> None:
         self.remove()

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from futureagi_async import errors
 from futureagi_async._sansio.replies import Reply, error_of
 from futureagi_async._sansio.retrying import (
+    OUTAGE_FAILURES,
     QUOTA_CAPACITY,
     QUOTA_COST,
     QUOTA_COST_TIMEOUT,
+    OutageWatch,
     RetryQuota,
     max_tries,
     pause_before_retry,
@@ -207,3 +209,29 @@ def test_quota_never_goes_into_debt() -> None:
     assert quota.take(errors.APITimeoutError("late", retryable=True)) is None
     assert quota.tokens == QUOTA_COST
     assert quota.take(LOST) == QUOTA_COST
+
+
+OUTAGES = ("refused connection", "timeout", "not HTTP", "502", "503", "504")
+
+
+@pytest.mark.parametrize("trouble", TRIES)
+def test_an_outage_is_many_requests_in_a_row_that_reached_nobody(trouble: str) -> None:
+    """Answers about the request itself, a server's own bugs too, show that it lives."""
+    make, _ = TRIES[trouble]
+    watch = OutageWatch()
+    for _ in range(OUTAGE_FAILURES - 1):
+        watch.failed(make())
+    assert not watch.is_out
+    watch.failed(make())
+    assert watch.is_out == (trouble in OUTAGES)
+
+
+@pytest.mark.parametrize("news", ["a success", "a 404"])
+def test_a_sign_of_life_ends_an_outage(news: str) -> None:
+    """Then the count begins again."""
+    watch = OutageWatch(failures=OUTAGE_FAILURES - 1)
+    if news == "a success":
+        watch.succeeded()
+    else:
+        watch.failed(error_of(Reply(404, {}, b"")))
+    assert watch == OutageWatch()

@@ -13,8 +13,9 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _LONGEST_LINE = 1 << 20
 """Refusing long addresses is the site's business; the parser must let them through."""
 
-_TURNS_TO_ACCEPT = 3
-"""Turns of the loop in which connections that were just accepted get their transport, to be closed."""
+_TURNS_TO_SETTLE = 3
+"""Turns of the loop in which connections that were just accepted get their transport, to be closed, and
+those that were cut off close their socket."""
 
 _CLOSING_SECONDS = 0.02
 """What a connection may take to end politely; handlers are cancelled before that."""
@@ -91,12 +92,16 @@ class BackgroundServer:
             started.set()
             await self._stopping.wait()
             await site.stop()
-            for _ in range(_TURNS_TO_ACCEPT):
-                await asyncio.sleep(0)
+            await _let_settle()
             for task in self._handling:
                 task.cancel()
         finally:
+            transports = [connection.transport for connection in server.connections]
             await runner.cleanup()
+            for transport in transports:
+                if transport is not None:
+                    transport.abort()  # where a client left bytes unread, closing would wait for it
+            await _let_settle()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         task = asyncio.current_task()
@@ -106,3 +111,8 @@ class BackgroundServer:
             return await self._handler(request)
         finally:
             self._handling.discard(task)
+
+
+async def _let_settle() -> None:
+    for _ in range(_TURNS_TO_SETTLE):
+        await asyncio.sleep(0)

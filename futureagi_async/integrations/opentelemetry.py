@@ -1,0 +1,108 @@
+"""Traces for OpenTelemetry: a client span for every try of a request. Extra ``[opentelemetry]``.
+
+::
+
+    async with Session(observers=[OpenTelemetryObserver()]) as session: ...
+
+The names are those of the semantic conventions for HTTP client spans, 1.23 and later. Nothing else
+is shown: no header, no body, and no query string, as it holds what the customer searched for.
+"""
+
+from opentelemetry import trace
+from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
+
+from futureagi_async import AgentVersionCalls, CallSource, RunTestCalls, __version__
+from futureagi_async.events import (
+    Event,
+    PageArrived,
+    RequestCancelled,
+    RequestFailed,
+    RequestSent,
+    ResponseReceived,
+    RetryPlanned,
+    SessionPaused,
+    VerdictReached,
+)
+
+
+class OpenTelemetryObserver:
+    """An observer for one `Session`; its spans are children of the span that is current for the caller.
+
+    A span covers one try, from sending to the last byte: ``GET`` and the route's template, such as
+    ``GET /simulate/call-executions/{call_execution_id}/``. Retries, pauses, pages and verdicts are
+    events of the caller's own span.
+
+    Args:
+        tracer_provider: Default: the process's.
+    """
+
+    def __init__(self, tracer_provider: TracerProvider | None = None) -> None:
+        self._tracer = trace.get_tracer("futureagi_async", __version__, tracer_provider)
+        self._spans: dict[int, Span] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Take an event into account; `Session` calls this."""
+        match event:
+            case RequestSent():
+                self._spans[event.request_number] = self._start(event)
+            case ResponseReceived():
+                self._answered(event)
+            case RetryPlanned():
+                self._unanswered(event.request_number, event.error)
+                delay = event.delay_seconds
+                _note("futureagi.retry", attempt=event.attempt, error=event.error, delay_seconds=delay)
+            case RequestFailed():
+                self._unanswered(event.request_number, event.error)
+            case RequestCancelled():
+                self._unanswered(event.request_number, "cancelled")
+            case SessionPaused():
+                _note("futureagi.pause", delay_seconds=event.delay_seconds)
+            case PageArrived():
+                ids = _ids(event.source)
+                _note("futureagi.page", **ids, page=event.page, limit=event.limit, records=event.records)
+            case VerdictReached():
+                ids = _ids(event.source)
+                _note("futureagi.verdict", **ids, verdict=event.verdict, received=event.received)
+
+    def _start(self, event: RequestSent) -> Span:
+        attributes: dict[str, str | int] = {
+            "http.request.method": "GET",
+            "url.template": event.endpoint,
+            "url.path": event.path,
+            "server.address": event.server_address,
+            "server.port": event.server_port,
+        }
+        if event.attempt > 1:
+            attributes["http.request.resend_count"] = event.attempt - 1
+        return self._tracer.start_span(f"GET {event.endpoint}", kind=SpanKind.CLIENT, attributes=attributes)
+
+    def _answered(self, event: ResponseReceived) -> None:
+        span = self._spans.pop(event.request_number)
+        span.set_attribute("http.response.status_code", event.status)
+        if event.request_id is not None:
+            span.set_attribute("http.response.header.x-request-id", [event.request_id])
+        if event.status >= 400:
+            span.set_attribute("error.type", str(event.status))
+            span.set_status(StatusCode.ERROR)
+        span.end()
+
+    def _unanswered(self, request_number: int, error: str) -> None:
+        """End the span of a try that no answer ended."""
+        span = self._spans.pop(request_number, None)
+        if span is not None:
+            span.set_attribute("error.type", error)
+            span.set_status(StatusCode.ERROR)
+            span.end()
+
+
+def _note(name: str, **facts: str | int | float) -> None:
+    trace.get_current_span().add_event(name, facts)
+
+
+def _ids(source: CallSource) -> dict[str, str]:
+    """Name a source by its ids alone."""
+    if isinstance(source, RunTestCalls):
+        return {"run_test_id": source.run_test_id}
+    if isinstance(source, AgentVersionCalls):
+        return {"agent_id": source.agent_id, "version_id": source.version_id}
+    return {"test_execution_id": source.test_execution_id}
