@@ -76,7 +76,10 @@ def choose_proxy(proxy: str | None, origin: Origin, *, trust_env: bool) -> Proxy
         return None
     if not isinstance(proxy, str):
         raise TypeError(f"proxy must be a str, not {type(proxy).__name__}.")
-    return Proxy(proxy)
+    try:
+        return Proxy(proxy)
+    finally:
+        del proxy  # some tracebacks show a frame's variables
 
 
 def check_sources(sources: Iterable[CallSource] | CallSource) -> tuple[CallSource, ...]:

@@ -28,10 +28,10 @@ from futureagi_async.testing import Motion, StandInServer, VirtualClock
 KINDS = ("run test", "test execution", "agent version")
 PAGE_SIZE = 100
 
-Reader: TypeAlias = (
-    "Callable[[StandInServer, Scene, CallSource, int], Awaitable[tuple[set[str], SourceReport]]]"
-)
-"""Reads a list; gives the ids delivered, and the last report."""
+Found: TypeAlias = tuple[set[str], SourceReport]
+"""The ids delivered, and the last report."""
+Reader: TypeAlias = "Callable[[StandInServer, Scene, CallSource, int], Awaitable[Found]]"
+"""Reads a list, with a seed."""
 
 
 @attrs.define(frozen=True)
@@ -119,18 +119,14 @@ def open_session(server: StandInServer, scene: Scene, ahead: float = 0.0) -> Ses
     )
 
 
-async def read_through(
-    server: StandInServer, scene: Scene, source: CallSource, _seed: int
-) -> Found:
+async def read_through(server: StandInServer, scene: Scene, source: CallSource, _seed: int) -> Found:
     """Read from beginning to end."""
     async with open_session(server, scene) as session:
         result = await session.fetch_calls(source, page_size=PAGE_SIZE)
     return {call.id for call in result.calls}, result.report.sources[0]
 
 
-async def read_interrupted(
-    server: StandInServer, scene: Scene, source: CallSource, seed: int
-) -> Found:
+async def read_interrupted(server: StandInServer, scene: Scene, source: CallSource, seed: int) -> Found:
     """Stop twice in the middle, and go on after a minute in what could be another process."""
     got: set[str] = set()
     marks: list[bytes] = []
@@ -150,9 +146,7 @@ async def read_interrupted(
     return got, stream.report.sources[0]
 
 
-async def read_changes(
-    server: StandInServer, scene: Scene, source: CallSource, seed: int
-) -> Found:
+async def read_changes(server: StandInServer, scene: Scene, source: CallSource, seed: int) -> Found:
     """Read everything, and after half a minute only what changed."""
     got, before = await read_through(server, scene, source, seed)
     if before.complete_as_of is None:

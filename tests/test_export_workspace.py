@@ -59,10 +59,10 @@ def test_what_is_whole_is_gone_on_from(workspace: Workspace, tmp_path: Path) -> 
     stage(again, "g")
     again.close()
     assert [again.staged_path(number).read_bytes() for number in again.stage_files] == [
-        b"a" * 10 + b"b" * 10,
-        b"c" * 10 + b"d" * 10,
-        b"e" * 10 + b"f" * 10,
-        b"g" * 10,
+        b"aaaaaaaaa\nbbbbbbbbb\n",
+        b"ccccccccc\nddddddddd\n",
+        b"eeeeeeeee\nfffffffff\n",
+        b"ggggggggg\n",
     ]
     assert again.state.resumed == 1
     assert marks_after(tmp_path) == b"abcdefg"

@@ -6,7 +6,6 @@ import pytest
 from tests.proof import KINDS, SCENES, Run, read_once
 
 CASES = [(kind, scene, 100) for scene in SCENES for kind in KINDS]
-CASES += [(KINDS[index % 3], scene, 101) for index, scene in enumerate(SCENES)]
 
 
 @pytest.mark.anyio

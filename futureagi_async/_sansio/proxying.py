@@ -2,11 +2,9 @@
 
 from base64 import b64encode
 from typing import NoReturn
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from futureagi_async._sansio.settings import Masked, Origin
-
-_TYPICAL = "proxy must be a URL such as http://proxy.example:3128."
 
 
 class Proxy:
@@ -15,16 +13,14 @@ class Proxy:
     __slots__ = ("_authorization", "url")
 
     def __init__(self, url: str) -> None:
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError:
-            raise ValueError(_TYPICAL) from None
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(_TYPICAL)
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        self.url = f"{parts.scheme}://{host}" + (f":{port}" if port else "")
+        self.url = ""
         self._authorization: Masked | None = None
+        parts = _split(url)
+        del url  # some tracebacks show a frame's variables
+        if parts is None:
+            raise ValueError("proxy must be a URL such as http://proxy.example:3128.")
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        self.url = f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             self._authorization = Masked("Basic " + b64encode(pair.encode()).decode())
@@ -45,3 +41,13 @@ class Proxy:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("A proxy's password can't be pickled; build the session anew where it is needed.")
+
+
+def _split(url: str) -> SplitResult | None:
+    """Return the parts of an address that can be used."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return None
+    return parts if usable else None

@@ -149,7 +149,8 @@ class _Job:
                     f"Can't go on with the export in {self._order.target.path}: {error} Use the session's "
                     f"former options, or begin anew with {RESTART}."
                 ) from error
-            self._tell_reading()
+            if marks:
+                self._tell_reading()
             await Staging(self._workspace, self._tell_reading).take_all(stream.steps())
         failures = [failure for source in stream.report for failure in source.failures]
         if failures and self._workspace.state.pages == 0:

@@ -67,7 +67,7 @@ def _scenario(wire: CallWire) -> Scenario | None:
 
 
 def _complete_snapshot(call: CallExecution, wire: CallWire, taken_of: str | None) -> None:
-    """Mark a snapshot. Those of served run-test lists send milliseconds; documented ones have ``created_at``."""
+    """Mark a snapshot; one of a served run-test list, which has no ``created_at``, sends milliseconds."""
     call.is_snapshot = True
     call.original_call_execution_id = wire.original_call_execution_id or taken_of
     marked = wire.snapshot_timestamp is not UNSET or wire.original_call_execution_id is not UNSET

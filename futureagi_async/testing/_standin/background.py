@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
+import weakref
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -32,6 +35,7 @@ class BackgroundServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._handling: set[asyncio.Task[object]] = set()
+        self._transports: weakref.WeakSet[asyncio.WriteTransport] = weakref.WeakSet()
 
     @property
     def port(self) -> int:
@@ -86,27 +90,33 @@ class BackgroundServer:
         runner = web.ServerRunner(server, shutdown_timeout=_CLOSING_SECONDS)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, self._host, self._port)
+            family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+            listening = socket.create_server((self._host, self._port), family=family)
+            site = web.SockSite(runner, listening)
             await site.start()
             self._port = runner.addresses[0][1]
             started.set()
             await self._stopping.wait()
+            with suppress(NotImplementedError):  # of Windows' event loop
+                self._loop.remove_reader(listening)
+            await (
+                _let_settle()
+            )  # a connection accepted in this moment fails half-made where the site is closed
             await site.stop()
-            await _let_settle()
             for task in self._handling:
                 task.cancel()
         finally:
-            transports = [connection.transport for connection in server.connections]
             await runner.cleanup()
-            for transport in transports:
-                if transport is not None:
-                    transport.abort()  # where a client left bytes unread, closing would wait for it
+            for transport in tuple(self._transports):
+                transport.abort()  # where a client left bytes unread, closing would wait for it
             await _let_settle()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         task = asyncio.current_task()
         if task is not None:
             self._handling.add(task)
+        if isinstance(request.transport, asyncio.WriteTransport):
+            self._transports.add(request.transport)
         try:
             return await self._handler(request)
         finally:
