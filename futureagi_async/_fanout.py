@@ -86,7 +86,8 @@ class FanOut:
         self._tell = tell
         self._ready = deque(self.readings)
         self._open = len(self.readings)
-        self._changed = anyio.Event()
+        self._idle: deque[anyio.Event] = deque()
+        """Workers that wait for something to do."""
         self._outage = OutageWatch()
 
     async def run(self, send: MemoryObjectSendStream[Step]) -> None:
@@ -115,7 +116,7 @@ class FanOut:
                 stop()
                 return
             self._settle(job.reading)
-            self._notify()
+            self._wake()
             if step is not None:  # nothing was waited for since it was taken: a source's steps stay in order
                 await send.send(step)
                 job.reading.delivered += len(step.page.calls)
@@ -128,18 +129,24 @@ class FanOut:
                 reading.queued = job is not None
                 if job is not None:
                     self._ready.append(reading)
+                    self._wake()
                     return job
                 if reading.cover.finding is not None:
                     self._close(reading)
             if self._open:
-                await self._changed.wait()
-        self._notify()
+                turn = anyio.Event()
+                self._idle.append(turn)
+                await turn.wait()
+        self._wake()
         return None
 
-    def _notify(self) -> None:
-        """Wake all workers that wait for something to do."""
-        self._changed.set()
-        self._changed = anyio.Event()
+    def _wake(self) -> None:
+        """Wake a worker, which wakes the next one where there is more to do.
+
+        All at once, they would send all their requests in one turn of the event loop, and stall it.
+        """
+        if self._idle:
+            self._idle.popleft().set()
 
     def _settle(self, reading: Reading) -> None:
         """Put a source in line again after an answer, or close it."""
