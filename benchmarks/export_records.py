@@ -24,15 +24,15 @@ from benchmarks.rounds import Figure, Run, interleave, print_table, read_rounds
 from futureagi_async import CallExecution, CallPage, FetchReport, SourceReport, export_calls
 from futureagi_async._sansio.decoding import decode_record
 from futureagi_async._sansio.endpoints import RUN_TEST_CALLS
-from futureagi_async.export.arrow_columns import CallColumns
-from futureagi_async.export.arrow_evaluations import evaluations_batch
-from futureagi_async.export.arrow_turns import transcript_column
-from futureagi_async.export.arrow_types import array, arrow_type, json_array
-from futureagi_async.export.details import evaluations_of, extra_of, fields_of, json_of, wires_of
-from futureagi_async.export.formats import EvaluationColumns, open_writer
-from futureagi_async.export.origins import Origins
-from futureagi_async.export.parquet import Table
-from futureagi_async.export.schema import CALLS, EVALUATIONS, JSON_PARTS, SCALARS, Kind
+from futureagi_async.export.formats.arrow_columns import CallColumns
+from futureagi_async.export.formats.arrow_evaluations import evaluations_batch
+from futureagi_async.export.formats.arrow_turns import transcript_column
+from futureagi_async.export.formats.arrow_types import array, arrow_type, json_array
+from futureagi_async.export.formats.details import evaluations_of, extra_of, fields_of, json_of, wires_of
+from futureagi_async.export.formats.origins import Origins
+from futureagi_async.export.formats.parquet import Table
+from futureagi_async.export.formats.schema import CALLS, EVALUATIONS, JSON_PARTS, SCALARS, Kind
+from futureagi_async.export.formats.writers import EvaluationColumns, open_writer
 
 LINES_GOAL = 1.3
 PARQUET_GOAL = 1.3

@@ -11,7 +11,7 @@ from msgspec import Raw
 from futureagi_async import AgentVersionCalls, CallExecution, CallSource, RunTestCalls, TestExecutionCalls
 from futureagi_async._sansio.decoding import decode_records
 from futureagi_async._sansio.endpoints import RUN_TEST_CALLS
-from futureagi_async.export.formats import EvaluationColumns, open_writer
+from futureagi_async.export.formats.writers import EvaluationColumns, open_writer
 
 RUN = RunTestCalls("00000000-0000-4000-8000-000000000001")
 VERSION = AgentVersionCalls("00000000-0000-4000-8000-000000000002", "00000000-0000-4000-8000-000000000003")

@@ -9,7 +9,15 @@ import pytest
 
 from futureagi_async import AgentVersionCalls, CallSource, FetchReport, RunTestCalls, TestExecutionCalls
 from futureagi_async.testing import Motion, StandInServer, VirtualClock
-from tests.servers import FOREVER, UNKNOWN_ID, open_session, read_body, respond, rows_of
+from tests.servers import (
+    FOREVER,
+    UNKNOWN_ID,
+    let_requests_arrive,
+    open_session,
+    read_body,
+    respond,
+    rows_of,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -172,6 +180,7 @@ async def test_marks_that_are_none_are_refused(server: StandInServer, change: An
     """One clear error, before any request."""
     source = RunTestCalls(server.add_run_test(1_100, slim=True))
     _, marks, _ = await read(server, [source], stop_after=10)
+    await let_requests_arrive(server)
     asked = pages_asked_for(server)
     with pytest.raises(ValueError, match=words):
         await read(server, [source], marks=change(marks))

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from futureagi_async import CallExecution
-from futureagi_async.export.csv_cells import original_text, safe_text
-from futureagi_async.export.evaluation_columns import EvaluationColumns
-from futureagi_async.export.schema import CALLS
+from futureagi_async.export.formats.csv_cells import original_text, safe_text
+from futureagi_async.export.formats.evaluation_columns import EvaluationColumns
+from futureagi_async.export.formats.schema import CALLS
 from tests.exported import (
     EXECUTION,
     HUGE,

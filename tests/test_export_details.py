@@ -12,7 +12,7 @@ from futureagi_async import CallExecution
 from futureagi_async._sansio.decoding import decode_list, decode_records
 from futureagi_async._sansio.endpoints import RUN_TEST_CALLS
 from futureagi_async.errors import DecodingError
-from futureagi_async.export.details import evaluations_of, extra_of, fields_of, json_of, turns_of
+from futureagi_async.export.formats.details import evaluations_of, extra_of, fields_of, json_of, turns_of
 from futureagi_async.models import RecordFailure
 from tests.exported import EXECUTION, ROWS, RUN, SOURCES, VERSION, call_of, calls_of, encoded
 from tests.recordings import Recording, recordings

@@ -16,10 +16,17 @@ from hypothesis import strategies as st
 
 from futureagi_async import CallExecution
 from futureagi_async.errors import ExportError
-from futureagi_async.export.arrow_types import arrow_schema
-from futureagi_async.export.compressed import open_decompressed
-from futureagi_async.export.formats import FORMATS, Writer, check_installed, compressed, open_writer, read_ids
-from futureagi_async.export.schema import CALLS, EVALUATIONS
+from futureagi_async.export.formats.arrow_types import arrow_schema
+from futureagi_async.export.formats.compressed import open_decompressed
+from futureagi_async.export.formats.schema import CALLS, EVALUATIONS
+from futureagi_async.export.formats.writers import (
+    FORMATS,
+    Writer,
+    check_installed,
+    compressed,
+    open_writer,
+    read_ids,
+)
 from tests.exported import ROWS, RUN, SOURCES, call_of, calls_of, written
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "export-formats.md"
@@ -211,7 +218,7 @@ def test_nothing_optional_is_imported_early() -> None:
     """Importing the formats loads neither pyarrow nor zstd, and does not need them."""
     program = (
         "import sys; sys.modules['pyarrow'] = sys.modules['backports'] = None\n"
-        "from futureagi_async.export.formats import open_writer\n"
+        "from futureagi_async.export.formats.writers import open_writer\n"
         "import io; open_writer('csv', io.BytesIO()); open_writer('jsonl', io.BytesIO())"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)

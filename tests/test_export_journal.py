@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from futureagi_async import ExportError, RunTestCalls
-from futureagi_async.export.entries import (
+from futureagi_async.export.id_sums import IdSums
+from futureagi_async.export.staging.entries import (
     FORMAT,
     Begun,
     Detailed,
@@ -22,11 +23,10 @@ from futureagi_async.export.entries import (
     decode_lines,
     encode_line,
 )
-from futureagi_async.export.id_sums import IdSums
-from futureagi_async.export.layout import Cursor
-from futureagi_async.export.parameters import Parameters, identify
-from futureagi_async.export.records import Record, ordered_records, staged_records
-from futureagi_async.export.state import State
+from futureagi_async.export.staging.layout import Cursor
+from futureagi_async.export.staging.parameters import Parameters, identify
+from futureagi_async.export.staging.records import Record, ordered_records, staged_records
+from futureagi_async.export.staging.state import State
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 SOURCE = RunTestCalls("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed")

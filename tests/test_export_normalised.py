@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from futureagi_async import CallExecution
-from futureagi_async.export.schema import JSON_PARTS
+from futureagi_async.export.formats.schema import JSON_PARTS
 from tests.exported import HUGE, ROWS, SOURCES, call_of, calls_of, error_in, normalised_lines, written
 
 FIELDS = [field.name for field in attrs.fields(CallExecution) if field.eq]

@@ -17,7 +17,7 @@ from futureagi_async import (
     TestExecutionCalls,
 )
 from futureagi_async.export import export_calls, verify_export
-from futureagi_async.export.merging import extract, merge
+from futureagi_async.export.staging.merging import extract, merge
 from futureagi_async.testing import StandInServer
 from tests.exporting import details_asked, ids_in, interrupt, lines_in, names_in
 from tests.servers import open_session, read_body, respond

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from futureagi_async import ExportError, RunTestCalls
-from futureagi_async.export.linefiles import LineFiles
-from futureagi_async.export.parameters import identify
-from futureagi_async.export.target import read_target
-from futureagi_async.export.workspace import Workspace
+from futureagi_async.export.staging.linefiles import LineFiles
+from futureagi_async.export.staging.parameters import identify
+from futureagi_async.export.staging.target import read_target
+from futureagi_async.export.staging.workspace import Workspace
 from tests.test_export_journal import NOW, SOURCE, make_parameters, page
 
 

@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from futureagi_async import ExportError
-from futureagi_async.export.recordings import Recording, RecordingFile, download_recordings
+from futureagi_async.export.audio.recordings import Recording, RecordingFile, download_recordings
 from tests.audio_server import (
     CALL,
     CUT,

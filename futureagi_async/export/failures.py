@@ -2,7 +2,7 @@
 
 from futureagi_async import errors
 from futureagi_async.errors import FutureAGIError
-from futureagi_async.export.entries import Failure
+from futureagi_async.export.staging.entries import Failure
 
 
 def describe(error: FutureAGIError, id_: str | None = None) -> Failure:

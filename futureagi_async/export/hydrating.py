@@ -11,10 +11,10 @@ from futureagi_async.errors import (
     PermissionDeniedError,
     SessionMisuseError,
 )
-from futureagi_async.export.entries import Detailed
 from futureagi_async.export.failures import describe
-from futureagi_async.export.merging import extract
-from futureagi_async.export.workspace import Workspace
+from futureagi_async.export.staging.entries import Detailed
+from futureagi_async.export.staging.merging import extract
+from futureagi_async.export.staging.workspace import Workspace
 from futureagi_async.models import CallExecution, Outcome
 
 _JOB_STOPPERS = (AuthenticationError, PermissionDeniedError, SessionMisuseError)

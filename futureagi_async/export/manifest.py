@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from futureagi_async.errors import ExportError
-from futureagi_async.export.entries import Downloaded, Failure
-from futureagi_async.export.files import explained, is_file
-from futureagi_async.export.parameters import Parameters
+from futureagi_async.export.staging.entries import Downloaded, Failure
+from futureagi_async.export.staging.files import explained, is_file
+from futureagi_async.export.staging.parameters import Parameters
 
 FORMAT = 1
 MAX_BYTES = 256 * 1024 * 1024  # failures and recordings are listed one by one

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from anyio.to_thread import run_sync
 
-from futureagi_async.export.formats import check_installed
+from futureagi_async.export.formats.writers import check_installed
 from futureagi_async.export.job import CallReader, Order
-from futureagi_async.export.parameters import Parameters, identify
 from futureagi_async.export.report import OnProgress
 from futureagi_async.export.since import read_base
-from futureagi_async.export.target import Target, read_target
+from futureagi_async.export.staging.parameters import Parameters, identify
+from futureagi_async.export.staging.target import Target, read_target
 from futureagi_async.sources import CallSource
 
 MOST_ROWS = 1_000_000

@@ -7,15 +7,15 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import BinaryIO
 
-from futureagi_async.export.compressed import compressed
-from futureagi_async.export.evaluation_columns import EvaluationColumns
-from futureagi_async.export.files import create_file, digest_file, explained
-from futureagi_async.export.formats import Writer, open_writer
+from futureagi_async.export.formats.compressed import compressed
+from futureagi_async.export.formats.evaluation_columns import EvaluationColumns
+from futureagi_async.export.formats.writers import Writer, open_writer
 from futureagi_async.export.id_sums import IdSums
 from futureagi_async.export.manifest import Part
-from futureagi_async.export.records import Record
-from futureagi_async.export.staged import StagedRecords
-from futureagi_async.export.target import Target
+from futureagi_async.export.staging.files import create_file, digest_file, explained
+from futureagi_async.export.staging.records import Record
+from futureagi_async.export.staging.staged import StagedRecords
+from futureagi_async.export.staging.target import Target
 
 _SLICE_RECORDS = 250  # written between two chances to be cancelled
 _BUFFER_BYTES = 256 * 1024

@@ -10,9 +10,9 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from anyio.to_thread import run_sync
 
 from futureagi_async.errors import DecodingError
-from futureagi_async.export.entries import Staged
-from futureagi_async.export.jsonl import on_one_line, without_provider_data
-from futureagi_async.export.workspace import Workspace
+from futureagi_async.export.formats.jsonl import on_one_line, without_provider_data
+from futureagi_async.export.staging.entries import Staged
+from futureagi_async.export.staging.workspace import Workspace
 from futureagi_async.models import CallExecution, CallPage
 
 _SLICE_RECORDS = 100  # encoded between two chances for other tasks to run

@@ -8,8 +8,8 @@ import attrs
 
 from futureagi_async.errors import ExportError
 from futureagi_async.export.manifest import Manifest, read_manifest
-from futureagi_async.export.parameters import fingerprint, identify
-from futureagi_async.export.target import MANIFEST
+from futureagi_async.export.staging.parameters import fingerprint, identify
+from futureagi_async.export.staging.target import MANIFEST
 from futureagi_async.sources import CallSource
 
 CANNOT_SEE = (

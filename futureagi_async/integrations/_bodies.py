@@ -24,7 +24,7 @@ from futureagi_async import (
     SourceReport,
     TestExecutionPage,
 )
-from futureagi_async.export.jsonl import without_provider_data
+from futureagi_async.export.formats.jsonl import without_provider_data
 
 Sendable: TypeAlias = CallExecution | ExecutionKPIs | CallPage | GroupPage | FetchResult
 """What has a JSON form to send on."""

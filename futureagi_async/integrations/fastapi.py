@@ -33,7 +33,7 @@ from futureagi_async import (
     SessionMisuseError,
     Timeouts,
 )
-from futureagi_async.export.jsonl import encode_lines
+from futureagi_async.export.formats.jsonl import encode_lines
 from futureagi_async.integrations._bodies import Sendable, answer_to, incomplete, json_body, last_line
 
 __all__ = [

@@ -75,7 +75,7 @@ def test_a_taken_port_is_an_error_at_the_start(more_threads: Callable[[], int]) 
     """The operating system's own error reaches the caller, and no thread stays."""
     with StandInServer(demo=False) as server:
         port = int(server.base_url.rpartition(":")[2])
-        with pytest.raises(OSError, match="(?i)address already in use"):
+        with pytest.raises(OSError, match=r"(?i)address already in use"):
             StandInServer(demo=False, port=port).__enter__()
         assert more_threads() == 1
 

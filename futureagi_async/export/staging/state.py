@@ -4,7 +4,7 @@ from typing import TypeAlias
 
 import attrs
 
-from futureagi_async.export.entries import (
+from futureagi_async.export.staging.entries import (
     Begun,
     Detailed,
     Downloaded,
@@ -14,7 +14,7 @@ from futureagi_async.export.entries import (
     Resumed,
     Staged,
 )
-from futureagi_async.export.layout import Cursor
+from futureagi_async.export.staging.layout import Cursor
 
 Key: TypeAlias = tuple[int, str]
 """A source's place, and the id of a record of it."""

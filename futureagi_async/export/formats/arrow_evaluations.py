@@ -5,10 +5,10 @@ from typing import Any
 import msgspec
 
 from futureagi_async.errors import DecodingError
-from futureagi_async.export.arrow_columns import CallColumns
-from futureagi_async.export.arrow_types import Arrow, array, is_double, json_array
-from futureagi_async.export.details import evaluations_of
-from futureagi_async.export.schema import EVALUATIONS, SOURCE
+from futureagi_async.export.formats.arrow_columns import CallColumns
+from futureagi_async.export.formats.arrow_types import Arrow, array, is_double, json_array
+from futureagi_async.export.formats.details import evaluations_of
+from futureagi_async.export.formats.schema import EVALUATIONS, SOURCE
 from futureagi_async.models import EvalOutput
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import attrs
 
 from futureagi_async.errors import DecodingError
-from futureagi_async.export.details import evaluations_of, fields_of
+from futureagi_async.export.formats.details import evaluations_of, fields_of
 from futureagi_async.models import CallExecution
 
 

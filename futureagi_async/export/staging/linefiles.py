@@ -10,7 +10,7 @@ from typing import Protocol, Self
 
 import attrs
 
-from futureagi_async.export.files import (
+from futureagi_async.export.staging.files import (
     create_file,
     explained,
     is_file,
@@ -19,7 +19,7 @@ from futureagi_async.export.files import (
     read_at,
     write_all,
 )
-from futureagi_async.export.layout import Cursor
+from futureagi_async.export.staging.layout import Cursor
 
 
 class Sum(Protocol):

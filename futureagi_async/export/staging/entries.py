@@ -8,7 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from futureagi_async.errors import ExportError
-from futureagi_async.export.parameters import Parameters
+from futureagi_async.export.staging.parameters import Parameters
 
 FORMAT = 1
 """The journal's version: another one is not read."""

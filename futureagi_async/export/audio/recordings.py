@@ -16,8 +16,8 @@ from futureagi_async._sansio.addresses import is_public
 from futureagi_async._sansio.downloads import split_url
 from futureagi_async._sansio.retrying import OutageWatch
 from futureagi_async.errors import APIConnectionError, APITimeoutError
-from futureagi_async.export.audio_file import AudioFile
-from futureagi_async.export.files import make_directory
+from futureagi_async.export.audio.audio_file import AudioFile
+from futureagi_async.export.staging.files import make_directory
 from futureagi_async.filters import canonical_uuid
 
 RECORDING_NAMES: Final = ("combined", "stereo", "customer", "assistant")

@@ -9,11 +9,18 @@ import msgspec
 from msgspec import Raw
 
 from futureagi_async.errors import DecodingError
-from futureagi_async.export.arrow_turns import Wires, times_of, transcript_column
-from futureagi_async.export.arrow_types import Arrow, array, is_double, json_array
-from futureagi_async.export.details import NULL, extra_of, fields_of, scenario_of, transcript_key, wires_of
-from futureagi_async.export.origins import Origins
-from futureagi_async.export.schema import CALLS, JSON_PARTS, SCALARS, SOURCE, Kind
+from futureagi_async.export.formats.arrow_turns import Wires, times_of, transcript_column
+from futureagi_async.export.formats.arrow_types import Arrow, array, is_double, json_array
+from futureagi_async.export.formats.details import (
+    NULL,
+    extra_of,
+    fields_of,
+    scenario_of,
+    transcript_key,
+    wires_of,
+)
+from futureagi_async.export.formats.origins import Origins
+from futureagi_async.export.formats.schema import CALLS, JSON_PARTS, SCALARS, SOURCE, Kind
 from futureagi_async.models import CallExecution
 
 _PLAIN: Mapping[str, Kind] = {

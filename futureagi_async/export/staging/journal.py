@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from futureagi_async.export.entries import Begun, Entry, decode_lines, encode_line
-from futureagi_async.export.files import (
+from futureagi_async.export.staging.entries import Begun, Entry, decode_lines, encode_line
+from futureagi_async.export.staging.files import (
     create_file,
     explained,
     open_to_append,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from futureagi_async.export.schema import SOURCE
+from futureagi_async.export.formats.schema import SOURCE
 from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls
 
 Origin: TypeAlias = tuple[int | str | None, ...]

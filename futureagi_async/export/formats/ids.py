@@ -8,9 +8,13 @@ from typing import Any, BinaryIO, Final, TypeAlias
 import msgspec
 
 from futureagi_async.errors import ExportError
-from futureagi_async.export.compressed import check_compression, decompression_faults, open_decompressed
-from futureagi_async.export.csv_cells import original_text
-from futureagi_async.export.details import FAULTS
+from futureagi_async.export.formats.compressed import (
+    check_compression,
+    decompression_faults,
+    open_decompressed,
+)
+from futureagi_async.export.formats.csv_cells import original_text
+from futureagi_async.export.formats.details import FAULTS
 
 SourceAndId: TypeAlias = tuple[int | None, str]
 

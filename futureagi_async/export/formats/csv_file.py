@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Raw
 
 from futureagi_async.errors import DecodingError
-from futureagi_async.export.csv_cells import cell
-from futureagi_async.export.details import (
+from futureagi_async.export.formats.csv_cells import cell
+from futureagi_async.export.formats.details import (
     Fields,
     evaluations_of,
     extra_of,
@@ -20,9 +20,9 @@ from futureagi_async.export.details import (
     transcript_key,
     turns_of,
 )
-from futureagi_async.export.evaluation_columns import EvaluationColumn
-from futureagi_async.export.origins import Origins
-from futureagi_async.export.schema import CALLS, JSON_PARTS, SCALARS
+from futureagi_async.export.formats.evaluation_columns import EvaluationColumn
+from futureagi_async.export.formats.origins import Origins
+from futureagi_async.export.formats.schema import CALLS, JSON_PARTS, SCALARS
 from futureagi_async.models import CallExecution, EvalOutput, TranscriptTurn
 from futureagi_async.sources import CallSource
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import BinaryIO, Final, Protocol
 
 from futureagi_async.errors import ExportError
-from futureagi_async.export.compressed import COMPRESSIONS, check_compression, compressed
-from futureagi_async.export.evaluation_columns import EvaluationColumn, EvaluationColumns
-from futureagi_async.export.ids import read_ids
+from futureagi_async.export.formats.compressed import COMPRESSIONS, check_compression, compressed
+from futureagi_async.export.formats.evaluation_columns import EvaluationColumn, EvaluationColumns
+from futureagi_async.export.formats.ids import read_ids
 from futureagi_async.models import CallExecution
 from futureagi_async.sources import CallSource
 
@@ -65,15 +65,15 @@ def open_writer(
     """
     # imported here, so that importing the package does not wait for formats that nobody asked for
     if format == "jsonl":
-        from futureagi_async.export.line_writers import LinesWriter, NormalisedWriter
+        from futureagi_async.export.formats.line_writers import LinesWriter, NormalisedWriter
 
         return NormalisedWriter(file, sources=sources) if normalised else LinesWriter(file)
     if format == "csv":
-        from futureagi_async.export.csv_file import CsvWriter
+        from futureagi_async.export.formats.csv_file import CsvWriter
 
         return CsvWriter(file, sources=sources, evaluations=evaluations)
     if format == "parquet":
-        from futureagi_async.export.parquet import ParquetWriter
+        from futureagi_async.export.formats.parquet import ParquetWriter
 
         return ParquetWriter(file, sources=sources, side_file=side_file)
     raise ValueError(f"format must be one of {', '.join(map(repr, FORMATS))}, not {format!r}.")

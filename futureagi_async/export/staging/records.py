@@ -4,9 +4,9 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from futureagi_async.export.entries import Entry, Staged
-from futureagi_async.export.layout import Cursor
-from futureagi_async.export.state import State
+from futureagi_async.export.staging.entries import Entry, Staged
+from futureagi_async.export.staging.layout import Cursor
+from futureagi_async.export.staging.state import State
 
 _HEAD = struct.Struct(">IQ")  # source and age: the packed records sort as bytes
 _TAIL = struct.Struct(">IIQQ")  # length of the id, file, offset, size

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from futureagi_async.export.normalised import in_utc
+from futureagi_async.export.formats.normalised import in_utc
 
 _DANGEROUS = re.compile(r"['\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")  # the last four are full-width
 

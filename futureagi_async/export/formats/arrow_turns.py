@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 from msgspec import UNSET
 
 from futureagi_async._sansio.decoding.wire import TurnWire
-from futureagi_async.export.arrow_types import Arrow, array
-from futureagi_async.export.schema import TURN
+from futureagi_async.export.formats.arrow_types import Arrow, array
+from futureagi_async.export.formats.schema import TURN
 
 Wires: TypeAlias = Sequence[TurnWire] | None
 """A transcript's turns as sent; ``None`` where it is withheld or was put aside."""

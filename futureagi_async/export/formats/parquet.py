@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, BinaryIO
 
-from futureagi_async.export.arrow_columns import CallColumns
-from futureagi_async.export.arrow_evaluations import evaluations_batch
-from futureagi_async.export.arrow_types import Arrow, arrow_schema
-from futureagi_async.export.origins import Origins
-from futureagi_async.export.schema import CALLS, EVALUATIONS, Kind
+from futureagi_async.export.formats.arrow_columns import CallColumns
+from futureagi_async.export.formats.arrow_evaluations import evaluations_batch
+from futureagi_async.export.formats.arrow_types import Arrow, arrow_schema
+from futureagi_async.export.formats.origins import Origins
+from futureagi_async.export.formats.schema import CALLS, EVALUATIONS, Kind
 from futureagi_async.models import CallExecution
 from futureagi_async.sources import CallSource
 

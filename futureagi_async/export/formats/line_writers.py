@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
-from futureagi_async.export.details import check_record
-from futureagi_async.export.jsonl import encode_lines
-from futureagi_async.export.normalised import normalise
-from futureagi_async.export.origins import Origins
+from futureagi_async.export.formats.details import check_record
+from futureagi_async.export.formats.jsonl import encode_lines
+from futureagi_async.export.formats.normalised import normalise
+from futureagi_async.export.formats.origins import Origins
 from futureagi_async.models import CallExecution
 from futureagi_async.sources import CallSource
 

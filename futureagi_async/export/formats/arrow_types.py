@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from futureagi_async.export.schema import TURN, Kind
+from futureagi_async.export.formats.schema import TURN, Kind
 
 Arrow: TypeAlias = Any
 """pyarrow, or a value of it: it brings no types."""

@@ -6,10 +6,10 @@ from pathlib import Path
 from anyio.to_thread import run_sync
 
 from futureagi_async.errors import DecodingError
-from futureagi_async.export.entries import Downloaded
-from futureagi_async.export.recordings import Recording, RecordingFile, download_recordings
-from futureagi_async.export.staged import StagedRecords
-from futureagi_async.export.workspace import Workspace
+from futureagi_async.export.audio.recordings import Recording, RecordingFile, download_recordings
+from futureagi_async.export.staging.entries import Downloaded
+from futureagi_async.export.staging.staged import StagedRecords
+from futureagi_async.export.staging.workspace import Workspace
 
 
 async def fetch_audio(

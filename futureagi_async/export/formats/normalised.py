@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from futureagi_async.errors import DecodingError
-from futureagi_async.export.details import (
+from futureagi_async.export.formats.details import (
     Fields,
     evaluations_of,
     extra_of,
@@ -18,8 +18,8 @@ from futureagi_async.export.details import (
     transcript_key,
     turns_of,
 )
-from futureagi_async.export.origins import Origins
-from futureagi_async.export.schema import FACTS, JSON_PARTS
+from futureagi_async.export.formats.origins import Origins
+from futureagi_async.export.formats.schema import FACTS, JSON_PARTS
 from futureagi_async.models import CallExecution, EvalOutput
 
 Object: TypeAlias = dict[str, Any]

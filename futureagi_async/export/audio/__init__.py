@@ -1,0 +1,1 @@
+"""Call audio: which files, from where, and what became of them."""

@@ -1,0 +1,1 @@
+"""How records are written: JSON Lines, CSV and Parquet, from one schema. `writers` chooses."""
