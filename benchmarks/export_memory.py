@@ -15,6 +15,7 @@ from futureagi_async import RunTestCalls, Session, export_calls
 from futureagi_async.testing import StandInServer
 
 SIZES = (10_000, 100_000)
+FORMATS = ("jsonl", "csv", "parquet")
 
 
 def peak_mebibytes() -> float:
@@ -28,13 +29,14 @@ async def export(order: dict[str, str]) -> None:
     """Export one list, and print what it took."""
     async with Session(order["api_key"], order["secret_key"], order["base_url"], max_in_flight=8) as session:
         before = peak_mebibytes()
-        report = await export_calls(session, RunTestCalls(order["run_test"]), order["target"])
+        source = RunTestCalls(order["run_test"])
+        report = await export_calls(session, source, order["target"], format=order["format"])
     assert report.complete
     figures = {"records": report.records, "before": before, "peak": peak_mebibytes(), "bytes": report.bytes}
     print(json.dumps(figures))
 
 
-def measure(calls: int) -> dict[str, float]:
+def measure(calls: int, format_: str) -> dict[str, float]:
     """Export so many calls in a fresh process."""
     with StandInServer(demo=False) as server, tempfile.TemporaryDirectory() as folder:
         order = {
@@ -43,6 +45,7 @@ def measure(calls: int) -> dict[str, float]:
             "base_url": server.base_url,
             "run_test": server.add_run_test(calls, slim=True),
             "target": str(Path(folder, "out")),
+            "format": format_,
         }
         command = [sys.executable, "-m", "benchmarks.export_memory", json.dumps(order)]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -55,16 +58,22 @@ def main() -> None:
     if len(sys.argv) > 1:
         asyncio.run(export(json.loads(sys.argv[1])))
         return
-    found = {calls: measure(calls) for calls in SIZES}
-    print("| calls | written, MB | memory before, MiB | peak, MiB |")
-    print("| --- | --- | --- | --- |")
-    for calls, figures in found.items():
-        size = figures["bytes"] / 1e6
-        print(f"| {calls:,} | {size:.0f} | {figures['before']:.0f} | {figures['peak']:.0f} |")
-    small, large = (found[calls]["peak"] for calls in SIZES)
-    each = (large - small) * 1024 * 1024 / (SIZES[1] - SIZES[0])
-    print(f"\nTen times the calls take {large / small:.2f} times the memory: {each:.0f} bytes a call more,")
-    print("of which some 150 are what proves a list complete (ids and their times of change).")
+    print("| format | calls | written, MB | memory before, MiB | peak, MiB | against a tenth of the calls |")
+    print("| --- | ---: | ---: | ---: | ---: | --- |")
+    for format_ in FORMATS:
+        smaller: float | None = None
+        for calls in SIZES:
+            figures = measure(calls, format_)
+            line = f"| {format_} | {calls:,} | {figures['bytes'] / 1e6:.0f} | {figures['before']:.0f} | "
+            growth = ""
+            if smaller is not None:
+                each = (figures["peak"] - smaller) * 1024 * 1024 / (SIZES[1] - SIZES[0])
+                growth = f"{figures['peak'] / smaller:.2f} times, {each:.0f} bytes a call more"
+            print(f"{line}{figures['peak']:.0f} | {growth} |", flush=True)
+            smaller = figures["peak"]
+    print(
+        "\nSome 200 bytes a call are the ids and times of change that prove a list complete, and the digest."
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from futureagi_async import ExportError, RunTestCalls
 from futureagi_async.export import export_calls, verify_export
 from futureagi_async.testing import StandInServer
 from tests.exporting import all_lists, export, interrupt, names_in, read_manifest, redo_digest
-from tests.servers import open_session
+from tests.servers import open_session, read_body, respond
 
 
 @pytest.fixture
@@ -166,3 +166,19 @@ async def test_keys_are_nowhere(served: StandInServer, tmp_path: Path) -> None:
         content = path.read_bytes()
         assert served.api_key.encode() not in content
         assert served.secret_key.encode() not in content
+
+
+@pytest.mark.anyio
+async def test_the_manifest_counts_values_that_no_column_holds(served: StandInServer, tmp_path: Path) -> None:
+    """Nothing is changed silently: such a value is in the column misfits, and its call is counted."""
+    run_test = served.run_test_ids[2]
+    path = f"/simulate/run-tests/{run_test}/call-executions/"
+    page = read_body(served, f"{path}?page=1&limit=100")
+    page["results"][0]["total_tokens"] = 2**60 + 1
+    respond(served, path, page, times=100)
+    async with open_session(served) as session:
+        report = await export_calls(session, RunTestCalls(run_test), tmp_path / "out", format="parquet")
+    assert report.complete
+    parts = {part["name"]: part["misfits"] for part in read_manifest(tmp_path / "out")["parts"]}
+    assert parts == {"calls-00000.parquet": 1, "evaluations-00000.parquet": 0}
+    assert verify_export(tmp_path / "out").ok

@@ -24,6 +24,8 @@ class Part(msgspec.Struct, kw_only=True, frozen=True):
     """Calls; ``None`` for a file of evaluations."""
     bytes: int
     sha256: str
+    misfits: int = 0
+    """Calls with a value that no column could hold; it is in the column ``misfits``, as sent."""
 
 
 class Source(msgspec.Struct, kw_only=True, frozen=True):
@@ -67,7 +69,7 @@ class Since(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Manifest(msgspec.Struct, kw_only=True, frozen=True):
-    """The whole manifest; ``docs/export-manifest.md`` describes it for readers in other languages."""
+    """The whole manifest; ``docs/exports.md`` describes it for readers in other languages."""
 
     manifest: int
     package: str

@@ -76,10 +76,15 @@ class PartsWriter:
                 file.flush()
                 os.fsync(file.fileno())
         for each, kind in zip(unfinished, kinds, strict=True):
-            rows = self._written - before if kind == "calls" else None
-            name = self._target.part(number, kind).name
-            sha256 = digest_file(each) if self._target.is_directory else ""
-            self.parts.append(Part(name=name, records=rows, bytes=each.stat().st_size, sha256=sha256))
+            is_calls = kind == "calls"
+            part = Part(
+                name=self._target.part(number, kind).name,
+                records=self._written - before if is_calls else None,
+                bytes=each.stat().st_size,
+                sha256=digest_file(each) if self._target.is_directory else "",
+                misfits=writer.misfits if writer is not None and is_calls else 0,
+            )
+            self.parts.append(part)
 
     @property
     def _has_evaluations(self) -> bool:
