@@ -14,6 +14,7 @@ from futureagi_async import FutureAGIError, _each, _reading, _requester
 from futureagi_async._clock import SystemClock
 from futureagi_async._requester import Requester
 from futureagi_async._sansio import replies, retrying
+from futureagi_async._sansio.decoding import answers
 from futureagi_async._sansio.settings import Keys, Masked
 from futureagi_async._transport import Transport
 from tests.faults.missing import (
@@ -108,6 +109,11 @@ DEFENCES = [
         "bytes nobody asked for close the connection",
         lambda: [(ResponseHandler, "should_close", False)],
         ("two answers to one request",),
+    ),
+    Defence(
+        "no key may stand twice",
+        lambda: [(answers, "check_keys", lambda *_: None)],
+        ("a key twice",),
     ),
     Defence("a gzip body must end", take_cut_gzip, ("gzip cut",)),
     Defence(

@@ -177,5 +177,6 @@ WIRE_ROWS = [
     Fault(18, "NaN", wire(answer(b'{"total_calls": NaN}')), NO_JSON),
     Fault(18, "number beyond floats", wire(answer(b'{"total_calls": 1e999}')), HOPELESS),
     Fault(18, "nested too deeply", wire(answer(DEEP)), NO_JSON),
+    Fault(18, "a key twice", wire(answer(b'{"total_calls": 1, "total_calls": 2}')), NO_JSON),
     Fault(18, "lone surrogate", wire(answer(b'{"total_calls": 1, "x": "\\ud800"}')), NO_JSON),
 ]

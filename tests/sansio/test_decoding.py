@@ -102,6 +102,32 @@ BAD_ENVELOPES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("body", "key"),
+    [
+        (b'{"count": 1, "count": 2, "results": []}', "count"),
+        (b'{"count": 1, "results": [{"id": "a"}], "next": null, "count": 2}', "count"),
+        (b'{"count": 1, "results": [{"id": "a"}], "results": [{"id": "b"}]}', "results"),
+        (b'{"count": 1, "results": [], "column_order": [{"id": "a", "id": "b"}]}', "id"),
+    ],
+)
+def test_an_envelope_names_each_key_once(body: bytes, key: str) -> None:
+    """Of two counts nobody knows which is meant; the next answer may be better."""
+    with pytest.raises(DecodingError, match=f"The key '{key}' stands there twice") as caught:
+        decoding.decode_list(body, endpoints.RUN_TEST_CALLS)
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("record", [b"{}", b'{"id": "a", "x": {"x": 1}}', b'"count"', b"1"])
+def test_records_that_look_like_the_envelope(record: bytes) -> None:
+    """Whatever a record holds, it is not taken for a key of the envelope."""
+    body = b'{"x": {}, "count": 1, "results": [%b, %b], "next": null, "column_order": [{}]}' % (
+        record,
+        record,
+    )
+    assert len(decoding.decode_list(body, endpoints.RUN_TEST_CALLS).results) == 2
+
+
 @pytest.mark.parametrize(("sent", "path"), BAD_ENVELOPES)
 def test_wrong_envelopes(sent: dict[str, Any], path: str) -> None:
     """A wrong envelope is an error with its path, and is not asked for again."""

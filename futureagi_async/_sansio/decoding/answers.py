@@ -23,6 +23,7 @@ import msgspec
 from msgspec import Raw
 
 from futureagi_async._sansio.decoding import calls, kpis, parts
+from futureagi_async._sansio.decoding.envelopes import check_keys
 from futureagi_async._sansio.decoding.faults import JSON_FAULTS, explain
 from futureagi_async._sansio.decoding.parts import Evals, Turns
 from futureagi_async._sansio.decoding.wire import ListWire
@@ -76,15 +77,18 @@ def decode_call(body: bytes, endpoint: str, *, eager: bool = False) -> CallExecu
 
 def decode_kpis(body: bytes, endpoint: str) -> ExecutionKPIs:
     """Decode a test execution's key figures."""
+    check_keys(body, (), endpoint)
     return _structure(parts.Part(body, endpoint, "$"), ExecutionKPIs)
 
 
 def decode_list(body: bytes, endpoint: str) -> ListWire:
     """Decode a list's envelope and find its records' bytes, without looking into them."""
     try:
-        return _LIST.decode(body)
+        wire = _LIST.decode(body)
     except JSON_FAULTS as error:
         raise explain(error, body, endpoint, "$") from None
+    check_keys(body, wire.results, endpoint)
+    return wire
 
 
 def decode_records(
