@@ -18,3 +18,10 @@ def server(request: pytest.FixtureRequest) -> Iterator[StandInServer]:
     """Run a stand-in with the sample data, once in each dialect."""
     with StandInServer(dialect=request.param) as running:
         yield running
+
+
+@pytest.fixture
+def served() -> Iterator[StandInServer]:
+    """Run a stand-in with sample data."""
+    with StandInServer() as running:
+        yield running

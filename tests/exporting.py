@@ -129,3 +129,8 @@ def redo_digest(manifest: dict[str, Any]) -> dict[str, Any]:
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """Replace a manifest."""
     (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def ids_of_lines(path: Path) -> list[str]:
+    """Return the ids in a file of JSON Lines, in order."""
+    return [json.loads(line)["id"] for line in path.read_bytes().splitlines()]

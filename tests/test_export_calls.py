@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -23,25 +23,11 @@ from futureagi_async import (
 )
 from futureagi_async.export import ExportProgress, ExportReport, export_calls
 from futureagi_async.testing import StandInServer
-
-
-@pytest.fixture
-def served() -> Iterator[StandInServer]:
-    """Run a stand-in with sample data."""
-    with StandInServer() as running:
-        yield running
+from tests.exporting import ids_of_lines, names_in
 
 
 def open_session(server: StandInServer, *, api_key: str | None = None) -> Session:
     return Session(api_key or server.api_key, server.secret_key, server.base_url)
-
-
-def names_in(directory: Path) -> set[str]:
-    return {path.name for path in directory.iterdir()}
-
-
-def ids_in(path: Path) -> list[str]:
-    return [json.loads(line)["id"] for line in path.read_bytes().splitlines()]
 
 
 @pytest.mark.anyio
@@ -63,7 +49,7 @@ async def test_every_call_of_every_list_is_a_line(server: StandInServer, tmp_pat
     expected = server.run_test_rows(run_test_id)
     expected += server.version_rows(agent_id, version_id)
     expected += server.test_execution_rows(execution_id)
-    assert sorted(ids_in(target)) == sorted(expected)
+    assert sorted(ids_of_lines(target)) == sorted(expected)
     assert (report.path, report.format) == (target, "jsonl")
     assert report.records == len(expected) == report.fetch.received
     assert report.bytes == target.stat().st_size
@@ -106,7 +92,7 @@ async def test_a_list_that_fails_does_not_lose_the_others(served: StandInServer,
     assert first.verdict == "incomplete"
     assert isinstance(first.failures[0], NotFoundError)
     assert second.verdict == "complete"
-    assert sorted(ids_in(report.path)) == sorted(served.run_test_rows(good.run_test_id))
+    assert sorted(ids_of_lines(report.path)) == sorted(served.run_test_rows(good.run_test_id))
 
 
 @pytest.mark.anyio
@@ -119,7 +105,7 @@ async def test_a_record_that_does_not_decode_does_not_lose_the_others(
     served.respond(body=body, times=50)
     async with open_session(served) as session:
         report = await export_calls(session, RunTestCalls(uuid4()), tmp_path / "calls.jsonl")
-    assert sorted(ids_in(report.path)) == ["a", "c"]
+    assert sorted(ids_of_lines(report.path)) == ["a", "c"]
     assert not report.complete
     assert report.fetch.sources[0].failures
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,6 @@ from futureagi_async.export import export_calls, verify_export
 from futureagi_async.testing import StandInServer
 from tests.exporting import all_lists, export, interrupt, names_in, read_manifest, redo_digest
 from tests.servers import open_session, read_body, respond
-
-
-@pytest.fixture
-def served() -> Iterator[StandInServer]:
-    """Run a stand-in with sample data."""
-    with StandInServer() as running:
-        yield running
 
 
 @pytest.mark.anyio

@@ -17,13 +17,6 @@ from futureagi_async.testing import StandInServer
 from tests.servers import open_session
 
 
-@pytest.fixture
-def served() -> Iterator[StandInServer]:
-    """Run a stand-in with sample data."""
-    with StandInServer() as running:
-        yield running
-
-
 async def export(served: StandInServer, target: Path) -> ExportReport:
     async with open_session(served) as session:
         return await export_calls(session, RunTestCalls(served.run_test_ids[1]), target)

@@ -1,7 +1,5 @@
 """Wrong arguments of exports: one clear error each, before anything happens."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,25 +13,11 @@ from futureagi_async import (
 )
 from futureagi_async.export import export_calls
 from futureagi_async.testing import StandInServer
-
-
-@pytest.fixture
-def served() -> Iterator[StandInServer]:
-    """Run a stand-in with sample data."""
-    with StandInServer() as running:
-        yield running
+from tests.exporting import names_in
 
 
 def open_session(server: StandInServer, *, api_key: str | None = None) -> Session:
     return Session(api_key or server.api_key, server.secret_key, server.base_url)
-
-
-def names_in(directory: Path) -> set[str]:
-    return {path.name for path in directory.iterdir()}
-
-
-def ids_in(path: Path) -> list[str]:
-    return [json.loads(line)["id"] for line in path.read_bytes().splitlines()]
 
 
 @pytest.mark.anyio

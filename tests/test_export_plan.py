@@ -1,6 +1,5 @@
 """What an export would cost: near the truth, for one small request a source."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,13 +20,6 @@ from futureagi_async.export.plan import SAMPLE_ROWS, estimate
 from futureagi_async.testing import StandInServer
 from tests.exporting import pages_asked
 from tests.servers import open_session
-
-
-@pytest.fixture
-def served() -> Iterator[StandInServer]:
-    """Run a stand-in with sample data."""
-    with StandInServer() as running:
-        yield running
 
 
 @pytest.mark.anyio

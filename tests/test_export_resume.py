@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,13 +24,6 @@ from tests.servers import let_requests_arrive, open_session
 
 IN_FLIGHT = 4
 ON_THE_WAY = 6  # pages that have arrived and are not on the disk yet, at most
-
-
-@pytest.fixture
-def served() -> Iterator[StandInServer]:
-    """Run a stand-in with sample data."""
-    with StandInServer() as running:
-        yield running
 
 
 @pytest.mark.anyio

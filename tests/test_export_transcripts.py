@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,6 @@ from tests.exporting import details_asked, ids_in, interrupt, lines_in, names_in
 from tests.servers import open_session, read_body, respond
 
 ONCE = RetryPolicy(attempts=1)
-
-
-@pytest.fixture
-def served() -> Iterator[StandInServer]:
-    """Run a stand-in with sample data."""
-    with StandInServer() as running:
-        yield running
 
 
 @pytest.mark.anyio

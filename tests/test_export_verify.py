@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,6 @@ from futureagi_async.export import verify_export
 from futureagi_async.testing import StandInServer
 from tests.exporting import all_lists, export, interrupt, read_manifest, redo_digest, write_manifest
 from tests.servers import open_session
-
-
-@pytest.fixture
-def served() -> Iterator[StandInServer]:
-    """Run a stand-in with sample data."""
-    with StandInServer() as running:
-        yield running
-
 
 Damage = Callable[[Path], object]
 
