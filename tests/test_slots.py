@@ -106,21 +106,16 @@ async def test_who_gives_up_takes_no_slot_along(given: bool) -> None:
         await users.leave("d")
 
 
-@pytest.mark.parametrize("priority", [None, "bulk"])
-async def test_an_interactive_request_overtakes_a_bulk_read(
-    futureagi_server: StandInServer, priority: str | None
-) -> None:
-    """It waits behind at most the pages in flight; told to be bulk, it waits in turn."""
+async def test_an_interactive_request_overtakes_a_bulk_read(futureagi_server: StandInServer) -> None:
+    """It waits behind at most the pages in flight, and behind those that are urgent, too."""
     server = futureagi_server
     source = RunTestCalls(server.add_run_test(3_000, slim=True))
-    options = {} if priority is None else {"priority": priority}
     async with open_session(server, max_in_flight=4, clock=FakeClock()) as session:
-        asker = session.with_options(**options)
         waited_behind: list[int] = []
 
         async def ask() -> None:
             before = len(server.requests)
-            await asker.get_kpis(server.test_execution_ids[0])
+            await session.get_kpis(server.test_execution_ids[0])
             arrived = [request.path.endswith("/kpis/") for request in server.requests]
             waited_behind.append(arrived.index(True, before) - before)
 
@@ -132,9 +127,6 @@ async def test_an_interactive_request_overtakes_a_bulk_read(
                 tasks.start_soon(ask)
             async for _ in pages:
                 pass
-    if priority is None:
-        assert min(waited_behind) <= 4
-        assert max(waited_behind) <= 4 + 8
-    else:
-        assert max(waited_behind) >= 1
+    assert min(waited_behind) <= 4
+    assert max(waited_behind) <= 4 + 8
     await wait_until(lambda: not server.in_flight)
