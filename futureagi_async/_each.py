@@ -1,44 +1,59 @@
 """Many ids read at once: one outcome an id. Owns every task it starts."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Generic, TypeAlias, TypeVar
 
 import anyio
 import attrs
 
 from futureagi_async._fanout import JOB_STOPPERS
+from futureagi_async._handover import Handover, handing_over
 from futureagi_async._sansio.retrying import OutageWatch
 from futureagi_async.errors import APIConnectionError, FutureAGIError
 from futureagi_async.models import Outcome
 
 T = TypeVar("T")
+FetchOne: TypeAlias = Callable[[str], Awaitable[T]]
 
 
-async def fetch_each(
-    ids: Sequence[str], fetch_one: Callable[[str], Awaitable[T]], *, max_in_flight: int
-) -> list[Outcome[T]]:
-    """Read many ids at once: one outcome an id given, in that order; each id is asked for once.
+async def fetch_each(ids: Sequence[str], fetch_one: FetchOne[T], *, max_in_flight: int) -> list[Outcome[T]]:
+    """Read many ids at once: one outcome an id given, in that order; see `open_outcomes`."""
+    async with open_outcomes(ids, fetch_one, max_in_flight=max_in_flight) as outcomes:
+        found = {outcome.id: outcome async for outcome in outcomes}
+    return [found[key] for key in ids]
 
-    Keys that are refused and a server that can't be trusted stop the job: the ids not yet read end in
-    that error, unasked. So do those that are left when the server is out; they can be asked for again.
+
+@asynccontextmanager
+async def open_outcomes(
+    ids: Sequence[str], fetch_one: FetchOne[T], *, max_in_flight: int
+) -> AsyncIterator[AsyncIterator[Outcome[T]]]:
+    """Read many ids at once: outcomes as they come, one for each different id.
+
+    An outcome is done with when the next one is asked for; no more than ``max_in_flight`` ids are under
+    way until then. Keys that are refused and a server that can't be trusted stop the job: the ids not
+    yet read end in that error, unasked. So do those that are left when the server is out; they can be
+    asked for again.
     """
     job = _Job(fetch_one)
     waiting = iter(dict.fromkeys(ids))
 
-    async def work() -> None:
-        for key in waiting:
-            job.outcomes[key] = await job.read(key)
+    async def read_all(handover: Handover[Outcome[T]]) -> None:
+        async def work() -> None:
+            for key in waiting:
+                await handover.give(await job.read(key))
 
-    async with anyio.create_task_group() as tasks:
-        for _ in range(min(max_in_flight, len(ids))):
-            tasks.start_soon(work)
-    return [job.outcomes[key] for key in ids]
+        async with anyio.create_task_group() as tasks:
+            for _ in range(min(max_in_flight, len(ids))):
+                tasks.start_soon(work)
+
+    async with handing_over(read_all) as handover:
+        yield handover
 
 
 @attrs.define
 class _Job(Generic[T]):
-    fetch_one: Callable[[str], Awaitable[T]]
-    outcomes: dict[str, Outcome[T]] = attrs.field(factory=dict)
+    fetch_one: FetchOne[T]
     stopper: FutureAGIError | None = None
     watch: OutageWatch = attrs.field(factory=OutageWatch)
 

@@ -1,7 +1,7 @@
 """The five endpoints: one method each, for whoever can send requests."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar, cast
+from typing import Self, TypeVar, cast
 from uuid import UUID
 
 from futureagi_async._checks import check_sources
@@ -114,3 +114,17 @@ class EndpointReads:
     @property
     def _manner(self) -> Manner:
         return Manner(self._timeouts, self._retry, urgent=self._priority != "bulk")
+
+    def _view(self) -> Self:
+        """Return another of the same kind, on the same pool and limits."""
+        view = type(self).__new__(type(self))
+        vars(view).update(vars(self))
+        return view
+
+    def _in_bulk(self) -> Self:
+        """Return the view that reads many things: behind those who read one, unless it was told otherwise."""
+        if self._priority is not None:
+            return self
+        view = self._view()
+        view._priority = "bulk"  # noqa: SLF001 - of the same class
+        return view

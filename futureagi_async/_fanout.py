@@ -7,9 +7,9 @@ from typing import Literal, Protocol, TypeAlias
 
 import anyio
 import attrs
-from anyio.streams.memory import MemoryObjectSendStream
 
 from futureagi_async._clock import Clock
+from futureagi_async._handover import Handover
 from futureagi_async._marks import Mark, last_moment
 from futureagi_async._reading import Consistency, Job, PageRead, Reading, Step, traits_of
 from futureagi_async._sansio.covering import Cover
@@ -57,8 +57,8 @@ class BulkOptions:
     max_body_bytes: int
 
     @property
-    def workers(self) -> int:
-        """How many pages may be on their way from a request to the consumer.
+    def most_in_hand(self) -> int:
+        """How many pages may be on their way, from being asked for until the consumer is done with them.
 
         More than requests at once, so that a slot is used again while its page is decoded and taken.
         """
@@ -81,6 +81,9 @@ class FanOut:
         self.failure: FutureAGIError | None = None
         self.closed = False
         """Whether the block that the stream belongs to was left."""
+        self.most_in_hand = options.most_in_hand
+        """How many pages may be on their way now."""
+        self._in_hand = 0
         self._fetch_page = fetch_page
         self._clock = clock
         self._tell = tell
@@ -90,25 +93,24 @@ class FanOut:
         """Workers that wait for something to do."""
         self._outage = OutageWatch()
 
-    async def run(self, send: MemoryObjectSendStream[Step]) -> None:
+    async def run(self, handover: Handover[Step]) -> None:
         """Read until every source has its finding, the deadline, or a failure that ends the job."""
         seconds = self.options.deadline_seconds
-        async with send:
-            async with anyio.create_task_group() as tasks:
-                if seconds is not None:
-                    tasks.start_soon(self._expire, seconds, tasks.cancel_scope.cancel)
-                async with anyio.create_task_group() as workers:
-                    for _ in range(self.options.workers):
-                        workers.start_soon(self._work, send, workers.cancel_scope.cancel)
-                tasks.cancel_scope.cancel()
-            if self._open and self.failure is None:
-                self._stop_all(f"The deadline of {seconds:g} s was reached.")
+        async with anyio.create_task_group() as tasks:
+            if seconds is not None:
+                tasks.start_soon(self._expire, seconds, tasks.cancel_scope.cancel)
+            async with anyio.create_task_group() as workers:
+                for _ in range(self.options.most_in_hand):
+                    workers.start_soon(self._work, handover, workers.cancel_scope.cancel)
+            tasks.cancel_scope.cancel()
+        if self._open and self.failure is None:
+            self._stop_all(f"The deadline of {seconds:g} s was reached.")
 
     async def _expire(self, seconds: float, stop: Callable[[], None]) -> None:
         await self._clock.sleep(seconds)
         stop()
 
-    async def _work(self, send: MemoryObjectSendStream[Step], stop: Callable[[], None]) -> None:
+    async def _work(self, handover: Handover[Step], stop: Callable[[], None]) -> None:
         while (job := await self._next_job()) is not None:
             step = await self._read(job)
             if self.failure is not None:
@@ -118,17 +120,18 @@ class FanOut:
             self._settle(job.reading)
             self._wake()
             if step is not None:  # nothing was waited for since it was taken: a source's steps stay in order
-                await send.send(step)
-                job.reading.delivered += len(step.page.calls)
+                await handover.give(step)
+            self._in_hand -= 1
 
     async def _next_job(self) -> Job | None:
         while self._open:
-            while self._ready:
+            while self._ready and self._in_hand < self.most_in_hand:
                 reading = self._ready.popleft()
                 job = reading.next_job()
                 reading.queued = job is not None
                 if job is not None:
                     self._ready.append(reading)
+                    self._in_hand += 1
                     self._wake()
                     return job
                 if reading.cover.finding is not None:

@@ -1,16 +1,15 @@
 """Many lists read at once: one bounded stream of pages, and a report. Owns every task it starts."""
 
-import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, nullcontext
 
 import anyio
 import anyio.lowlevel
 import attrs
-from anyio.streams.memory import MemoryObjectReceiveStream
 
 from futureagi_async._clock import Clock
 from futureagi_async._fanout import BulkOptions, FanOut, FetchPage
+from futureagi_async._handover import Handover, handing_over
 from futureagi_async._reading import Step
 from futureagi_async._spool import Restore, Spool
 from futureagi_async.errors import SessionMisuseError
@@ -22,9 +21,9 @@ from futureagi_async.sources import CallSource
 class PageIterator:
     """The pages of a bulk read, one by one."""
 
-    def __init__(self, fan: FanOut, receive: MemoryObjectReceiveStream[Step], spool: Spool | None) -> None:
+    def __init__(self, fan: FanOut, handover: Handover[Step], spool: Spool | None) -> None:
         self._fan = fan
-        self._receive = receive
+        self._handover = handover
         self._spool = spool
         self._sorted: Iterator[CallPage] | None = None
 
@@ -42,32 +41,39 @@ class PageIterator:
 
     async def next_step(self) -> Step:
         """Return the next page with what it brought, or raise what ended the read."""
-        if self._fan.closed:
-            raise SessionMisuseError("The stream is closed. Use it inside its 'async with' block.")
         try:
-            return await self._receive.receive()
+            step = await self._handover.take()
         except anyio.EndOfStream:
             if self._fan.failure is not None:
                 raise self._fan.failure from None
             raise StopAsyncIteration from None
-
-    async def steps(self) -> AsyncIterator[Step]:
-        """Yield steps to the end."""
-        with contextlib.suppress(StopAsyncIteration):
-            while True:
-                yield await self.next_step()
+        self._fan.readings[step.index].delivered += len(step.page.calls)
+        return step
 
     async def _next_sorted(self, spool: Spool) -> CallPage:
         if self._fan.closed:
             raise SessionMisuseError("The stream is closed. Use it inside its 'async with' block.")
         if self._sorted is None:
-            async for step in self.steps():
+            async for step in StepIterator(self):
                 spool.add(step)
             self._sorted = spool.pages(self._fan.options.page_size)
         await anyio.lowlevel.checkpoint()
         for page in self._sorted:
             return page
         raise StopAsyncIteration
+
+
+@attrs.define(frozen=True, eq=False)
+class StepIterator:
+    """The same pages, each with what is needed to go on behind it."""
+
+    pages: PageIterator
+
+    def __aiter__(self) -> "StepIterator":
+        return self
+
+    async def __anext__(self) -> Step:
+        return await self.pages.next_step()
 
 
 class CallStream:
@@ -91,12 +97,15 @@ class CallStream:
     def steps(self) -> AsyncIterator[Step]:
         """Yield every page with what is new of it, and a mark to go on from after an interruption.
 
-        Pages that brought nothing new are among them: their marks count. Raises `ValueError` for an
-        ordered stream, which has no steps.
+        Pages that brought nothing new are among them: their marks count. A step is done with when the
+        next one is asked for; until then its page is among the ``max_in_flight`` that are on their way,
+        so an interruption costs no more than those. Raises `ValueError` for an ordered stream, which
+        has no steps.
         """
         if self._fan.options.ordered:
             raise ValueError("An ordered stream has no steps: they come as they arrive.")
-        return self._pages.steps()
+        self._fan.most_in_hand = self._fan.options.max_in_flight
+        return StepIterator(self._pages)
 
     def restore(self, raw: bytes, index: int) -> CallExecution:
         """Decode a record again from its ``raw``; ``index`` is its source's place among those given."""
@@ -133,20 +142,10 @@ async def open_stream(
 ) -> AsyncIterator[CallStream]:
     """Read all sources at once; leaving the block cancels what is still being read."""
     fan = FanOut(sources, fetch_page, options, clock, tell)
-    send, receive = anyio.create_memory_object_stream[Step](0)
-    callers_error: BaseException | None = None
     spool = Spool(sources, restore) if options.ordered else None
-    with receive, spool or nullcontext():
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(fan.run, send)
+    with spool or nullcontext():
+        async with handing_over(fan.run) as handover:
             try:
-                yield CallStream(fan, PageIterator(fan, receive, spool), restore)
-            except anyio.get_cancelled_exc_class():
-                raise
-            except BaseException as error:  # noqa: BLE001 - the caller's own, raised again unwrapped
-                callers_error = error
+                yield CallStream(fan, PageIterator(fan, handover, spool), restore)
             finally:
                 fan.closed = True
-                tasks.cancel_scope.cancel()
-    if callers_error is not None:
-        raise callers_error

@@ -1,13 +1,12 @@
 """`Session`: the one entry point. One method per endpoint, and the bulk reads over them."""
 
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from ssl import SSLContext
 from types import TracebackType
 from typing import Literal, NoReturn, Self, TypeAlias, TypeVar
-from uuid import UUID
 
 from futureagi_async import bulk
 from futureagi_async._checks import (
@@ -23,9 +22,8 @@ from futureagi_async._checks import (
     choose_proxy,
 )
 from futureagi_async._clock import Clock, SystemClock
-from futureagi_async._each import fetch_each
-from futureagi_async._endpoint_reads import EndpointReads
 from futureagi_async._fanout import BulkOptions, OnError
+from futureagi_async._many_reads import ManyReads
 from futureagi_async._marks import decode_marks
 from futureagi_async._pages import restore_call
 from futureagi_async._reading import Consistency
@@ -35,13 +33,10 @@ from futureagi_async._transport import Connector, Transport
 from futureagi_async.bulk import CallStream
 from futureagi_async.events import Observer
 from futureagi_async.models import (
-    CallExecution,
-    ExecutionKPIs,
     FetchResult,
-    Outcome,
 )
 from futureagi_async.options import Priority, RetryPolicy, Timeouts
-from futureagi_async.sources import CallSource, check_id
+from futureagi_async.sources import CallSource
 
 T = TypeVar("T")
 Validate: TypeAlias = Literal["lazy", "eager"]
@@ -49,7 +44,7 @@ Validate: TypeAlias = Literal["lazy", "eager"]
 DEFAULT_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 
 
-class Session(EndpointReads):
+class Session(ManyReads):
     """A connection pool to the simulate API; use it as ``async with Session() as session:``.
 
     Made anywhere (no event loop is needed), opened once, used in the event loop that opened it.
@@ -174,8 +169,7 @@ class Session(EndpointReads):
                 ``fetch_...``) are bulk, so that an export never keeps a handler waiting for more than
                 a slot.
         """
-        view = Session.__new__(Session)
-        vars(view).update(vars(self))
+        view = self._view()
         view._timeouts = check_kind_or_none("timeouts", timeouts, Timeouts) or self._timeouts  # noqa: SLF001
         view._retry = check_kind_or_none("retry", retry, RetryPolicy) or self._retry  # noqa: SLF001
         if priority is not None:
@@ -265,30 +259,6 @@ class Session(EndpointReads):
             changed_since=changed_since,
         ) as stream:
             return await stream.collect()
-
-    async def fetch_call_executions(self, ids: Iterable[str | UUID]) -> list[Outcome[CallExecution]]:
-        """Return the full details of many calls: one `Outcome` an id, in the order given.
-
-        Once 100 ids in a row reached nobody, the rest is not asked for: those outcomes are errors, too.
-        """
-        return await self._fetch_each(ids, "call_execution_id", self._in_bulk().get_call_execution)
-
-    async def fetch_kpis(self, test_execution_ids: Iterable[str | UUID]) -> list[Outcome[ExecutionKPIs]]:
-        """Return the key figures of many test executions: one `Outcome` an id, in the order given."""
-        return await self._fetch_each(test_execution_ids, "test_execution_id", self._in_bulk().get_kpis)
-
-    async def _fetch_each(
-        self, ids: Iterable[str | UUID], name: str, fetch_one: Callable[[str], Awaitable[T]]
-    ) -> list[Outcome[T]]:
-        if isinstance(ids, str | UUID):
-            raise TypeError(f"Pass several ids, such as [{name}].")
-        self._requester.check_usable()
-        checked = [check_id(value, name) for value in ids]
-        return await fetch_each(checked, fetch_one, max_in_flight=self._requester.max_in_flight)
-
-    def _in_bulk(self) -> "Session":
-        """Return the view of this session that reads many things."""
-        return self if self._priority is not None else self.with_options(priority="bulk")
 
     def __repr__(self) -> str:
         return f"<Session {vars(self).get('_origin', 'not made')}>"

@@ -73,16 +73,32 @@ async def open_stream(
 async def test_a_consumer_that_stops_holds_the_readers_back(
     server: StandInServer, long_list: RunTestCalls
 ) -> None:
-    """Each reader has one page in hand at most; they go on when the consumer does."""
+    """Each reader has one page at most, the consumer's included; they go on when the consumer does."""
     readers = 6  # for four requests at once
     async with open_stream(server, long_list) as stream:
         await anext(stream)
-        await wait_until(lambda: pages_asked_for(server) == 1 + readers)
+        await wait_until(lambda: pages_asked_for(server) == readers)
         await let_requests_arrive(server)
-        assert (pages_asked_for(server), server.in_flight) == (1 + readers, 0)
+        assert (pages_asked_for(server), server.in_flight) == (readers, 0)
         rest = [call async for call in stream]
     assert len(rest) == 1199
     assert pages_asked_for(server) > 60
+
+
+async def test_steps_that_are_not_done_with_are_among_those_in_flight(
+    server: StandInServer, long_list: RunTestCalls
+) -> None:
+    """However long a consumer keeps a step: no more pages were asked for than it can lose."""
+    kept = []
+    async with open_stream(server, long_list) as stream:
+        steps = stream.steps()
+        for _ in range(9):
+            kept.append(await anext(steps))
+            await wait_until(lambda: pages_asked_for(server) == len(kept) - 1 + 4)
+            await let_requests_arrive(server)
+            assert pages_asked_for(server) == len(kept) - 1 + 4
+        kept += [step async for step in steps]
+    assert sum(len(step.page.calls) for step in kept) == 1200
 
 
 async def take_one(stream: CallStream) -> object:

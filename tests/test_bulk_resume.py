@@ -22,6 +22,7 @@ from tests.servers import (
 pytestmark = pytest.mark.anyio
 
 PAGE_SIZE = 50
+MAX_IN_FLIGHT = 4
 
 
 @attrs.define(frozen=True)
@@ -76,7 +77,7 @@ async def read(
     got: list[tuple[int, str]] = []
     kept: list[bytes] = []
     async with (
-        open_session(server, clock=OwnClock(server.clock, ahead), max_in_flight=4) as session,
+        open_session(server, clock=OwnClock(server.clock, ahead), max_in_flight=MAX_IN_FLIGHT) as session,
         session.stream_calls(sources, page_size=PAGE_SIZE, resume=marks, **options) as stream,
     ):
         async for step in stream.steps():
@@ -109,8 +110,7 @@ async def test_an_interrupted_read_goes_on_where_it_was(
     assert sorted(got) == everything(server, sources)
     assert report.complete
     assert [source.received for source in report] == [source.received for source in uninterrupted]
-    in_flight = 4 + 2  # requests, and pages on their way to the consumer
-    assert pages_asked_for(server) - needed <= needed + len(stops) * in_flight
+    assert pages_asked_for(server) - needed <= needed + len(stops) * MAX_IN_FLIGHT
 
 
 async def test_a_finished_read_asks_for_nothing(server: StandInServer, sources: list[CallSource]) -> None:

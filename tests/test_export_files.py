@@ -171,7 +171,7 @@ async def test_a_full_disk_leaves_the_target_and_what_was_read(
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("which", range(1, 9))
+@pytest.mark.parametrize("which", range(1, 8))
 async def test_a_disk_that_fails_at_any_sync_is_an_export_error(
     served: StandInServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: int
 ) -> None:

@@ -144,19 +144,19 @@ async def test_a_detail_that_fails_is_told_and_asked_for_again(served: StandInSe
 
 @pytest.mark.anyio
 async def test_an_interrupted_export_does_not_ask_again(served: StandInServer, tmp_path: Path) -> None:
-    """Details that are safe are not read again, and the result is that of one run."""
+    """No details are read again but those that were in flight, and the result is that of one run."""
     source = TestExecutionCalls(served.test_execution_ids[0])
     options = {"transcripts": True, "ordered": True}
-    async with open_session(served) as session:
+    async with open_session(served, max_in_flight=4) as session:
         expected = await export_calls(session, source, tmp_path / "expected.jsonl", **options)
         details_asked(served)
-        await interrupt(session, source, tmp_path / "calls.jsonl", phase="transcripts", **options)
+        await interrupt(session, source, tmp_path / "calls.jsonl", phase="transcripts", after=9, **options)
         first = details_asked(served)
         report = await export_calls(session, source, tmp_path / "calls.jsonl", **options)
     again = details_asked(served)
-    assert first
+    assert len(first) >= 9
     assert again
-    assert not set(first) & set(again)
+    assert len(set(first) & set(again)) <= 4
     assert report.path.read_bytes() == expected.path.read_bytes()
 
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from futureagi_async import ExportError, RunTestCalls
-from futureagi_async.export.staging.linefiles import LineFiles
+from futureagi_async.export.staging.linefiles import LineFiles, Lines
 from futureagi_async.export.staging.parameters import identify
 from futureagi_async.export.staging.target import read_target
 from futureagi_async.export.staging.workspace import Workspace
@@ -38,9 +38,18 @@ def open_workspace(folder: Path, *, resume: bool = True, **changed: Any) -> Work
 
 def stage(workspace: Workspace, name: str) -> None:
     """Stage a page of one record."""
-    sums = workspace.stage.append([name.encode() * 9])  # ten bytes, with the newline
-    workspace.stage.sync()
-    workspace.keep([msgspec.structs.replace(page(name), sums=sums, mark=name.encode())])
+    lines = Lines()
+    workspace.stage.place([name.encode() * 9], lines)  # ten bytes, with the newline
+    sums = list(lines.sums.values())
+    workspace.keep_staged(lines, msgspec.structs.replace(page(name), sums=sums, mark=name.encode()))
+
+
+def append(files: LineFiles, records: list[bytes]) -> list[str]:
+    """Write records; return the sums of the files touched."""
+    lines = Lines()
+    files.place(records, lines)
+    files.write(lines)
+    return list(lines.sums.values())
 
 
 def marks_after(folder: Path, **options: Any) -> bytes:
@@ -93,8 +102,7 @@ def test_a_damaged_stage_file_is_noticed(
 
 def test_what_stands_behind_the_last_entry_is_cut_off(workspace: Workspace, tmp_path: Path) -> None:
     """Records without an entry, whole files of them too, do not count."""
-    sums = workspace.stage.append([b"x" * 10, b"y" * 10, b"z" * 10])
-    assert len(sums) == 2
+    assert len(append(workspace.stage, [b"x" * 10, b"y" * 10, b"z" * 10])) == 2
     workspace.close()
     with workspace.journal_path.open("ab") as journal:
         journal.write(b"0000")
@@ -158,7 +166,7 @@ def test_files_are_told_apart_by_their_sums(tmp_path: Path) -> None:
     """What was appended is recognised, in order, and nothing else is."""
     files = LineFiles(lambda number: tmp_path / str(number), rows_a_file=2)
     files.open()
-    sums = [files.append([b"aa", b"b"]), files.append([b"ccc", b"d", b"e"])]
+    sums = [append(files, [b"aa", b"b"]), append(files, [b"ccc", b"d", b"e"])]
     files.close()
     again = LineFiles(lambda number: tmp_path / str(number), rows_a_file=2)
     assert not again.check([2, 2], sums[0])
@@ -166,6 +174,6 @@ def test_files_are_told_apart_by_their_sums(tmp_path: Path) -> None:
     assert again.check([3, 1, 1], sums[1])
     assert not again.check([1], ["no such sum"])
     again.open()
-    assert again.append([b"f"]) != [sums[1][-1]]
+    assert append(again, [b"f"]) != [sums[1][-1]]
     again.close()
     assert (tmp_path / "2").read_bytes() == b"ef"

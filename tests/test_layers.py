@@ -63,13 +63,15 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "_marks": ((*LEAVES, "_sansio.*"), ("msgspec",)),
     "_reading": ((*LEAVES, "_sansio.*", "_marks"), ("attrs",)),
     "_spool": ((*LEAVES, "_reading"), ("attrs",)),
-    "_fanout": ((*LEAVES, "_sansio.*", "_clock", "_marks", "_reading"), ("anyio", "attrs")),
-    "bulk": ((*LEAVES, "_clock", "_fanout", "_reading", "_spool"), ("anyio", "attrs")),
+    "_handover": (("errors",), ("anyio", "attrs")),
+    "_fanout": ((*LEAVES, "_sansio.*", "_clock", "_handover", "_marks", "_reading"), ("anyio", "attrs")),
+    "bulk": ((*LEAVES, "_clock", "_fanout", "_handover", "_reading", "_spool"), ("anyio", "attrs")),
     "_endpoint_reads": (
         (*LEAVES, "_sansio.*", "_checks", "_pages", "_reading", "_requester"),
         (),
     ),
-    "_each": ((*LEAVES, "_sansio.*", "_fanout"), ("anyio", "attrs")),
+    "_each": ((*LEAVES, "_sansio.*", "_fanout", "_handover"), ("anyio", "attrs")),
+    "_many_reads": ((*LEAVES, "_each", "_endpoint_reads"), ()),
     "_pages": ((*LEAVES, "_sansio.*", "_reading", "_requester"), ("anyio", "attrs")),
     "_checks": ((*LEAVES, "_sansio.*"), ()),
     "session": (
@@ -78,9 +80,8 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "_sansio.*",
             "_checks",
             "_clock",
-            "_each",
-            "_endpoint_reads",
             "_fanout",
+            "_many_reads",
             "_marks",
             "_pages",
             "_reading",
@@ -296,7 +297,7 @@ def test_imports_are_found_at_all() -> None:
     """The search sees packages, modules and single names, at the top and in functions."""
     assert Import("session", f"{PACKAGE}.bulk", 13, at_top=True).ours == "bulk"
     assert Import("session", "anyio", 3, at_top=True).ours is None
-    assert {"bulk", "_transport", "_endpoint_reads"} <= graph()["session"]
+    assert {"bulk", "_transport", "_many_reads"} <= graph()["session"]
     assert "errors" in graph()["_sansio.bodies"]
     assert len(MODULES) > 25
     assert fits("models.call", LEAVES)

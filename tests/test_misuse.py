@@ -37,6 +37,13 @@ async def stream(session: Session) -> None:
             pass
 
 
+async def stream_details(session: Session) -> None:
+    """Stream the details of one call."""
+    async with session.stream_call_executions([UNKNOWN_ID]) as outcomes:
+        async for _ in outcomes:
+            pass
+
+
 METHODS: dict[str, Callable[[Session], Awaitable[object]]] = {
     "get_call_execution": lambda session: session.get_call_execution(UNKNOWN_ID),
     "get_kpis": lambda session: session.get_kpis(UNKNOWN_ID),
@@ -47,6 +54,7 @@ METHODS: dict[str, Callable[[Session], Awaitable[object]]] = {
     "fetch_call_executions": lambda session: session.fetch_call_executions([UNKNOWN_ID]),
     "fetch_kpis": lambda session: session.fetch_kpis([UNKNOWN_ID]),
     "stream_calls": stream,
+    "stream_call_executions": stream_details,
 }
 
 

@@ -27,7 +27,15 @@ from futureagi_async.events import (
     SessionPaused,
 )
 from futureagi_async.testing import StandInServer
-from tests.servers import UNKNOWN_ID, FakeClock, let_requests_arrive, open_session, read_body, respond
+from tests.servers import (
+    UNKNOWN_ID,
+    FakeClock,
+    let_requests_arrive,
+    open_session,
+    read_body,
+    respond,
+    wait_until,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -151,6 +159,44 @@ async def test_many_calls_at_once(server: StandInServer) -> None:
         outcomes[20].unwrap()
     assert len(server.requests) == 21
     assert server.peak_in_flight <= 4
+
+
+def details_asked(server: StandInServer) -> int:
+    """Count the requests for details."""
+    return sum("/call-executions/" in request.path for request in server.requests)
+
+
+async def test_many_calls_one_by_one(server: StandInServer) -> None:
+    """One outcome for each different id as it comes; what is not done with counts as in flight."""
+    known = server.call_execution_ids()[:20]
+    async with open_session(server, max_in_flight=4) as session:
+        async with session.stream_call_executions([*known, UNKNOWN_ID, known[3]]) as outcomes:
+            first = await anext(outcomes)
+            await wait_until(lambda: details_asked(server) == 4)
+            await let_requests_arrive(server)
+            assert details_asked(server) == 4
+            rest = [outcome async for outcome in outcomes]
+        with pytest.raises(SessionMisuseError, match="The stream is closed"):
+            await anext(outcomes)
+    assert sorted(outcome.id for outcome in (first, *rest)) == sorted([*known, UNKNOWN_ID])
+    assert [type(each.error) for each in rest if each.error is not None] == [NotFoundError]
+    assert details_asked(server) == 21
+
+
+async def test_leaving_a_stream_of_details_ends_it(server: StandInServer) -> None:
+    """What is raised inside leaves as it is, no task stays behind, and nothing more is asked for."""
+    async with open_session(server, max_in_flight=2) as session:
+        with pytest.raises(LookupError):
+            await take_one_and_fail(session, server.call_execution_ids()[:50])
+        await let_requests_arrive(server)
+        assert details_asked(server) <= 3
+
+
+async def take_one_and_fail(session: Session, ids: list[str]) -> None:
+    """Begin to read details, and raise."""
+    async with session.stream_call_executions(ids) as outcomes:
+        async for _ in outcomes:
+            raise LookupError
 
 
 async def test_refused_keys_end_a_job_of_many_ids(server: StandInServer) -> None:

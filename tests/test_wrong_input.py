@@ -68,12 +68,20 @@ async def stream(session: Session, **options: Any) -> None:
             pass
 
 
+async def stream_details(session: Session, value: Any) -> None:
+    """Stream the details of two calls."""
+    async with session.stream_call_executions([UNKNOWN_ID, value]) as outcomes:
+        async for _ in outcomes:
+            pass
+
+
 TAKES_ID: dict[str, tuple[str, Asking]] = {
     "get_call_execution": ("call_execution_id", lambda s, v: s.get_call_execution(v)),
     "get_kpis": ("test_execution_id", lambda s, v: s.get_kpis(v)),
     "get_test_execution": ("test_execution_id", lambda s, v: s.get_test_execution(v)),
     "get_groups": ("test_execution_id", lambda s, v: s.get_groups(v, row_groups=["scenario"])),
     "fetch_call_executions": ("call_execution_id", lambda s, v: s.fetch_call_executions([UNKNOWN_ID, v])),
+    "stream_call_executions": ("call_execution_id", stream_details),
     "fetch_kpis": ("test_execution_id", lambda s, v: s.fetch_kpis([UNKNOWN_ID, v])),
 }
 
@@ -184,7 +192,7 @@ async def test_no_sources_are_a_complete_empty_report(server: StandInServer) -> 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("ids", [UNKNOWN_ID, "abc", None, 5, UNKNOWN_ID.encode()])
-@pytest.mark.parametrize("method", ["fetch_call_executions", "fetch_kpis"])
+@pytest.mark.parametrize("method", ["fetch_call_executions", "stream_call_executions", "fetch_kpis"])
 async def test_one_id_where_several_are_expected(server: StandInServer, method: str, ids: Any) -> None:
     """A text is not taken for a list of its characters."""
     async with open_session(server) as session:

@@ -38,8 +38,7 @@ class Finish:
         self._workspace = workspace
         self._staged = staged
         parameters, state = workspace.parameters, workspace.state
-        as_sent = parameters.format == "jsonl" and not (parameters.normalised or parameters.compression)
-        self._adopts = as_sent and last and not (parameters.ordered or state.newest or state.details)
+        self._adopts = last and parameters.writes_as_staged and not (state.newest or state.details)
 
     @property
     def size(self) -> int:
@@ -48,6 +47,7 @@ class Finish:
 
     def write(self) -> Generator[int, None, None]:
         """Write what is to be written, and yield now and then how many records are."""
+        self._workspace.sync()
         if self._adopts:
             self._describe_stage()
             return

@@ -3,20 +3,17 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
-import anyio
 import anyio.lowlevel
-import attrs
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from anyio.to_thread import run_sync
 
 from futureagi_async.errors import DecodingError
 from futureagi_async.export.formats.jsonl import on_one_line, without_provider_data
 from futureagi_async.export.staging.entries import Staged
+from futureagi_async.export.staging.linefiles import Lines
 from futureagi_async.export.staging.workspace import Workspace
 from futureagi_async.models import CallExecution, CallPage
 
 _SLICE_RECORDS = 100  # encoded between two chances for other tasks to run
-_WAITING_PAGES = 1  # of those that arrive while others are synced: what waits is read again after a crash
 
 
 class Step(Protocol):
@@ -43,65 +40,24 @@ class Step(Protocol):
         ...
 
 
-@attrs.define(frozen=True)
-class _Arrived:
-    """A page on its way to the disk."""
-
-    entry: Staged
-    records: list[bytes]
-
-
 class Staging:
-    """Takes steps; those that arrive during one sync become safe with the next one, all together."""
+    """Takes steps one by one; each is safe before the next one is asked for."""
 
     def __init__(self, workspace: Workspace, on_safe: Callable[[], None]) -> None:
         self._workspace = workspace
         self._on_safe = on_safe
-        self._failure: BaseException | None = None
 
     async def take_all(self, steps: AsyncIterator[Step]) -> None:
-        """Make every step safe; also where this raises, all those that had arrived are."""
-        send, receive = anyio.create_memory_object_stream[_Arrived](_WAITING_PAGES)
-        async with receive, anyio.create_task_group() as tasks:
-            tasks.start_soon(self._commit_all, receive, tasks.cancel_scope.cancel)
-            async with send:
-                await self._receive_all(steps, send)
-        if self._failure is not None:
-            raise self._failure  # outside of the group, which would wrap it
+        """Make every step safe; what came before an error is."""
+        async for step in steps:
+            await self._take(step)
+            self._on_safe()
 
-    async def _receive_all(self, steps: AsyncIterator[Step], send: MemoryObjectSendStream[_Arrived]) -> None:
-        try:
-            async for step in steps:
-                await send.send(await self._arrive(step))
-        except Exception as error:  # noqa: BLE001 - raised again when everything that arrived is safe
-            self._failure = error
-
-    async def _commit_all(
-        self, receive: MemoryObjectReceiveStream[_Arrived], stop: Callable[[], None]
-    ) -> None:
-        try:
-            async for arrived in receive:
-                together = [arrived]
-                while receive.statistics().current_buffer_used:
-                    together.append(receive.receive_nowait())
-                await run_sync(self._commit, together)
-                self._on_safe()
-        except Exception as error:  # noqa: BLE001 - raised again outside of the group
-            self._failure = error
-            stop()
-
-    def _commit(self, together: Sequence[_Arrived]) -> None:
-        stage = self._workspace.stage
-        for arrived in together:
-            arrived.entry.sums = stage.append(arrived.records)
-        stage.sync()
-        self._workspace.keep([arrived.entry for arrived in together])
-
-    async def _arrive(self, step: Step) -> _Arrived:
+    async def _take(self, step: Step) -> None:
         calls = (*step.page.calls, *step.newer)
-        records: list[bytes] = []
+        lines = Lines()
         for start in range(0, len(calls), _SLICE_RECORDS):
-            records += self._encode(calls[start : start + _SLICE_RECORDS])
+            self._workspace.stage.place(self._encode(calls[start : start + _SLICE_RECORDS]), lines)
             await anyio.lowlevel.checkpoint()
         entry = Staged(
             source=step.index,
@@ -109,11 +65,11 @@ class Staging:
             newer=len(step.newer),
             ids=[call.id for call in calls],
             keys=[call.timestamp.timestamp() if call.timestamp else None for call in calls],
-            sizes=self._workspace.stage.sizes(records),
-            sums=[],
+            sizes=lines.sizes,
+            sums=list(lines.sums.values()),
             details=list(map(_detail_wanted, calls)) if self._workspace.parameters.transcripts else [],
         )
-        return _Arrived(entry, records)
+        await run_sync(self._workspace.keep_staged, lines, entry)
 
     def _encode(self, calls: Sequence[CallExecution]) -> list[bytes]:
         if self._workspace.parameters.include_provider_data:

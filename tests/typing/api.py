@@ -172,6 +172,9 @@ async def bulk_reads(session: Session, source: CallSource, ids: list[UUID]) -> N
     assert_type(result.report, FetchReport)
     details = await session.fetch_call_executions(ids)
     assert_type(details, list[Outcome[CallExecution]])
+    async with session.stream_call_executions(ids) as outcomes:
+        async for outcome in outcomes:
+            assert_type(outcome, Outcome[CallExecution])
     assert_type(details[0].id, str)
     assert_type(details[0].value, CallExecution | None)
     assert_type(details[0].error, FutureAGIError | None)

@@ -43,7 +43,7 @@ class Journal:
         return cls(path, len(line), checksum)
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Append entries and bring them onto the disk, all with one sync."""
+        """Append entries: a process that is killed leaves them, a power cut may not until they are synced."""
         lines: list[bytes] = []
         checksum = self._checksum
         for entry in entries:
@@ -52,8 +52,13 @@ class Journal:
         assert self._descriptor is not None
         with explained(self._path):
             write_all(self._descriptor, lines)
-            os.fsync(self._descriptor)
         self._checksum = checksum
+
+    def sync(self) -> None:
+        """Bring what was appended onto the disk."""
+        if self._descriptor is not None:
+            with explained(self._path):
+                os.fsync(self._descriptor)
 
     def entries(self) -> Iterator[Entry]:
         """Yield all entries from the first."""

@@ -57,10 +57,22 @@ class QuickSum:
         return QuickSum(self.value)
 
 
+@attrs.define
+class Lines:
+    """Records that have their places, to be written together."""
+
+    sizes: list[int] = attrs.field(factory=list)
+    """How much room each takes."""
+    sums: dict[int, str] = attrs.field(factory=dict)
+    """By file: its sum up to the end of these records."""
+    pieces: dict[int, list[bytes]] = attrs.field(factory=dict)
+    """By file: what to write."""
+
+
 class LineFiles:
     """Files of records, each with ``ending`` behind it, a new one begun after ``rows_a_file``.
 
-    Not safe to use from two threads at once.
+    Records are written in the order in which they were placed. Not safe to use from two threads at once.
 
     To go on after an interruption, `check` what the journal says in the order it was appended, then `open`.
     """
@@ -111,27 +123,28 @@ class LineFiles:
             with explained(beyond, "remove"):
                 beyond.unlink()
 
-    def append(self, records: Sequence[bytes]) -> list[str]:
-        """Append records, and return the sum of each file touched, up to here."""
-        sums: list[str] = []
-        for block in self.cursor.advance(self.sizes(records)):
-            if block.number != self._opened:
-                self._roll(block.number)
-            descriptor = self._descriptor
-            assert descriptor is not None
-            pieces: Sequence[bytes] = records[block.start : block.stop]
-            if self._ending:
-                pieces = [piece for record in pieces for piece in (record, self._ending)]
-            with explained(self._path_of(block.number)):
-                write_all(descriptor, pieces)
-            for piece in pieces:
-                self._digest.update(piece)
-            sums.append(self._digest.hexdigest())
-        return sums
+    def place(self, records: Sequence[bytes], lines: Lines) -> None:
+        """Give records their places behind all others, and add them to ``lines``."""
+        sizes = [len(record) + len(self._ending) for record in records]
+        lines.sizes += sizes
+        for block in self.cursor.advance(sizes):
+            if block.offset == 0:
+                self._digest = self._new_sum()
+            pieces = lines.pieces.setdefault(block.number, [])
+            for record in records[block.start : block.stop]:
+                pieces += (record, self._ending)
+                self._digest.update(record)
+                self._digest.update(self._ending)
+            lines.sums[block.number] = self._digest.hexdigest()
 
-    def sizes(self, records: Sequence[bytes]) -> list[int]:
-        """Return how much room each record takes."""
-        return [len(record) + len(self._ending) for record in records]
+    def write(self, lines: Lines) -> None:
+        """Write records that were placed."""
+        for number, pieces in lines.pieces.items():
+            if number != self._opened:
+                self._roll(number)
+            assert self._descriptor is not None
+            with explained(self._path_of(number)):
+                write_all(self._descriptor, pieces)
 
     def sync(self) -> None:
         """Bring what was appended onto the disk."""
@@ -151,7 +164,6 @@ class LineFiles:
         self.close()
         self._descriptor = create_file(self._path_of(number))
         self._opened = number
-        self._digest = self._new_sum()
 
     def _read(self, number: int, size: int, offset: int) -> bytes:
         if self._opened != number:

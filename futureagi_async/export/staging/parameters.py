@@ -28,6 +28,11 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     """The digest of the manifest that was the base."""
     sources: list[dict[str, Any]]
 
+    @property
+    def writes_as_staged(self) -> bool:
+        """Whether a finished file holds just the lines that were staged, unless some of them came again."""
+        return self.format == "jsonl" and not (self.normalised or self.compression or self.ordered)
+
     def differences(self, earlier: "Parameters") -> list[str]:
         """Say in words what differs from those of an earlier run."""
         words = {

@@ -1,6 +1,7 @@
 """An unfinished export on the disk: its journal, its staged records, and what they add up to."""
 
 import hashlib
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -11,13 +12,15 @@ from futureagi_async.errors import ExportError
 from futureagi_async.export.staging.entries import FORMAT, Begun, Detailed, Entry, Resumed, Staged
 from futureagi_async.export.staging.files import empty_directory, sync_directory
 from futureagi_async.export.staging.journal import Journal, read_entries
-from futureagi_async.export.staging.linefiles import LineFiles, QuickSum
+from futureagi_async.export.staging.linefiles import LineFiles, Lines, QuickSum
 from futureagi_async.export.staging.locking import LOCK
 from futureagi_async.export.staging.parameters import Parameters
 from futureagi_async.export.staging.state import State
 from futureagi_async.export.staging.target import Target
 
 RESTART = "resume=False (--restart)"
+_SYNC_SECONDS = 1.0
+_SYNC_BYTES = 32 * 1024 * 1024
 
 
 class Workspace:
@@ -31,6 +34,8 @@ class Workspace:
         self.state: State
         self._journal: Journal | None = None
         self._is_placed = False
+        self._unsynced_bytes = 0
+        self._synced_at = time.monotonic()
 
     @property
     def journal_path(self) -> Path:
@@ -48,11 +53,42 @@ class Workspace:
             self._begin(now)
 
     def keep(self, entries: Sequence[Entry]) -> None:
-        """Make entries durable; the records they tell of must be so before."""
+        """Make entries durable at once."""
+        self._append(entries)
+        self.sync()
+
+    def keep_staged(self, lines: Lines, page: Staged) -> None:
+        """Write a page's records; from now on they survive this process."""
+        self.stage.write(lines)
+        self._append([page])
+        self._sync_sometimes(sum(lines.sizes))
+
+    def keep_details(self, lines: Lines, details: Detailed) -> None:
+        """Write what is needed of details; from now on it survives this process."""
+        self.details.write(lines)
+        self._append([details])
+        self._sync_sometimes(sum(lines.sizes))
+
+    def sync(self) -> None:
+        """Bring everything onto the disk, so that it survives a power cut, too."""
+        assert self._journal is not None
+        self.stage.sync()
+        self.details.sync()
+        self._journal.sync()
+        self._unsynced_bytes, self._synced_at = 0, time.monotonic()
+
+    def _append(self, entries: Sequence[Entry]) -> None:
         assert self._journal is not None
         self._journal.append(entries)
         for entry in entries:
             self.state.add(entry)
+
+    def _sync_sometimes(self, size: int) -> None:
+        """Sync what would be a pity to lose; what a power cut tore is noticed by its sums, and read again."""
+        self._unsynced_bytes += size
+        seconds = time.monotonic() - self._synced_at
+        if self._unsynced_bytes >= _SYNC_BYTES or seconds >= _SYNC_SECONDS:
+            self.sync()
 
     def entries(self) -> Iterator[Entry]:
         """Yield the journal's entries from the first."""
@@ -76,6 +112,9 @@ class Workspace:
 
     def leave(self) -> None:
         """Close everything; where no page is safe there is nothing to go on from, and nothing stays."""
+        if self._journal is not None:
+            with suppress(ExportError):
+                self.sync()
         self.close()
         if not self.journal_path.exists() or (self._journal is not None and self.state.pages == 0):
             with suppress(ExportError):
@@ -88,7 +127,8 @@ class Workspace:
 
     def _new_stage(self) -> LineFiles:
         """Stage files that become parts need the sum that a manifest tells."""
-        new_sum = hashlib.sha256 if self.target.is_directory else QuickSum
+        becomes_parts = self.target.is_directory and self.parameters.writes_as_staged
+        new_sum = hashlib.sha256 if becomes_parts else QuickSum
         return LineFiles(self.staged_path, self.parameters.part_rows, new_sum, ending=b"\n")
 
     def _begin(self, now: datetime) -> None:

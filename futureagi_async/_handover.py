@@ -1,0 +1,95 @@
+"""Hands things from many tasks to one: whoever gives something waits until the taker is done with it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
+
+import anyio
+import attrs
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from futureagi_async.errors import SessionMisuseError
+
+T = TypeVar("T")
+
+
+@attrs.define(frozen=True, eq=False)
+class _Offer(Generic[T]):
+    item: T
+    done: anyio.Event = attrs.field(factory=anyio.Event)
+
+
+class Handover(Generic[T]):
+    """One taker's place to take from. It is done with a thing when it comes back for the next one."""
+
+    def __init__(self) -> None:
+        self._send: MemoryObjectSendStream[_Offer[T]]
+        self._receive: MemoryObjectReceiveStream[_Offer[T]]
+        self._send, self._receive = anyio.create_memory_object_stream[_Offer[T]](0)
+        self._taken: _Offer[T] | None = None
+
+    async def give(self, item: T) -> None:
+        """Return when the taker is done with it."""
+        offer = _Offer(item)
+        await self._send.send(offer)
+        await offer.done.wait()
+
+    async def take(self) -> T:
+        """Return the next thing, or raise `anyio.EndOfStream`; the one before is done with."""
+        if self._taken is not None:
+            self._taken.done.set()
+        try:
+            self._taken = await self._receive.receive()
+        except anyio.ClosedResourceError:
+            raise SessionMisuseError("The stream is closed. Use it inside its 'async with' block.") from None
+        return self._taken.item
+
+    def __aiter__(self) -> "Handover[T]":
+        return self
+
+    async def __anext__(self) -> T:
+        try:
+            return await self.take()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    def end(self) -> None:
+        """Say that nothing more will be given."""
+        self._send.close()
+
+    def close(self) -> None:
+        """Close both ends."""
+        self._send.close()
+        self._receive.close()
+
+
+@asynccontextmanager
+async def handing_over(give_all: Callable[[Handover[T]], Awaitable[None]]) -> AsyncIterator[Handover[T]]:
+    """Let something give while the block takes; leaving the block cancels what is still to come.
+
+    What is raised in the block leaves it as it is, not in a group.
+    """
+    handover = Handover[T]()
+    callers_error: BaseException | None = None
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_give_all, give_all, handover)
+            try:
+                yield handover
+            except anyio.get_cancelled_exc_class():
+                raise
+            except BaseException as error:  # noqa: BLE001 - raised again, outside of the group
+                callers_error = error
+            finally:
+                tasks.cancel_scope.cancel()
+    finally:
+        handover.close()
+    if callers_error is not None:
+        raise callers_error
+
+
+async def _give_all(give_all: Callable[[Handover[T]], Awaitable[None]], handover: Handover[T]) -> None:
+    try:
+        await give_all(handover)
+    finally:
+        handover.end()
