@@ -1,6 +1,7 @@
 """What an unfinished export keeps on the disk: damage is noticed, and what is whole is gone on from."""
 
 import json
+import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 
 from futureagi_async import ExportError, RunTestCalls
+from futureagi_async.export.staging import workspace as workspace_module
 from futureagi_async.export.staging.linefiles import LineFiles, Lines
 from futureagi_async.export.staging.parameters import identify
 from futureagi_async.export.staging.target import read_target
@@ -98,6 +100,36 @@ def test_a_damaged_stage_file_is_noticed(
         kept = b"abcdef"[: number * 2]
     assert marks_after(tmp_path) == kept
     assert marks_after(tmp_path) == kept
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="tells files by /proc")
+@pytest.mark.parametrize(
+    ("limits", "synced_after"), [((25, 1e9), "cf"), ((1e9, -1.0), "abcdefg"), ((1e9, 1e9), "")]
+)
+def test_files_are_brought_onto_the_disk_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: tuple[float, float], synced_after: str
+) -> None:
+    """After so many bytes, after so many seconds, and at the end; journal and records alike."""
+    monkeypatch.setattr(workspace_module, "_SYNC_BYTES", limits[0])
+    monkeypatch.setattr(workspace_module, "_SYNC_SECONDS", limits[1])
+    made = open_workspace(tmp_path, part_rows=None)
+    synced: list[str] = []
+    real_fsync = os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        real_fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    found = ""
+    for name in "abcdefg":
+        stage(made, name)
+        if synced:
+            assert {"journal", "stage-00000.jsonl"} <= set(synced)
+            found, synced[:] = found + name, []
+    assert found == synced_after
+    made.leave()
+    assert {"journal", "stage-00000.jsonl"} <= set(synced)
 
 
 def test_what_stands_behind_the_last_entry_is_cut_off(workspace: Workspace, tmp_path: Path) -> None:
