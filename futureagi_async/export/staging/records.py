@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterable, Iterator
+from itertools import accumulate, repeat, starmap
 from typing import NamedTuple
 
 from futureagi_async.export.staging.entries import Entry, Staged
@@ -32,20 +33,21 @@ class Record(NamedTuple):
 def staged_records(entries: Iterable[Entry], state: State) -> Iterator[Record]:
     """Yield records in the order they were staged; of each the newest version only."""
     cursor = Cursor(state.begun.parameters.part_rows)
+    newest = state.newest
     row = 0
     for page in entries:
         if not isinstance(page, Staged):
             continue
         details = page.details or [None] * len(page.ids)
         for block in cursor.advance(page.sizes):
-            offset = block.offset
-            for place in range(block.start, block.stop):
-                id_, size = page.ids[place], page.sizes[place]
-                if state.newest.get((page.source, id_), row) == row:
-                    yield Record(
-                        page.source, id_, page.keys[place], details[place], block.number, offset, size
-                    )
-                offset += size
+            some = slice(block.start, block.stop)
+            sizes = page.sizes[some]
+            offsets = accumulate(sizes, initial=block.offset)
+            where = repeat(block.number), offsets, sizes
+            columns = repeat(page.source), page.ids[some], page.keys[some], details[some], *where
+            for record in starmap(Record, zip(*columns, strict=False)):
+                if not newest or newest.get((record.source, record.id), row) == row:
+                    yield record
                 row += 1
 
 
