@@ -1,7 +1,7 @@
 """Many lists read at once by a bounded number of workers: what to read next, and what becomes of it."""
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Literal, Protocol, TypeAlias
 
@@ -10,7 +10,7 @@ import attrs
 
 from futureagi_async._clock import Clock
 from futureagi_async._handover import Handover
-from futureagi_async._marks import Mark, last_moment
+from futureagi_async._marks import decode_mark, last_moment
 from futureagi_async._reading import Consistency, Job, PageRead, Reading, Step, traits_of
 from futureagi_async._sansio.covering import Cover
 from futureagi_async._sansio.covering.fast import FastRead
@@ -52,7 +52,6 @@ class BulkOptions:
     deadline_seconds: float | None
     changed_since: Mapping[CallSource, float]
     """Unix seconds of the server's clock, for sources of which only changes are wanted."""
-    resume: Sequence[Mark]
     max_in_flight: int
     max_body_bytes: int
 
@@ -70,14 +69,14 @@ class FanOut:
 
     def __init__(
         self,
-        sources: Sequence[CallSource],
+        readings: list[Reading],
         fetch_page: FetchPage,
         options: BulkOptions,
         clock: Clock,
         tell: Callable[[Event], None],
     ) -> None:
         self.options = options
-        self.readings = make_readings(sources, options, clock.monotonic())
+        self.readings = readings
         self.failure: FutureAGIError | None = None
         self.closed = False
         """Whether the block that the stream belongs to was left."""
@@ -210,20 +209,25 @@ class FanOut:
         return step
 
 
-def make_readings(sources: Sequence[CallSource], options: BulkOptions, now: float) -> list[Reading]:
-    """Return one reading a source, brought to where the marks to resume from were left."""
-    epoch = now - last_moment(options.resume)
+def make_readings(
+    sources: Sequence[CallSource], options: BulkOptions, resume: Iterable[bytes], now: float
+) -> list[Reading]:
+    """Return one reading a source, brought to where the marks to resume from were left.
+
+    The marks are gone through twice, and not kept. That takes some microseconds a record.
+    """
+    epoch = now - last_moment(map(decode_mark, resume))
     readings: list[Reading] = []
     for index, source in enumerate(sources):
         since = options.changed_since.get(source)
         begin = partial(_cover, source, options, since)
         how = f"{options.page_size} {options.consistency} {since}"
         readings.append(Reading(index, source, begin, how, epoch, since))
-    for mark in options.resume:
+    for mark in map(decode_mark, resume):
         if not 0 <= mark.index < len(readings):
             raise ValueError("resume holds marks of more sources than were given.")
         readings[mark.index].restore(mark)
-    for reading in readings if options.resume else ():
+    for reading in readings if resume else ():
         reading.resume()
     return readings
 

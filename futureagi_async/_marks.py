@@ -100,12 +100,8 @@ def encode_mark(index: int, nature: bytes, events: list[Event]) -> bytes:
     return _ENCODER.encode(Mark(_VERSION, index, nature, events))
 
 
-def decode_marks(marks: Iterable[bytes]) -> list[Mark]:
-    """Return the marks, or raise `ValueError` where they are none."""
-    return [_decode(raw) for raw in marks]
-
-
-def _decode(raw: bytes) -> Mark:
+def decode_mark(raw: bytes) -> Mark:
+    """Return the mark, or raise `ValueError` where it is none."""
     try:
         mark = _DECODER.decode(raw)
     except (msgspec.MsgspecError, TypeError) as error:
@@ -117,5 +113,5 @@ def _decode(raw: bytes) -> Mark:
 
 def last_moment(marks: Iterable[Mark]) -> float:
     """Return when the last answer was received, in seconds since the read began."""
-    times = [event.received_at for mark in marks for event in mark.events if isinstance(event, Took)]
+    times = (event.received_at for mark in marks for event in mark.events if isinstance(event, Took))
     return max(times, default=0.0)

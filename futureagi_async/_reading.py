@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from math import inf
+from itertools import compress
 from typing import Literal, TypeAlias
 
 import attrs
@@ -209,13 +209,15 @@ class Reading:
         self._waiting.clear()
         self.failures.clear()
 
-    def _enter(self, took: Took) -> list[Entry | None]:
+    def _enter(self, took: Took) -> Sequence[Entry | None]:
         """Note a page's records; ``None`` for those that are older than what is wanted."""
-        oldest = -inf if self.since is None else self.since - DELTA_SECONDS
-        return [
-            None if key is not None and key < oldest else self.ledger.enter(record_id, key)
-            for record_id, key in zip(took.ids, took.keys, strict=True)
-        ]
+        if self.since is None:
+            return self.ledger.enter_all(took.ids, took.keys)
+        oldest = self.since - DELTA_SECONDS
+        wanted = [key is None or key >= oldest for key in took.keys]
+        ids, keys = list(compress(took.ids, wanted)), list(compress(took.keys, wanted))
+        entries = iter(self.ledger.enter_all(ids, keys))
+        return [next(entries) if wants else None for wants in wanted]
 
     def _step(self, page: CallPage, entries: Sequence[Entry | None]) -> Step:
         calls = tuple(zip(page.calls, entries, strict=True))

@@ -1,14 +1,16 @@
 """Many lists read at once: one bounded stream of pages, and a report. Owns every task it starts."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, nullcontext
+from functools import partial
 
 import anyio
 import anyio.lowlevel
 import attrs
+from anyio.to_thread import run_sync
 
 from futureagi_async._clock import Clock
-from futureagi_async._fanout import BulkOptions, FanOut, FetchPage
+from futureagi_async._fanout import BulkOptions, FanOut, FetchPage, make_readings
 from futureagi_async._handover import Handover, handing_over
 from futureagi_async._reading import Step
 from futureagi_async._spool import Restore, Spool
@@ -137,11 +139,14 @@ async def open_stream(
     fetch_page: FetchPage,
     restore: Restore,
     options: BulkOptions,
+    resume: Iterable[bytes],
     clock: Clock,
     tell: Callable[[Event], None],
 ) -> AsyncIterator[CallStream]:
     """Read all sources at once; leaving the block cancels what is still being read."""
-    fan = FanOut(sources, fetch_page, options, clock, tell)
+    begin = partial(make_readings, sources, options, resume, clock.monotonic())
+    readings = await run_sync(begin) if resume else begin()  # many marks take seconds
+    fan = FanOut(readings, fetch_page, options, clock, tell)
     spool = Spool(sources, restore) if options.ordered else None
     with spool or nullcontext():
         async with handing_over(fan.run) as handover:

@@ -1,7 +1,7 @@
 """`Session`: the one entry point. One method per endpoint, and the bulk reads over them."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from ssl import SSLContext
@@ -24,7 +24,6 @@ from futureagi_async._checks import (
 from futureagi_async._clock import Clock, SystemClock
 from futureagi_async._fanout import BulkOptions, OnError
 from futureagi_async._many_reads import ManyReads
-from futureagi_async._marks import decode_marks
 from futureagi_async._pages import restore_call
 from futureagi_async._reading import Consistency
 from futureagi_async._requester import Requester
@@ -221,7 +220,6 @@ class Session(ManyReads):
             updates=updates,
             deadline_seconds=check_deadline(deadline),
             changed_since=check_changed_since(changed_since),
-            resume=decode_marks(resume),
             max_in_flight=self._requester.max_in_flight,
             max_body_bytes=self._max_response_bytes,
         )
@@ -230,6 +228,7 @@ class Session(ManyReads):
             self._in_bulk()._read_page,  # noqa: SLF001 - of the same class
             restore_call,
             options,
+            tuple(resume) if isinstance(resume, Iterator) else resume,
             self._requester.clock,
             self._requester.tell,
         )

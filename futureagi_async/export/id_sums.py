@@ -13,6 +13,7 @@ _INSERT = "INSERT INTO records VALUES (?, ?)"
 _IDS = "SELECT id FROM records ORDER BY id"
 _PAIRS = "SELECT id, source FROM records ORDER BY source, id"
 _UNKNOWN = "SELECT 1 FROM records WHERE source IS NULL LIMIT 1"
+_CACHE_KIBIBYTES = 64  # records are read in the order they were written: a larger one is no quicker
 
 
 class IdSums:
@@ -25,6 +26,7 @@ class IdSums:
         # steps of one export may run in one thread after the other
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._database.execute("PRAGMA journal_mode = OFF")
+        self._database.execute(f"PRAGMA cache_size = {-_CACHE_KIBIBYTES}")
         self._database.execute(_TABLE)
 
     def close(self) -> None:

@@ -138,7 +138,7 @@ class _Job:
 
     async def _read(self) -> StepStream:
         """Read all lists, from where an earlier run was interrupted."""
-        marks = await run_sync(lambda: list(self._workspace.marks()))
+        marks = self._workspace.marks() if self._workspace.state.pages else ()
         async with AsyncExitStack() as stack:
             try:
                 stream = await stack.enter_async_context(self._open_stream(marks))
@@ -157,7 +157,7 @@ class _Job:
             raise failures[0]  # not one list could even be begun: there is nothing to keep
         return stream
 
-    def _open_stream(self, marks: list[bytes]) -> AbstractAsyncContextManager[StepStream]:
+    def _open_stream(self, marks: Iterable[bytes]) -> AbstractAsyncContextManager[StepStream]:
         order = self._order
         return order.session.stream_calls(
             order.sources,

@@ -13,7 +13,7 @@ from futureagi_async.errors import ExportError
 FILE_MODE = 0o600  # calls hold what people said
 DIRECTORY_MODE = 0o700
 _PIECES_A_WRITE = 1_000  # the system takes 1,024
-_READ_BYTES = 1024 * 1024
+_READ_BYTES = 256 * 1024
 _ALWAYS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 

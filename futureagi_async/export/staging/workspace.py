@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -94,9 +94,9 @@ class Workspace:
         """Yield the journal's entries from the first."""
         return (entry for entry, _, _ in read_entries(self.journal_path))
 
-    def marks(self) -> Iterator[bytes]:
-        """Yield the marks of the pages that are safe, in the order they came."""
-        return (entry.mark for entry in self.entries() if isinstance(entry, Staged))
+    def marks(self) -> Iterable[bytes]:
+        """Return the marks of the pages that are safe, in the order they came; not kept in memory."""
+        return _Marks(self)
 
     def staged_path(self, number: int) -> Path:
         """Return where a stage file is; the last step of a finished export makes a part of it."""
@@ -199,3 +199,13 @@ class Workspace:
     def details_path(self, number: int) -> Path:
         """Return where a file of details is."""
         return self.target.work / f"details-{number:05}.jsonl"
+
+
+class _Marks:
+    """Marks that are read from the journal each time they are gone through."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (entry.mark for entry in self._workspace.entries() if isinstance(entry, Staged))
