@@ -24,22 +24,22 @@ from benchmarks.rounds import Figure, Run, interleave, print_table, read_rounds
 from futureagi_async import CallExecution, CallPage, FetchReport, SourceReport, export_calls
 from futureagi_async._sansio.decoding import decode_record
 from futureagi_async._sansio.endpoints import RUN_TEST_CALLS
-from futureagi_async.export.formats.arrow_columns import CallColumns
+from futureagi_async.export.formats.arrow_batches import BatchMaker, in_order
 from futureagi_async.export.formats.arrow_evaluations import evaluations_batch
-from futureagi_async.export.formats.arrow_turns import transcript_column
-from futureagi_async.export.formats.arrow_types import array, arrow_type, json_array
-from futureagi_async.export.formats.details import evaluations_of, extra_of, fields_of, json_of, wires_of
-from futureagi_async.export.formats.origins import Origins
+from futureagi_async.export.formats.arrow_shaped import ShapedColumns
+from futureagi_async.export.formats.arrow_types import arrow_schema, arrow_type
+from futureagi_async.export.formats.batch import Batch
 from futureagi_async.export.formats.parquet import Table
-from futureagi_async.export.formats.schema import CALLS, EVALUATIONS, JSON_PARTS, SCALARS, Kind
+from futureagi_async.export.formats.schema import CALLS, EVALUATIONS
+from futureagi_async.export.formats.shapes import Shapes
 from futureagi_async.export.formats.writers import EvaluationColumns, open_writer
 
 LINES_GOAL = 1.3
-PARQUET_GOAL = 1.3
+PARQUET_GOAL = 1.5
 PAGES = 20
 ROWS = 100
 _BUFFER_BYTES = 256 * 1024
-_BATCH = 1_000
+_BATCH = 250
 
 WRITING = "writing prebuilt record batches"
 
@@ -119,22 +119,23 @@ def line_figures(session: ReadBefore, folder: Path, rounds: int) -> Iterator[Fig
 
 
 def table_figures(session: ReadBefore, folder: Path, rounds: int) -> Iterator[Figure]:
-    """Compare the tables with writing columns that are there already, codec and row groups the same."""
+    """Compare tables, made of staged bytes, with writing columns that are there already, codec the same."""
     calls = [call for page in session.read for call in page.calls]
     noted = EvaluationColumns()
     for call in calls:
         noted.note(call)
+    staged = stage(calls)
 
     def write(format_: str, file: BinaryIO, **options: Any) -> None:
         writer = open_writer(format_, file, sources=[ours.SOURCE], **options)
-        for page in session.read:
-            writer.write(page.calls)
+        for batch in staged:
+            writer.write(batch)
         writer.close()
 
     def write_both(file: BinaryIO) -> None:
         write_synced(folder / "evaluations.parquet", lambda side: write("parquet", file, side_file=side))
 
-    batches, long_batches = prebuilt(calls)
+    batches, long_batches = prebuilt(staged)
 
     def write_prebuilt(file: BinaryIO) -> None:
         write_batches(batches, CALLS, file)
@@ -152,15 +153,27 @@ def table_figures(session: ReadBefore, folder: Path, rounds: int) -> Iterator[Fi
     yield from compare(rivals, {"Parquet": PARQUET_GOAL}, rounds, units=len(calls))
 
 
-def prebuilt(calls: Sequence[CallExecution]) -> tuple[list[Any], list[Any]]:
+def stage(calls: Sequence[CallExecution]) -> list[Batch]:
+    """Return the calls as they lie in the stage files, some at a time."""
+    raws = [call.raw for call in calls]
+    return [staged_batch(raws[start : start + _BATCH]) for start in range(0, len(raws), _BATCH)]
+
+
+def staged_batch(raws: Sequence[bytes]) -> Batch:
+    """Return records as the writers take them."""
+
+    def restore(place: int) -> CallExecution:
+        return decode_record(raws[place], ours.SOURCE, RUN_TEST_CALLS)
+
+    return Batch(raws, [ours.SOURCE] * len(raws), restore)
+
+
+def prebuilt(staged: Sequence[Batch]) -> tuple[list[Any], list[Any]]:
     """Build the record batches of both tables."""
-    batches, long_batches = [], []
-    calls_table, long_table = Table(io.BytesIO(), CALLS), Table(io.BytesIO(), EVALUATIONS)
-    for start in range(0, len(calls), _BATCH):
-        columns = CallColumns(calls[start : start + _BATCH], Origins([ours.SOURCE]), pa)
-        long_batches.append(evaluations_batch(columns, long_table.schema, pa))
-        batches.append(columns.batch(calls_table.schema))
-    return batches, long_batches
+    maker = BatchMaker(pa, [ours.SOURCE], evaluations=True)
+    made = list(map(maker.make, staged))
+    batches = [rows for pieces in made for rows in in_order(pa, pieces.calls)]
+    return batches, [rows for pieces in made for rows in in_order(pa, pieces.evaluations)]
 
 
 def write_batches(batches: Sequence[Any], columns: Any, file: BinaryIO) -> None:
@@ -183,35 +196,32 @@ def with_few_evaluations(body: bytes) -> bytes:
 
 def share_figures(session: ReadBefore, rounds: int) -> Iterator[Figure]:
     """Show where the rest goes: each step of making columns, as a share of writing them."""
-    calls = [call for page in session.read for call in page.calls]
-    fields = list(map(fields_of, calls))
-    wires = list(map(wires_of, calls, fields))
-    texts = [[json_of(each, name) for each in fields] for name in JSON_PARTS]
-    extras = list(map(extra_of, fields))
-    batches, _ = prebuilt(calls)
+    staged = stage([call for page in session.read for call in page.calls])
+    batches, long_batches = prebuilt(staged)
+    schema = arrow_schema(pa, EVALUATIONS)
     turns = arrow_type(pa, "turns")
-    plain: dict[str, Kind] = {name: kind for name, kind in SCALARS.items() if name != "scenario_name"}
+    shapes = Shapes()
+    (sorted_rows,) = zip(*(shapes.sort(batch.raws)[0] for batch in staged), strict=True)
+    pairs = list(zip(sorted_rows, staged, strict=True))
+    columns = [ShapedColumns(rows, batch, pa) for rows, batch in pairs]
+    entries = [each.entries() for each in columns]
 
-    def make_scalars() -> None:
-        for name, kind in plain.items():
-            array(pa, [getattr(call, name) for call in calls], kind)
-
-    def make_texts() -> None:
-        for column in (*texts, extras):
-            json_array(pa, column)
+    def make_evaluations() -> None:
+        for calls, found in zip(batches, entries, strict=True):
+            evaluations_batch(pa, calls, found, schema)
 
     steps: dict[str, Run] = {
         WRITING: lambda: write_batches(batches, CALLS, io.BytesIO()),
-        "cutting records into their values": lambda: list(map(fields_of, calls)),
-        "decoding transcripts": lambda: list(map(wires_of, calls, fields)),
-        "turns to columns": lambda: transcript_column(pa, wires, turns),
-        "scalars to columns": make_scalars,
-        "taking out JSON texts": lambda: [[json_of(each, name) for each in fields] for name in JSON_PARTS],
-        "joining what is extra": lambda: list(map(extra_of, fields)),
-        "JSON texts to columns": make_texts,
-        "decoding evaluations (for their table)": lambda: list(map(evaluations_of, calls, fields)),
+        "decoding records": lambda: [shapes.sort(batch.raws) for batch in staged],
+        "their values by column": lambda: [ShapedColumns(rows, batch, pa) for rows, batch in pairs],
+        "scalars to columns": lambda: [(each.plain_columns(), each.scenario_columns()) for each in columns],
+        "turns to columns": lambda: [each.transcript_column(turns) for each in columns],
+        "JSON texts to columns": lambda: [each.json_columns() for each in columns],
+        "decoding evaluations (for their table)": lambda: [each.entries() for each in columns],
+        "evaluations to columns": make_evaluations,
+        "writing them": lambda: write_batches(long_batches, EVALUATIONS, io.BytesIO()),
     }
-    yield from compare(steps, {}, rounds, units=len(calls))
+    yield from compare(steps, {}, rounds, units=sum(len(batch.raws) for batch in staged))
 
 
 def compare(rivals: dict[str, Run], goals: dict[str, float], rounds: int, units: int) -> Iterator[Figure]:

@@ -11,6 +11,7 @@ from msgspec import Raw
 from futureagi_async import AgentVersionCalls, CallExecution, CallSource, RunTestCalls, TestExecutionCalls
 from futureagi_async._sansio.decoding import decode_records
 from futureagi_async._sansio.endpoints import RUN_TEST_CALLS
+from futureagi_async.export.formats.batch import Batch
 from futureagi_async.export.formats.writers import EvaluationColumns, open_writer
 
 RUN = RunTestCalls("00000000-0000-4000-8000-000000000001")
@@ -101,6 +102,11 @@ def call_of(**row: Any) -> CallExecution:
     return call
 
 
+def batch_of(calls: Sequence[CallExecution]) -> Batch:
+    """Return calls as the writers take them."""
+    return Batch([call.raw for call in calls], [call.source for call in calls], restore=calls.__getitem__)
+
+
 def encoded(row: Any) -> bytes:
     """Return JSON as the server writes it."""
     return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()
@@ -113,7 +119,7 @@ def written(format_: str, calls: Sequence[CallExecution], **options: Any) -> byt
         columns.note(call)
     file = io.BytesIO()
     writer = open_writer(format_, file, sources=SOURCES, evaluations=columns.columns(), **options)
-    writer.write(calls)
+    writer.write(batch_of(calls))
     writer.close()
     assert not file.closed
     return file.getvalue()

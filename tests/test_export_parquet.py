@@ -17,6 +17,7 @@ from futureagi_async import CallExecution, CallSource
 from futureagi_async.export.formats import parquet as writing
 from futureagi_async.export.formats.schema import CALLS, EVALUATIONS, JSON_PARTS
 from futureagi_async.export.formats.writers import open_writer
+from futureagi_async.models import EvalOutput
 from tests.exported import (
     EXECUTION,
     HUGE,
@@ -24,6 +25,7 @@ from tests.exported import (
     ROWS,
     SOURCES,
     VERSION,
+    batch_of,
     call_of,
     calls_of,
     error_in,
@@ -87,14 +89,28 @@ def test_every_value_is_in_its_column_or_beside_it(rows: list[dict[str, Any]]) -
             assert row[name] is None if sent is None else json.loads(row[name]) == sent
         check_transcript(call, row, misfits)
         assert ("eval_outputs" in misfits) == error_in(call, "eval_outputs")
-    expected = [
-        (call.id, key)
+    outputs = [
+        (call.id, output)
         for call in calls
         if not error_in(call, "eval_outputs")
-        for key in call.eval_outputs or ()
+        for output in (call.eval_outputs or {}).values()
     ]
-    found = zip(evaluations.column("call_id"), evaluations.column("evaluation_id"), strict=True)
-    assert [(call_id.as_py(), key.as_py()) for call_id, key in found] == expected
+    for (call_id, output), row in zip(outputs, evaluations.to_pylist(), strict=True):
+        assert row["call_id"] == call_id
+        check_evaluation(output, row)
+
+
+def check_evaluation(output: EvalOutput, row: dict[str, Any]) -> None:
+    """Compare a row of the long table with the model's evaluation."""
+    for name in ("name", "type", "reason", "status", "skipped", "pending"):
+        assert row[name] == getattr(output, name)
+    assert row["evaluation_id"] == output.id
+    assert json.loads(row["value"]) == output.value
+    assert row["value_text"] == (output.value if isinstance(output.value, str) else None)
+    number = isinstance(output.value, int | float) and not isinstance(output.value, bool)
+    assert row["value_number"] == (exact(output.value) if number else None)
+    assert row["error"] == bool(output.error)
+    assert row["error_text"] == (output.error if isinstance(output.error, str) else None)
 
 
 def check_transcript(call: CallExecution, row: dict[str, Any], misfits: dict[str, Any]) -> None:
@@ -296,7 +312,7 @@ def test_many_calls_become_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     file, side = io.BytesIO(), io.BytesIO()
     writer = open_writer("parquet", file, sources=SOURCES, side_file=side)
     for start in range(0, len(calls), 700):
-        writer.write(calls[start : start + 700])
+        writer.write(batch_of(calls[start : start + 700]))
     writer.close()
     assert parquet.ParquetFile(file).num_row_groups > 1
     assert parquet.read_table(file).column("id").to_pylist() == [call.id for call in calls]
@@ -319,7 +335,7 @@ def test_columns_are_compressed() -> None:
 def test_misfits_are_counted() -> None:
     """The writer knows how many calls had a value that did not fit."""
     writer = open_writer("parquet", io.BytesIO())
-    writer.write([call_of(), call_of(overall_score=HUGE, transcript=1)])
+    writer.write(batch_of([call_of(), call_of(overall_score=HUGE, transcript=1)]))
     writer.close()
     assert writer.misfits == 1
 
@@ -328,7 +344,7 @@ def test_a_writer_given_up_leaves_the_file_alone(tmp_path: Path) -> None:
     """Who drops a writer and closes the file gets neither a footer nor a complaint."""
     with (tmp_path / "calls.parquet").open("wb") as file:
         writer = open_writer("parquet", file)
-        writer.write([call_of()])
+        writer.write(batch_of([call_of()]))
     del writer
     assert b"PAR1" not in (tmp_path / "calls.parquet").read_bytes()[4:]
 

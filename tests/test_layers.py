@@ -97,7 +97,12 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("anyio", "attrs"),
     ),
     "export.formats.details": ((*LEAVES, "_sansio.decoding", "_sansio.decoding.*"), ("msgspec",)),
-    "export.formats.arrow_turns": ((*LEAVES, "_sansio.decoding.wire", "export.*"), ("msgspec",)),
+    "export.formats.arrow_*": (
+        (*LEAVES, "_sansio.decoding.wire", "_sansio.decoding.withholding", "export.formats.*"),
+        ("attrs", "msgspec"),
+    ),
+    "export.formats.fillers": ((*LEAVES, "_sansio.decoding.copying", "export.formats.*"), ()),
+    "export.formats.shapes": ((*LEAVES, "_sansio.decoding.wire", "export.formats.*"), ("attrs", "msgspec")),
     "export.formats.compressed": (("errors",), ("backports", "compression")),
     "export.staging.workspace": ((*LEAVES, "_version", "export.*"), ()),
     "export.summing": ((*LEAVES, "_version", "export.*"), ("attrs", "msgspec")),

@@ -1,7 +1,7 @@
 """Finished files, written from what was staged beside the places they will have."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import chain, count, islice
 from pathlib import Path
@@ -17,7 +17,8 @@ from futureagi_async.export.staging.records import Record
 from futureagi_async.export.staging.staged import StagedRecords
 from futureagi_async.export.staging.target import Target
 
-_SLICE_RECORDS = 250  # written between two chances to be cancelled
+_BATCH_RECORDS = 250  # between two chances to be cancelled, and few enough for the processor's cache
+_BATCH_BYTES = 16 * 1024**2
 _BUFFER_BYTES = 256 * 1024
 
 
@@ -47,10 +48,9 @@ class PartsWriter:
 
     def _find_columns(self) -> Iterator[int]:
         """Look at all evaluations before the first row: a table's columns come first."""
-        records = self._staged.places()
-        while some := list(islice(records, _SLICE_RECORDS)):
-            for record in some:
-                self._columns.note(self._staged.call(record))
+        for some in self._batches(self._staged.places()):
+            for call in self._staged.batch(some).calls():
+                self._columns.note(call)
             yield 0
 
     def _write_part(self, number: int, records: Iterator[Record]) -> Iterator[int]:
@@ -64,12 +64,13 @@ class PartsWriter:
             if self._target.compression is not None:
                 outer = stack.enter_context(compressed(files[0], self._target.compression))
             writer = self._open_writer(outer, *files[1:])
-            while some := list(islice(records, _SLICE_RECORDS)):
-                self._write(writer, outer, some)
+            for some in self._batches(records):
+                writer.write(self._staged.batch(some))
                 self._written += len(some)
+                if self._target.is_directory:
+                    self._ids.add((record.source, record.id) for record in some)
                 yield self._written
-            if writer is not None:
-                writer.close()
+            writer.close()
             if outer is not files[0]:
                 outer.close()
             for file in files:
@@ -82,7 +83,7 @@ class PartsWriter:
                 records=self._written - before if is_calls else None,
                 bytes=each.stat().st_size,
                 sha256=digest_file(each) if self._target.is_directory else "",
-                misfits=writer.misfits if writer is not None and is_calls else 0,
+                misfits=writer.misfits if is_calls else 0,
             )
             self.parts.append(part)
 
@@ -90,10 +91,20 @@ class PartsWriter:
     def _has_evaluations(self) -> bool:
         return self._parameters.format == "parquet" and self._target.is_directory
 
-    def _open_writer(self, file: BinaryIO, side_file: BinaryIO | None = None) -> Writer | None:
-        """Return what writes calls; ``None`` where records are written as they are."""
-        if self._parameters.format == "jsonl" and not self._parameters.normalised:
-            return None
+    def _batches(self, records: Iterable[Record]) -> Iterator[list[Record]]:
+        """Yield some records at a time: what is read of them is held in memory."""
+        some: list[Record] = []
+        size = 0
+        for record in records:
+            some.append(record)
+            size += self._staged.size(record)
+            if len(some) == _BATCH_RECORDS or size >= _BATCH_BYTES:
+                yield some
+                some, size = [], 0
+        if some:
+            yield some
+
+    def _open_writer(self, file: BinaryIO, side_file: BinaryIO | None = None) -> Writer:
         return open_writer(
             self._parameters.format,
             file,
@@ -102,14 +113,6 @@ class PartsWriter:
             side_file=side_file,
             sources=self._staged.sources,
         )
-
-    def _write(self, writer: Writer | None, file: BinaryIO, records: Sequence[Record]) -> None:
-        if writer is None:
-            file.writelines(map(self._staged.line, records))
-        else:
-            writer.write(list(map(self._staged.call, records)))
-        if self._target.is_directory:
-            self._ids.add((record.source, record.id) for record in records)
 
 
 def _open_anew(path: Path) -> BinaryIO:

@@ -15,9 +15,9 @@ from futureagi_async._sansio.decoding.copying import FIRST_OF, PROVIDER_DATA, SE
 from futureagi_async._sansio.decoding.faults import JSON_FAULTS
 from futureagi_async._sansio.decoding.parts import Evals, Part, Siblings, Structure, Turns
 from futureagi_async._sansio.decoding.wire import CallWire, PartsWire, RawPartsWire
+from futureagi_async._sansio.decoding.withholding import withholds
 from futureagi_async.models import CallExecution, JsonValue, ReadOnlyDict
 from futureagi_async.models.lazy import index_of, keep_parts, parts_of
-from futureagi_async.sources import AgentVersionCalls, TestExecutionCalls
 
 _ALIASES = {
     **FIRST_OF,
@@ -68,7 +68,7 @@ class NestedReader:
         match name:
             case "transcript":
                 part = self._part(call, key, value)
-                return None if _withholds(call, value) else self._structure(part, Turns)
+                return None if _is_withheld(call, value) else self._structure(part, Turns)
             case "eval_outputs":
                 return self._structure(self._part(call, key, value), Evals)
             case "rerun_snapshots":
@@ -121,10 +121,5 @@ class NestedReader:
         )
 
 
-def _withholds(call: CallExecution, turns: list[Any]) -> bool:
-    """Whether an empty transcript means "ask for the detail" rather than "nothing was said"."""
-    if turns:
-        return False
-    if isinstance(call.source, TestExecutionCalls):
-        return b'"duration_seconds":' in call.raw  # the served dialect, which never sends one here
-    return isinstance(call.source, AgentVersionCalls) and call.simulation_call_type == "text"
+def _is_withheld(call: CallExecution, turns: list[Any]) -> bool:
+    return not turns and withholds(call.source, call.raw, call.simulation_call_type)

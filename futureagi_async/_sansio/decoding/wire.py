@@ -98,7 +98,7 @@ class TurnWire(Struct, gc=False):
 
     role: MaybeText = UNSET
     speaker_role: MaybeText = UNSET
-    content: str | list[object] | None = None
+    content: str | list[Raw] | None = None  # a list is `messages` once more: nothing looks into it
     messages: list[str] | UnsetType = UNSET
     start_time_seconds: MaybeNumber = UNSET
     start_time_ms: MaybeNumber = UNSET

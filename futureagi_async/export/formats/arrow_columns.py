@@ -1,6 +1,6 @@
-"""Calls -> Arrow columns, one column at a time."""
+"""Calls -> Arrow columns, with care: whatever was sent is in its column, or beside it as sent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import compress
 from operator import attrgetter
 from typing import Any
@@ -9,10 +9,13 @@ import msgspec
 from msgspec import Raw
 
 from futureagi_async.errors import DecodingError
+from futureagi_async.export.formats.arrow_origins import origin_columns
 from futureagi_async.export.formats.arrow_turns import Wires, times_of, transcript_column
 from futureagi_async.export.formats.arrow_types import Arrow, array, is_double, json_array
 from futureagi_async.export.formats.details import (
     NULL,
+    Entries,
+    entries_of,
     extra_of,
     fields_of,
     scenario_of,
@@ -20,14 +23,10 @@ from futureagi_async.export.formats.details import (
     wires_of,
 )
 from futureagi_async.export.formats.origins import Origins
-from futureagi_async.export.formats.schema import CALLS, JSON_PARTS, SCALARS, SOURCE, Kind
+from futureagi_async.export.formats.schema import CALLS, JSON_PARTS, PLAIN
 from futureagi_async.models import CallExecution
 
-_PLAIN: Mapping[str, Kind] = {
-    name: kind for name, kind in SCALARS.items() if name not in ("scenario_name", "scenario_id")
-}
-_PLACES = {name: place for place, name in enumerate(SOURCE)}
-_plain_values = attrgetter(*_PLAIN)
+_plain_values = attrgetter(*PLAIN)
 
 
 class CallColumns:
@@ -44,8 +43,8 @@ class CallColumns:
     def batch(self, schema: Arrow) -> Arrow:
         """Return a record batch; what was put into `misfits` before is in it."""
         pa = self._pa
-        columns = {name: self.origin(name) for name in SOURCE}
-        columns |= zip(_PLAIN, self._plain_columns(), strict=True)
+        columns = origin_columns(pa, self._origins)
+        columns |= zip(PLAIN, self._plain_columns(), strict=True)
         columns["scenario_name"], columns["scenario_id"] = self._scenario_columns()
         columns["transcript"] = self._transcript_column(schema.field("transcript").type)
         for name in JSON_PARTS:
@@ -54,22 +53,21 @@ class CallColumns:
         columns["misfits"] = self._misfit_column()  # the last: the others add to it
         return pa.RecordBatch.from_arrays([columns[name] for name in CALLS], schema=schema)
 
-    def origin(self, name: str) -> Arrow:
-        """Return one of the columns `SOURCE`."""
-        place = _PLACES[name]
-        return array(self._pa, [origin[place] for origin in self._origins], SOURCE[name])
+    def entries(self) -> list[Entries]:
+        """Return the evaluations of each call; those of no known shape are put aside."""
+        return list(map(self._entries, range(len(self.calls))))
 
-    def put_aside(self, row: int, name: str, sent: bytes | Raw) -> None:
+    def _put_aside(self, row: int, name: str, sent: bytes | Raw) -> None:
         """Keep a value that its column can't hold."""
         self.misfits.setdefault(row, {})[name] = Raw(sent)
 
     def _plain_columns(self) -> list[Arrow]:
         values = zip(*map(_plain_values, self.calls), strict=True)
-        return [self._column(name, column) for name, column in zip(_PLAIN, values, strict=True)]
+        return [self._column(name, column) for name, column in zip(PLAIN, values, strict=True)]
 
     def _column(self, name: str, values: Sequence[Any]) -> Arrow:
         try:
-            return array(self._pa, values, _PLAIN[name])
+            return array(self._pa, values, PLAIN[name])
         except (self._pa.ArrowInvalid, OverflowError):
             return array(
                 self._pa, [self._double(name, row, value) for row, value in enumerate(values)], "number"
@@ -79,14 +77,14 @@ class CallColumns:
         """Return a number as a double, or put it aside where it would be another one."""
         if value is None or is_double(value):
             return None if value is None else float(value)
-        self.put_aside(row, name, b"%d" % value)
+        self._put_aside(row, name, b"%d" % value)
         return None
 
     def _scenario_columns(self) -> tuple[Arrow, Arrow]:
         names, ids, clashes = zip(*map(scenario_of, self.calls), strict=True)
         if True in clashes:
             for row in compress(range(len(clashes)), clashes):
-                self.put_aside(row, "scenario", self.fields[row]["scenario"])
+                self._put_aside(row, "scenario", self.fields[row]["scenario"])
         return array(self._pa, names, "text"), array(self._pa, ids, "text")
 
     def _transcript_column(self, list_type: Arrow) -> Arrow:
@@ -111,9 +109,16 @@ class CallColumns:
         self._put_transcript_aside(row)
         return None
 
+    def _entries(self, row: int) -> Entries:
+        try:
+            return entries_of(self.calls[row], self.fields[row])
+        except DecodingError:
+            self._put_aside(row, "eval_outputs", self.fields[row]["eval_outputs"])
+            return {}
+
     def _put_transcript_aside(self, row: int) -> None:
         fields = self.fields[row]
-        self.put_aside(row, "transcript", fields[transcript_key(fields)])
+        self._put_aside(row, "transcript", fields[transcript_key(fields)])
 
     def _json_column(self, name: str) -> Arrow:
         """Return a column of ``json_of``, written out: it is called six times a record."""

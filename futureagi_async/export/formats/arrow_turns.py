@@ -1,10 +1,10 @@
 """Transcripts -> one Arrow column, without an object for each turn."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate, chain
 from typing import Any, TypeAlias
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from futureagi_async._sansio.decoding.wire import TurnWire
 from futureagi_async.export.formats.arrow_types import Arrow, array
@@ -30,11 +30,9 @@ def transcript_column(
     return pa.ListArray.from_arrays(offsets, values, type=list_type, mask=withheld)
 
 
-def times_of(wires: Iterable[TurnWire]) -> Iterator[float | None]:
-    """Yield the beginnings and ends of turns in seconds."""
-    for wire in wires:
-        yield _start(wire)
-        yield _end(wire)
+def times_of(wires: Sequence[TurnWire]) -> list[float | None]:
+    """Return the beginnings and ends of turns in seconds."""
+    return [*_starts(wires), *_ends(wires)]
 
 
 def _turn_columns(pa: Arrow, wires: Sequence[TurnWire], to_double: ToDouble | None) -> list[Arrow]:
@@ -42,27 +40,29 @@ def _turn_columns(pa: Arrow, wires: Sequence[TurnWire], to_double: ToDouble | No
     roles = [wire.role if wire.role is not UNSET else wire.speaker_role or None for wire in wires]
     said = [wire.content if wire.messages is UNSET else "\n".join(wire.messages) for wire in wires]
     texts = [text if type(text) is str else "" for text in said]
-    starts: list[Any] = [wire.start_time_seconds for wire in wires]
-    if UNSET in starts:
-        starts = list(map(_start, wires))
-    ends: list[Any] = [wire.end_time_seconds for wire in wires]
-    if UNSET in ends:
-        ends = list(map(_end, wires))
+    starts, ends = _starts(wires), _ends(wires)
     if to_double is not None:
         starts, ends = (
             [time if time is None else to_double(time) for time in each] for each in (starts, ends)
         )
-    columns = zip((roles, texts, starts, ends), TURN.values(), strict=True)
-    return [array(pa, values, kind) for values, kind in columns]
+    columns: Sequence[Sequence[Any]] = (roles, texts, starts, ends)
+    return [array(pa, values, kind) for values, kind in zip(columns, TURN.values(), strict=True)]
 
 
-def _start(wire: TurnWire) -> float | None:
-    if wire.start_time_seconds is not UNSET:
-        return wire.start_time_seconds
-    return wire.start_time_ms / 1000 if isinstance(wire.start_time_ms, int | float) else None
+def _starts(wires: Sequence[TurnWire]) -> list[float | None]:
+    return [
+        wire.start_time_seconds if wire.start_time_seconds is not UNSET else _from_ms(wire.start_time_ms)
+        for wire in wires
+    ]
 
 
-def _end(wire: TurnWire) -> float | None:
-    if wire.end_time_seconds is not UNSET:
-        return wire.end_time_seconds
-    return wire.end_time_ms / 1000 if isinstance(wire.end_time_ms, int | float) and wire.end_time_ms else None
+def _ends(wires: Sequence[TurnWire]) -> list[float | None]:
+    """Return when turns ended; 0 ms means that it is unknown."""
+    return [
+        wire.end_time_seconds if wire.end_time_seconds is not UNSET else _from_ms(wire.end_time_ms or None)
+        for wire in wires
+    ]
+
+
+def _from_ms(milliseconds: float | UnsetType | None) -> float | None:
+    return milliseconds / 1000 if isinstance(milliseconds, int | float) else None

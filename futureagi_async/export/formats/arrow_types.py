@@ -1,12 +1,18 @@
 """The Arrow types of our columns; pyarrow is handed in by whoever imported it."""
 
-from collections.abc import Iterable, Mapping
+from array import array as numbers
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, TypeAlias
+
+from msgspec import Raw
 
 from futureagi_async.export.formats.schema import TURN, Kind
 
 Arrow: TypeAlias = Any
 """pyarrow, or a value of it: it brings no types."""
+
+_NULL_BYTES = len(b"null")
 
 
 def array(pa: Arrow, values: Iterable[Any], kind: Kind) -> Arrow:
@@ -19,13 +25,34 @@ def json_array(pa: Arrow, texts: Iterable[bytes | None]) -> Arrow:
     return pa.array(texts, pa.binary()).view(pa.string())
 
 
+def sent_array(pa: Arrow, values: Sequence[Raw]) -> Arrow:
+    """Return a text array of JSON as it was sent, null where it is."""
+    if _NULL_BYTES not in map(len, values):
+        return joined_array(pa, values)
+    return json_array(pa, [None if sent == b"null" else sent for sent in map(bytes, values)])
+
+
+def joined_array(pa: Arrow, texts: Sequence[bytes | Raw]) -> Arrow:
+    """Return a text array without nulls: its bytes are copied just once."""
+    ends = numbers("i", accumulate(map(len, texts), initial=0))
+    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(b"".join(texts)))
+
+
 def arrow_type(pa: Arrow, kind: Kind) -> Arrow:
     """Return the type of a column."""
-    if kind == "turns":
-        return pa.list_(pa.struct([(name, arrow_type(pa, of)) for name, of in TURN.items()]))
-    if kind == "time":
-        return pa.timestamp("us", tz="UTC")
-    return {"number": pa.float64(), "flag": pa.bool_(), "whole": pa.int32()}.get(kind, pa.string())
+    match kind:
+        case "number":
+            return pa.float64()
+        case "time":
+            return pa.timestamp("us", tz="UTC")
+        case "flag":
+            return pa.bool_()
+        case "whole":
+            return pa.int32()
+        case "turns":
+            return pa.list_(pa.struct([(name, arrow_type(pa, of)) for name, of in TURN.items()]))
+        case "text" | "json":
+            return pa.string()
 
 
 def arrow_schema(pa: Arrow, columns: Mapping[str, Kind]) -> Arrow:

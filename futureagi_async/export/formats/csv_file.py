@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from futureagi_async.errors import DecodingError
+from futureagi_async.export.formats.batch import Batch
 from futureagi_async.export.formats.csv_cells import cell
 from futureagi_async.export.formats.details import (
     Fields,
@@ -61,9 +62,9 @@ class CsvWriter:
         self._file.write(codecs.BOM_UTF8)
         self._write_rows([[*COLUMNS, *labels]])
 
-    def write(self, calls: Sequence[CallExecution]) -> None:
+    def write(self, batch: Batch) -> None:
         """Append one row a call."""
-        self._write_rows(map(self._row, calls))
+        self._write_rows(map(self._row, batch.calls()))
 
     def close(self) -> None:
         """Do nothing: each call is written at once."""

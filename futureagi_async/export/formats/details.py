@@ -6,7 +6,7 @@ by the decoder's own structs. Where that fails, or an empty transcript must be t
 the call is asked.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Final, TypeAlias
@@ -22,6 +22,9 @@ from futureagi_async.models import CallExecution, EvalOutput, TranscriptTurn
 Fields: TypeAlias = dict[str, Raw]
 """A record's values by key, as sent."""
 
+Entries: TypeAlias = Mapping[str, EvalEntry]
+"""Evaluations by id, as sent."""
+
 NULL: Final = Raw(b"null")
 """What a key that was not sent counts as."""
 
@@ -35,15 +38,10 @@ _SHAPES = 256  # kinds of rows remembered; a list has one or two
 
 
 def fields_of(call: CallExecution) -> Fields:
-    """Cut a record into the values of its keys; raises `ValueError` for a call that is no record."""
-    check_record(call)
-    return _FIELDS.decode(call.raw)
-
-
-def check_record(call: CallExecution) -> None:
-    """Raise `ValueError` for a call that was built by hand: what is written is what the server sent."""
+    """Cut a record into the values of its keys; raises `ValueError` for a call that was built by hand."""
     if not call.raw:
         raise ValueError(f"Call {call.id} was not read from the server: it has no record to export.")
+    return _FIELDS.decode(call.raw)
 
 
 def json_of(fields: Fields, name: str) -> bytes | None:
@@ -60,9 +58,9 @@ def scenario_of(call: CallExecution) -> tuple[str | None, str | None, bool]:
     return call.scenario.name, outer or inner, bool(inner and outer and inner != outer)
 
 
-def transcript_key(fields: Fields) -> str:
-    """Return the key that a listing sends its transcript under."""
-    return "transcript" if "transcript" in fields else "transcripts"
+def transcript_key(keys: Container[str]) -> str:
+    """Return the key that a record with these keys has its transcript under."""
+    return "transcript" if "transcript" in keys else "transcripts"
 
 
 def wires_of(call: CallExecution, fields: Fields) -> Sequence[TurnWire] | None:
@@ -87,30 +85,50 @@ def turns_of(call: CallExecution, fields: Fields) -> Sequence[TranscriptTurn] | 
     return structure_turns(Part(call.raw, "", "$", key=transcript_key(fields), value=wires))
 
 
+def entries_of(call: CallExecution, fields: Fields) -> Entries:
+    """Return the evaluations as sent, empty for null; raises `DecodingError` where the call does."""
+    try:
+        return decode_entries(fields.get("eval_outputs", NULL))
+    except FAULTS:
+        refused = call.eval_outputs  # raises, and says where
+        raise AssertionError(f"What no decoder takes became {refused!r}.") from None
+
+
+def decode_entries(sent: Raw) -> Entries:
+    """Decode evaluations, empty for null; raises one of `FAULTS`."""
+    return _EVALS.decode(sent) or {}
+
+
 def evaluations_of(call: CallExecution, fields: Fields) -> Mapping[str, EvalOutput]:
     """Return ``call.eval_outputs``, empty for ``None``, at a fraction of its cost.
 
     Raises `DecodingError` as it does.
     """
-    try:
-        entries = _EVALS.decode(bytes(fields.get("eval_outputs", NULL)))
-    except FAULTS:
-        return call.eval_outputs or {}
-    return structure_evals(Part(call.raw, "", "$", value=entries)) if entries else {}
+    return structure_evals(Part(call.raw, "", "$", value=entries_of(call, fields)))
 
 
 def extra_of(fields: Fields) -> bytes:
-    """Return ``call.extra`` as JSON, every value as it was sent."""
+    """Return ``call.extra`` as JSON, every value as it was sent, in the order of their keys."""
     return _extra_writer(tuple(fields))(fields)
+
+
+def extra_names(keys: Iterable[str]) -> list[str]:
+    """Return the keys that are extra in a record with these keys, on which alone it depends."""
+    return sorted(decode_call(msgspec.json.encode(dict.fromkeys(keys) | {"id": ""}), "").extra)
+
+
+def extra_template(names: Iterable[str]) -> bytes:
+    """Return the JSON of an object with these keys, with a place for each value."""
+    pairs = [msgspec.json.encode(name).replace(b"%", b"%%") + b":%b" for name in names]
+    return b"{%b}" % b",".join(pairs)
 
 
 @lru_cache(maxsize=_SHAPES)
 def _extra_writer(keys: tuple[str, ...]) -> Callable[[Fields], bytes]:
-    """Return what writes the extra of records with these keys, on which alone it depends what is extra."""
-    names = list(decode_call(msgspec.json.encode(dict.fromkeys(keys) | {"id": ""}), "").extra)
+    """Return what writes the extra of records with these keys."""
+    names = extra_names(keys)
+    template = extra_template(names)
     if not names:
-        return lambda _fields: b"{}"
-    pairs = [msgspec.json.encode(name).replace(b"%", b"%%") + b":%b" for name in names]
-    template = b"{%b}" % b",".join(pairs)
+        return lambda _fields: template
     pick = itemgetter(*names)
     return lambda fields: template % pick(fields)

@@ -1,13 +1,12 @@
 """Calls as JSON Lines: the bytes that the server sent, or our names and units."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import BinaryIO
 
-from futureagi_async.export.formats.details import check_record
+from futureagi_async.export.formats.batch import Batch
 from futureagi_async.export.formats.jsonl import encode_lines
 from futureagi_async.export.formats.normalised import normalise
 from futureagi_async.export.formats.origins import Origins
-from futureagi_async.models import CallExecution
 from futureagi_async.sources import CallSource
 
 
@@ -20,14 +19,12 @@ class LinesWriter:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
-    def write(self, calls: Sequence[CallExecution]) -> None:
-        """Append one line a call; provider data stays where the records still hold it."""
-        for call in calls:
-            check_record(call)
-        self._file.writelines(encode_lines((call.raw for call in calls), include_provider_data=True))
+    def write(self, batch: Batch) -> None:
+        """Append one line a record; provider data stays where the records still hold it."""
+        self._file.writelines(encode_lines(batch.raws, include_provider_data=True))
 
     def close(self) -> None:
-        """Do nothing: each call is written at once."""
+        """Do nothing: each record is written at once."""
 
 
 class NormalisedWriter:
@@ -40,9 +37,9 @@ class NormalisedWriter:
         self._file = file
         self._origins = Origins(sources)
 
-    def write(self, calls: Sequence[CallExecution]) -> None:
+    def write(self, batch: Batch) -> None:
         """Append one line a call."""
-        made = [normalise(call, self._origins) for call in calls]
+        made = [normalise(call, self._origins) for call in batch.calls()]
         self._file.writelines(encode_lines((line for line, _ in made), include_provider_data=True))
         self.misfits += sum(misfit for _, misfit in made)
 

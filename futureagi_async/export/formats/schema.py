@@ -57,6 +57,11 @@ def _scalars() -> dict[str, Kind]:
 SCALARS: Final[Mapping[str, Kind]] = _scalars()
 """The model's plain fields under their own names, but for the scenario's name."""
 
+PLAIN: Final[Mapping[str, Kind]] = {
+    name: kind for name, kind in SCALARS.items() if name not in ("scenario_name", "scenario_id")
+}
+"""Those that a record sends as they are."""
+
 CALLS: Final[Mapping[str, Kind]] = {
     "id": "text",
     **SOURCE,

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from typing import BinaryIO, Final, Protocol
 
 from futureagi_async.errors import ExportError
+from futureagi_async.export.formats.batch import Batch
 from futureagi_async.export.formats.compressed import COMPRESSIONS, check_compression, compressed
 from futureagi_async.export.formats.evaluation_columns import EvaluationColumn, EvaluationColumns
 from futureagi_async.export.formats.ids import read_ids
-from futureagi_async.models import CallExecution
 from futureagi_async.sources import CallSource
 
 __all__ = [
@@ -26,15 +26,15 @@ FORMATS: Final = ("jsonl", "csv", "parquet")
 
 
 class Writer(Protocol):
-    """Writes calls into a file."""
+    """Writes staged records into a file."""
 
     @property
     def misfits(self) -> int:
         """Calls written so far with a value that the format's columns can't hold; it is kept as sent."""
         ...
 
-    def write(self, calls: Sequence[CallExecution]) -> None:
-        """Append calls."""
+    def write(self, batch: Batch) -> None:
+        """Append records."""
         ...
 
     def close(self) -> None:
