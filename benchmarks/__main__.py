@@ -11,7 +11,15 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-TABLES = ("decode_page", "fetch_pages", "loop_stall", "export_records", "import_time", "count_requests")
+TABLES = (
+    "decode_page",
+    "fetch_pages",
+    "loop_stall",
+    "export_records",
+    "export_lists",
+    "import_time",
+    "count_requests",
+)
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
 PEERS = ("aiohttp", "msgspec", "cattrs", "orjson", "httpx", "pydantic", "requests")
 

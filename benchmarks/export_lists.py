@@ -129,8 +129,9 @@ def figures(rounds: int, *, slim: bool, records: int) -> Iterator[Figure]:
             "run_test": server.add_run_test(records, slim=slim),
             "few": server.add_run_test(FEW, slim=slim),
         }
-        for _ in range(rounds):
-            for way in WAYS:
+        turn(BY_HAND, server, lists)  # the stand-in makes up its rows when they are first asked for
+        for number in range(rounds):
+            for way in WAYS[number:] + WAYS[:number]:
                 seconds[way.name].append(turn(way, server, lists))
                 server.clear_requests()
     for way in WAYS:

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import tempfile
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -16,7 +17,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import attrs
+import orjson
 import pyarrow as pa
+from pyarrow import json as arrow_json
+from pyarrow import parquet
 
 from benchmarks import ours
 from benchmarks.pages import VOICE, make_page
@@ -40,6 +44,8 @@ PAGES = 20
 ROWS = 100
 _BUFFER_BYTES = 256 * 1024
 _BATCH = 250
+
+_ONE_THREAD = arrow_json.ReadOptions(use_threads=False, block_size=16 * 1024**2)
 
 WRITING = "writing prebuilt record batches"
 
@@ -141,12 +147,22 @@ def table_figures(session: ReadBefore, folder: Path, rounds: int) -> Iterator[Fi
         write_batches(batches, CALLS, file)
         write_synced(folder / "other.parquet", partial(write_batches, long_batches, EVALUATIONS))
 
+    raws = [call.raw for call in calls]
+    lines = folder / "staged.jsonl"
+    lines.write_bytes(b"".join(b"%b\n" % raw for raw in raws))
+
+    def read_by_arrow(file: BinaryIO) -> None:
+        table = arrow_json.read_json(lines, _ONE_THREAD)
+        parquet.write_table(table, file, compression="zstd")
+
     target = folder / "calls.table"
     rivals: dict[str, Run] = {
         WRITING: partial(write_synced, target, partial(write_batches, batches, CALLS)),
         "Parquet": partial(write_synced, target, partial(write, "parquet")),
         "prebuilt, evaluations too": partial(write_synced, target, write_prebuilt),
         "Parquet, evaluations too": partial(write_synced, target, write_both),
+        "orjson.loads, nothing kept": lambda: deque(map(orjson.loads, raws), maxlen=0),
+        "Arrow's own JSON reader, and its columns written": partial(write_synced, target, read_by_arrow),
         "CSV": partial(write_synced, target, partial(write, "csv", evaluations=noted.columns())),
         "JSON Lines, normalised": partial(write_synced, target, partial(write, "jsonl", normalised=True)),
     }

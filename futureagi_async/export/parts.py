@@ -1,7 +1,7 @@
 """Finished files, written from what was staged beside the places they will have."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import chain, count, islice
 from pathlib import Path
@@ -91,18 +91,18 @@ class PartsWriter:
     def _has_evaluations(self) -> bool:
         return self._parameters.format == "parquet" and self._target.is_directory
 
-    def _batches(self, records: Iterable[Record]) -> Iterator[list[Record]]:
+    def _batches(self, records: Iterator[Record]) -> Iterator[Sequence[Record]]:
         """Yield some records at a time: what is read of them is held in memory."""
-        some: list[Record] = []
-        size = 0
-        for record in records:
-            some.append(record)
-            size += self._staged.size(record)
-            if len(some) == _BATCH_RECORDS or size >= _BATCH_BYTES:
-                yield some
-                some, size = [], 0
-        if some:
-            yield some
+        while some := list(islice(records, _BATCH_RECORDS)):
+            yield from self._small_enough(some)
+
+    def _small_enough(self, records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+        if len(records) == 1 or self._staged.size(records) <= _BATCH_BYTES:
+            yield records
+            return
+        middle = len(records) // 2
+        yield from self._small_enough(records[:middle])
+        yield from self._small_enough(records[middle:])
 
     def _open_writer(self, file: BinaryIO, side_file: BinaryIO | None = None) -> Writer:
         return open_writer(

@@ -2,6 +2,9 @@
 
 from futureagi_async.sources import AgentVersionCalls, CallSource, TestExecutionCalls
 
+WITHHOLDING = frozenset((TestExecutionCalls, AgentVersionCalls))
+"""The kinds of lists that do."""
+
 
 def withholds(source: CallSource | None, record: bytes, call_type: str | None) -> bool:
     """Whether an empty transcript means "ask for the detail" rather than "nothing was said".

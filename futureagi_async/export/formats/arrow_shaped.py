@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import astuple
 
 from futureagi_async._sansio.decoding.wire import ScenarioWire, TurnWire
-from futureagi_async._sansio.decoding.withholding import withholds
+from futureagi_async._sansio.decoding.withholding import WITHHOLDING, withholds
 from futureagi_async.export.formats.arrow_origins import origin_columns
 from futureagi_async.export.formats.arrow_turns import transcript_column
 from futureagi_async.export.formats.arrow_types import Arrow, array, joined_array, sent_array
@@ -34,6 +34,7 @@ class ShapedColumns:
         self._rows = rows
         self._batch = batch
         self._nothing = (None,) * len(rows.places)
+        self._sources = list(map(batch.sources.__getitem__, rows.places))
         columns = zip(*map(astuple, rows.structs), strict=True)
         self._sent: dict[str, Sequence[Any]] = dict(zip(rows.shape.keys, columns, strict=True))
 
@@ -49,13 +50,12 @@ class ShapedColumns:
     def batch(self, origins: Origins, schema: Arrow) -> Arrow:
         """Return a record batch."""
         pa = self._pa
-        sources = map(self._batch.sources.__getitem__, self._rows.places)
         try:
             columns = self.plain_columns() | self.scenario_columns()
             columns["transcript"] = self.transcript_column(schema.field("transcript").type)
         except (pa.ArrowInvalid, OverflowError) as error:  # a whole number that no double holds
             raise CareNeededError from error
-        columns |= origin_columns(pa, list(map(origins.of, sources))) | self.json_columns()
+        columns |= origin_columns(pa, origins.of_all(self._sources)) | self.json_columns()
         empty = {field.name: field.type for field in schema if field.name not in columns}
         columns |= {name: pa.nulls(len(self._nothing), kind) for name, kind in empty.items()}
         return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
@@ -95,7 +95,7 @@ class ShapedColumns:
         """Return the transcripts; an empty one may be withheld."""
         transcripts: Sequence[list[TurnWire] | None]
         transcripts = self._sent.get(self._shape.transcript, self._nothing)
-        if [] in transcripts:
+        if [] in transcripts and not WITHHOLDING.isdisjoint(map(type, self._sources)):
             types = self._sent.get("simulation_call_type", self._nothing)
             transcripts = [
                 None if turns == [] and self._is_withheld(place, call_type) else turns

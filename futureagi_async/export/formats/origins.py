@@ -1,6 +1,6 @@
 """Where a call was read, as plain values for columns."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from futureagi_async.export.formats.schema import SOURCE
@@ -22,6 +22,12 @@ class Origins:
     def of(self, source: CallSource | None) -> Origin:
         """Return the values of the columns `SOURCE`."""
         return self._known.get(id(source)) or self._describe(source)
+
+    def of_all(self, sources: Sequence[CallSource | None]) -> list[Origin]:
+        """Return them for many; most often there is but one."""
+        if sources.count(sources[0]) == len(sources):
+            return [self.of(sources[0])] * len(sources)
+        return list(map(self.of, sources))
 
     def named(self, source: CallSource | None) -> dict[str, int | str] | None:
         """Return the same under short names, without what is null; ``None`` for no source."""

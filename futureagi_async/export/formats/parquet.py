@@ -9,7 +9,7 @@ from futureagi_async.export.formats.batch import Batch
 from futureagi_async.export.formats.schema import CALLS, EVALUATIONS, Kind
 from futureagi_async.sources import CallSource
 
-_ROW_GROUP_BYTES = 16 * 1024**2  # held in memory; with more, files are hardly smaller or faster to scan
+_ROW_GROUP_BYTES = 8 * 1024**2  # held in memory; with more, files are hardly smaller or faster to scan
 _SELDOM_TWICE = frozenset(
     ("id", "session_id", "service_provider_call_id", "call_summary", "audio_url", "reason", "value_text")
 )

@@ -5,7 +5,7 @@ from the keys alone. So it is settled once for each set, and a row is decoded in
 for it, in which all that stays JSON stays bytes.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -61,6 +61,17 @@ class Rows:
     """Where they stand in their batch."""
 
 
+def _decode_alike(shape: Shape, raws: Sequence[bytes]) -> Rows | None:
+    """Return rows that all have one shape and are no snapshots, as most batches are; ``None`` for others."""
+    try:
+        structs = list(map(shape.decode, raws))
+    except FAULTS:
+        return None
+    if any(map(shape.is_snapshot, structs)):
+        return None
+    return Rows(shape, are_snapshots=False, structs=structs, places=list(range(len(raws))))
+
+
 class Shapes:
     """The shapes that the rows of a file have, learnt from the rows."""
 
@@ -70,8 +81,11 @@ class Shapes:
         """The two that rows had last, as lists with snapshots have two."""
         self._learnt = 0
 
-    def sort(self, raws: Iterable[bytes]) -> tuple[list[Rows], list[int]]:
+    def sort(self, raws: Sequence[bytes]) -> tuple[list[Rows], list[int]]:
         """Decode a batch's rows, and return those of each shape, and the places of those that have none."""
+        alike = _decode_alike(self._recent[0], raws) if self._recent else None
+        if alike is not None:
+            return [alike], []
         self._learnt = 0
         shaped: dict[tuple[Shape, bool], Rows] = {}
         others: list[int] = []

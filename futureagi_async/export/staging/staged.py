@@ -1,8 +1,9 @@
 """Staged records, read again in the order in which they are written."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, pairwise
+from operator import add, attrgetter
 from typing import Self, TypeAlias
 
 from futureagi_async.errors import DecodingError
@@ -17,6 +18,8 @@ from futureagi_async.sources import CallSource
 
 Restore: TypeAlias = Callable[[bytes, int], CallExecution]
 """Decodes a record again; the number is its source's place."""
+
+_SIZE_OF = attrgetter("size")
 
 
 class StagedRecords:
@@ -42,22 +45,21 @@ class StagedRecords:
         records = staged_records(self._workspace.entries(), self._workspace.state)
         return ordered_records(records) if self._workspace.parameters.ordered else records
 
-    def size(self, record: Record) -> int:
-        """Return how many bytes a record takes with what its detail adds."""
-        _, detail_size = self._workspace.state.details.get(record.detail or "", (0, 0))
-        return record.size + detail_size
+    def size(self, records: Sequence[Record]) -> int:
+        """Return how many bytes records take with what their details add."""
+        details = self._workspace.state.details
+        added = [details.get(record.detail or "", (0, 0))[1] for record in records] if details else ()
+        sizes: Iterator[int] = map(_SIZE_OF, records)
+        return sum(sizes) + sum(added)
 
     def batch(self, records: Sequence[Record]) -> Batch:
         """Read some records."""
-        details = list(map(self._detail, records))
-        lines = chain.from_iterable(map(self._read_run, _runs(records)))
-        raws = [
-            line if detail is None else on_one_line(merge(line, detail))
-            for line, detail in zip(lines, details, strict=True)
-        ]
-        told = {
-            place for place, detail in enumerate(details) if detail is not None and b'"transcript"' in detail
-        }
+        raws = list(chain.from_iterable(map(self._read_run, _runs(records))))
+        told: set[int] = set()
+        for place, detail in self._details(records):
+            raws[place] = on_one_line(merge(raws[place], detail))
+            if b'"transcript"' in detail:
+                told.add(place)
 
         def restore(place: int) -> CallExecution:
             call = self._restore(raws[place], records[place].source)
@@ -72,19 +74,19 @@ class StagedRecords:
         """Return a record as a call."""
         return self.batch([record]).restore(0)
 
-    def _detail(self, record: Record) -> bytes | None:
-        if record.detail is None or record.detail not in self._workspace.state.details:
-            return None
-        offset, size = self._workspace.state.details[record.detail]
-        return self._read("details", 0, size, offset)
+    def _details(self, records: Sequence[Record]) -> Iterator[tuple[int, bytes]]:
+        """Yield what is known of records beyond what their list told, each with the record's place."""
+        known = self._workspace.state.details
+        for place, record in enumerate(records if known else ()):
+            if record.detail in known:
+                offset, size = known[record.detail]
+                yield place, self._read("details", 0, size, offset)
 
-    def _read_run(self, records: Sequence[Record]) -> Iterator[bytes]:
-        """Yield records that lie one behind the other, without their newlines."""
+    def _read_run(self, records: Sequence[Record]) -> list[bytes]:
+        """Return records that lie one behind the other, without their newlines."""
         begin = records[0].offset
-        size = records[-1].offset + records[-1].size - begin
-        read = self._read("stage", records[0].number, size, begin)
-        for record in records:
-            yield read[record.offset - begin : record.offset + record.size - begin - 1]
+        read = self._read("stage", records[0].number, sum(map(_SIZE_OF, records)), begin)
+        return [read[offset - begin : offset - begin + size - 1] for *_, offset, size in records]
 
     def _read(self, kind: str, number: int, size: int, offset: int) -> bytes:
         name = f"{kind}-{number}"
@@ -96,16 +98,14 @@ class StagedRecords:
             return read_at(self._descriptors[name], size, offset)
 
 
-def _runs(records: Iterable[Record]) -> Iterator[list[Record]]:
+def _runs(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
     """Part records where one does not lie right behind the other."""
-    run: list[Record] = []
-    for record in records:
-        if run and (record.number, record.offset) != (run[-1].number, run[-1].offset + run[-1].size):
-            yield run
-            run = []
-        run.append(record)
-    if run:
-        yield run
+    *_, numbers, offsets, sizes = zip(*records, strict=True)
+    begins = list(zip(numbers, offsets, strict=True))
+    ends = list(zip(numbers, map(add, offsets, sizes), strict=True))
+    gaps = [place for place in range(1, len(records)) if begins[place] != ends[place - 1]]
+    for start, stop in pairwise([0, *gaps, len(records)]):
+        yield records[start:stop]
 
 
 def _is_withheld(call: CallExecution) -> bool:
