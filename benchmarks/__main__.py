@@ -12,13 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 TABLES = (
-    "decode_page",
-    "fetch_pages",
-    "loop_stall",
-    "export_records",
-    "export_lists",
-    "import_time",
-    "count_requests",
+    *("decode_page", "fetch_pages", "loop_stall", "export_records", "export_lists"),
+    *("import_time", "count_requests"),
 )
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
 PEERS = ("aiohttp", "msgspec", "cattrs", "orjson", "httpx", "pydantic", "requests")

@@ -33,8 +33,8 @@ async def test_a_soak_notices_what_is_wrong() -> None:
 
 async def test_a_slice_of_the_torture() -> None:
     """A bulk job that is cancelled, or whose session is closed, at any step leaves nothing behind."""
-    struck = await torture_all(every=45, first=7)
-    assert all(struck[blow] >= 6 for blow in BLOWS)
+    struck = await torture_all(every=90, first=7)
+    assert all(struck[blow] >= 3 for blow in BLOWS)
 
 
 async def test_the_torture_notices_a_leak() -> None:
