@@ -48,4 +48,4 @@ async def test_the_torture_notices_a_leak() -> None:
 
     with mock.patch.object(Slots, "take", leak), pytest.raises(AssertionError) as caught:
         await torture_all(every=60, first=30)
-    assert "cancel at step 30" in caught.value.__notes__[0]
+    assert "cancel at step" in caught.value.__notes__[0]
