@@ -13,11 +13,25 @@ from futureagi_async._sansio.decoding import decode_records
 from futureagi_async._sansio.endpoints import RUN_TEST_CALLS
 from futureagi_async.export.formats.batch import Batch
 from futureagi_async.export.formats.writers import EvaluationColumns, open_writer
+from tests.recordings import Recording, recordings
 
 RUN = RunTestCalls("00000000-0000-4000-8000-000000000001")
 VERSION = AgentVersionCalls("00000000-0000-4000-8000-000000000002", "00000000-0000-4000-8000-000000000003")
 EXECUTION = TestExecutionCalls("00000000-0000-4000-8000-000000000004")
 SOURCES = (RUN, VERSION, EXECUTION)
+
+_LISTS = dict(
+    zip(("run_test_call_executions", "version_call_executions", "test_execution"), SOURCES, strict=True)
+)
+RECORDED_PAGES = recordings(
+    *_LISTS,
+    that=lambda recording: (
+        recording.status == 200
+        and isinstance(recording.json, dict)
+        and any("id" in row for row in recording.json["results"])
+    ),
+)
+"""What the vendor's server answered with calls in it."""
 
 HUGE = 12345678901234567890123
 INEXACT = 2**53 + 1
@@ -94,6 +108,11 @@ def calls_of(*rows: Any, source: CallSource = RUN) -> list[CallExecution]:
     records = [Raw(row if isinstance(row, bytes) else encoded(row)) for row in rows]
     decoded = decode_records(records, 0, source, RUN_TEST_CALLS)
     return [call for call in decoded if isinstance(call, CallExecution)]
+
+
+def recorded_calls(recording: Recording) -> list[CallExecution]:
+    """Return the calls of a recorded page."""
+    return list(calls_of(*recording.json["results"], source=_LISTS[recording.endpoint]))
 
 
 def call_of(**row: Any) -> CallExecution:

@@ -14,8 +14,19 @@ from futureagi_async._sansio.endpoints import RUN_TEST_CALLS
 from futureagi_async.errors import DecodingError
 from futureagi_async.export.formats.details import evaluations_of, extra_of, fields_of, json_of, turns_of
 from futureagi_async.models import RecordFailure
-from tests.exported import EXECUTION, ROWS, RUN, SOURCES, VERSION, call_of, calls_of, encoded
-from tests.recordings import Recording, recordings
+from tests.exported import (
+    EXECUTION,
+    RECORDED_PAGES,
+    ROWS,
+    RUN,
+    SOURCES,
+    VERSION,
+    call_of,
+    calls_of,
+    encoded,
+    recorded_calls,
+)
+from tests.recordings import Recording
 
 SERVED = {"id": "1", "duration_seconds": 3}
 
@@ -47,25 +58,10 @@ def test_any_record_gives_what_the_model_gives(row: dict[str, Any]) -> None:
             check_same(call)
 
 
-@pytest.mark.parametrize(
-    "recording",
-    recordings(
-        "run_test_call_executions",
-        "test_execution",
-        "version_call_executions",
-        that=lambda recording: (
-            recording.status == 200
-            and isinstance(recording.json, dict)
-            and any("id" in row for row in recording.json["results"])
-        ),
-    ),
-)
+@pytest.mark.parametrize("recording", RECORDED_PAGES)
 def test_recorded_records_give_what_the_model_gives(recording: Recording) -> None:
     """The same for what the vendor's server answered."""
-    source = dict(
-        zip(("run_test_call_executions", "version_call_executions", "test_execution"), SOURCES, strict=True)
-    )
-    for call in calls_of(*recording.json["results"], source=source[recording.endpoint]):
+    for call in recorded_calls(recording):
         check_same(call)
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-RUNS = 5
+RUNS = 3
 HEAVY = ("pyarrow", "rich", "cyclopts", "fastapi", "opentelemetry", "pytest", "hypothesis", "aiohttp.web")
 REPORT = """
 import json, sys

@@ -26,6 +26,7 @@ from tests.exported import (
     INEXACT,
     JSON,
     NUMBERS,
+    RECORDED_PAGES,
     ROWS,
     SOURCES,
     TEXT,
@@ -33,9 +34,10 @@ from tests.exported import (
     batch_of,
     calls_of,
     encoded,
+    recorded_calls,
 )
 from tests.exporting import all_lists
-from tests.recordings import Recording, recordings
+from tests.recordings import Recording
 from tests.sansio import samples
 from tests.servers import open_session
 
@@ -191,25 +193,10 @@ async def test_pages_of_all_lists_go_the_quick_way(server: StandInServer) -> Non
             check_quick(page.calls)
 
 
-@pytest.mark.parametrize(
-    "recording",
-    recordings(
-        "run_test_call_executions",
-        "test_execution",
-        "version_call_executions",
-        that=lambda recording: (
-            recording.status == 200
-            and isinstance(recording.json, dict)
-            and any("id" in row for row in recording.json["results"])
-        ),
-    ),
-)
+@pytest.mark.parametrize("recording", RECORDED_PAGES)
 def test_recorded_pages_go_the_quick_way(recording: Recording) -> None:
     """Nor one that the vendor's server answered."""
-    kinds: dict[str, CallSource] = dict(
-        zip(("run_test_call_executions", "version_call_executions", "test_execution"), SOURCES, strict=True)
-    )
-    check_quick(calls_of(*recording.json["results"], source=kinds[recording.endpoint]))
+    check_quick(recorded_calls(recording))
 
 
 def test_an_empty_transcript_that_a_detail_told_is_no_withheld_one() -> None:
