@@ -7,7 +7,7 @@ import anyio.lowlevel
 from anyio.to_thread import run_sync
 
 from futureagi_async.errors import DecodingError
-from futureagi_async.export.formats.jsonl import on_one_line, without_provider_data
+from futureagi_async.export.formats.jsonl import on_one_line_each, without_provider_data
 from futureagi_async.export.staging.entries import Staged
 from futureagi_async.export.staging.linefiles import Lines
 from futureagi_async.export.staging.workspace import Workspace
@@ -72,13 +72,12 @@ class Staging:
         await run_sync(self._workspace.keep_staged, lines, entry)
 
     def _encode(self, calls: Sequence[CallExecution]) -> list[bytes]:
-        if self._workspace.parameters.include_provider_data:
-            raws = [call.raw for call in calls]
-        else:
-            raws = [
-                without_provider_data(call.raw) if call.may_hold_provider_data else call.raw for call in calls
-            ]
-        return list(map(on_one_line, raws))
+        keeps_all = self._workspace.parameters.include_provider_data
+        raws = [
+            call.raw if keeps_all or not call.may_hold_provider_data else without_provider_data(call.raw)
+            for call in calls
+        ]
+        return on_one_line_each(raws)
 
 
 def _detail_wanted(call: CallExecution) -> str | None:

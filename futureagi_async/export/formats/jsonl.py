@@ -17,7 +17,7 @@ def encode_lines(records: Iterable[bytes], *, include_provider_data: bool = Fals
     """Return one line a record, each with its newline."""
     if not include_provider_data:
         records = map(without_provider_data, records)
-    return [b"%b\n" % on_one_line(record) for record in records]
+    return [b"%b\n" % record for record in on_one_line_each(records)]
 
 
 def without_provider_data(record: bytes) -> bytes:
@@ -43,6 +43,11 @@ def _without_nested(snapshots: Raw) -> Raw:
     except msgspec.ValidationError:
         return Raw(b"null")
     return snapshots if after == before else Raw(b"[%b]" % b",".join(after))
+
+
+def on_one_line_each(records: Iterable[bytes]) -> list[bytes]:
+    """Return the records without newlines; looks itself, as it is called for every record of an export."""
+    return [on_one_line(record) if b"\n" in record or b"\r" in record else record for record in records]
 
 
 def on_one_line(record: bytes) -> bytes:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, Self
@@ -23,9 +23,9 @@ from futureagi_async.export.staging.layout import Cursor
 
 
 class Sum(Protocol):
-    """What `hashlib` gives."""
+    """A sum of bytes that more are added to."""
 
-    def update(self, data: bytes, /) -> None:
+    def add(self, pieces: Iterable[bytes], /) -> None:
         """Take more bytes into account."""
         ...
 
@@ -44,9 +44,12 @@ class QuickSum:
 
     value: int = 0
 
-    def update(self, data: bytes, /) -> None:
+    def add(self, pieces: Iterable[bytes], /) -> None:
         """Take more bytes into account."""
-        self.value = zlib.crc32(data, self.value)
+        value = self.value
+        for piece in pieces:
+            value = zlib.crc32(piece, value)
+        self.value = value
 
     def hexdigest(self) -> str:
         """Return the sum as text."""
@@ -55,6 +58,28 @@ class QuickSum:
     def copy(self) -> "QuickSum":
         """Return another that goes on from here."""
         return QuickSum(self.value)
+
+
+class Sha256Sum:
+    """A SHA-256, for records of files that a manifest tells of."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def add(self, pieces: Iterable[bytes], /) -> None:
+        """Take more bytes into account."""
+        for piece in pieces:
+            self._digest.update(piece)
+
+    def hexdigest(self) -> str:
+        """Return the sum as text."""
+        return self._digest.hexdigest()
+
+    def copy(self) -> "Sha256Sum":
+        """Return another that goes on from here."""
+        copied = Sha256Sum()
+        copied._digest = self._digest.copy()
+        return copied
 
 
 @attrs.define
@@ -81,7 +106,7 @@ class LineFiles:
         self,
         path_of: Callable[[int], Path],
         rows_a_file: int | None = None,
-        new_sum: Callable[[], Sum] = hashlib.sha256,
+        new_sum: Callable[[], Sum] = Sha256Sum,
         ending: bytes = b"",
     ) -> None:
         self.cursor = Cursor(rows_a_file)
@@ -103,7 +128,7 @@ class LineFiles:
             if block.offset == 0:
                 self._digest = self._new_sum()
             there = self._read(block.number, block.size, block.offset)
-            self._digest.update(there)
+            self._digest.add([there])
             if len(there) != block.size or self._digest.hexdigest() != expected:
                 self.cursor.number, self.cursor.rows, self.cursor.offset = before
                 self._digest = digest
@@ -130,11 +155,10 @@ class LineFiles:
         for block in self.cursor.advance(sizes):
             if block.offset == 0:
                 self._digest = self._new_sum()
-            pieces = lines.pieces.setdefault(block.number, [])
-            for record in records[block.start : block.stop]:
-                pieces += (record, self._ending)
-                self._digest.update(record)
-                self._digest.update(self._ending)
+            some = records[block.start : block.stop]
+            pieces = [piece for record in some for piece in (record, self._ending)]
+            self._digest.add(pieces)
+            lines.pieces.setdefault(block.number, []).extend(pieces)
             lines.sums[block.number] = self._digest.hexdigest()
 
     def write(self, lines: Lines) -> None:

@@ -1,6 +1,5 @@
 """An unfinished export on the disk: its journal, its staged records, and what they add up to."""
 
-import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -12,7 +11,7 @@ from futureagi_async.errors import ExportError
 from futureagi_async.export.staging.entries import FORMAT, Begun, Detailed, Entry, Resumed, Staged
 from futureagi_async.export.staging.files import empty_directory, sync_directory
 from futureagi_async.export.staging.journal import Journal, read_entries
-from futureagi_async.export.staging.linefiles import LineFiles, Lines, QuickSum
+from futureagi_async.export.staging.linefiles import LineFiles, Lines, QuickSum, Sha256Sum
 from futureagi_async.export.staging.locking import LOCK
 from futureagi_async.export.staging.parameters import Parameters
 from futureagi_async.export.staging.state import State
@@ -128,7 +127,7 @@ class Workspace:
     def _new_stage(self) -> LineFiles:
         """Stage files that become parts need the sum that a manifest tells."""
         becomes_parts = self.target.is_directory and self.parameters.writes_as_staged
-        new_sum = hashlib.sha256 if becomes_parts else QuickSum
+        new_sum = Sha256Sum if becomes_parts else QuickSum
         return LineFiles(self.staged_path, self.parameters.part_rows, new_sum, ending=b"\n")
 
     def _begin(self, now: datetime) -> None:
