@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
 import anyio
-import attrs
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from futureagi_async.errors import SessionMisuseError
@@ -13,36 +12,31 @@ from futureagi_async.errors import SessionMisuseError
 T = TypeVar("T")
 
 
-@attrs.define(frozen=True, eq=False)
-class _Offer(Generic[T]):
-    item: T
-    done: anyio.Event = attrs.field(factory=anyio.Event)
-
-
 class Handover(Generic[T]):
     """One taker's place to take from. It is done with a thing when it comes back for the next one."""
 
     def __init__(self) -> None:
-        self._send: MemoryObjectSendStream[_Offer[T]]
-        self._receive: MemoryObjectReceiveStream[_Offer[T]]
-        self._send, self._receive = anyio.create_memory_object_stream[_Offer[T]](0)
-        self._taken: _Offer[T] | None = None
+        self._send: MemoryObjectSendStream[tuple[T, anyio.Event]]
+        self._receive: MemoryObjectReceiveStream[tuple[T, anyio.Event]]
+        self._send, self._receive = anyio.create_memory_object_stream[tuple[T, anyio.Event]](0)
+        self._done: anyio.Event | None = None
+        """To be set when the taker is done with what it took last."""
 
     async def give(self, item: T) -> None:
         """Return when the taker is done with it."""
-        offer = _Offer(item)
-        await self._send.send(offer)
-        await offer.done.wait()
+        done = anyio.Event()
+        await self._send.send((item, done))
+        await done.wait()
 
     async def take(self) -> T:
         """Return the next thing, or raise `anyio.EndOfStream`; the one before is done with."""
-        if self._taken is not None:
-            self._taken.done.set()
+        if self._done is not None:
+            self._done.set()
         try:
-            self._taken = await self._receive.receive()
+            item, self._done = await self._receive.receive()
         except anyio.ClosedResourceError:
             raise SessionMisuseError("The stream is closed. Use it inside its 'async with' block.") from None
-        return self._taken.item
+        return item
 
     def __aiter__(self) -> "Handover[T]":
         return self

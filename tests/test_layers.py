@@ -62,7 +62,7 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "_marks": ((*LEAVES, "_sansio.*"), ("msgspec",)),
     "_reading": ((*LEAVES, "_sansio.*", "_marks"), ("attrs",)),
     "_spool": ((*LEAVES, "_reading"), ("attrs",)),
-    "_handover": (("errors",), ("anyio", "attrs")),
+    "_handover": (("errors",), ("anyio",)),
     "_fanout": ((*LEAVES, "_sansio.*", "_clock", "_handover", "_marks", "_reading"), ("anyio", "attrs")),
     "bulk": ((*LEAVES, "_clock", "_fanout", "_handover", "_reading", "_spool"), ("anyio", "attrs")),
     "_endpoint_reads": (
