@@ -68,7 +68,7 @@ async def test_every_call_of_every_source_exactly_once(
     twice = {(source, id_) for source, id_ in expected if source == sources[0]}
     if consistency == "complete":
         assert set(seen) == expected
-        assert report.complete
+        assert {source.verdict for source in report} == {"complete"}, [source.reason for source in report]
     else:  # ties are split between pages, and what falls between them is lost
         assert set(seen) <= expected
         assert not report.complete

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from futureagi_async._sansio.covering import Cover
-from futureagi_async._sansio.covering.lists import ListTraits
+from futureagi_async._sansio.covering.lists import ListTraits, Seen
 from tests.sansio.listmodel import RUN_TEST, TEST_EXECUTION, VERSION, Changes, Driver, ModelList, Run
 
 KINDS = pytest.mark.parametrize(
@@ -87,6 +87,32 @@ def test_a_list_that_fits_one_page_takes_three_requests(traits: ListTraits, coun
     assert run.finding.verdict == "complete"
     assert run.got == run.promised
     assert run.requests <= 3
+
+
+@pytest.mark.parametrize(
+    ("key", "seconds_a_row", "tried"),
+    [(1.7e9, 0.009, True), (1.7e9, 0.03, False), (None, 0.03, True), (None, 0.18, True), (None, 0.2, False)],
+)
+def test_one_page_is_tried_where_it_may_be_had(key: float | None, seconds_a_row: float, tried: bool) -> None:
+    """In 3 s as estimated, in 60 s where the rows have no keys that could prove the list otherwise."""
+    cover = Cover(RUN_TEST, page_size=10, max_body_bytes=1 << 26)
+    ask = cover.next_ask()
+    assert ask is not None
+    cover.take(
+        Seen(
+            ask=ask,
+            count=251,
+            ids=[str(number) for number in range(10)],
+            keys=[key] * 10,
+            has_next=True,
+            sent_at=0.0,
+            received_at=10 * seconds_a_row,
+            server_time=1.7e9 + 100,
+        )
+    )
+    following = cover.next_ask()
+    assert following is not None
+    assert (following.limit >= 251) == tried
 
 
 @pytest.mark.parametrize("traits", [RUN_TEST, TEST_EXECUTION], ids=["run-test", "execution"])

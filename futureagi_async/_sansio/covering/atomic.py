@@ -10,6 +10,8 @@ PATIENCE_SECONDS = 3.0
 """What one page may take: as parallel pages, its rows would arrive sooner."""
 PATIENCE_SECONDS_CROWDED = 15.0
 """The same, while other lists fill all slots."""
+PATIENCE_SECONDS_KEYLESS = 60.0
+"""The same, where rows show no time of last change: nothing else could prove the list complete."""
 LEAST_TAIL = 10
 _READS = 10
 """Tries before a list that keeps growing out of its page is covered instead."""
@@ -47,7 +49,9 @@ class AtomicRead:
         seen = self.first
         read = max(1, len(seen.keys))
         seconds = (seen.received_at - seen.sent_at) * rows / read
-        patience = PATIENCE_SECONDS_CROWDED if crowded or seen.keyless else PATIENCE_SECONDS
+        patience = PATIENCE_SECONDS_CROWDED if crowded else PATIENCE_SECONDS
+        if seen.keyless:
+            patience = PATIENCE_SECONDS_KEYLESS
         small = seen.body_bytes * rows / read <= max_body_bytes / 2
         return rows <= self._largest_limit and seconds <= patience and small
 
