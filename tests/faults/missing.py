@@ -13,7 +13,7 @@ import anyio
 import attrs
 import msgspec
 
-from futureagi_async import FutureAGIError, Session, _requester, _transport, bulk
+from futureagi_async import FutureAGIError, Session, _handover, _requester, _transport
 from futureagi_async._requester import Requester
 from futureagi_async._sansio import bodies, decoding, replies, retrying
 from futureagi_async._sansio.decoding.wire import ListWire
@@ -132,7 +132,7 @@ def run_loosely() -> list[Patch]:
             _kept.append(asyncio.create_task(function(*given)))
 
     names = {name: getattr(anyio, name) for name in dir(anyio) if not name.startswith("_")}
-    return [(bulk, "anyio", SimpleNamespace(**names | {"create_task_group": Loose}))]
+    return [(_handover, "anyio", SimpleNamespace(**names | {"create_task_group": Loose}))]
 
 
 _kept: list[asyncio.Task[Any]] = []
