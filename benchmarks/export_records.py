@@ -27,16 +27,14 @@ from benchmarks.pages import VOICE, make_page
 from benchmarks.rounds import Figure, Run, interleave, print_table, read_rounds
 from futureagi_async import CallExecution, CallPage, FetchReport, SourceReport, export_calls
 from futureagi_async._sansio.decoding import decode_record
-from futureagi_async._sansio.endpoints import RUN_TEST_CALLS
+from futureagi_async._sansio.requests import RUN_TEST_CALLS
+from futureagi_async.export.formats import EvaluationColumns, open_writer
+from futureagi_async.export.formats.arrow_arrays import arrow_schema, arrow_type, evaluations_batch
 from futureagi_async.export.formats.arrow_batches import BatchMaker, in_order
-from futureagi_async.export.formats.arrow_evaluations import evaluations_batch
-from futureagi_async.export.formats.arrow_shaped import ShapedColumns
-from futureagi_async.export.formats.arrow_types import arrow_schema, arrow_type
-from futureagi_async.export.formats.batch import Batch
+from futureagi_async.export.formats.arrow_fast import ShapedColumns, Shapes
 from futureagi_async.export.formats.parquet import Table
+from futureagi_async.export.formats.records import Batch
 from futureagi_async.export.formats.schema import CALLS, EVALUATIONS
-from futureagi_async.export.formats.shapes import Shapes
-from futureagi_async.export.formats.writers import EvaluationColumns, open_writer
 
 LINES_GOAL = 1.3
 PARQUET_GOAL = 1.5

@@ -2,7 +2,7 @@
 
 from futureagi_async import CallExecution, RunTestCalls
 from futureagi_async._sansio.decoding import build_page, decode_list, decode_records
-from futureagi_async._sansio.endpoints import RUN_TEST_CALLS
+from futureagi_async._sansio.requests import RUN_TEST_CALLS
 from futureagi_async.models import CallPage
 
 SOURCE = RunTestCalls("00000000-0000-4000-8000-000000000001")

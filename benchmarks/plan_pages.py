@@ -8,7 +8,7 @@ import time
 from collections import deque
 
 from futureagi_async._sansio.covering import Cover
-from futureagi_async._sansio.covering.lists import Ask, ListTraits, Seen
+from futureagi_async._sansio.covering.pages import Ask, ListTraits, Seen
 
 TRAITS = ListTraits(counted_first=False, rows_enter_with_old_keys=False)
 NOW = 1_700_000_000.0

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING
 from futureagi_async._version import __version__
 
 if TYPE_CHECKING:
-    from futureagi_async._fanout import OnError
-    from futureagi_async._reading import Consistency, Step
-    from futureagi_async.bulk import CallStream
-    from futureagi_async.columns import ColumnFilter, column
+    from futureagi_async._bulk.reading import Step
+    from futureagi_async._bulk.stream import CallStream
     from futureagi_async.errors import (
         APIConnectionError,
         APIStatusError,
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
         plan_export,
         verify_export,
     )
-    from futureagi_async.filters import Filter
+    from futureagi_async.filters import ColumnFilter, Filter, column
     from futureagi_async.models import (
         CallExecution,
         CallPage,
@@ -63,10 +61,10 @@ if TYPE_CHECKING:
         TestExecutionPage,
         TranscriptTurn,
     )
-    from futureagi_async.naming import source_from_url
-    from futureagi_async.options import Priority, RetryPolicy, Timeouts
+    from futureagi_async.options import Consistency, OnError, Priority, RetryPolicy, Timeouts
     from futureagi_async.session import Session, Validate
     from futureagi_async.source_sets import load_sources
+    from futureagi_async.source_urls import source_from_url
     from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
 
 __all__ = [
@@ -135,14 +133,13 @@ __all__ = [
 _HOMES = (
     "errors",
     "options",
-    "columns",
     "filters",
     "sources",
     "models",
     "session",
-    "bulk",
-    "_reading",
-    "naming",
+    "_bulk.stream",
+    "_bulk.reading",
+    "source_urls",
     "source_sets",
     "export",
 )

@@ -1,9 +1,12 @@
-"""How patient a session is, and how urgent: `Timeouts`, `RetryPolicy`, `Priority`."""
+"""Timeouts, retry policy and the other options of a session, and checks of arguments."""
 
 import sys
-from typing import Literal, TypeAlias
+from collections.abc import Iterable
+from typing import Literal, TypeAlias, TypeVar, get_args
 
 import attrs
+
+MAX_PAGE_SIZE = 1_000_000  # far above any list; far below where the served API overflows
 
 Priority: TypeAlias = Literal["interactive", "bulk"]
 """Who gets the next free slot of a session: an ``interactive`` request before all ``bulk`` ones."""
@@ -54,3 +57,66 @@ class RetryPolicy:
     """Seconds."""
     max_retry_after: float = attrs.field(default=120.0, validator=_check_positive)
     """Seconds; a server that asks for more is waited for this long."""
+
+
+T = TypeVar("T")
+
+
+def check_at_least_one(name: str, value: object) -> None:
+    """Raise `TypeError` or `ValueError` unless ``value`` is an int from 1."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}.")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, not {value}.")
+
+
+def check_kind(name: str, value: object, kind: type[T]) -> T:
+    """Return ``value`` if it is a ``kind``."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, not {type(value).__name__}.")
+    return value
+
+
+def check_kind_or_none(name: str, value: object, kind: type[T]) -> T | None:
+    """Return ``value`` if it is a ``kind`` or ``None``."""
+    return None if value is None else check_kind(name, value, kind)
+
+
+def check_observers(observers: Iterable[T]) -> tuple[T, ...]:
+    """Return the observers as a tuple, or raise `TypeError`."""
+    if not isinstance(observers, Iterable) or not all(map(callable, given := tuple(observers))):
+        raise TypeError("observers must be a sequence of callables that take one event each.")
+    return given
+
+
+def check_page_size(page_size: int) -> int:
+    """Return a usable page size."""
+    check_at_least_one("page_size", page_size)
+    if page_size > MAX_PAGE_SIZE:
+        raise ValueError(f"page_size must be at most {MAX_PAGE_SIZE:,}, not {page_size}.")
+    return page_size
+
+
+def check_word(name: str, value: T, words: object) -> T:
+    """Return one of the words of a ``Literal``, or raise `ValueError` naming them."""
+    allowed = get_args(words)
+    if value not in allowed:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, not {value!r}.")
+    return value
+
+
+def check_deadline(seconds: float | None) -> float | None:
+    """Return a usable number of seconds, or ``None``."""
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"deadline must be a number of seconds, not {type(seconds).__name__}.")
+    if not seconds > 0:
+        raise ValueError(f"deadline must be more than 0 seconds, not {seconds!r}.")
+    return seconds
+
+
+OnError: TypeAlias = Literal["raise", "collect"]
+
+
+Consistency: TypeAlias = Literal["complete", "fast"]

@@ -1,41 +1,60 @@
 """`Session`: the one entry point. One method per endpoint, and the bulk reads over them."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from ssl import SSLContext
 from types import TracebackType
-from typing import Literal, NoReturn, Self, TypeAlias, TypeVar
+from typing import Literal, NoReturn, Self, TypeAlias, TypeVar, cast
+from uuid import UUID
 
-from futureagi_async import bulk
-from futureagi_async._checks import (
+from futureagi_async._bulk import stream
+from futureagi_async._bulk.fanout import BulkOptions
+from futureagi_async._bulk.outcomes import FetchOne, fetch_each, open_outcomes
+from futureagi_async._bulk.reading import PageRead
+from futureagi_async._bulk.stream import CallStream
+from futureagi_async._http.clock import Clock, SystemClock
+from futureagi_async._http.pages import read_page, restore_call
+from futureagi_async._http.requester import Manner, Requester
+from futureagi_async._http.transport import Connector, Transport
+from futureagi_async._sansio import decoding, requests
+from futureagi_async._sansio.covering.pages import Ask
+from futureagi_async._sansio.replies import Reply, check_filters_applied
+from futureagi_async._sansio.requests import Request
+from futureagi_async._sansio.settings import Origin, Proxy, read_keys, read_origin
+from futureagi_async.events import Observer
+from futureagi_async.filters import FilterLike
+from futureagi_async.models import (
+    CallExecution,
+    CallPage,
+    ExecutionKPIs,
+    FetchResult,
+    GroupPage,
+    Outcome,
+    TestExecutionPage,
+)
+from futureagi_async.options import (
+    Consistency,
+    OnError,
+    Priority,
+    RetryPolicy,
+    Timeouts,
     check_at_least_one,
-    check_changed_since,
     check_deadline,
     check_kind,
     check_kind_or_none,
     check_observers,
     check_page_size,
-    check_sources,
     check_word,
-    choose_proxy,
 )
-from futureagi_async._clock import Clock, SystemClock
-from futureagi_async._fanout import BulkOptions, OnError
-from futureagi_async._many_reads import ManyReads
-from futureagi_async._pages import restore_call
-from futureagi_async._reading import Consistency
-from futureagi_async._requester import Requester
-from futureagi_async._sansio.settings import read_keys, read_origin
-from futureagi_async._transport import Connector, Transport
-from futureagi_async.bulk import CallStream
-from futureagi_async.events import Observer
-from futureagi_async.models import (
-    FetchResult,
+from futureagi_async.sources import (
+    CallSource,
+    TestExecutionCalls,
+    check_changed_since,
+    check_id,
+    check_sources,
 )
-from futureagi_async.options import Priority, RetryPolicy, Timeouts
-from futureagi_async.sources import CallSource
 
 T = TypeVar("T")
 Validate: TypeAlias = Literal["lazy", "eager"]
@@ -43,7 +62,7 @@ Validate: TypeAlias = Literal["lazy", "eager"]
 DEFAULT_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 
 
-class Session(ManyReads):
+class Session:
     """A connection pool to the simulate API; use it as ``async with Session() as session:``.
 
     Made anywhere (no event loop is needed), opened once, used in the event loop that opened it.
@@ -175,6 +194,82 @@ class Session(ManyReads):
             view._priority = check_word("priority", priority, Priority)  # noqa: SLF001
         return view
 
+    async def get_call_execution(self, call_execution_id: str | UUID) -> CallExecution:
+        """Return one call in full detail, transcript included.
+
+        Raises `NotFoundError` for an unknown call; a snapshot's id is not a call's id, use
+        ``call.call_execution_id``. Source: ``GET /simulate/call-executions/{call_execution_id}/``.
+        """
+        request = requests.call_request(check_id(call_execution_id, "call_execution_id"))
+        return await self._value(
+            request, lambda reply: decoding.decode_call(reply.body, request.endpoint, eager=self._eager)
+        )
+
+    async def get_kpis(self, test_execution_id: str | UUID) -> ExecutionKPIs:
+        """Return a test execution's key figures.
+
+        Raises `NotFoundError` for an unknown test execution.
+        Source: ``GET /simulate/test-executions/{test_execution_id}/kpis/``.
+        """
+        request = requests.kpis_request(check_id(test_execution_id, "test_execution_id"))
+        return await self._value(request, lambda reply: decoding.decode_kpis(reply.body, request.endpoint))
+
+    async def get_page(self, source: CallSource, *, page: int = 1, limit: int = 100) -> CallPage:
+        """Return one page of a list of calls.
+
+        Records that do not decode are in ``failures``. Raises `NotFoundError` for an unknown list,
+        and for version lists also past the last page ("Invalid page."); `FilterIgnoredError` where
+        the server skipped a filter and sent unfiltered rows.
+        """
+        check_sources([source])
+        return (await self._read_page(source, Ask(page, limit))).page
+
+    async def get_test_execution(
+        self,
+        test_execution_id: str | UUID,
+        *,
+        search: str | None = None,
+        filters: Iterable[FilterLike] = (),
+        page: int = 1,
+        limit: int = 100,
+    ) -> TestExecutionPage:
+        """Return a test execution with one page of its calls (transcripts are withheld there).
+
+        Raises `NotFoundError` for an unknown test execution, `FilterIgnoredError` where the server
+        skipped a filter. Source: ``GET /simulate/test-executions/{test_execution_id}/``.
+        """
+        source = TestExecutionCalls(test_execution_id, search=search, filters=filters)
+        return cast(TestExecutionPage, (await self._read_page(source, Ask(page, limit))).page)
+
+    async def get_groups(
+        self,
+        test_execution_id: str | UUID,
+        *,
+        row_groups: Sequence[str],
+        group_keys: Sequence[str] = (),
+        search: str | None = None,
+        filters: Iterable[FilterLike] = (),
+        page: int = 1,
+        limit: int = 100,
+    ) -> GroupPage:
+        """Return grouped rows of a test execution.
+
+        ``row_groups`` are column ids. The served API answers 500 to all but dataset columns
+        (``scenario_<scenario id>_dataset_<column id>``), groups those over all test executions, and
+        ignores ``filters`` then. Source: ``GET /simulate/test-executions/{test_execution_id}/``.
+        """
+        source = TestExecutionCalls(test_execution_id, search=search, filters=filters)
+        request = requests.groups_request(
+            source, row_groups=row_groups, group_keys=group_keys, page=page, limit=limit
+        )
+
+        def decode(reply: Reply) -> GroupPage:
+            groups = decoding.decode_groups(reply.body, request.endpoint, page=page, limit=limit)
+            check_filters_applied(source, groups.error_messages)
+            return groups
+
+        return await self._value(request, decode)
+
     def stream_calls(
         self,
         sources: Iterable[CallSource] | CallSource,
@@ -223,7 +318,7 @@ class Session(ManyReads):
             max_in_flight=self._requester.max_in_flight,
             max_body_bytes=self._max_response_bytes,
         )
-        return bulk.open_stream(
+        return stream.open_stream(
             checked,
             self._in_bulk()._read_page,  # noqa: SLF001 - of the same class
             restore_call,
@@ -259,8 +354,85 @@ class Session(ManyReads):
         ) as stream:
             return await stream.collect()
 
+    async def fetch_call_executions(self, ids: Iterable[str | UUID]) -> list[Outcome[CallExecution]]:
+        """Return the full details of many calls: one `Outcome` an id, in the order given.
+
+        Once 100 ids in a row reached nobody, the rest is not asked for: those outcomes are errors, too.
+        """
+        return await self._fetch_each(ids, "call_execution_id", self._in_bulk().get_call_execution)
+
+    def stream_call_executions(
+        self, ids: Iterable[str | UUID]
+    ) -> AbstractAsyncContextManager[AsyncIterator[Outcome[CallExecution]]]:
+        """Read the full details of many calls: ``async with session.stream_call_executions(ids) as each``.
+
+        ``async for outcome in each`` gives one `Outcome` for each different id as it arrives. No more than
+        ``max_in_flight`` are asked for and not yet done with. Otherwise as `fetch_call_executions`.
+        """
+        return open_outcomes(
+            self._checked(ids, "call_execution_id"),
+            self._in_bulk().get_call_execution,
+            max_in_flight=self._requester.max_in_flight,
+        )
+
+    async def fetch_kpis(self, test_execution_ids: Iterable[str | UUID]) -> list[Outcome[ExecutionKPIs]]:
+        """Return the key figures of many test executions: one `Outcome` an id, in the order given."""
+        return await self._fetch_each(test_execution_ids, "test_execution_id", self._in_bulk().get_kpis)
+
+    async def _value(self, request: Request, decode: Callable[[Reply], T]) -> T:
+        return (await self._requester.call(request, decode, self._manner)).value
+
+    async def _read_page(self, source: CallSource, ask: Ask) -> PageRead:
+        return await read_page(self._requester, source, ask, self._manner, eager=self._eager)
+
+    @property
+    def _manner(self) -> Manner:
+        return Manner(self._timeouts, self._retry, urgent=self._priority != "bulk")
+
+    def _view(self) -> Self:
+        """Return another of the same kind, on the same pool and limits."""
+        view = type(self).__new__(type(self))
+        vars(view).update(vars(self))
+        return view
+
+    def _in_bulk(self) -> Self:
+        """Return the view that reads many things: behind those who read one, unless it was told otherwise."""
+        if self._priority is not None:
+            return self
+        view = self._view()
+        view._priority = "bulk"  # noqa: SLF001 - of the same class
+        return view
+
+    async def _fetch_each(
+        self, ids: Iterable[str | UUID], name: str, fetch_one: FetchOne[T]
+    ) -> list[Outcome[T]]:
+        checked = self._checked(ids, name)
+        return await fetch_each(checked, fetch_one, max_in_flight=self._requester.max_in_flight)
+
+    def _checked(self, ids: Iterable[str | UUID], name: str) -> list[str]:
+        if isinstance(ids, str | UUID):
+            raise TypeError(f"Pass several ids, such as [{name}].")
+        self._requester.check_usable()
+        return [check_id(value, name) for value in ids]
+
     def __repr__(self) -> str:
         return f"<Session {vars(self).get('_origin', 'not made')}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("A session can't be pickled; open one in each process.")
+
+
+def choose_proxy(proxy: str | None, origin: Origin, *, trust_env: bool) -> Proxy | None:
+    """Return the proxy to use: the one given, else, if trusted, the environment's."""
+    if proxy is None and trust_env:
+        from urllib.request import getproxies, proxy_bypass  # here, because few need it
+
+        proxy = None if proxy_bypass(origin.host) else getproxies().get(origin.scheme)
+    if proxy is None:
+        return None
+    if not isinstance(proxy, str):
+        raise TypeError(f"proxy must be a str, not {type(proxy).__name__}.")
+    try:
+        return Proxy(proxy)
+    finally:
+        del proxy  # some tracebacks show a frame's variables

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from futureagi_async.filters import brief
-from futureagi_async.naming import source_from_url
+from futureagi_async.source_urls import source_from_url
 from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
 
 Entry = str | dict[str, Any]

@@ -1,12 +1,14 @@
 """What to read: frozen values that each name one list of calls, checked before any request is sent."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import ClassVar, TypeAlias
 from uuid import UUID
 
 import attrs
 
 from futureagi_async.filters import Filter, FilterLike, brief, canonical_uuid, check_filter, is_sendable
+from futureagi_async.options import check_kind
 
 
 def check_id(value: str | UUID, name: str) -> str:
@@ -143,3 +145,31 @@ def _described(name: str, **choices: str | None) -> str:
     return ", ".join(
         [name, *(f"{key} {brief(value)}" for key, value in choices.items() if value is not None)]
     )
+
+
+def check_sources(sources: Iterable[CallSource] | CallSource) -> tuple[CallSource, ...]:
+    """Return the sources as a tuple, or raise `TypeError` naming what is none."""
+    kinds = "RunTestCalls, AgentVersionCalls or TestExecutionCalls"
+    if isinstance(sources, CallSource):
+        return (sources,)
+    if not isinstance(sources, Iterable):
+        raise TypeError(f"sources must be a list of {kinds}, not {type(sources).__name__}.")
+    given = tuple(sources)
+    for source in given:
+        if not isinstance(source, CallSource):
+            raise TypeError(f"A source is {kinds}, not {type(source).__name__}.")
+    return given
+
+
+def check_changed_since(since: Mapping[CallSource, datetime] | None) -> dict[CallSource, float]:
+    """Return the times as Unix seconds, or raise where one is none or names no zone."""
+    if since is not None and not isinstance(since, Mapping):
+        raise TypeError(f"changed_since must map sources to times, not {type(since).__name__}.")
+    seconds: dict[CallSource, float] = {}
+    for source, moment in (since or {}).items():
+        check_sources([source])
+        check_kind("A time of changed_since", moment, datetime)
+        if moment.tzinfo is None:
+            raise ValueError("A time of changed_since must name its zone: datetime(..., tzinfo=UTC).")
+        seconds[source] = moment.timestamp()
+    return seconds

@@ -10,9 +10,10 @@ from msgspec import Raw
 
 from futureagi_async import AgentVersionCalls, CallExecution, CallSource, RunTestCalls, TestExecutionCalls
 from futureagi_async._sansio.decoding import decode_records
-from futureagi_async._sansio.endpoints import RUN_TEST_CALLS
-from futureagi_async.export.formats.batch import Batch
-from futureagi_async.export.formats.writers import EvaluationColumns, open_writer
+from futureagi_async._sansio.requests import RUN_TEST_CALLS
+from futureagi_async.export.formats import open_writer
+from futureagi_async.export.formats.csv_writer import EvaluationColumns
+from futureagi_async.export.formats.records import Batch
 from tests.recordings import Recording, recordings
 
 RUN = RunTestCalls("00000000-0000-4000-8000-000000000001")

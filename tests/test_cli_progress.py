@@ -10,10 +10,8 @@ import pytest
 from rich.console import Console
 
 from futureagi_async import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
-from futureagi_async.cli.board import render_board
-from futureagi_async.cli.meter import Meter
-from futureagi_async.cli.progress import Display, PlainDisplay, make_display
-from futureagi_async.cli.tally import Tally
+from futureagi_async.cli.display import Display, PlainDisplay, make_display, render_board
+from futureagi_async.cli.progress import Meter, Tally
 from futureagi_async.events import (
     PageArrived,
     RequestSent,

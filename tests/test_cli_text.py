@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from futureagi_async.cli.text import clean, counted, figure, lasting, moment, one_line, sized
+from futureagi_async.cli.formatting import clean, counted, figure, lasting, moment, one_line, sized
 
 
 @given(st.text())

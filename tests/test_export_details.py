@@ -10,9 +10,9 @@ from msgspec import Raw
 
 from futureagi_async import CallExecution
 from futureagi_async._sansio.decoding import decode_list, decode_records
-from futureagi_async._sansio.endpoints import RUN_TEST_CALLS
+from futureagi_async._sansio.requests import RUN_TEST_CALLS
 from futureagi_async.errors import DecodingError
-from futureagi_async.export.formats.details import evaluations_of, extra_of, fields_of, json_of, turns_of
+from futureagi_async.export.formats.records import evaluations_of, extra_of, fields_of, json_of, turns_of
 from futureagi_async.models import RecordFailure
 from tests.exported import (
     EXECUTION,

@@ -16,17 +16,17 @@ from hypothesis import strategies as st
 
 from futureagi_async import CallExecution
 from futureagi_async.errors import ExportError
-from futureagi_async.export.formats.arrow_types import arrow_schema
-from futureagi_async.export.formats.compressed import open_decompressed
-from futureagi_async.export.formats.schema import CALLS, EVALUATIONS
-from futureagi_async.export.formats.writers import (
+from futureagi_async.export.formats import (
     FORMATS,
     Writer,
     check_installed,
     compressed,
+    open_decompressed,
     open_writer,
-    read_ids,
 )
+from futureagi_async.export.formats.arrow_arrays import arrow_schema
+from futureagi_async.export.formats.ids import read_ids
+from futureagi_async.export.formats.schema import CALLS, EVALUATIONS
 from tests.exported import ROWS, RUN, SOURCES, batch_of, call_of, calls_of, written
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "export-formats.md"

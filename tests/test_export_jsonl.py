@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from futureagi_async.export.formats.jsonl import PROVIDER_KEYS, encode_lines, without_provider_data
+from futureagi_async.export.formats.jsonl import encode_lines
+from futureagi_async.export.formats.records import PROVIDER_KEYS, without_provider_data
 
 ODD = b'{"a": 1.0e5 ,"b":12345678901234567890123,"c":"\\u00e9 \xc3\xa9 \\/ \xe2\x80\xa8","d":0.10,"b":2}'
 """Blanks, a huge number, needless escapes, a line separator, a needless zero, a name given twice."""

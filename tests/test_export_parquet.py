@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from futureagi_async import CallExecution, CallSource
+from futureagi_async.export.formats import open_writer
 from futureagi_async.export.formats import parquet as writing
 from futureagi_async.export.formats.schema import CALLS, EVALUATIONS, JSON_PARTS
-from futureagi_async.export.formats.writers import open_writer
 from futureagi_async.models import EvalOutput
 from tests.exported import (
     EXECUTION,

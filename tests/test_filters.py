@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from futureagi_async.columns import ColumnFilter, column
-from futureagi_async.filters import Filter, check_filter
+from futureagi_async.filters import ColumnFilter, Filter, check_filter, column
 
 RECORDINGS = Path(__file__).parents[1] / "../shared/recordings/test_execution"
 EVALUATION = "dc27a32f-a3d5-5ef6-8bbf-04c22f2af731"

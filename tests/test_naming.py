@@ -15,7 +15,7 @@ from futureagi_async import (
     column,
     source_from_url,
 )
-from futureagi_async._sansio.endpoints import page_request
+from futureagi_async._sansio.requests import page_request
 
 RUN = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"
 EXECUTION = "2c5ea4c0-4067-11e9-8bad-9b1deb4d3b7d"

@@ -11,13 +11,10 @@ from hypothesis import strategies as st
 
 from futureagi_async import CallExecution, CallSource
 from futureagi_async.errors import DecodingError
-from futureagi_async.export.formats.arrow_batches import BatchMaker, in_order
-from futureagi_async.export.formats.arrow_columns import CallColumns
-from futureagi_async.export.formats.arrow_evaluations import evaluations_batch
-from futureagi_async.export.formats.arrow_types import arrow_schema
-from futureagi_async.export.formats.batch import Batch
-from futureagi_async.export.formats.origins import Origins
-from futureagi_async.export.formats.schema import CALLS, EVALUATIONS
+from futureagi_async.export.formats.arrow_arrays import arrow_schema, evaluations_batch
+from futureagi_async.export.formats.arrow_batches import BatchMaker, CallColumns, in_order
+from futureagi_async.export.formats.records import Batch
+from futureagi_async.export.formats.schema import CALLS, EVALUATIONS, Origins
 from futureagi_async.testing import StandInServer
 from tests import exported
 from tests.exported import (

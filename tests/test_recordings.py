@@ -9,16 +9,16 @@ import msgspec
 import pytest
 
 from futureagi_async import errors
-from futureagi_async._sansio import decoding, endpoints
+from futureagi_async._sansio import decoding, requests
 from futureagi_async._sansio.replies import Reply, check_reply, error_of
 from futureagi_async.models import CallExecution, EvalOutput, TestExecutionPage
 from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
 from tests.recordings import Recording, recordings
 
 LISTS = {
-    "run_test_call_executions": (endpoints.RUN_TEST_CALLS, RunTestCalls),
-    "version_call_executions": (endpoints.VERSION_CALLS, AgentVersionCalls),
-    "test_execution": (endpoints.TEST_EXECUTION, TestExecutionCalls),
+    "run_test_call_executions": (requests.RUN_TEST_CALLS, RunTestCalls),
+    "version_call_executions": (requests.VERSION_CALLS, AgentVersionCalls),
+    "test_execution": (requests.TEST_EXECUTION, TestExecutionCalls),
 }
 SAME_NAME = (
     "id status session_id service_provider_call_id call_type duration overall_score customer_name "
@@ -176,7 +176,7 @@ def test_recorded_list_pages_decode(recording: Recording) -> None:
 @pytest.mark.parametrize("recording", recordings("test_execution", that=_holds_groups))
 def test_recorded_groups_decode(recording: Recording) -> None:
     """Recorded grouped rows come as mappings, as sent."""
-    groups = decoding.decode_groups(recording.body, endpoints.TEST_EXECUTION, page=1, limit=30)
+    groups = decoding.decode_groups(recording.body, requests.TEST_EXECUTION, page=1, limit=30)
     assert list(groups.groups) == recording.json["results"]
     assert groups.has_next == (recording.json["next"] is not None)
 
@@ -184,7 +184,7 @@ def test_recorded_groups_decode(recording: Recording) -> None:
 @pytest.mark.parametrize("recording", recordings("call_execution", that=_holds_body))
 def test_recorded_details_decode(recording: Recording) -> None:
     """A recorded detail gives the values sent, in documented units."""
-    call = decoding.decode_call(recording.body, endpoints.CALL)
+    call = decoding.decode_call(recording.body, requests.CALL)
     assert call.source is None
     _check_call(call, recording.json)
 
@@ -192,7 +192,7 @@ def test_recorded_details_decode(recording: Recording) -> None:
 @pytest.mark.parametrize("recording", recordings("kpis", that=_holds_body))
 def test_recorded_kpis_decode(recording: Recording) -> None:
     """Recorded key figures come in documented units; collisions are flagged."""
-    kpis = decoding.decode_kpis(recording.body, endpoints.KPIS)
+    kpis = decoding.decode_kpis(recording.body, requests.KPIS)
     in_ms = {"avg_response", "avg_agent_latency", "avg_stop_time_after_interruption"}
     for name, sent in recording.json.items():
         if isinstance(sent, dict) and "choices" in sent:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from futureagi_async import APIConnectionError
-from futureagi_async._download import Downloader
-from futureagi_async._sansio.addresses import is_public
+from futureagi_async._http.downloads import Downloader
+from futureagi_async._sansio.downloads import is_public
 from futureagi_async.export.audio.recordings import Recording
 from tests.audio_server import (
     CALL,

@@ -20,7 +20,7 @@ from futureagi_async import (
     Session,
     Timeouts,
 )
-from futureagi_async._requester import _minute_limiter
+from futureagi_async._http.requester import _minute_limiter
 from futureagi_async.testing import StandInServer
 from tests.servers import FOREVER, FakeClock, open_session, wait_until
 

@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from futureagi_async import RunTestCalls
-from futureagi_async._slots import Slots
+from futureagi_async._http.requester import Slots
 from futureagi_async.testing import StandInServer
 from tests.servers import FakeClock, open_session, wait_until
 

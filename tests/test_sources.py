@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from futureagi_async.columns import column
+from futureagi_async.filters import column
 from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls, check_id
 
 ID = "1234abcd-0000-4000-8000-00000000beef"

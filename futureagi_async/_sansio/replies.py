@@ -1,11 +1,8 @@
-"""Reads an answer's status line, headers and error body: an exception out, or nothing.
-
-The served API's peculiarities stand in `_verdict_on_500` and `_message_of`: its errors repeat one
-text under four keys, may be HTML or empty, and a 500 is often a wrong parameter.
-"""
+"""Reads a reply: body bytes within a limit, status and headers into an error or nothing."""
 
 import re
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -14,15 +11,75 @@ import attrs
 import msgspec
 
 from futureagi_async.errors import (
+    APIConnectionError,
     APIStatusError,
     AuthenticationError,
     BadRequestError,
+    DecodingError,
+    FilterIgnoredError,
     InternalServerError,
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
     RedirectError,
+    ResponseTooLargeError,
 )
+from futureagi_async.sources import CallSource, TestExecutionCalls
+
+_GZIP_OR_ERROR = 31  # zlib's window bits for "expect a gzip header"
+_STEP_BYTES = 1 << 18
+
+
+class BodyReader:
+    """Collects the pieces of one answer's body.
+
+    `feed` and `finish` raise `ResponseTooLargeError` past ``max_bytes`` decoded bytes,
+    `APIConnectionError` for a broken or cut gzip stream, and `DecodingError` at once for a
+    ``Content-Encoding`` that was not asked for.
+    """
+
+    def __init__(self, encoding: str, *, max_bytes: int, endpoint: str) -> None:
+        if encoding not in ("", "identity", "gzip", "x-gzip"):
+            raise DecodingError.at(f"Content-Encoding {encoding[:40]!r} was not asked for", endpoint=endpoint)
+        self._member = zlib.decompressobj(_GZIP_OR_ERROR) if encoding.endswith("gzip") else None
+        self._max_bytes = max_bytes
+        self._size = 0
+        self._pieces: list[bytes] = []
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next bytes off the wire."""
+        if self._member is None:
+            self._keep(piece)
+            return
+        try:
+            self._inflate(piece)
+        except zlib.error as error:
+            raise APIConnectionError(f"The gzip body is broken: {error}.", retryable=True) from None
+
+    def finish(self) -> bytes:
+        """Return the whole decoded body, or raise when it was cut."""
+        if self._member is not None and not self._member.eof:
+            raise APIConnectionError("The gzip body was cut off.", retryable=True)
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+
+    def _inflate(self, piece: bytes) -> None:
+        assert self._member is not None
+        while piece:
+            if self._member.eof:  # a gzip file may have several members
+                self._member = zlib.decompressobj(_GZIP_OR_ERROR)
+            self._keep(self._member.decompress(piece, _STEP_BYTES))
+            piece = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
+
+    def _keep(self, decoded: bytes) -> None:
+        self._size += len(decoded)
+        if self._size > self._max_bytes:
+            raise ResponseTooLargeError(
+                f"The answer is larger than max_response_bytes ({self._max_bytes:,}). "
+                "Ask for a smaller page, or raise the limit."
+            )
+        if decoded:
+            self._pieces.append(decoded)
+
 
 EXCERPT_CHARACTERS = 2_000
 RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -174,3 +231,13 @@ def _verdict_on_500(reply: Reply, message: str) -> tuple[type[APIStatusError], b
             )
         return InternalServerError, False, message
     return InternalServerError, reply.status in RETRYABLE_STATUSES, message
+
+
+def check_filters_applied(source: CallSource, messages: Sequence[str]) -> None:
+    """Raise `FilterIgnoredError` where the server complained about filters and sent unfiltered rows."""
+    if not messages or not isinstance(source, TestExecutionCalls) or not (source.filters or source.search):
+        return
+    said = "; ".join(messages)[:500]
+    error = FilterIgnoredError(f"The server skipped a filter and answered with unfiltered rows: {said}")
+    error.error_messages = tuple(messages)
+    raise error

@@ -2,20 +2,51 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import TextIOWrapper
-from typing import cast
+from typing import Annotated, Literal, cast
 
 from cyclopts import App, CycloptsError, Parameter
 
 from futureagi_async import FutureAGIError, __version__
-from futureagi_async.cli.completion import COMPLETION_EPILOGUE, completion_of
+from futureagi_async.cli.call import call
+from futureagi_async.cli.execution import execution
 from futureagi_async.cli.export import EXPORT_EPILOGUE, export
+from futureagi_async.cli.kpis import kpis
 from futureagi_async.cli.plan import PLAN_EPILOGUE, plan
 from futureagi_async.cli.running import ExitCode, StoppedError, UsageError, tell_error
 from futureagi_async.cli.serve import serve
-from futureagi_async.cli.show import call, execution, kpis
 from futureagi_async.cli.verify import VERIFY_EPILOGUE, verify
+
+COMPLETION_EPILOGUE = """\
+bash, for every new terminal:
+  mkdir -p ~/.local/share/bash-completion/completions
+  futureagi-async completion bash \\
+      > ~/.local/share/bash-completion/completions/futureagi-async
+
+zsh, with 'fpath+=~/.zfunc' before 'compinit' in ~/.zshrc:
+  mkdir -p ~/.zfunc
+  futureagi-async completion zsh > ~/.zfunc/_futureagi-async
+
+fish:
+  mkdir -p ~/.config/fish/completions
+  futureagi-async completion fish \\
+      > ~/.config/fish/completions/futureagi-async.fish
+"""
+
+
+def completion_of(app: App) -> Callable[..., int]:
+    """Return the command for an app."""
+
+    def completion(
+        shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="Whose script to print.")], /
+    ) -> int:
+        """Print a script with which a shell completes commands and options."""
+        sys.stdout.write(app.generate_completion(shell=shell))
+        return ExitCode.DONE
+
+    return completion
+
 
 __all__ = ["app", "run"]
 

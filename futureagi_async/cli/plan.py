@@ -12,13 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from futureagi_async import CallSource, Session
-from futureagi_async.cli.connecting import Connection, connect
-from futureagi_async.cli.naming import Lists, lists_or_samples, name_sources
-from futureagi_async.cli.pace import Pace
+from futureagi_async.cli.connection import Connection, Pace, connect
+from futureagi_async.cli.formatting import lasting, one_line, sized
+from futureagi_async.cli.progress import short_name
 from futureagi_async.cli.running import ExitCode, open_stdout, run_async, say, usage_errors, write_json
-from futureagi_async.cli.summary_json import failure_json, identity_json
-from futureagi_async.cli.tally import short_name
-from futureagi_async.cli.text import lasting, one_line, sized
+from futureagi_async.cli.sources import Lists, lists_or_samples, name_sources
+from futureagi_async.cli.summary import failure_json, identity_json
 from futureagi_async.export import ExportPlan, SourcePlan, plan_export
 
 PLAN_EPILOGUE = """\

@@ -1,105 +1,176 @@
-"""An export while it runs: a live display on a terminal, a few plain lines elsewhere."""
+"""What an export has done so far, per list and per phase, and how fast."""
 
-from types import TracebackType
-from typing import Self
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
 
-from rich.console import Console
-from rich.live import Live
+import attrs
 
-from futureagi_async.cli.board import PHASES, count_words, render_board, speed_words
-from futureagi_async.cli.tally import Tally
-from futureagi_async.cli.text import counted
-from futureagi_async.events import Event, SessionPaused
+from futureagi_async import AgentVersionCalls, CallSource, RunTestCalls
+from futureagi_async.events import (
+    Event,
+    PageArrived,
+    ResponseReceived,
+    RetryPlanned,
+    SessionPaused,
+    VerdictReached,
+)
+from futureagi_async.export import ExportProgress
 
-_REFRESHES_PER_SECOND = 10
-_PLAIN_LINE_SECONDS = 5.0
-_ROWS_BESIDE_LISTS = 5  # two of totals, one on hidden lists, and the prompt
-
-
-class Display:
-    """Shows nothing; the others show something while their ``with`` block runs."""
-
-    def tell(self, event: Event) -> None:
-        """Take note of an event that the tally has counted."""
-
-    def advance(self) -> None:
-        """Take note that the export went on, as the tally has counted."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
+_WINDOW_SECONDS = 15.0
+_SAMPLE_SECONDS = 0.25  # closer ones make nothing more exact
 
 
-class LiveDisplay(Display):
-    """The board, redrawn in place and gone at the end."""
+class Meter:
+    """Remembers the last seconds; what was there at the first look counts for no speed."""
 
-    def __init__(self, tally: Tally, console: Console) -> None:
-        self._live = Live(
-            console=console,
-            get_renderable=lambda: render_board(tally, rows=console.height - _ROWS_BESIDE_LISTS),
-            refresh_per_second=_REFRESHES_PER_SECOND,
-            transient=True,
-        )
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int]] = deque()
 
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
+    def note(self, seconds: float, count: int) -> None:
+        """Take note of how many there are at a time."""
+        samples = self._samples
+        if len(samples) > 1 and seconds - samples[-2][0] < _SAMPLE_SECONDS:
+            samples.pop()
+        samples.append((seconds, count))
+        while len(samples) > 2 and samples[1][0] < seconds - _WINDOW_SECONDS:
+            samples.popleft()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._live.stop()
-
-
-class PlainDisplay(Display):
-    """A line when a phase begins, one every few seconds, and one for each pause."""
-
-    def __init__(self, tally: Tally, console: Console) -> None:
-        self._tally = tally
-        self._console = console
-        self._phase = ""
-        self._last_line_seconds = 0.0
-
-    def tell(self, event: Event) -> None:
-        """Say where the export is, now and then, and when the server asks for patience."""
-        self.advance()
-        if isinstance(event, SessionPaused):
-            self._say(f"The server asked to wait {event.delay_seconds:.0f} s.")
-
-    def advance(self) -> None:
-        """Say where the export is, now and then, and when a phase begins."""
-        tally = self._tally
-        if tally.phase != self._phase:
-            self._phase = tally.phase
-            self._say(self._beginning())
-        elif tally.seconds - self._last_line_seconds >= _PLAIN_LINE_SECONDS:
-            self._last_line_seconds = tally.seconds
-            self._say(", ".join(count_words(tally) + speed_words(tally)))
-
-    def _beginning(self) -> str:
-        if self._phase == "reading":
-            return f"Reading {counted(len(self._tally.lines), 'list')} of calls."
-        label, doing = PHASES[self._phase]
-        return f"{doing.capitalize()} {label}."
-
-    def _say(self, line: str) -> None:
-        self._console.print(line, soft_wrap=True)
+    def rate(self, now: float) -> float:
+        """Return how many a second came lately; 0 before anything came."""
+        if not self._samples:
+            return 0.0
+        began, first = self._samples[0]
+        return (self._samples[-1][1] - first) / max(now - began, _SAMPLE_SECONDS)
 
 
-def make_display(tally: Tally, console: Console, *, quiet: bool) -> Display:
-    """Return what suits the console; observers are to be told to the tally first."""
-    if quiet:
-        return Display()
-    if console.file.isatty() and not console.is_dumb_terminal:
-        return LiveDisplay(tally, console)
-    return PlainDisplay(tally, console)
+_TOO_MANY_REQUESTS = 429
+
+
+@attrs.define(eq=False)
+class Line:
+    """One list."""
+
+    label: str
+    read: int = 0
+    """Records that arrived, the same one perhaps twice."""
+    count: int | None = None
+    """What the server says the list holds; ``None`` before its first page."""
+    verdict: str | None = None
+
+    @property
+    def state(self) -> str:
+        """One word for people."""
+        if self.verdict is not None:
+            return self.verdict
+        if self.count is None:
+            return "waiting"
+        return "reading" if self.read < self.count else "checking"
+
+
+@attrs.define(eq=False)
+class Stage:
+    """One phase of the export."""
+
+    records: int = 0
+    """Done with, those of earlier runs included."""
+    bytes: int = 0
+    total: int | None = None
+    """How many there are to do, where that is known."""
+    meter: Meter = attrs.field(factory=Meter)
+
+
+class Tally:
+    """Counts; `observe` is an observer for a session, `write` one for an export."""
+
+    def __init__(self, sources: Sequence[CallSource], now: Callable[[], float] = time.monotonic) -> None:
+        self.lines = {source: Line(short_name(source)) for source in sources}
+        self.phase = "reading"
+        self.stages = {"reading": Stage()}
+        """By phase, in the order they began."""
+        self.retries = 0
+        self.throttled = 0
+        """Answers that said: too many requests."""
+        self.pauses = 0
+        self.paused_seconds = 0.0
+        self._now = now
+        self._began = now()
+        self._arrived = 0
+        self._read_earlier: int | None = None
+        self.stage.meter.note(self._began, 0)
+
+    def observe(self, event: Event) -> None:
+        """Count what a session tells."""
+        match event:
+            case PageArrived():
+                line = self.lines[event.source]
+                line.read += event.records
+                self._arrived += event.records
+                line.count = event.count
+            case VerdictReached():
+                line = self.lines[event.source]
+                line.read, line.verdict = event.received, event.verdict
+            case RetryPlanned():
+                self.retries += 1
+            case ResponseReceived(status=status) if status == _TOO_MANY_REQUESTS:
+                self.throttled += 1
+            case SessionPaused():
+                self.pauses += 1
+                self.paused_seconds += event.delay_seconds
+            case _:
+                pass
+
+    def write(self, progress: ExportProgress) -> None:
+        """Count what the export is done with."""
+        self.phase = progress.phase
+        stage = self.stages.setdefault(progress.phase, Stage())
+        stage.records, stage.bytes, stage.total = progress.records, progress.bytes, progress.total
+        if self._read_earlier is None:  # an interrupted run's records are there, but were not read this fast
+            self._read_earlier = max(0, progress.records - self._arrived)
+        earlier = self._read_earlier if progress.phase == "reading" else 0
+        stage.meter.note(self._now(), progress.records - earlier)
+
+    @property
+    def stage(self) -> Stage:
+        """What is going on now."""
+        return self.stages[self.phase]
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return self._now() - self._began
+
+    @property
+    def lists_done(self) -> int:
+        """How many lists have their verdict."""
+        return sum(line.verdict is not None for line in self.lines.values())
+
+    @property
+    def expected(self) -> int | None:
+        """How many records this phase has to do, as far as is known; ``None`` while a list has not said."""
+        if self.phase != "reading":
+            return self.stage.total
+        counts = [
+            line.count for line in self.lines.values() if line.verdict is None or line.count is not None
+        ]
+        return None if None in counts else sum(count for count in counts if count is not None)
+
+    @property
+    def rate(self) -> float:
+        """Records a second, lately."""
+        return self.stage.meter.rate(self._now())
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long this phase still takes at this rate; ``None`` where nobody can tell."""
+        left = (self.expected or 0) - self.stage.records
+        return left / self.rate if left > 0 and self.rate else None
+
+
+def short_name(source: CallSource) -> str:
+    """Return the kind of list and the start of its id, which fits beside figures."""
+    if isinstance(source, RunTestCalls):
+        return f"run test {source.run_test_id[:8]}"
+    if isinstance(source, AgentVersionCalls):
+        return f"agent version {source.version_id[:8]}"
+    return f"test execution {source.test_execution_id[:8]}"

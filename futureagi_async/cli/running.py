@@ -3,17 +3,21 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from futureagi_async.cli.text import clean, one_line
+from futureagi_async.cli.formatting import clean, one_line
+
+if TYPE_CHECKING:
+    pass
+
 
 T = TypeVar("T")
 
@@ -103,3 +107,15 @@ def _on_stop(stop: Callable[[], None]) -> Iterator[None]:
     finally:
         for one in heard:
             loop.remove_signal_handler(one)
+
+
+def print_found(
+    render: Callable[[T], RenderableType], found: T, records: Sequence[bytes], *, as_json: bool
+) -> int:
+    """Show what was found: for people, or each record's JSON as it was sent."""
+    if as_json:
+        for record in records:
+            write_json(record)
+    else:
+        open_stdout().print(render(found))
+    return ExitCode.DONE

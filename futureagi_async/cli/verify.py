@@ -8,8 +8,8 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.text import Text
 
+from futureagi_async.cli.formatting import clean, counted, one_line
 from futureagi_async.cli.running import ExitCode, open_stdout, say, write_json
-from futureagi_async.cli.text import clean, counted, one_line
 from futureagi_async.export import VerifyReport, verify_export
 
 VERIFY_EPILOGUE = """\

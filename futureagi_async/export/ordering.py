@@ -6,7 +6,7 @@ from pathlib import Path
 
 from anyio.to_thread import run_sync
 
-from futureagi_async.export.formats.writers import check_installed
+from futureagi_async.export.formats import check_installed
 from futureagi_async.export.job import CallReader, Order
 from futureagi_async.export.report import OnProgress
 from futureagi_async.export.since import read_base

@@ -7,9 +7,8 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import BinaryIO
 
-from futureagi_async.export.formats.compressed import compressed
-from futureagi_async.export.formats.evaluation_columns import EvaluationColumns
-from futureagi_async.export.formats.writers import Writer, open_writer
+from futureagi_async.export.formats import Writer, compressed, open_writer
+from futureagi_async.export.formats.csv_writer import EvaluationColumns
 from futureagi_async.export.id_sums import IdSums
 from futureagi_async.export.manifest import Part
 from futureagi_async.export.staging.files import create_file, digest_file, explained

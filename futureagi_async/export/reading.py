@@ -7,7 +7,7 @@ import anyio.lowlevel
 from anyio.to_thread import run_sync
 
 from futureagi_async.errors import DecodingError
-from futureagi_async.export.formats.jsonl import on_one_line_each, without_provider_data
+from futureagi_async.export.formats.records import on_one_line_each, without_provider_data
 from futureagi_async.export.staging.entries import Staged
 from futureagi_async.export.staging.linefiles import Lines
 from futureagi_async.export.staging.workspace import Workspace

@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 
 from futureagi_async.errors import ExportError
-from futureagi_async.export.formats.writers import read_ids
+from futureagi_async.export.formats.ids import read_ids
 from futureagi_async.export.id_sums import IdSums
 from futureagi_async.export.manifest import Manifest, Part, decode_manifest, read_text
 from futureagi_async.export.soundness import find_contradictions, name_of_evaluations

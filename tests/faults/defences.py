@@ -10,13 +10,15 @@ import aiohttp
 import attrs
 from aiohttp.client_proto import ResponseHandler
 
-from futureagi_async import FutureAGIError, _each, _reading, _requester
-from futureagi_async._clock import SystemClock
-from futureagi_async._requester import Requester
+from futureagi_async import FutureAGIError
+from futureagi_async._bulk import outcomes, reading
+from futureagi_async._http import requester
+from futureagi_async._http.clock import SystemClock
+from futureagi_async._http.requester import Requester
+from futureagi_async._http.transport import Transport
 from futureagi_async._sansio import replies, retrying
-from futureagi_async._sansio.decoding import answers
+from futureagi_async._sansio.decoding import converter
 from futureagi_async._sansio.settings import Keys, Masked
-from futureagi_async._transport import Transport
 from tests.faults.missing import (
     Patch,
     close_without_waiting,
@@ -97,7 +99,7 @@ DEFENCES = [
     ),
     Defence(
         "failed tries are repeated",
-        lambda: [(_requester, "pause_before_retry", lambda *_, **__: None)],
+        lambda: [(requester, "pause_before_retry", lambda *_, **__: None)],
         (*CUTS, "502", "503", "504", "408", "425"),
     ),
     Defence(
@@ -112,7 +114,7 @@ DEFENCES = [
     ),
     Defence(
         "no key may stand twice",
-        lambda: [(answers, "check_keys", lambda *_: None)],
+        lambda: [(converter, "check_keys", lambda *_: None)],
         ("a key twice",),
     ),
     Defence("a gzip body must end", take_cut_gzip, ("gzip cut",)),
@@ -146,12 +148,12 @@ DEFENCES = [
     ),
     Defence(
         "refused keys stop a job",
-        lambda: [(_each, "JOB_STOPPERS", ())],
+        lambda: [(outcomes, "JOB_STOPPERS", ())],
         ("401 within a job", "403 within a job"),
     ),
     Defence(
         "a page past the end ends its list",
-        lambda: [(_reading, "is_past_the_end", lambda _: False)],
+        lambda: [(reading, "is_past_the_end", lambda _: False)],
         ("page past the end",),
     ),
     Defence(
@@ -229,7 +231,7 @@ DEFENCES = [
     Defence("lists are covered", read_each_page_once, ("list moves while it is read",)),
     Defence(
         "one id's failure is its own",
-        lambda: [(_each, "JOB_STOPPERS", (FutureAGIError,))],
+        lambda: [(outcomes, "JOB_STOPPERS", (FutureAGIError,))],
         ("record gone before its detail", "500 for one of many"),
     ),
     Defence(

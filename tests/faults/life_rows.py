@@ -16,7 +16,7 @@ import aiohttp
 import anyio
 
 from futureagi_async import FutureAGIError, RunTestCalls, Session, Timeouts
-from futureagi_async._clock import SystemClock
+from futureagi_async._http.clock import SystemClock
 from futureagi_async.testing import Motion, StandInServer, VirtualClock
 from tests.faults.plays import refuse
 from tests.faults.quiet import open_files, raw_server

@@ -13,11 +13,13 @@ import anyio
 import attrs
 import msgspec
 
-from futureagi_async import FutureAGIError, Session, _handover, _requester, _transport
-from futureagi_async._requester import Requester
-from futureagi_async._sansio import bodies, decoding, replies, retrying
+from futureagi_async import FutureAGIError, Session
+from futureagi_async._bulk import channel
+from futureagi_async._http import requester, transport
+from futureagi_async._http.requester import Requester
+from futureagi_async._http.transport import Transport
+from futureagi_async._sansio import decoding, replies, retrying
 from futureagi_async._sansio.decoding.wire import ListWire
-from futureagi_async._transport import Transport
 from futureagi_async.errors import RedirectError
 from futureagi_async.models import RecordFailure
 
@@ -42,40 +44,40 @@ def trust_all() -> list[Patch]:
 
 
 def let_foreign_errors_out() -> list[Patch]:
-    return [(_transport, "translate", lambda error, _: error)]
+    return [(transport, "translate", lambda error, _: error)]
 
 
 async def send_as_connection_trouble(self: Transport, *given: Any) -> Any:
     try:
         return await self._exchange(*given)
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - what is to be seen
-        raise _transport.translate(ConnectionError(error), 0) from None
+        raise transport.translate(ConnectionError(error), 0) from None
 
 
 def keep_going_on_broken_gzip() -> list[Patch]:
-    inflate = bodies.BodyReader._inflate
+    inflate = replies.BodyReader._inflate
 
-    def lenient(self: bodies.BodyReader, piece: bytes) -> None:
+    def lenient(self: replies.BodyReader, piece: bytes) -> None:
         try:
             inflate(self, piece)
         except zlib.error:
             self._keep(b'{"total_calls": 1}')
             self._member = None
 
-    return [(bodies.BodyReader, "_inflate", lenient)]
+    return [(replies.BodyReader, "_inflate", lenient)]
 
 
 def take_cut_gzip() -> list[Patch]:
-    return [(bodies.BodyReader, "finish", lambda _: b'{"total_calls": 1}')]
+    return [(replies.BodyReader, "finish", lambda _: b'{"total_calls": 1}')]
 
 
 def take_any_encoding() -> list[Patch]:
-    make = bodies.BodyReader.__init__
-    return [(bodies.BodyReader, "__init__", lambda self, _, **limits: make(self, "", **limits))]
+    make = replies.BodyReader.__init__
+    return [(replies.BodyReader, "__init__", lambda self, _, **limits: make(self, "", **limits))]
 
 
 def take_any_size() -> list[Patch]:
-    return [(bodies.BodyReader, "_keep", lambda self, decoded: self._pieces.append(decoded))]
+    return [(replies.BodyReader, "_keep", lambda self, decoded: self._pieces.append(decoded))]
 
 
 def read_json_leniently() -> list[Patch]:
@@ -113,7 +115,7 @@ def retry_without(clamp: str) -> list[Patch]:
             policy = attrs.evolve(policy, max_retry_after=10**12)
         return pause(error, policy=policy, seconds_left=seconds_left, **more)
 
-    return [(_requester, "pause_before_retry", other)]
+    return [(requester, "pause_before_retry", other)]
 
 
 def run_loosely() -> list[Patch]:
@@ -132,7 +134,7 @@ def run_loosely() -> list[Patch]:
             _kept.append(asyncio.create_task(function(*given)))
 
     names = {name: getattr(anyio, name) for name in dir(anyio) if not name.startswith("_")}
-    return [(_handover, "anyio", SimpleNamespace(**names | {"create_task_group": Loose}))]
+    return [(channel, "anyio", SimpleNamespace(**names | {"create_task_group": Loose}))]
 
 
 _kept: list[asyncio.Task[Any]] = []

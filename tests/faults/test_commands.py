@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 
-from futureagi_async._slots import Slots
+from futureagi_async._http.requester import Slots
 from tests.soak import MOST_REQUESTS_AN_ITEM, Soaked, Tally, soak
 from tests.torture import BLOWS, torture_all
 

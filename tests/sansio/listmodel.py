@@ -9,7 +9,7 @@ from math import ceil
 import attrs
 
 from futureagi_async._sansio.covering import Cover
-from futureagi_async._sansio.covering.lists import Ask, Finding, ListTraits, Seen
+from futureagi_async._sansio.covering.pages import Ask, Finding, ListTraits, Seen
 
 RUN_TEST = ListTraits(counted_first=False, rows_enter_with_old_keys=False)
 TEST_EXECUTION = ListTraits(counted_first=True, rows_enter_with_old_keys=False)

@@ -3,15 +3,15 @@
 import json
 from typing import Any
 
-from futureagi_async._sansio import decoding, endpoints
+from futureagi_async._sansio import decoding, requests
 from futureagi_async.models import CallExecution, CallPage, RecordFailure
 from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
 from tests.sansio.samples import RUN_TEST, Row, changed
 
 ENDPOINTS = {
-    RunTestCalls: endpoints.RUN_TEST_CALLS,
-    AgentVersionCalls: endpoints.VERSION_CALLS,
-    TestExecutionCalls: endpoints.TEST_EXECUTION,
+    RunTestCalls: requests.RUN_TEST_CALLS,
+    AgentVersionCalls: requests.VERSION_CALLS,
+    TestExecutionCalls: requests.TEST_EXECUTION,
 }
 
 
@@ -47,4 +47,4 @@ def decode_row(row: Row, source: CallSource = RUN_TEST) -> CallExecution:
 
 def decode_detail(row: Row) -> CallExecution:
     """Decode a detail."""
-    return decoding.decode_call(json.dumps(row, ensure_ascii=False).encode(), endpoints.CALL)
+    return decoding.decode_call(json.dumps(row, ensure_ascii=False).encode(), requests.CALL)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from futureagi_async._sansio.addresses import is_public
+from futureagi_async._sansio.downloads import is_public
 
 PUBLIC = [
     "8.8.8.8",

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from futureagi_async._sansio.bodies import BodyReader
+from futureagi_async._sansio.replies import BodyReader
 from futureagi_async.errors import APIConnectionError, DecodingError, ResponseTooLargeError
 
 ENDPOINT = "/simulate/call-executions/{call_execution_id}/"

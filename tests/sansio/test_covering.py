@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from futureagi_async._sansio.covering import Cover
-from futureagi_async._sansio.covering.lists import ListTraits, Seen
+from futureagi_async._sansio.covering.pages import ListTraits, Seen
 from tests.sansio.listmodel import RUN_TEST, TEST_EXECUTION, VERSION, Changes, Driver, ModelList, Run
 
 KINDS = pytest.mark.parametrize(

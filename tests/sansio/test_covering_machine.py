@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from futureagi_async._sansio.covering import Cover
-from futureagi_async._sansio.covering.lists import Ask, Seen
+from futureagi_async._sansio.covering.pages import Ask, Seen
 from tests.sansio.listmodel import RUN_TEST, TEST_EXECUTION, VERSION, ModelList
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from futureagi_async._sansio.covering import Cover, keycover, keyranges, passes, tails
+from futureagi_async._sansio.covering import Cover, keycover, passes, tails
 from futureagi_async._sansio.covering.keycover import KeyCover
-from futureagi_async._sansio.covering.lists import ListTraits, Seen
+from futureagi_async._sansio.covering.pages import ListTraits, Seen
 from tests.sansio.listmodel import RUN_TEST, TEST_EXECUTION, VERSION, Run
 from tests.sansio.test_covering import read
 
@@ -55,8 +55,8 @@ def believe_the_end_at_once(patch: pytest.MonkeyPatch) -> None:
 
 def join_at_equal_ends(patch: pytest.MonkeyPatch) -> None:
     """Let two scans join that only share an end."""
-    patch.setattr(keyranges, "bisect_right", bisect_left)
-    patch.setattr(keyranges, "bisect_left", bisect_right)
+    patch.setattr(passes, "bisect_right", bisect_left)
+    patch.setattr(passes, "bisect_left", bisect_right)
 
 
 def overlap_regardless_of_ties(patch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from futureagi_async._sansio import decoding, endpoints
+from futureagi_async._sansio import decoding, requests
+from futureagi_async._sansio.decoding.fragments import Part
 from futureagi_async.errors import DecodingError
 from futureagi_async.models import (
     CallExecution,
@@ -114,7 +115,7 @@ BAD_ENVELOPES: list[tuple[dict[str, Any], str]] = [
 def test_an_envelope_names_each_key_once(body: bytes, key: str) -> None:
     """Of two counts nobody knows which is meant; the next answer may be better."""
     with pytest.raises(DecodingError, match=f"The key '{key}' stands there twice") as caught:
-        decoding.decode_list(body, endpoints.RUN_TEST_CALLS)
+        decoding.decode_list(body, requests.RUN_TEST_CALLS)
     assert caught.value.retryable
 
 
@@ -125,7 +126,7 @@ def test_records_that_look_like_the_envelope(record: bytes) -> None:
         record,
         record,
     )
-    assert len(decoding.decode_list(body, endpoints.RUN_TEST_CALLS).results) == 2
+    assert len(decoding.decode_list(body, requests.RUN_TEST_CALLS).results) == 2
 
 
 @pytest.mark.parametrize(("sent", "path"), BAD_ENVELOPES)
@@ -134,7 +135,7 @@ def test_wrong_envelopes(sent: dict[str, Any], path: str) -> None:
     with pytest.raises(DecodingError) as caught:
         decode_page(envelope([samples.served_row()], **sent), EXECUTION)
     error = caught.value
-    assert (error.endpoint, error.json_path) == (endpoints.TEST_EXECUTION, path)
+    assert (error.endpoint, error.json_path) == (requests.TEST_EXECUTION, path)
     assert not error.retryable
 
 
@@ -181,7 +182,7 @@ def test_nothing_is_coerced(name: str, value: Any) -> None:
     assert json.loads(failure.raw) == bad
     where = failure.error.json_path or ""
     assert where == "$.results[2]" if value is ... else where.startswith(f"$.results[2].{name}")
-    assert failure.error.endpoint == endpoints.RUN_TEST_CALLS
+    assert failure.error.endpoint == requests.RUN_TEST_CALLS
     assert not failure.error.retryable
     assert where in str(failure.error)
     with pytest.raises(DecodingError) as caught:
@@ -200,10 +201,10 @@ def test_records_that_are_no_call_fail_alone(bad: Any) -> None:
 
 
 DECODERS: dict[str, Any] = {
-    "detail": lambda body: decoding.decode_call(body, endpoints.CALL),
-    "kpis": lambda body: decoding.decode_kpis(body, endpoints.KPIS),
+    "detail": lambda body: decoding.decode_call(body, requests.CALL),
+    "kpis": lambda body: decoding.decode_kpis(body, requests.KPIS),
     "list": decode_page,
-    "groups": lambda body: decoding.decode_groups(body, endpoints.TEST_EXECUTION, page=1, limit=10),
+    "groups": lambda body: decoding.decode_groups(body, requests.TEST_EXECUTION, page=1, limit=10),
 }
 NO_ANSWER = {
     "empty": b"",
@@ -271,21 +272,21 @@ def test_groups_are_mappings_as_sent() -> None:
     rows = [{"scenario": "A", "count": 5, "avg_overall_score": None}, {}]
     columns = [{"id": "scenario"}]
     body = envelope(rows, next="?page=2", count=31, column_order=columns, error_messages=["Hm."])
-    groups = decoding.decode_groups(body, endpoints.TEST_EXECUTION, page=1, limit=30)
+    groups = decoding.decode_groups(body, requests.TEST_EXECUTION, page=1, limit=30)
     assert list(groups.groups) == rows
     assert (groups.count, groups.has_next, groups.error_messages) == (31, True, ("Hm.",))
     assert groups.column_order == (Column("scenario"),)
     with pytest.raises(TypeError):
         groups.groups[0]["count"] = 6  # type: ignore[index]
     with pytest.raises(DecodingError) as caught:
-        decoding.decode_groups(envelope([{}, 5]), endpoints.TEST_EXECUTION, page=1, limit=30)
+        decoding.decode_groups(envelope([{}, 5]), requests.TEST_EXECUTION, page=1, limit=30)
     assert caught.value.json_path == "$.results[1]"
 
 
 @pytest.mark.parametrize("kind", [CallExecution, ExecutionKPIs, Column])
 def test_converter_raises_nothing_else(kind: type) -> None:
     """The converter's own hooks give values or `DecodingError`, without cattrs' wrapping."""
-    part = decoding.parts.Part(b'{"id": 5, "total_calls": []}', endpoints.CALL, "$")
+    part = Part(b'{"id": 5, "total_calls": []}', requests.CALL, "$")
     with pytest.raises(DecodingError):
         decoding.converter().structure(part, kind)
 
@@ -293,7 +294,7 @@ def test_converter_raises_nothing_else(kind: type) -> None:
 def test_huge_page_is_skimmed() -> None:
     """Records are cut out of a page without being looked into, and keep the sender's spacing."""
     spaced = b'{"count": 1, "results": [ {"id" : "a" , "x":\t[1 ] } ]}'
-    wire = decoding.decode_list(spaced, endpoints.RUN_TEST_CALLS)
+    wire = decoding.decode_list(spaced, requests.RUN_TEST_CALLS)
     assert [bytes(record) for record in wire.results] == [b'{"id" : "a" , "x":\t[1 ] }']
     page = decode_page(spaced)
     assert page.calls[0].extra == {"x": [1]}
@@ -303,8 +304,8 @@ def test_huge_page_is_skimmed() -> None:
 def test_a_record_that_is_not_utf8_fails_alone() -> None:
     """Bytes that are no text spoil their record, wherever in it they are, and not its neighbours."""
     body = b'{"count": 2, "results": [{"id": "a", "x": {"y": "\xff"}}, {"id": "b"}]}'
-    wire = decoding.decode_list(body, endpoints.RUN_TEST_CALLS)
-    failure, call = decoding.decode_records(wire.results, 0, None, endpoints.RUN_TEST_CALLS)
+    wire = decoding.decode_list(body, requests.RUN_TEST_CALLS)
+    failure, call = decoding.decode_records(wire.results, 0, None, requests.RUN_TEST_CALLS)
     assert isinstance(failure, RecordFailure)
     assert failure.error.json_path == "$.results[0]"
     assert "not UTF-8" in failure.error.message

@@ -8,7 +8,7 @@ import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from futureagi_async._sansio import decoding, endpoints
+from futureagi_async._sansio import decoding, requests
 from futureagi_async.errors import DecodingError
 from futureagi_async.models import CallExecution, TranscriptTurn
 from futureagi_async.sources import CallSource
@@ -156,9 +156,9 @@ def test_no_prefix_of_a_page_is_a_page(length: int) -> None:
 def test_any_bytes_as_an_answer(body: bytes) -> None:
     """Any bytes at all in any answer's place give a value or `DecodingError`."""
     for decode in (
-        lambda: decoding.decode_call(body, endpoints.CALL),
-        lambda: decoding.decode_kpis(body, endpoints.KPIS),
-        lambda: decoding.decode_groups(body, endpoints.TEST_EXECUTION, page=1, limit=10),
+        lambda: decoding.decode_call(body, requests.CALL),
+        lambda: decoding.decode_kpis(body, requests.KPIS),
+        lambda: decoding.decode_groups(body, requests.TEST_EXECUTION, page=1, limit=10),
         lambda: decode_page(body),
     ):
         try:

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from futureagi_async._sansio import endpoints
-from futureagi_async._sansio.endpoints import (
+from futureagi_async._sansio import requests
+from futureagi_async._sansio.requests import (
     MAX_PAGE,
-    MAX_PAGE_SIZE,
     Request,
     call_request,
     check_page,
@@ -20,8 +19,9 @@ from futureagi_async._sansio.endpoints import (
     kpis_request,
     page_request,
 )
-from futureagi_async.columns import column
+from futureagi_async.filters import column
 from futureagi_async.models import CallStatus
+from futureagi_async.options import MAX_PAGE_SIZE
 from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
 
 A = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -39,20 +39,20 @@ FILTER_JSON = (
 REQUESTS: dict[str, tuple[Callable[[], Request], Request]] = {
     "detail": (
         lambda: call_request(A),
-        Request(endpoints.CALL, f"/simulate/call-executions/{A}/"),
+        Request(requests.CALL, f"/simulate/call-executions/{A}/"),
     ),
     "KPIs": (
         lambda: kpis_request(A),
-        Request(endpoints.KPIS, f"/simulate/test-executions/{A}/kpis/"),
+        Request(requests.KPIS, f"/simulate/test-executions/{A}/kpis/"),
     ),
     "run test": (
         lambda: page_request(RunTestCalls(A), page=3, limit=20),
-        Request(endpoints.RUN_TEST_CALLS, f"/simulate/run-tests/{A}/call-executions/", PAGING),
+        Request(requests.RUN_TEST_CALLS, f"/simulate/run-tests/{A}/call-executions/", PAGING),
     ),
     "run test, searched": (
         lambda: page_request(RunTestCalls(A, search="a&b=ä", status=CallStatus.COMPLETED), page=3, limit=20),
         Request(
-            endpoints.RUN_TEST_CALLS,
+            requests.RUN_TEST_CALLS,
             f"/simulate/run-tests/{A}/call-executions/",
             (("search", "a&b=ä"), ("status", "completed"), *PAGING),
         ),
@@ -60,19 +60,19 @@ REQUESTS: dict[str, tuple[Callable[[], Request], Request]] = {
     "version": (
         lambda: page_request(AgentVersionCalls(A, B), page=3, limit=20),
         Request(
-            endpoints.VERSION_CALLS,
+            requests.VERSION_CALLS,
             f"/simulate/agent-definitions/{A}/versions/{B}/call-executions/",
             PAGING,
         ),
     ),
     "test execution": (
         lambda: page_request(TestExecutionCalls(A), page=3, limit=20),
-        Request(endpoints.TEST_EXECUTION, f"/simulate/test-executions/{A}/", PAGING),
+        Request(requests.TEST_EXECUTION, f"/simulate/test-executions/{A}/", PAGING),
     ),
     "test execution, filtered": (
         lambda: page_request(TestExecutionCalls(A, search="x", filters=[FILTER]), page=3, limit=20),
         Request(
-            endpoints.TEST_EXECUTION,
+            requests.TEST_EXECUTION,
             f"/simulate/test-executions/{A}/",
             (("search", "x"), ("filters", FILTER_JSON), *PAGING),
         ),
@@ -82,7 +82,7 @@ REQUESTS: dict[str, tuple[Callable[[], Request], Request]] = {
             TestExecutionCalls(A), row_groups=["scenario"], group_keys=[], page=3, limit=20
         ),
         Request(
-            endpoints.TEST_EXECUTION,
+            requests.TEST_EXECUTION,
             f"/simulate/test-executions/{A}/",
             (("row_groups", '["scenario"]'), *PAGING),
         ),
@@ -92,7 +92,7 @@ REQUESTS: dict[str, tuple[Callable[[], Request], Request]] = {
             TestExecutionCalls(A, search="x"), row_groups=("a", "ü"), group_keys=("k",), page=3, limit=20
         ),
         Request(
-            endpoints.TEST_EXECUTION,
+            requests.TEST_EXECUTION,
             f"/simulate/test-executions/{A}/",
             (("search", "x"), ("row_groups", '["a","ü"]'), ("group_keys", '["k"]'), *PAGING),
         ),

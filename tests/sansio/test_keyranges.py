@@ -5,7 +5,7 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from futureagi_async._sansio.covering.keyranges import KeyRanges
+from futureagi_async._sansio.covering.passes import KeyRanges
 
 SCANS = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=12)
 

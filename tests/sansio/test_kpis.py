@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from futureagi_async._sansio import decoding, endpoints
+from futureagi_async._sansio import decoding, requests
 from futureagi_async.errors import DecodingError
 from futureagi_async.models import ExecutionKPIs
 
@@ -62,7 +62,7 @@ DOCUMENTED: dict[str, Any] = {
 
 def decode(sent: Any) -> ExecutionKPIs:
     """Decode key figures."""
-    return decoding.decode_kpis(json.dumps(sent).encode(), endpoints.KPIS)
+    return decoding.decode_kpis(json.dumps(sent).encode(), requests.KPIS)
 
 
 @pytest.mark.parametrize("sent", [SERVED, DOCUMENTED], ids=["served", "documented"])
@@ -161,7 +161,7 @@ def test_counts_are_ints(name: str, value: Any) -> None:
     with pytest.raises(DecodingError) as caught:
         decode({**SERVED, name: value})
     error = caught.value
-    assert (error.endpoint, error.json_path, error.retryable) == (endpoints.KPIS, f"$.{name}", False)
+    assert (error.endpoint, error.json_path, error.retryable) == (requests.KPIS, f"$.{name}", False)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from futureagi_async._sansio.covering.ledger import Ledger
+from futureagi_async._sansio.covering.seen_ids import Ledger
 
 Record: TypeAlias = tuple[str, float | None]
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from futureagi_async._sansio import endpoints
-from futureagi_async._sansio.decoding.parts import Part, id_of, structure_column
+from futureagi_async._sansio import requests
+from futureagi_async._sansio.decoding.fragments import Part, id_of
+from futureagi_async._sansio.decoding.nested import structure_column
 from futureagi_async.errors import DecodingError
 from futureagi_async.models import Column, EvalOutput, TranscriptTurn
 from tests.sansio import samples
@@ -129,7 +130,7 @@ COLUMN = {
 def test_columns() -> None:
     """A column keeps its known keys as fields and the others in ``extra``."""
     expected = {key: value for key, value in COLUMN.items() if key != "dataset_column_ids"}
-    found = structure_column(Part(json.dumps(COLUMN).encode(), endpoints.TEST_EXECUTION, "$.column_order[0]"))
+    found = structure_column(Part(json.dumps(COLUMN).encode(), requests.TEST_EXECUTION, "$.column_order[0]"))
     assert found == Column(**expected, extra={"dataset_column_ids": ["2"]})  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         found.eval_config["a"] = 5  # type: ignore[index]
@@ -184,12 +185,12 @@ def test_wrong_parts_raise_where_they_are_read(name: str, value: Any, place: str
         with pytest.raises(DecodingError) as caught:
             getattr(call, name)
         assert caught.value.json_path == f"$.results[2].{place}"
-        assert caught.value.endpoint == endpoints.RUN_TEST_CALLS
+        assert caught.value.endpoint == requests.RUN_TEST_CALLS
         assert not caught.value.retryable
     detail = decode_detail(rows[2])
     with pytest.raises(DecodingError) as caught:
         getattr(detail, name)
-    assert (caught.value.json_path, caught.value.endpoint) == (f"$.{place}", endpoints.CALL)
+    assert (caught.value.json_path, caught.value.endpoint) == (f"$.{place}", requests.CALL)
 
 
 def test_wrong_part_of_a_nested_snapshot() -> None:

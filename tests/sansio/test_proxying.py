@@ -5,8 +5,7 @@ from base64 import b64decode
 
 import pytest
 
-from futureagi_async._sansio.proxying import Proxy
-from futureagi_async._sansio.settings import Origin
+from futureagi_async._sansio.settings import Origin, Proxy
 
 HTTPS = Origin("https", "api.example", 443)
 HTTP = Origin("http", "127.0.0.1", 80)

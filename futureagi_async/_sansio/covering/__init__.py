@@ -8,7 +8,7 @@ of them talk about, `ledger` tells records apart.
 
 from futureagi_async._sansio.covering.cover import Cover
 from futureagi_async._sansio.covering.fast import FastRead
-from futureagi_async._sansio.covering.ledger import Ledger
-from futureagi_async._sansio.covering.lists import Ask, Finding, ListTraits, Seen
+from futureagi_async._sansio.covering.pages import Ask, Finding, ListTraits, Seen
+from futureagi_async._sansio.covering.seen_ids import Ledger
 
 __all__ = ["Ask", "Cover", "FastRead", "Finding", "Ledger", "ListTraits", "Seen"]

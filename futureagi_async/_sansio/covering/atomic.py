@@ -1,10 +1,18 @@
-"""The atomic page: a whole list in one answer, which can't lose rows to paging."""
+"""Reads a whole list, or the rows of one window of creation time, in one page."""
 
+from collections import deque
 from math import ceil
 
-from futureagi_async._sansio.covering.lists import RUN_TEST_OVERHANG, Ask, ListTraits, Seen
-from futureagi_async._sansio.covering.tails import EndDoubt
-from futureagi_async._sansio.covering.windows import tail_window
+import attrs
+
+from futureagi_async._sansio.covering.pages import (
+    RUN_TEST_OVERHANG,
+    Ask,
+    EndDoubt,
+    ListTraits,
+    Seen,
+    tail_window,
+)
 
 PATIENCE_SECONDS = 3.0
 """What one page may take: as parallel pages, its rows would arrive sooner."""
@@ -98,3 +106,79 @@ class AtomicRead:
         if not lowest or not highest_of_tail or lowest[0] is None or highest_of_tail[0] is None:
             return False
         return tail.ask.page == 1 or lowest[0] < highest_of_tail[0]
+
+
+EARLIEST = 1_420_070_400.0  # 2015, before the service
+_A_DAY_AHEAD = 86_400.0  # clocks of the server's workers may differ, and some run ahead of its Date
+_SMALLEST_SECONDS = 0.001
+
+
+@attrs.define(eq=False)
+class _Window:
+    start: float
+    end: float
+    doubt: EndDoubt = attrs.field(factory=EndDoubt)
+    atomic: AtomicRead | None = None
+
+
+class CreationRead:
+    """Chooses windows, and reads each as one page."""
+
+    def __init__(self, traits: ListTraits, *, now: float, page_size: int, largest_limit: int) -> None:
+        self.hopeless = False
+        self.last_sent_at = 0.0
+        self._traits = traits
+        self._page_size = page_size
+        self._largest_limit = largest_limit
+        self._waiting = deque([_Window(EARLIEST, now + _A_DAY_AHEAD)])
+        self._in_flight: dict[Ask, _Window] = {}
+
+    @property
+    def done(self) -> bool:
+        """Whether every window was read."""
+        return not self._waiting and not self._in_flight and not self.hopeless
+
+    def next_ask(self) -> Ask | None:
+        """Return a page of some window."""
+        if not self._waiting:
+            return None
+        window = self._waiting.popleft()
+        plain = window.atomic.next_ask() if window.atomic is not None else Ask(1, self._page_size)
+        ask = attrs.evolve(plain, created=(window.start, window.end), optional=False)
+        self._in_flight[ask] = window
+        return ask
+
+    def asked(self, ask: Ask) -> bool:
+        """Whether ``ask`` was this one's."""
+        return ask in self._in_flight
+
+    def take(self, seen: Seen) -> None:
+        """Finish, go on with, or halve the window that was read."""
+        window = self._in_flight.pop(seen.ask)
+        window.doubt.note(seen)
+        self.last_sent_at = max(self.last_sent_at, seen.sent_at)
+        if window.atomic is None:
+            self._begin(window, seen)
+            return
+        window.atomic.take(seen)
+        if window.atomic.hopeless:
+            self._halve(window)
+        elif not window.atomic.proven:
+            self._waiting.appendleft(window)
+
+    def _begin(self, window: _Window, seen: Seen) -> None:
+        atomic = AtomicRead(self._traits, seen, window.doubt, largest_limit=self._largest_limit)
+        if seen.count == 0:
+            return
+        if atomic.rows > self._largest_limit:
+            self._halve(window)
+        else:
+            window.atomic = atomic
+            self._waiting.appendleft(window)
+
+    def _halve(self, window: _Window) -> None:
+        middle = (window.start + window.end) / 2
+        if window.end - window.start < _SMALLEST_SECONDS:
+            self.hopeless = True
+            return
+        self._waiting.extendleft([_Window(middle, window.end), _Window(window.start, middle)])

@@ -26,14 +26,20 @@ budget ends it, and the finding is ``incomplete``.
 
 from math import ceil, isfinite
 
-from futureagi_async._sansio.covering.atomic import AtomicRead
-from futureagi_async._sansio.covering.creation import CreationRead
+from futureagi_async._sansio.covering.atomic import AtomicRead, CreationRead
 from futureagi_async._sansio.covering.keycover import KeyCover
-from futureagi_async._sansio.covering.lists import Ask, Finding, ListTraits, Seen, ServerClock, is_sorted
-from futureagi_async._sansio.covering.tails import EndDoubt
-from futureagi_async._sansio.covering.windows import SMALLEST_LIMIT
+from futureagi_async._sansio.covering.pages import (
+    DELTA_SECONDS,
+    SMALLEST_LIMIT,
+    Ask,
+    EndDoubt,
+    Finding,
+    ListTraits,
+    Seen,
+    ServerClock,
+    is_sorted,
+)
 
-DELTA_SECONDS = 5.0
 LARGEST_LIMIT = 1_000
 LOST_PAGES_ALLOWED = 3
 """More make a list incomplete; what was not read yet is still read."""

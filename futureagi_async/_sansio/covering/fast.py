@@ -2,7 +2,7 @@
 
 from math import ceil
 
-from futureagi_async._sansio.covering.lists import RUN_TEST_OVERHANG, Ask, Finding, ListTraits, Seen
+from futureagi_async._sansio.covering.pages import RUN_TEST_OVERHANG, Ask, Finding, ListTraits, Seen
 
 
 class FastRead:

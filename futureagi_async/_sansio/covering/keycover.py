@@ -1,18 +1,94 @@
-"""The key-interval cover: a pass of windows, the end read again, and the front swept last."""
+"""Covers a list by its keys: one pass, then the end read again, then the front read last."""
 
-from math import inf
+from math import ceil, inf
 
-from futureagi_async._sansio.covering.lists import (
+from futureagi_async._sansio.covering.pages import (
     RUN_TEST_OVERHANG,
     Ask,
+    EndDoubt,
     ListTraits,
     Seen,
     ServerClock,
+    tail_window,
     trusted_keys,
 )
-from futureagi_async._sansio.covering.passes import Pass
-from futureagi_async._sansio.covering.sweeping import Sweep
-from futureagi_async._sansio.covering.tails import EndDoubt, TailRead
+from futureagi_async._sansio.covering.passes import KeyRange, Pass
+
+LEAST_ROWS = 10
+"""How far before the end the read begins, at least: as many entries may fall between two statements."""
+
+
+class TailRead:
+    """Reads the end again, until enough reads show nothing new."""
+
+    def __init__(self, page_size: int) -> None:
+        self.agreeing = 1
+        """Reads of the end so far that agree on its lowest row."""
+        self._page_size = page_size
+        self._asked: Ask | None = None
+
+    def next_ask(self, count: int, largest_tie: int) -> Ask:
+        """Return a page that begins well before the end and reaches past it."""
+        self._asked = tail_window(count, max(LEAST_ROWS, largest_tie + 1), self._page_size)
+        return self._asked
+
+    def asked(self, ask: Ask) -> bool:
+        """Whether ``ask`` was this one's."""
+        return ask is self._asked
+
+    def take(self, seen: Seen, lowest: KeyRange | None) -> None:
+        """Compare the end with the lowest key known so far."""
+        keys = [key for key in seen.keys if key is not None]
+        at_end = seen.count is not None and seen.ask.end >= seen.count and not seen.has_next
+        enough = seen.count is not None and (
+            seen.ask.page == 1 or seen.count - seen.ask.offset >= min(LEAST_ROWS, seen.count)
+        )
+        emptied = seen.count == 0
+        joins = bool(keys) and lowest is not None and keys[-1] >= lowest.low and keys[0] > lowest.low
+        if at_end and enough and (emptied or joins):
+            self.agreeing += 1
+        elif at_end:
+            self.agreeing = 1
+
+
+_LEAST_GROWTH = 1.3
+_MOST_GROWTH = 4.0
+
+
+class Sweep:
+    """Chooses how much of the front to read."""
+
+    def __init__(self, page_size: int, largest_limit: int) -> None:
+        self.exhausted = False
+        """Whether the largest page did not reach far enough."""
+        self._limit = page_size
+        self._largest_limit = largest_limit
+        self._asked: Ask | None = None
+
+    def next_ask(self, expected_rows: float) -> Ask:
+        """Return page 1 with the limit that should reach; the first guess is ``expected_rows``."""
+        if self._asked is None:
+            self._limit = min(self._largest_limit, max(self._limit, ceil(_LEAST_GROWTH * expected_rows)))
+        self._asked = Ask(1, self._limit)
+        return self._asked
+
+    def asked(self, ask: Ask) -> bool:
+        """Whether ``ask`` was this one's."""
+        return ask is self._asked
+
+    def take(self, seen: Seen, keys: list[float], until: float) -> None:
+        """Choose a larger limit, from how densely keys lie at the front."""
+        self.exhausted = seen.ask.limit >= self._largest_limit
+        growth = _MOST_GROWTH
+        if len(keys) > 1 and keys[0] > keys[-1]:
+            growth = _LEAST_GROWTH * (keys[0] - until) / (keys[0] - keys[-1])
+        growth = min(_MOST_GROWTH, max(_LEAST_GROWTH, growth))
+        self._limit = min(self._largest_limit, ceil(self._limit * growth))
+
+    def lose(self) -> None:
+        """Read a smaller page after one that failed."""
+        self._limit = max(1, self._limit // 2)
+        self._largest_limit = max(self._limit, self._largest_limit // 2)
 
 
 class KeyCover:

@@ -1,6 +1,6 @@
 """Bytes of the server -> models. `answers` says how, and lists the quirks."""
 
-from futureagi_async._sansio.decoding.answers import (
+from futureagi_async._sansio.decoding.converter import (
     build_page,
     converter,
     decode_call,

@@ -1,18 +1,57 @@
-"""One call's bytes -> `CallExecution`: scalars at once, nested parts when they are read."""
+"""One record's bytes -> `CallExecution`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC
 from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import UNSET
 
-from futureagi_async._sansio.decoding.copying import make_copy
-from futureagi_async._sansio.decoding.faults import JSON_FAULTS
+from futureagi_async._sansio.decoding.fragments import JSON_FAULTS, Part, Siblings, Structure
 from futureagi_async._sansio.decoding.nested import NestedReader
-from futureagi_async._sansio.decoding.parts import Part, Siblings, Structure
-from futureagi_async._sansio.decoding.wire import CallWire, ScenarioWire
+from futureagi_async._sansio.decoding.wire import (
+    ELSEWHERE,
+    FIRST_OF,
+    MILLISECONDS_BESIDE_MS,
+    SECONDS,
+    TIMES,
+    CallWire,
+    ScenarioWire,
+)
 from futureagi_async.models import CallExecution, Scenario
 from futureagi_async.models.lazy import defer
+
+Copy: TypeAlias = Callable[[CallExecution, CallWire], None]
+
+
+def make_copy() -> Copy:
+    """Return ``copy(call, wire)``."""
+    tables = FIRST_OF | TIMES | SECONDS
+    chosen = {key for keys in tables.values() for key in keys} | ELSEWHERE
+    lines = ["def copy(call, wire):", "    call.is_snapshot = False"]
+    lines += [f"    call.{name} = wire.{name}" for name in CallWire.__struct_fields__ if name not in chosen]
+    for name, keys in tables.items():
+        lines += [*_choose(name, keys), f"    call.{name} = value"]
+    names: dict[str, Any] = {"UNSET": UNSET, "UTC": UTC}
+    exec("\n".join(lines), names)  # noqa: S102 - made of the names above alone
+    made: Copy = names["copy"]
+    return made
+
+
+def _choose(name: str, keys: Sequence[str]) -> Iterator[str]:
+    """Yield the lines that find a field's value: of the first key present, in the field's unit."""
+    yield f"    value = wire.{keys[0]}"
+    if name in MILLISECONDS_BESIDE_MS:
+        yield "    if value and wire.avg_agent_latency_ms is not UNSET: value /= 1000"
+    for key in keys[1:]:
+        yield "    if value is UNSET:"
+        yield f"        value = wire.{key}"
+        if key.endswith("_ms"):
+            yield "        if value: value /= 1000"
+    yield "    if value is UNSET: value = None"
+    if name in TIMES:
+        yield "    elif value is not None and value.tzinfo is None: value = value.replace(tzinfo=UTC)"
+
 
 CallHook: TypeAlias = Callable[[Part, Any], CallExecution]
 

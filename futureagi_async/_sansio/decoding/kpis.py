@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from futureagi_async._sansio.decoding.parts import Part, structure_object
+from futureagi_async._sansio.decoding.fragments import Part, structure_object
 from futureagi_async.errors import DecodingError
 from futureagi_async.models import ExecutionKPIs, JsonValue, ReadOnlyDict
 

@@ -1,23 +1,136 @@
-"""Reads the lazy fields of a call: its nested parts, and the keys that filled no field.
-
-The record is decoded once, at the first question, with all its parts. Only where that fails is each
-part decoded by itself, so that a malformed one spoils no other and its error tells the path.
-"""
+"""Nested parts of a record, decoded when they are first read."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Raw
 
-from futureagi_async._sansio.decoding import parts
-from futureagi_async._sansio.decoding.copying import FIRST_OF, PROVIDER_DATA, SECONDS, TIMES
-from futureagi_async._sansio.decoding.faults import JSON_FAULTS
-from futureagi_async._sansio.decoding.parts import Evals, Part, Siblings, Structure, Turns
-from futureagi_async._sansio.decoding.wire import CallWire, PartsWire, RawPartsWire
-from futureagi_async._sansio.decoding.withholding import withholds
-from futureagi_async.models import CallExecution, JsonValue, ReadOnlyDict
+from futureagi_async._sansio.decoding.fragments import (
+    JSON_FAULTS,
+    Part,
+    Siblings,
+    Structure,
+    structure_object,
+)
+from futureagi_async._sansio.decoding.wire import (
+    FIRST_OF,
+    PROVIDER_DATA,
+    SECONDS,
+    TIMES,
+    CallWire,
+    ColumnWire,
+    EvalWire,
+    PartsWire,
+    RawPartsWire,
+    withholds,
+)
+from futureagi_async.models import CallExecution, Column, EvalOutput, JsonValue, ReadOnlyDict, TranscriptTurn
 from futureagi_async.models.lazy import index_of, keep_parts, parts_of
+
+Turns: TypeAlias = tuple[TranscriptTurn, ...]
+Evals: TypeAlias = dict[str, EvalOutput]
+_RAWS_BY_KEY = msgspec.json.Decoder(dict[str, Raw])
+_DICTS = msgspec.json.Decoder(list[dict[str, object]])
+_COLUMN = msgspec.json.Decoder(ColumnWire)
+_COLUMN_KEYS = frozenset(ColumnWire.__struct_fields__)
+_new = object.__new__
+
+
+def structure_column(part: Part) -> Column:
+    """Structure one entry of ``column_order``."""
+    try:
+        wire = _COLUMN.decode(part.raw)
+    except JSON_FAULTS as error:
+        raise part.fault(error) from None
+    known = {name: getattr(wire, name) for name in ColumnWire.__struct_fields__}
+    if wire.eval_config is not None:
+        known["eval_config"] = ReadOnlyDict(wire.eval_config)
+    others = {name: value for name, value in structure_object(part).items() if name not in _COLUMN_KEYS}
+    return Column(**known, extra=ReadOnlyDict(others))
+
+
+def structure_turns(part: Part) -> Turns:
+    """Structure a transcript in any of its three shapes.
+
+    Turns are most of what a page holds: the loop calls nothing, and sets the lazy field's slots itself.
+    """
+    extras = _TurnExtras(part)
+    turns: list[TranscriptTurn] = []
+    for index, wire in enumerate(part.value):
+        turn = _new(TranscriptTurn)
+        role, messages, content = wire.role, wire.messages, wire.content
+        turn.role = role if role is not UNSET else wire.speaker_role or None
+        turn.content = (
+            "\n".join(messages) if messages is not UNSET else content if type(content) is str else ""
+        )
+        start, end = wire.start_time_seconds, wire.end_time_seconds
+        turn.start_seconds = start if start is not UNSET else _from_ms(wire.start_time_ms)
+        # 0 ms means that the end is unknown
+        turn.end_seconds = end if end is not UNSET else _from_ms(wire.end_time_ms or None)
+        turn._read_field = extras  # noqa: SLF001
+        turn._index = index  # type: ignore[misc]  # noqa: SLF001 - a slot of LazyFields
+        turns.append(turn)
+    return tuple(turns)
+
+
+def _from_ms(milliseconds: Any) -> float | None:
+    if milliseconds is UNSET or milliseconds is None:
+        return None
+    return milliseconds / 1000  # type: ignore[no-any-return]  # checked by the wire struct
+
+
+class _TurnExtras:
+    """Reads the other keys of a transcript's turns; looks for them at the first question."""
+
+    __slots__ = ("_part", "_turns")
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        self._turns: list[dict[str, Any]] | None = None
+
+    def __call__(self, turn: TranscriptTurn, _name: str) -> ReadOnlyDict[JsonValue]:
+        if self._turns is None:
+            self._turns = self._decode()
+        sent = self._turns[index_of(turn)]
+        filled = {"role" if "role" in sent else "speaker_role", "messages"}
+        if "messages" not in sent and not isinstance(sent.get("content"), list):
+            filled.add("content")
+        for end in ("start", "end"):
+            filled.add(f"{end}_time_seconds" if f"{end}_time_seconds" in sent else f"{end}_time_ms")
+        return ReadOnlyDict({key: value for key, value in sent.items() if key not in filled})
+
+    def _decode(self) -> list[dict[str, Any]]:
+        part = self._part
+        try:
+            return _DICTS.decode(_RAWS_BY_KEY.decode(part.raw)[part.key])
+        except JSON_FAULTS as error:
+            raise part.fault(error) from None
+
+
+def structure_evals(part: Part) -> Evals:
+    """Structure ``eval_outputs`` in either shape, legacy bare values included."""
+    return ReadOnlyDict({key: _eval(key, entry) for key, entry in part.value.items()})
+
+
+def _eval(key: str, wire: Any) -> EvalOutput:
+    if not isinstance(wire, EvalWire):
+        return EvalOutput(key, value=wire)
+    value: Any = wire.value if wire.value is not UNSET else wire.output
+    kind = wire.type if wire.type is not UNSET else wire.output_type
+    status = wire.status
+    return EvalOutput(
+        key,
+        wire.name,
+        None if value is UNSET else value,
+        None if kind is UNSET else kind,
+        wire.reason,
+        status,
+        wire.error or False,
+        bool(wire.skipped) or status == "skipped",
+        value is UNSET and status in (None, "pending"),
+    )
+
 
 _ALIASES = {
     **FIRST_OF,
@@ -110,7 +223,7 @@ class NestedReader:
         )
 
     def _extra(self, call: CallExecution) -> ReadOnlyDict[JsonValue]:
-        sent = parts.structure_object(self._part(call))
+        sent = structure_object(self._part(call))
         used = {next((key for key in keys if key in sent), None) for keys in _ALIASES.values()}
         return ReadOnlyDict(
             {

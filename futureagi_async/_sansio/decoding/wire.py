@@ -1,14 +1,12 @@
-"""What the two dialects put on the wire, as msgspec structs; of these only `ListWire` leaves `decoding`.
-
-A struct names every key either dialect uses. ``UNSET`` tells "absent" from ``null`` where a field can
-be filled from several keys.
-"""
+"""The shapes of records on the wire, and which of their keys fill which field."""
 
 from datetime import datetime
 from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
+
+from futureagi_async.sources import AgentVersionCalls, CallSource, TestExecutionCalls
 
 Number = int | float | None
 Convertible = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]  # a larger one can't become seconds
@@ -176,3 +174,55 @@ class ListWire(Struct):
     agent_type: str | None = None
     column_order: list[Raw] | None = None
     error_messages: list[str] | None = None
+
+
+FIRST_OF = {
+    "duration": ("duration", "duration_seconds"),
+    "customer_name": ("customer_name", "customer_number"),
+    "audio_url": ("audio_url", "recording_url"),
+    "simulator_agent_name": ("simulator_agent_name", "simulatorAgentName"),
+    "simulator_agent_id": ("simulator_agent_id", "simulatorAgentId"),
+    "original_call_execution_id": ("original_call_execution_id",),
+}
+"""Fields that several keys can fill; the first one present does."""
+
+TIMES = {
+    "timestamp": ("timestamp", "updated_at"),
+    "start_time": ("start_time", "started_at"),
+    "created_at": ("created_at",),
+    "snapshot_timestamp": ("snapshot_timestamp",),
+}
+"""The same for times, which are UTC where they name no zone."""
+
+SECONDS = {
+    "response_time": ("response_time", "response_time_seconds", "response_time_ms"),
+    "avg_agent_latency": ("avg_agent_latency", "avg_agent_latency_ms"),
+    "avg_stop_time_after_interruption": (
+        "avg_stop_time_after_interruption",
+        "avg_stop_time_after_interruption_ms",
+    ),
+}
+"""The same for times in seconds, of which a key that ends so sends milliseconds."""
+
+MILLISECONDS_BESIDE_MS = ("avg_agent_latency", "avg_stop_time_after_interruption")
+"""Keys that send milliseconds, too, in records that have ``avg_agent_latency_ms``: the served dialect."""
+
+PROVIDER_DATA = ("call_metadata", "provider_call_data")
+"""Keys that are kept in ``extra``; here it only matters whether they are there."""
+
+ELSEWHERE = frozenset({"scenario", "scenario_name", "is_snapshot", "rerun_snapshots", *PROVIDER_DATA})
+"""Keys that `calls` looks at itself."""
+
+
+WITHHOLDING = frozenset((TestExecutionCalls, AgentVersionCalls))
+"""The kinds of lists that do."""
+
+
+def withholds(source: CallSource | None, record: bytes, call_type: str | None) -> bool:
+    """Whether an empty transcript means "ask for the detail" rather than "nothing was said".
+
+    ``call_type`` is the record's ``simulation_call_type``.
+    """
+    if isinstance(source, TestExecutionCalls):
+        return b'"duration_seconds":' in record  # the served dialect, which never sends one here
+    return isinstance(source, AgentVersionCalls) and call_type == "text"

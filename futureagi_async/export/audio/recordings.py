@@ -10,10 +10,9 @@ import anyio
 import attrs
 from anyio.to_thread import run_sync
 
-from futureagi_async._clock import Clock, SystemClock
-from futureagi_async._download import Download, Downloader
-from futureagi_async._sansio.addresses import is_public
-from futureagi_async._sansio.downloads import split_url
+from futureagi_async._http.clock import Clock, SystemClock
+from futureagi_async._http.downloads import Download, Downloader
+from futureagi_async._sansio.downloads import is_public, split_url
 from futureagi_async._sansio.retrying import OutageWatch
 from futureagi_async.errors import APIConnectionError, APITimeoutError
 from futureagi_async.export.audio.audio_file import AudioFile

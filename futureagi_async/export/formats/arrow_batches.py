@@ -1,24 +1,145 @@
-"""Staged records -> Arrow record batches of both tables.
-
-Rows that have a shape go the quick way, `arrow_shaped`. All others, and those of a shape in which a value
-does not fit its column, are decoded as calls and go the careful way, `arrow_columns`.
-"""
+"""Record batches of calls, and the careful path for rows that the fast one refuses."""
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import chain, compress
+from operator import attrgetter
+from typing import Any
 
 import attrs
+import msgspec
+from msgspec import Raw
 
-from futureagi_async.export.formats.arrow_columns import CallColumns
-from futureagi_async.export.formats.arrow_evaluations import evaluations_batch
-from futureagi_async.export.formats.arrow_shaped import CareNeededError, ShapedColumns
-from futureagi_async.export.formats.arrow_types import Arrow, arrow_schema
-from futureagi_async.export.formats.batch import Batch
-from futureagi_async.export.formats.details import Entries
-from futureagi_async.export.formats.origins import Origins
-from futureagi_async.export.formats.schema import CALLS, EVALUATIONS
-from futureagi_async.export.formats.shapes import Rows, Shapes
+from futureagi_async.errors import DecodingError
+from futureagi_async.export.formats.arrow_arrays import (
+    Arrow,
+    Wires,
+    array,
+    arrow_schema,
+    evaluations_batch,
+    is_double,
+    json_array,
+    origin_columns,
+    times_of,
+    transcript_column,
+)
+from futureagi_async.export.formats.arrow_fast import CareNeededError, Rows, ShapedColumns, Shapes
+from futureagi_async.export.formats.records import (
+    NULL,
+    Batch,
+    Entries,
+    entries_of,
+    extra_of,
+    fields_of,
+    scenario_of,
+    transcript_key,
+    wires_of,
+)
+from futureagi_async.export.formats.schema import CALLS, EVALUATIONS, JSON_PARTS, PLAIN, Origins
+from futureagi_async.models import CallExecution
 from futureagi_async.sources import CallSource
+
+_plain_values = attrgetter(*PLAIN)
+
+
+class CallColumns:
+    """The columns of some calls."""
+
+    def __init__(self, calls: Sequence[CallExecution], origins: Origins, pa: Arrow) -> None:
+        self.calls = calls
+        self.fields = [fields_of(call) for call in calls]
+        self.misfits: dict[int, dict[str, Raw]] = {}
+        """By row: values that their column can't hold, as sent."""
+        self._pa = pa
+        self._origins = [origins.of(call.source) for call in calls]
+
+    def batch(self, schema: Arrow) -> Arrow:
+        """Return a record batch; what was put into `misfits` before is in it."""
+        pa = self._pa
+        columns = origin_columns(pa, self._origins)
+        columns |= zip(PLAIN, self._plain_columns(), strict=True)
+        columns["scenario_name"], columns["scenario_id"] = self._scenario_columns()
+        columns["transcript"] = self._transcript_column(schema.field("transcript").type)
+        for name in JSON_PARTS:
+            columns[name] = self._json_column(name)
+        columns["extra"] = json_array(pa, map(extra_of, self.fields))
+        columns["misfits"] = self._misfit_column()  # the last: the others add to it
+        return pa.RecordBatch.from_arrays([columns[name] for name in CALLS], schema=schema)
+
+    def entries(self) -> list[Entries]:
+        """Return the evaluations of each call; those of no known shape are put aside."""
+        return list(map(self._entries, range(len(self.calls))))
+
+    def _put_aside(self, row: int, name: str, sent: bytes | Raw) -> None:
+        """Keep a value that its column can't hold."""
+        self.misfits.setdefault(row, {})[name] = Raw(sent)
+
+    def _plain_columns(self) -> list[Arrow]:
+        values = zip(*map(_plain_values, self.calls), strict=True)
+        return [self._column(name, column) for name, column in zip(PLAIN, values, strict=True)]
+
+    def _column(self, name: str, values: Sequence[Any]) -> Arrow:
+        try:
+            return array(self._pa, values, PLAIN[name])
+        except (self._pa.ArrowInvalid, OverflowError):
+            return array(
+                self._pa, [self._double(name, row, value) for row, value in enumerate(values)], "number"
+            )
+
+    def _double(self, name: str, row: int, value: float | None) -> float | None:
+        """Return a number as a double, or put it aside where it would be another one."""
+        if value is None or is_double(value):
+            return None if value is None else float(value)
+        self._put_aside(row, name, b"%d" % value)
+        return None
+
+    def _scenario_columns(self) -> tuple[Arrow, Arrow]:
+        names, ids, clashes = zip(*map(scenario_of, self.calls), strict=True)
+        if True in clashes:
+            for row in compress(range(len(clashes)), clashes):
+                self._put_aside(row, "scenario", self.fields[row]["scenario"])
+        return array(self._pa, names, "text"), array(self._pa, ids, "text")
+
+    def _transcript_column(self, list_type: Arrow) -> Arrow:
+        transcripts = [self._wires(row) for row in range(len(self.calls))]
+        try:
+            return transcript_column(self._pa, transcripts, list_type)
+        except (self._pa.ArrowInvalid, OverflowError):
+            exact = [self._exact(row, wires) for row, wires in enumerate(transcripts)]
+            return transcript_column(self._pa, exact, list_type, to_double=float)
+
+    def _wires(self, row: int) -> Wires:
+        try:
+            return wires_of(self.calls[row], self.fields[row])
+        except DecodingError:
+            self._put_transcript_aside(row)
+            return None
+
+    def _exact(self, row: int, wires: Wires) -> Wires:
+        """Put a transcript aside whose times a double can't hold."""
+        if all(map(is_double, times_of(wires or ()))):
+            return wires
+        self._put_transcript_aside(row)
+        return None
+
+    def _entries(self, row: int) -> Entries:
+        try:
+            return entries_of(self.calls[row], self.fields[row])
+        except DecodingError:
+            self._put_aside(row, "eval_outputs", self.fields[row]["eval_outputs"])
+            return {}
+
+    def _put_transcript_aside(self, row: int) -> None:
+        fields = self.fields[row]
+        self._put_aside(row, "transcript", fields[transcript_key(fields)])
+
+    def _json_column(self, name: str) -> Arrow:
+        """Return a column of ``json_of``, written out: it is called six times a record."""
+        slices = (bytes(fields.get(name, NULL)) for fields in self.fields)
+        return json_array(self._pa, [None if sent == b"null" else sent for sent in slices])
+
+    def _misfit_column(self) -> Arrow:
+        rows = map(self.misfits.get, range(len(self.calls)))
+        return json_array(self._pa, [msgspec.json.encode(row) if row else None for row in rows])
 
 
 @attrs.define(frozen=True)

@@ -8,13 +8,9 @@ from typing import Any, BinaryIO, Final, TypeAlias
 import msgspec
 
 from futureagi_async.errors import ExportError
-from futureagi_async.export.formats.compressed import (
-    check_compression,
-    decompression_faults,
-    open_decompressed,
-)
-from futureagi_async.export.formats.csv_cells import original_text
-from futureagi_async.export.formats.details import FAULTS
+from futureagi_async.export.formats import check_compression, decompression_faults, open_decompressed
+from futureagi_async.export.formats.csv_writer import original_text
+from futureagi_async.export.formats.records import FAULTS
 
 SourceAndId: TypeAlias = tuple[int | None, str]
 

@@ -1,16 +1,30 @@
-"""Records as JSON Lines: the bytes that the server sent, one record a line."""
+"""JSON Lines: records as the server sent them, or normalised to documented names and units."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, BinaryIO, Final, TypeAlias
 
+import attrs
 import msgspec
 from msgspec import Raw
 
-PROVIDER_KEYS = ("call_metadata", "provider_call_data")
-"""Version rows pass on what the voice provider knows, which may include its customers' keys."""
-
-_SNAPSHOTS = "rerun_snapshots"  # of test execution rows: each a record that holds provider data again
-_CONCERNED = frozenset((*PROVIDER_KEYS, _SNAPSHOTS))
-_FIELDS = msgspec.json.Decoder(dict[str, Raw])  # no slower than looking for the keys' bytes
+from futureagi_async.errors import DecodingError
+from futureagi_async.export.formats.records import (
+    Batch,
+    Fields,
+    evaluations_of,
+    extra_of,
+    fields_of,
+    in_utc,
+    json_of,
+    on_one_line_each,
+    transcript_key,
+    turns_of,
+    without_provider_data,
+)
+from futureagi_async.export.formats.schema import FACTS, JSON_PARTS, Origins
+from futureagi_async.models import CallExecution, EvalOutput
+from futureagi_async.sources import CallSource
 
 
 def encode_lines(records: Iterable[bytes], *, include_provider_data: bool = False) -> list[bytes]:
@@ -20,38 +34,118 @@ def encode_lines(records: Iterable[bytes], *, include_provider_data: bool = Fals
     return [b"%b\n" % record for record in on_one_line_each(records)]
 
 
-def without_provider_data(record: bytes) -> bytes:
-    """Return the record without `PROVIDER_KEYS`, its other values byte for byte.
+Object: TypeAlias = dict[str, Any]
 
-    A record that has none of them is returned as it is.
-    """
-    fields = _FIELDS.decode(record)
-    if _CONCERNED.isdisjoint(fields):
-        return record
-    kept = {key: value for key, value in fields.items() if key not in PROVIDER_KEYS}
-    if _SNAPSHOTS in kept:
-        kept[_SNAPSHOTS] = _without_nested(kept[_SNAPSHOTS])
-    unchanged = len(kept) == len(fields) and kept.get(_SNAPSHOTS) is fields.get(_SNAPSHOTS)
-    return record if unchanged else msgspec.json.encode(kept)
+_SCALARS: Final = [
+    field.name for field in FACTS if field.name not in CallExecution.lazy_fields | {"id", "source"}
+]
+_AS_SENT: Final = [name for name in JSON_PARTS if name not in ("eval_outputs", "rerun_snapshots")]
+_EVALUATION: Final = [field.name for field in attrs.fields(EvalOutput)]
 
 
-def _without_nested(snapshots: Raw) -> Raw:
-    """Return the list itself where nothing is left out, and null for what is no list of records."""
-    try:
-        before = [bytes(snapshot) for snapshot in msgspec.json.decode(snapshots, type=list[Raw] | None) or ()]
-        after = [without_provider_data(snapshot) for snapshot in before]
-    except msgspec.ValidationError:
-        return Raw(b"null")
-    return snapshots if after == before else Raw(b"[%b]" % b",".join(after))
+def normalise(call: CallExecution, origins: Origins) -> tuple[bytes, bool]:
+    """Return the call as one JSON object, and whether parts of no known shape went to ``misfits``."""
+    made = _object(call, origins)
+    return msgspec.json.encode(made), made["misfits"] is not None
 
 
-def on_one_line_each(records: Iterable[bytes]) -> list[bytes]:
-    """Return the records without newlines; looks itself, as it is called for every record of an export."""
-    return [on_one_line(record) if b"\n" in record or b"\r" in record else record for record in records]
+def _object(call: CallExecution, origins: Origins) -> Object:
+    fields = fields_of(call)
+    misfits: dict[str, Raw] = {}
+
+    def read(name: str, part: Callable[[], Any]) -> Any:
+        try:
+            return part()
+        except (DecodingError, RecursionError):
+            misfits[name] = fields[transcript_key(fields) if name == "transcript" else name]
+            return None
+
+    made: Object = {"id": call.id, "source": origins.named(call.source)}
+    made |= {name: plain(getattr(call, name)) for name in _SCALARS}
+    made["transcript"] = read("transcript", lambda: _turns(call, fields))
+    made["eval_outputs"] = read("eval_outputs", lambda: _evaluations(call, fields))
+    made |= {name: _sent(fields, name) for name in _AS_SENT}
+    made["rerun_snapshots"] = read("rerun_snapshots", lambda: _snapshots(call, fields, origins))
+    made["extra"] = Raw(extra_of(fields))
+    made["misfits"] = misfits or None
+    return made
 
 
-def on_one_line(record: bytes) -> bytes:
-    """Return the record without newlines, which JSON allows between its tokens."""
-    if b"\n" in record or b"\r" in record:
-        return msgspec.json.format(record, indent=-1)
-    return record
+def plain(value: Any) -> Any:
+    """Return a scalar as JSON knows it: times in UTC, a scenario as an object."""
+    if isinstance(value, datetime):
+        return in_utc(value)
+    return attrs.asdict(value) if attrs.has(type(value)) else value
+
+
+def _sent(fields: Fields, name: str) -> Raw | None:
+    sent = json_of(fields, name)
+    return None if sent is None else Raw(sent)
+
+
+def _turns(call: CallExecution, fields: Fields) -> list[Object] | None:
+    turns = turns_of(call, fields)
+    if turns is None:
+        return None
+    return [
+        {
+            "role": turn.role,
+            "content": turn.content,
+            "start_seconds": turn.start_seconds,
+            "end_seconds": turn.end_seconds,
+            "extra": turn.extra,
+        }
+        for turn in turns
+    ]
+
+
+def _evaluations(call: CallExecution, fields: Fields) -> dict[str, Object] | None:
+    if json_of(fields, "eval_outputs") is None:
+        return None
+    return {
+        key: {name: getattr(output, name) for name in _EVALUATION}
+        for key, output in evaluations_of(call, fields).items()
+    }
+
+
+def _snapshots(call: CallExecution, fields: Fields, origins: Origins) -> list[Object] | None:
+    if json_of(fields, "rerun_snapshots") in (None, b"[]"):
+        return None if json_of(fields, "rerun_snapshots") is None else []
+    return [_object(snapshot, origins) for snapshot in call.rerun_snapshots or ()]
+
+
+class LinesWriter:
+    """Writes the records as they are in ``file``: the bytes that the server sent, one record a line."""
+
+    misfits = 0
+    """None: nothing can fail to fit."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, batch: Batch) -> None:
+        """Append one line a record; provider data stays where the records still hold it."""
+        self._file.writelines(encode_lines(batch.raws, include_provider_data=True))
+
+    def close(self) -> None:
+        """Do nothing: each record is written at once."""
+
+
+class NormalisedWriter:
+    """Writes calls into ``file`` in our names and units, one a line."""
+
+    misfits = 0
+    """Calls with a part of no known shape: it is under ``misfits``."""
+
+    def __init__(self, file: BinaryIO, *, sources: Iterable[CallSource] = ()) -> None:
+        self._file = file
+        self._origins = Origins(sources)
+
+    def write(self, batch: Batch) -> None:
+        """Append one line a call."""
+        made = [normalise(call, self._origins) for call in batch.calls()]
+        self._file.writelines(encode_lines((line for line, _ in made), include_provider_data=True))
+        self.misfits += sum(misfit for _, misfit in made)
+
+    def close(self) -> None:
+        """Do nothing: each call is written at once."""

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO
 
+from futureagi_async.export.formats.arrow_arrays import Arrow, arrow_schema
 from futureagi_async.export.formats.arrow_batches import BatchMaker, in_order
-from futureagi_async.export.formats.arrow_types import Arrow, arrow_schema
-from futureagi_async.export.formats.batch import Batch
+from futureagi_async.export.formats.records import Batch
 from futureagi_async.export.formats.schema import CALLS, EVALUATIONS, Kind
 from futureagi_async.sources import CallSource
 

@@ -1,0 +1,238 @@
+"""Many lists read at once by a bounded number of workers: what to read next, and what becomes of it."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Protocol
+
+import anyio
+import attrs
+
+from futureagi_async._bulk.channel import Handover
+from futureagi_async._bulk.checkpoints import decode_mark, last_moment
+from futureagi_async._bulk.reading import Job, PageRead, Reading, Step, traits_of
+from futureagi_async._http.clock import Clock
+from futureagi_async._sansio.covering import Cover
+from futureagi_async._sansio.covering.fast import FastRead
+from futureagi_async._sansio.covering.pages import Ask
+from futureagi_async._sansio.retrying import OutageWatch
+from futureagi_async.errors import (
+    AuthenticationError,
+    FutureAGIError,
+    PermissionDeniedError,
+    SessionMisuseError,
+    TLSError,
+)
+from futureagi_async.events import Event, PageArrived, VerdictReached
+from futureagi_async.options import Consistency, OnError
+from futureagi_async.sources import CallSource
+
+JOB_STOPPERS = (AuthenticationError, PermissionDeniedError, SessionMisuseError, TLSError)
+"""What one request's failure says about all the others."""
+
+
+class FetchPage(Protocol):
+    """How a page is read; handed in by the session."""
+
+    async def __call__(self, source: CallSource, ask: Ask) -> PageRead:
+        """Read one page, or raise `FutureAGIError`; an ``optional`` one is tried once."""
+        ...
+
+
+@attrs.define(frozen=True, kw_only=True)
+class BulkOptions:
+    """How to read."""
+
+    page_size: int
+    on_error: OnError
+    consistency: Consistency
+    ordered: bool
+    updates: bool
+    deadline_seconds: float | None
+    changed_since: Mapping[CallSource, float]
+    """Unix seconds of the server's clock, for sources of which only changes are wanted."""
+    max_in_flight: int
+    max_body_bytes: int
+
+    @property
+    def most_in_hand(self) -> int:
+        """How many pages may be on their way, from being asked for until the consumer is done with them.
+
+        More than requests at once, so that a slot is used again while its page is decoded and taken.
+        """
+        return self.max_in_flight + max(2, self.max_in_flight // 2)
+
+
+class FanOut:
+    """Hands pages to read to a bounded number of workers, in turn over the sources."""
+
+    def __init__(
+        self,
+        readings: list[Reading],
+        fetch_page: FetchPage,
+        options: BulkOptions,
+        clock: Clock,
+        tell: Callable[[Event], None],
+    ) -> None:
+        self.options = options
+        self.readings = readings
+        self.failure: FutureAGIError | None = None
+        self.closed = False
+        """Whether the block that the stream belongs to was left."""
+        self.most_in_hand = options.most_in_hand
+        """How many pages may be on their way now."""
+        self._in_hand = 0
+        self._fetch_page = fetch_page
+        self._clock = clock
+        self._tell = tell
+        self._ready = deque(self.readings)
+        self._open = len(self.readings)
+        self._idle: deque[anyio.Event] = deque()
+        """Workers that wait for something to do."""
+        self._outage = OutageWatch()
+
+    async def run(self, handover: Handover[Step]) -> None:
+        """Read until every source has its finding, the deadline, or a failure that ends the job."""
+        seconds = self.options.deadline_seconds
+        async with anyio.create_task_group() as tasks:
+            if seconds is not None:
+                tasks.start_soon(self._expire, seconds, tasks.cancel_scope.cancel)
+            async with anyio.create_task_group() as workers:
+                for _ in range(self.options.most_in_hand):
+                    workers.start_soon(self._work, handover, workers.cancel_scope.cancel)
+            tasks.cancel_scope.cancel()
+        if self._open and self.failure is None:
+            self._stop_all(f"The deadline of {seconds:g} s was reached.")
+
+    async def _expire(self, seconds: float, stop: Callable[[], None]) -> None:
+        await self._clock.sleep(seconds)
+        stop()
+
+    async def _work(self, handover: Handover[Step], stop: Callable[[], None]) -> None:
+        while (job := await self._next_job()) is not None:
+            step = await self._read(job)
+            if self.failure is not None:
+                self._stop_all("Reading was stopped by an error.")
+                stop()
+                return
+            self._settle(job.reading)
+            self._wake()
+            if step is not None:  # nothing was waited for since it was taken: a source's steps stay in order
+                await handover.give(step)
+            self._in_hand -= 1
+
+    async def _next_job(self) -> Job | None:
+        while self._open:
+            while self._ready and self._in_hand < self.most_in_hand:
+                reading = self._ready.popleft()
+                job = reading.next_job()
+                reading.queued = job is not None
+                if job is not None:
+                    self._ready.append(reading)
+                    self._in_hand += 1
+                    self._wake()
+                    return job
+                if reading.cover.finding is not None:
+                    self._close(reading)
+            if self._open:
+                turn = anyio.Event()
+                self._idle.append(turn)
+                await turn.wait()
+        self._wake()
+        return None
+
+    def _wake(self) -> None:
+        """Wake a worker, which wakes the next one where there is more to do.
+
+        All at once, they would send all their requests in one turn of the event loop, and stall it.
+        """
+        if self._idle:
+            self._idle.popleft().set()
+
+    def _settle(self, reading: Reading) -> None:
+        """Put a source in line again after an answer, or close it."""
+        if reading.queued:
+            return
+        if reading.cover.finding is not None:
+            self._close(reading)
+        else:
+            reading.queued = True
+            self._ready.append(reading)
+
+    def _close(self, reading: Reading) -> None:
+        self._open -= 1
+        reading.queued = True
+        finding = reading.cover.finding
+        assert finding is not None
+        self._tell(
+            VerdictReached(
+                source=reading.source,
+                verdict=finding.verdict,
+                reason=finding.reason,
+                received=len(reading.ledger),
+            )
+        )
+
+    def _stop_all(self, reason: str) -> None:
+        for reading in self.readings:
+            reading.cover.stop(reason)
+
+    async def _read(self, job: Job) -> Step | None:
+        reading, ask = job.reading, job.ask
+        if ask.not_before > self._clock.monotonic():
+            await self._clock.sleep(ask.not_before - self._clock.monotonic())
+        try:
+            read = await self._fetch_page(reading.source, ask)
+        except FutureAGIError as error:
+            self._outage.failed(error)
+            forgiven = reading.fail(job, error, self._clock.monotonic())
+            stops = isinstance(error, JOB_STOPPERS) or self._outage.is_out
+            if stops and forgiven:
+                reading.failures.append(error)  # there was another way, but not for this job
+            if stops or (self.options.on_error == "raise" and not forgiven):
+                self.failure = self.failure or error
+            return None
+        self._outage.succeeded()
+        step = reading.take(job, read, crowded=self._open >= self.options.max_in_flight)
+        if read.page.failures and self.options.on_error == "raise":
+            self.failure = self.failure or read.page.failures[0].error
+        self._tell(
+            PageArrived(
+                source=reading.source,
+                page=ask.page,
+                limit=ask.limit,
+                records=len(step.page.calls),
+                count=read.page.count,
+            )
+        )
+        return step
+
+
+def make_readings(
+    sources: Sequence[CallSource], options: BulkOptions, resume: Iterable[bytes], now: float
+) -> list[Reading]:
+    """Return one reading a source, brought to where the marks to resume from were left.
+
+    The marks are gone through twice, and not kept. That takes some microseconds a record.
+    """
+    epoch = now - last_moment(map(decode_mark, resume))
+    readings: list[Reading] = []
+    for index, source in enumerate(sources):
+        since = options.changed_since.get(source)
+        begin = partial(_cover, source, options, since)
+        how = f"{options.page_size} {options.consistency} {since}"
+        readings.append(Reading(index, source, begin, how, epoch, since))
+    for mark in map(decode_mark, resume):
+        if not 0 <= mark.index < len(readings):
+            raise ValueError("resume holds marks of more sources than were given.")
+        readings[mark.index].restore(mark)
+    for reading in readings if resume else ():
+        reading.resume()
+    return readings
+
+
+def _cover(source: CallSource, options: BulkOptions, since: float | None) -> Cover | FastRead:
+    traits = traits_of(source)
+    if options.consistency == "fast":
+        return FastRead(traits, page_size=options.page_size)
+    return Cover(traits, page_size=options.page_size, max_body_bytes=options.max_body_bytes, since=since)

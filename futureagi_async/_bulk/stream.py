@@ -1,0 +1,156 @@
+"""Many lists read at once: one bounded stream of pages, and a report. Owns every task it starts."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, nullcontext
+from functools import partial
+
+import anyio
+import anyio.lowlevel
+import attrs
+from anyio.to_thread import run_sync
+
+from futureagi_async._bulk.channel import Handover, handing_over
+from futureagi_async._bulk.fanout import BulkOptions, FanOut, FetchPage, make_readings
+from futureagi_async._bulk.ordering import Restore, Spool
+from futureagi_async._bulk.reading import Step
+from futureagi_async._http.clock import Clock
+from futureagi_async.errors import SessionMisuseError
+from futureagi_async.events import Event
+from futureagi_async.models import CallExecution, CallPage, FetchReport, FetchResult
+from futureagi_async.sources import CallSource
+
+
+class PageIterator:
+    """The pages of a bulk read, one by one."""
+
+    def __init__(self, fan: FanOut, handover: Handover[Step], spool: Spool | None) -> None:
+        self._fan = fan
+        self._handover = handover
+        self._spool = spool
+        self._sorted: Iterator[CallPage] | None = None
+
+    def __aiter__(self) -> "PageIterator":
+        return self
+
+    async def __anext__(self) -> CallPage:
+        if self._spool is not None:
+            return await self._next_sorted(self._spool)
+        while True:
+            step = await self.next_step()
+            calls = step.page.calls + (step.newer if self._fan.options.updates else ())
+            if calls:
+                return attrs.evolve(step.page, calls=calls)
+
+    async def next_step(self) -> Step:
+        """Return the next page with what it brought, or raise what ended the read."""
+        try:
+            step = await self._handover.take()
+        except anyio.EndOfStream:
+            if self._fan.failure is not None:
+                raise self._fan.failure from None
+            raise StopAsyncIteration from None
+        self._fan.readings[step.index].delivered += len(step.page.calls)
+        return step
+
+    async def _next_sorted(self, spool: Spool) -> CallPage:
+        if self._fan.closed:
+            raise SessionMisuseError("The stream is closed. Use it inside its 'async with' block.")
+        if self._sorted is None:
+            async for step in StepIterator(self):
+                spool.add(step)
+            self._sorted = spool.pages(self._fan.options.page_size)
+        await anyio.lowlevel.checkpoint()
+        for page in self._sorted:
+            return page
+        raise StopAsyncIteration
+
+
+@attrs.define(frozen=True, eq=False)
+class StepIterator:
+    """The same pages, each with what is needed to go on behind it."""
+
+    pages: PageIterator
+
+    def __aiter__(self) -> "StepIterator":
+        return self
+
+    async def __anext__(self) -> Step:
+        return await self.pages.next_step()
+
+
+class CallStream:
+    """Calls of many sources as they arrive. Iterate it once, or its `pages`."""
+
+    def __init__(self, fan: FanOut, pages: PageIterator, restore: Restore) -> None:
+        self._fan = fan
+        self._pages = pages
+        self._restore = restore
+        self._calls: Iterator[CallExecution] = iter(())
+
+    @property
+    def report(self) -> FetchReport:
+        """What was read so far; final once the stream has ended."""
+        return FetchReport(tuple(reading.report() for reading in self._fan.readings))
+
+    def pages(self) -> AsyncIterator[CallPage]:
+        """Yield whole pages; a call that an earlier page held is left out."""
+        return self._pages
+
+    def steps(self) -> AsyncIterator[Step]:
+        """Yield every page with what is new of it, and a mark to go on from after an interruption.
+
+        Pages that brought nothing new are among them: their marks count. A step is done with when the
+        next one is asked for; until then its page is among the ``max_in_flight`` that are on their way,
+        so an interruption costs no more than those. Raises `ValueError` for an ordered stream, which
+        has no steps.
+        """
+        if self._fan.options.ordered:
+            raise ValueError("An ordered stream has no steps: they come as they arrive.")
+        self._fan.most_in_hand = self._fan.options.max_in_flight
+        return StepIterator(self._pages)
+
+    def restore(self, raw: bytes, index: int) -> CallExecution:
+        """Decode a record again from its ``raw``; ``index`` is its source's place among those given."""
+        return self._restore(raw, self._fan.readings[index].source)
+
+    def __aiter__(self) -> AsyncIterator[CallExecution]:
+        return self
+
+    async def __anext__(self) -> CallExecution:
+        while True:
+            for call in self._calls:
+                return call
+            self._calls = iter((await self._pages.__anext__()).calls)
+
+    async def collect(self) -> FetchResult:
+        """Read to the end; of a call that changed meanwhile, keep the newest version."""
+        if self._fan.options.ordered:
+            return FetchResult([call async for call in self], self.report)
+        found: dict[tuple[int, str], CallExecution] = {}
+        async for step in self.steps():
+            for call in (*step.page.calls, *step.newer):
+                found[step.index, call.id] = call
+        return FetchResult(list(found.values()), self.report)
+
+
+@asynccontextmanager
+async def open_stream(
+    sources: tuple[CallSource, ...],
+    fetch_page: FetchPage,
+    restore: Restore,
+    options: BulkOptions,
+    resume: Iterable[bytes],
+    clock: Clock,
+    tell: Callable[[Event], None],
+) -> AsyncIterator[CallStream]:
+    """Read all sources at once; leaving the block cancels what is still being read."""
+    begin = partial(make_readings, sources, options, resume, clock.monotonic())
+    readings = await run_sync(begin) if resume else begin()  # many marks take seconds
+    fan = FanOut(readings, fetch_page, options, clock, tell)
+    spool = Spool(sources, restore) if options.ordered else None
+    with spool or nullcontext():
+        async with handing_over(fan.run) as handover:
+            try:
+                yield CallStream(fan, PageIterator(fan, handover, spool), restore)
+            finally:
+                fan.closed = True

@@ -1,0 +1,133 @@
+"""Files from URLs that a server named: the other client file that knows aiohttp. It knows no keys."""
+
+import errno
+import math
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Self
+
+import aiohttp
+import attrs
+from yarl import URL
+
+from futureagi_async._http.transport import translate
+from futureagi_async._sansio.downloads import (
+    MAX_REDIRECTS,
+    Head,
+    Part,
+    next_hop,
+    no_url,
+    read_head,
+    request_headers,
+    split_url,
+)
+from futureagi_async._version import __version__
+from futureagi_async.errors import APIConnectionError, FutureAGIError
+
+_CONNECT_SECONDS = 10.0
+_READ_SECONDS = 60.0  # between two pieces
+_TIMEOUT = aiohttp.ClientTimeout(
+    total=None, sock_connect=_CONNECT_SECONDS, sock_read=_READ_SECONDS, ceil_threshold=math.inf
+)
+
+
+class _RefusedAddressError(PermissionError):
+    """The address that a name stands for is none that may be connected to."""
+
+
+@attrs.define(frozen=True)
+class Download:
+    """An answer whose body is about to be read."""
+
+    head: Head
+    _content: aiohttp.StreamReader
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the body as it arrives."""
+        async for piece in self._content.iter_any():
+            yield piece
+
+
+class Downloader:
+    """A pool of connections without keys, cookies, netrc and proxies; use it by ``async with``.
+
+    ``may_connect`` is asked about every address just before a socket connects to it, whether a name was
+    looked up for it or a URL spelled it out, so that no second look-up can lead elsewhere.
+    """
+
+    def __init__(self, *, may_connect: Callable[[str], bool], connections: int) -> None:
+        self._may_connect = may_connect
+        self._connections = connections
+
+    async def __aenter__(self) -> Self:
+        self._client = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._connections, socket_factory=self._make_socket),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            headers={"Accept": "*/*", "User-Agent": f"futureagi-async/{__version__}"},
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()
+
+    @asynccontextmanager
+    async def open(self, url: str, part: Part | None) -> AsyncIterator[Download]:
+        """Ask for a file, or for what follows a part of it; redirects are followed by hand, a few.
+
+        Raises `FutureAGIError`, also while the body is read.
+        """
+        failure: FutureAGIError
+        try:
+            async with self._answer(url, part) as download:
+                yield download
+                return
+        except aiohttp.ClientConnectorError as error:
+            refused = isinstance(error.os_error, _RefusedAddressError)
+            failure = _refused() if refused else translate(error, _READ_SECONDS)
+        except (aiohttp.InvalidURL, UnicodeError):
+            failure = no_url()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            failure = translate(error, _READ_SECONDS)
+        raise failure  # here, so that it does not drag the address along as its context
+
+    @asynccontextmanager
+    async def _answer(self, url: str, part: Part | None) -> AsyncIterator[Download]:
+        hops = 0
+        while True:
+            address = split_url(url)
+            async with self._client.get(
+                _parsed(url),
+                headers=request_headers(part),
+                allow_redirects=False,
+                timeout=_TIMEOUT,
+            ) as response:
+                if (target := next_hop(url, response.status, response.headers)) is None:
+                    if head := read_head(response.status, response.headers, part, address.path):
+                        yield Download(head, response.content)
+                        return
+                    part = None
+                    continue
+            url, hops = target, hops + 1
+            if hops > MAX_REDIRECTS:
+                raise APIConnectionError(f"The server redirects more than {MAX_REDIRECTS} times.")
+
+    def _make_socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, address = info
+        if not self._may_connect(str(address[0])):
+            raise _RefusedAddressError(errno.EACCES, "The address is not public")
+        return socket.socket(family, kind, protocol)
+
+
+def _parsed(url: str) -> URL:
+    """Return the URL as it stands, since a signature may depend on every character."""
+    try:
+        return URL(url, encoded=url.isascii())
+    except ValueError:
+        raise no_url() from None
+
+
+def _refused() -> APIConnectionError:
+    return APIConnectionError("The host's address is not public: private hosts have to be allowed.")

@@ -1,0 +1,73 @@
+"""One page of a list: from request to decoded records, a slice at a time."""
+
+from datetime import UTC, datetime
+
+import anyio.lowlevel
+import attrs
+
+from futureagi_async._bulk.reading import PageRead
+from futureagi_async._http.requester import Manner, Requester
+from futureagi_async._sansio import decoding, requests
+from futureagi_async._sansio.covering.pages import Ask
+from futureagi_async._sansio.decoding.wire import ListWire
+from futureagi_async._sansio.replies import Reply, check_filters_applied
+from futureagi_async.filters import column
+from futureagi_async.models import CallExecution, RecordFailure
+from futureagi_async.options import RetryPolicy
+from futureagi_async.sources import CallSource, TestExecutionCalls
+
+_ONCE = RetryPolicy(attempts=1)
+_SLICE_RECORDS = 25
+"""Records decoded between two chances for other tasks to run."""
+
+
+async def read_page(
+    requester: Requester, source: CallSource, ask: Ask, manner: Manner, *, eager: bool
+) -> PageRead:
+    """Read and decode one page; records that do not decode are among its ``failures``."""
+    narrowed = _narrowed(source, ask)
+    request = requests.page_request(narrowed, page=ask.page, limit=ask.limit)
+
+    def decode(reply: Reply) -> ListWire:
+        wire = decoding.decode_list(reply.body, request.endpoint)
+        check_filters_applied(narrowed, wire.error_messages or ())
+        return wire
+
+    if ask.optional:
+        manner = attrs.evolve(manner, retry=_ONCE)
+    answer = await requester.call(request, decode, manner)
+    wire = answer.value
+    decoded: list[CallExecution | RecordFailure] = []
+    for start in range(0, len(wire.results), _SLICE_RECORDS):
+        records = wire.results[start : start + _SLICE_RECORDS]
+        if start > 0:
+            await anyio.lowlevel.checkpoint()
+        decoded += decoding.decode_records(records, start, source, request.endpoint, eager=eager)
+    call_page = decoding.build_page(
+        wire, decoded, source, page=ask.page, limit=ask.limit, endpoint=request.endpoint
+    )
+    elapsed = answer.received_at - answer.sent_at
+    for failure in call_page.failures:
+        failure.error.about("GET", request.path, answer.attempts, elapsed)
+        failure.error.status, failure.error.request_id = answer.reply.status, answer.reply.request_id
+    return PageRead(
+        page=call_page,
+        attempts=answer.attempts,
+        sent_at=answer.sent_at,
+        received_at=answer.received_at,
+        server_time=answer.reply.server_time,
+        body_bytes=len(answer.reply.body),
+    )
+
+
+def _narrowed(source: CallSource, ask: Ask) -> CallSource:
+    if ask.created is None or not isinstance(source, TestExecutionCalls):
+        return source
+    start, end = (datetime.fromtimestamp(moment, UTC) for moment in ask.created)
+    window = column("created_at").between(start, end)
+    return attrs.evolve(source, filters=(*source.filters, window))
+
+
+def restore_call(raw: bytes, source: CallSource) -> CallExecution:
+    """Decode a record of a list again from its bytes."""
+    return decoding.decode_record(raw, source, requests.page_request(source, page=1, limit=1).endpoint)

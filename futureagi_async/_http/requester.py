@@ -1,0 +1,314 @@
+"""One request from slot to reply: slots, pauses, attempts, and the life of the connection pool."""
+
+import asyncio
+import os
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+
+import anyio
+import attrs
+
+from futureagi_async._http.clock import Clock
+from futureagi_async._http.telemetry import Story, Teller
+from futureagi_async._http.transport import Transport
+from futureagi_async._sansio.pacing import Pacer, is_throttling, minute_allowance
+from futureagi_async._sansio.replies import Reply, check_reply
+from futureagi_async._sansio.requests import Request
+from futureagi_async._sansio.retrying import RetryQuota, pause_before_retry
+from futureagi_async._sansio.settings import Keys
+from futureagi_async.errors import FilterIgnoredError, FutureAGIError, RateLimitError, SessionMisuseError
+from futureagi_async.events import Event, Observer, SessionPaused
+from futureagi_async.options import RetryPolicy, Timeouts
+
+if TYPE_CHECKING:
+    from aiolimiter import AsyncLimiter
+
+
+_Line: TypeAlias = "OrderedDict[anyio.Event, None]"
+"""Who waits; whoever gives up leaves it at once, from wherever they stand."""
+
+
+class Slots:
+    """Lets so many tasks in at a time. Waiting costs nothing; a free slot costs no turn of the event loop."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._taken = 0
+        self._urgent: _Line = OrderedDict()
+        self._others: _Line = OrderedDict()
+
+    def set_limit(self, limit: int) -> None:
+        """Change how many there are; with fewer, those that are taken are waited for."""
+        self._limit = limit
+        self._hand_out()
+
+    @asynccontextmanager
+    async def take(self, *, urgent: bool) -> AsyncIterator[None]:
+        """Hold a slot for the length of the block."""
+        if self._taken < self._limit:
+            self._taken += 1
+        else:
+            await self._wait(self._urgent if urgent else self._others)
+        try:
+            yield
+        finally:
+            self._taken -= 1
+            self._hand_out()
+
+    async def _wait(self, line: _Line) -> None:
+        turn = anyio.Event()
+        line[turn] = None
+        try:
+            await turn.wait()
+        except BaseException:
+            if turn.is_set():  # cancelled with the slot already given
+                self._taken -= 1
+                self._hand_out()
+            else:
+                del line[turn]
+            raise
+
+    def _hand_out(self) -> None:
+        while self._taken < self._limit and (line := self._urgent or self._others):
+            self._taken += 1
+            turn, _ = line.popitem(last=False)
+            turn.set()
+
+
+T = TypeVar("T")
+
+_CLOSING_SECONDS = 5.0
+
+
+@attrs.define(frozen=True)
+class Manner:
+    """How a request is to be made."""
+
+    timeouts: Timeouts
+    retry: RetryPolicy
+    urgent: bool
+    """Whether it goes before the others that wait for a slot."""
+
+
+@attrs.define(frozen=True)
+class Answer(Generic[T]):
+    """What a request gave, and when: times of the session's clock, in seconds."""
+
+    value: T
+    reply: Reply
+    sent_at: float
+    received_at: float
+    attempts: int
+
+
+class Requester:
+    """Sends requests, at most ``max_in_flight`` at a time, for as long as the session is open."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        keys: Keys,
+        *,
+        max_in_flight: int,
+        max_requests_per_minute: int | None,
+        clock: Clock,
+        observers: Sequence[Observer],
+    ) -> None:
+        self.max_in_flight = max_in_flight
+        self.clock = clock
+        self._transport = transport
+        self._keys = keys
+        self.max_requests_per_minute = max_requests_per_minute
+        self._teller = Teller(transport.origin, observers)
+        self._quota = RetryQuota()
+        self._paused_until = float("-inf")
+        self._state = "not opened"
+        self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
+        self._running: set[anyio.CancelScope] = set()
+
+    async def open(self) -> None:
+        """Bind to this event loop and process, and make the pool."""
+        if self._state != "not opened":
+            raise SessionMisuseError(f"The session is {self._state}; a session can be opened once.")
+        self._pacer = Pacer(self.max_in_flight)
+        self._slots = Slots(self._pacer.limit)
+        self._rate = _minute_limiter(self.max_requests_per_minute)
+        self._idle = anyio.Event()
+        await self._transport.open()
+        self._home = (os.getpid(), asyncio.get_running_loop())
+        self._state = "open"
+
+    async def close(self) -> None:
+        """Cancel what is in flight, wait for it to end, and close the pool."""
+        if self._state != "open":
+            return
+        self.check_usable()
+        self._state = "closed"
+        for scope in tuple(self._running):
+            scope.cancel()
+        with anyio.CancelScope(shield=True), anyio.move_on_after(_CLOSING_SECONDS):
+            if self._running:
+                await self._idle.wait()
+            await self._transport.close()
+
+    def check_usable(self) -> None:
+        """Raise `SessionMisuseError` unless the session is open, here."""
+        if self._state != "open" or self._home is None:
+            how = "Use it inside 'async with Session() as session:'."
+            raise SessionMisuseError(f"The session is {self._state}. {how}")
+        pid, loop = self._home
+        if os.getpid() != pid:
+            raise SessionMisuseError(
+                "The session was opened before a fork; open one of its own in the child process."
+            )
+        try:
+            current = asyncio.get_running_loop()
+        except RuntimeError:
+            current = None
+        if current is not loop:
+            raise SessionMisuseError(
+                "The session belongs to another event loop; open one in each loop (or thread)."
+            )
+
+    def tell(self, event: Event) -> None:
+        """Tell the observers and the log."""
+        self._teller.tell(event)
+
+    async def call(self, request: Request, decode: Callable[[Reply], T], manner: Manner) -> Answer[T]:
+        """Send until an answer decodes, patience ends, or the error is final."""
+        self.check_usable()
+        story = self._teller.begin(request)
+        with anyio.CancelScope() as scope:
+            self._running.add(scope)
+            try:
+                return await self._try_until_done(request, decode, manner, story)
+            except asyncio.CancelledError:
+                story.cancelled()
+                raise
+            finally:
+                self._running.discard(scope)
+                if not self._running and self._state == "closed":
+                    self._idle.set()
+        raise SessionMisuseError("The session was closed while this request was in flight.")
+
+    async def _try_until_done(
+        self, request: Request, decode: Callable[[Reply], T], manner: Manner, story: Story
+    ) -> Answer[T]:
+        timeouts = manner.timeouts
+        attempt, spent, quota_cost = 0, 0.0, 0
+        while True:
+            attempt += 1
+            async with self._slots.take(urgent=manner.urgent):
+                self._check_patience(story, attempt - 1, spent, timeouts)
+                await self._wait_for_turn()
+                sent_at = self.clock.monotonic()
+                seconds_left = timeouts.deadline - spent
+                outcome = await self._try_once(request, decode, attempt, timeouts, seconds_left, story)
+                received_at = self.clock.monotonic()
+            spent += received_at - sent_at
+            self._pace(outcome, sent_at, received_at)
+            if not isinstance(outcome, FutureAGIError):
+                self._quota.give_back(quota_cost)
+                value, reply = outcome
+                return Answer(value, reply, sent_at, received_at, attempt)
+            error = outcome.about("GET", request.path, attempt, spent)
+            plan = self._plan_retry(error, attempt, manner.retry, timeouts.deadline - spent)
+            if plan is None:
+                raise story.failed(error)
+            delay_seconds, quota_cost = plan
+            story.retrying(attempt, error, delay_seconds)
+            await self.clock.sleep(delay_seconds)
+            spent += delay_seconds
+
+    def _check_patience(self, story: Story, attempts: int, spent: float, timeouts: Timeouts) -> None:
+        """Fail now where the server's pause outlasts the deadline."""
+        pause = self._paused_until - self.clock.monotonic()
+        if pause > timeouts.deadline - spent:
+            text = "The server asked this session to wait."
+            error = RateLimitError(text, retry_after=pause, retryable=True)
+            raise story.failed(error.about("GET", story.path, attempts, spent))
+
+    async def _try_once(
+        self,
+        request: Request,
+        decode: Callable[[Reply], T],
+        attempt: int,
+        timeouts: Timeouts,
+        seconds_left: float,
+        story: Story,
+    ) -> tuple[T, Reply] | FutureAGIError:
+        story.sent(attempt)
+        began = self.clock.monotonic()
+        reply: Reply | None = None
+        try:
+            reply = await self._transport.send(request, timeouts, min(timeouts.attempt, seconds_left))
+            story.answered(attempt, reply, self.clock.monotonic() - began)
+            check_reply(reply)
+            return decode(reply), reply
+        except FutureAGIError as error:
+            if reply is not None:
+                error.status, error.request_id = reply.status, reply.request_id
+            return self._masked(error)
+
+    def _masked(self, error: FutureAGIError) -> FutureAGIError:
+        """Blank out the keys where a server repeats them, and drop the frames that hold its answer."""
+        error.body = self._keys.mask(error.body)
+        error.message = self._keys.mask(error.message) or ""
+        error.args = (error.message,)
+        if isinstance(error, FilterIgnoredError):
+            error.error_messages = tuple(self._keys.mask(text) or "" for text in error.error_messages)
+        return error.with_traceback(None)
+
+    def _pace(self, outcome: object, sent_at: float, received_at: float) -> None:
+        """Let more requests fly after a success, fewer after a throttled answer."""
+        if not isinstance(outcome, FutureAGIError):
+            self._pacer.succeeded()
+        elif is_throttling(outcome):
+            self._pacer.throttled(sent_at=sent_at, now=received_at)
+        self._slots.set_limit(self._pacer.limit)
+
+    def _plan_retry(
+        self, error: FutureAGIError, attempt: int, retry: RetryPolicy, seconds_left: float
+    ) -> tuple[float, int] | None:
+        """Return the pause and what it cost of the quota, or ``None`` to give up."""
+        pause = pause_before_retry(
+            error, attempt=attempt, policy=retry, seconds_left=seconds_left, jitter=self.clock.jitter()
+        )
+        if error.retryable and error.retry_after is not None:
+            self._pause_all(min(error.retry_after, retry.max_retry_after))
+        if pause is None:
+            return None
+        cost = self._quota.take(error)
+        return None if cost is None else (pause, cost)
+
+    def _pause_all(self, seconds: float) -> None:
+        until = self.clock.monotonic() + seconds
+        if until > self._paused_until:
+            self._paused_until = until
+            self.tell(SessionPaused(delay_seconds=seconds))
+
+    async def _wait_for_turn(self) -> None:
+        """Wait for the end of a pause, and for the minute's allowance."""
+        await self._wait_for_pause()
+        while self._rate is not None:
+            await self._rate.acquire()
+            if not await self._wait_for_pause():
+                break  # an allowance from before a pause is of another minute
+
+    async def _wait_for_pause(self) -> bool:
+        """Wait until the session is not paused; whether it was."""
+        paused = False
+        while (seconds := self._paused_until - self.clock.monotonic()) > 0:
+            paused = True
+            await self.clock.sleep(seconds + self.clock.jitter() * min(1.0, seconds))
+        return paused
+
+
+def _minute_limiter(requests_per_minute: int | None) -> "AsyncLimiter | None":
+    if requests_per_minute is None:
+        return None
+    from aiolimiter import AsyncLimiter  # here, because few need it and imports take time
+
+    return AsyncLimiter(*minute_allowance(requests_per_minute))

@@ -1,0 +1,167 @@
+"""Tells observers, and the log at DEBUG, what becomes of each request."""
+
+import itertools
+import logging
+from collections.abc import Sequence
+
+import attrs
+
+from futureagi_async._sansio.replies import Reply
+from futureagi_async._sansio.requests import Request
+from futureagi_async._sansio.settings import Origin
+from futureagi_async.errors import FutureAGIError
+from futureagi_async.events import (
+    Event,
+    Observer,
+    PageArrived,
+    RequestCancelled,
+    RequestFailed,
+    RequestSent,
+    ResponseReceived,
+    RetryPlanned,
+    SessionPaused,
+    VerdictReached,
+)
+from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls
+
+_log = logging.getLogger("futureagi_async")
+
+
+class Teller:
+    """Whom a session tells."""
+
+    def __init__(self, origin: Origin, observers: Sequence[Observer]) -> None:
+        self.origin = origin
+        self._observers = tuple(observers)
+        self._numbers = itertools.count(1)
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody listens, so that there is a reason to say something."""
+        return bool(self._observers) or _log.isEnabledFor(logging.DEBUG)
+
+    def tell(self, event: Event) -> None:
+        """Tell everybody; an observer that fails is logged and stops nothing."""
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug("%s", narrate(event))
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception:  # noqa: BLE001 - whatever an observer raises is its own trouble
+                _log.exception("An observer failed on %s.", type(event).__name__)
+
+    def begin(self, request: Request) -> "Story":
+        """Begin to tell of one request."""
+        return Story(self, request.endpoint, request.path, next(self._numbers))
+
+
+@attrs.define(frozen=True)
+class Story:
+    """One request, from its first try to its end."""
+
+    _teller: Teller
+    _endpoint: str
+    path: str
+    _number: int
+
+    def sent(self, attempt: int) -> None:
+        """Tell that a try is about to be sent."""
+        if self._teller.is_heard:
+            self._teller.tell(
+                RequestSent(
+                    endpoint=self._endpoint,
+                    path=self.path,
+                    attempt=attempt,
+                    request_number=self._number,
+                    server_address=self._teller.origin.host,
+                    server_port=self._teller.origin.port,
+                )
+            )
+
+    def answered(self, attempt: int, reply: Reply, seconds: float) -> None:
+        """Tell that a try was answered."""
+        if self._teller.is_heard:
+            self._teller.tell(
+                ResponseReceived(
+                    endpoint=self._endpoint,
+                    path=self.path,
+                    attempt=attempt,
+                    status=reply.status,
+                    request_id=reply.request_id,
+                    seconds=seconds,
+                    body_bytes=len(reply.body),
+                    request_number=self._number,
+                )
+            )
+
+    def retrying(self, attempt: int, error: FutureAGIError, delay_seconds: float) -> None:
+        """Tell that a try failed and another follows."""
+        self._teller.tell(
+            RetryPlanned(
+                endpoint=self._endpoint,
+                path=self.path,
+                attempt=attempt,
+                error=type(error).__name__,
+                delay_seconds=delay_seconds,
+                request_number=self._number,
+            )
+        )
+
+    def failed(self, error: FutureAGIError) -> FutureAGIError:
+        """Tell that no try follows, and return the error to raise."""
+        self._teller.tell(
+            RequestFailed(
+                endpoint=self._endpoint,
+                path=self.path,
+                attempts=error.attempts,
+                error=type(error).__name__,
+                status=error.status,
+                request_id=error.request_id,
+                request_number=self._number,
+            )
+        )
+        return error
+
+    def cancelled(self) -> None:
+        """Tell that nobody waits for it any more."""
+        self._teller.tell(
+            RequestCancelled(endpoint=self._endpoint, path=self.path, request_number=self._number)
+        )
+
+
+def narrate(event: Event) -> str:
+    """Say what happened in one line."""
+    match event:
+        case RequestSent():
+            return f"GET {event.path} try {event.attempt}"
+        case ResponseReceived():
+            size = f"{event.body_bytes:,} bytes in {event.seconds:.3f} s"
+            return f"GET {event.path} answered {event.status}, {size}{_request_id(event.request_id)}"
+        case RetryPlanned():
+            wait = f"next try in {event.delay_seconds:.2f} s"
+            return f"GET {event.path} try {event.attempt} failed ({event.error}), {wait}"
+        case SessionPaused():
+            return f"Paused for {event.delay_seconds:.2f} s, as the server asked"
+        case RequestFailed():
+            what = f"failed for good ({event.error}) after {event.attempts} tries"
+            return f"GET {event.path} {what}{_request_id(event.request_id)}"
+        case RequestCancelled():
+            return f"GET {event.path} cancelled"
+        case PageArrived():
+            records = f"{event.records} new records of {event.count:,}"
+            return f"{_named(event.source)} page {event.page} of {event.limit} rows: {records}"
+        case VerdictReached():
+            return f"{_named(event.source)} {event.verdict}, {event.received:,} records: {event.reason}"
+
+
+def _request_id(request_id: str | None) -> str:
+    return f", request id {request_id}" if request_id else ""
+
+
+def _named(source: CallSource) -> str:
+    """Name a source by its ids alone: what was searched for is the customer's own."""
+    if isinstance(source, RunTestCalls):
+        return f"Run test {source.run_test_id}"
+    if isinstance(source, AgentVersionCalls):
+        return f"Agent version {source.version_id}"
+    return f"Test execution {source.test_execution_id}"

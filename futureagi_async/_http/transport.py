@@ -1,0 +1,173 @@
+"""The only client file that knows aiohttp: a `Request` in, a `Reply` or one of our errors out."""
+
+import asyncio
+import math
+import ssl
+from typing import NoReturn, TypeAlias
+
+import aiohttp
+from yarl import URL
+
+from futureagi_async._sansio.replies import BodyReader, Reply
+from futureagi_async._sansio.requests import Request
+from futureagi_async._sansio.settings import Keys, Origin, Proxy
+from futureagi_async._version import __version__
+from futureagi_async.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    FutureAGIError,
+    ResponseTooLargeError,
+    SessionMisuseError,
+    TLSError,
+)
+from futureagi_async.options import Timeouts
+
+Connector: TypeAlias = aiohttp.BaseConnector
+
+_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip",  # pinned: aiohttp would announce whatever codecs happen to be installed
+    "User-Agent": f"futureagi-async/{__version__}",
+}
+
+
+class Transport:
+    """A pool of connections to one origin. Open and close it in one event loop."""
+
+    def __init__(
+        self,
+        origin: Origin,
+        keys: Keys,
+        *,
+        connections: int,
+        max_response_bytes: int,
+        proxy: Proxy | None,
+        ssl_context: ssl.SSLContext | None,
+        connector: Connector | None,
+    ) -> None:
+        self.origin = origin
+        self._base = str(origin)
+        self._keys = keys
+        self._connections = connections
+        self._max_response_bytes = max_response_bytes
+        self._proxy = proxy
+        self._ssl_context = ssl_context
+        self._connector = connector
+        self._client: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Make the pool; no connection is opened yet."""
+        connector = self._connector or aiohttp.TCPConnector(
+            limit=self._connections, ssl=self._ssl_context or True
+        )
+        self._client = aiohttp.ClientSession(
+            connector=connector,
+            connector_owner=self._connector is None,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            headers=_HEADERS,
+        )
+
+    async def close(self) -> None:
+        """Close the pool and its connections."""
+        if self._client is not None:
+            await self._client.close()
+
+    async def send(self, request: Request, timeouts: Timeouts, seconds: float) -> Reply:
+        """Send once, within ``seconds``, and read the whole answer."""
+        failure: FutureAGIError
+        try:
+            return await self._exchange(request, timeouts, seconds)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, EOFError) as error:
+            failure = translate(error, seconds)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            failure = APIConnectionError("The connection was cancelled from below.", retryable=True)
+        # raised here, so that no traceback of the HTTP client, which knows the keys, hangs on it
+        raise failure
+
+    async def _exchange(self, request: Request, timeouts: Timeouts, seconds: float) -> Reply:
+        assert self._client is not None
+        if self._client.closed:
+            raise SessionMisuseError("The connector that was handed to the session is closed.")
+        for_server, for_tunnel = self._proxy.headers(self.origin) if self._proxy else ({}, {})
+        async with self._client.get(
+            self._url(request),
+            headers=self._keys.headers() | for_server,
+            allow_redirects=False,
+            proxy=self._proxy.url if self._proxy else None,
+            proxy_headers=for_tunnel or None,
+            timeout=aiohttp.ClientTimeout(
+                total=seconds,
+                sock_connect=timeouts.connect,
+                sock_read=timeouts.read,
+                ceil_threshold=math.inf,
+            ),
+        ) as response:
+            body = await self._read(response, request)
+            headers = {name.lower(): self._keys.mask(text) or "" for name, text in response.headers.items()}
+            return Reply(response.status, headers, body)
+
+    def _url(self, request: Request) -> URL:
+        url = URL(f"{self._base}{request.target}", encoded=True)
+        if (url.scheme, url.host, url.port) != (self.origin.scheme, self.origin.host, self.origin.port):
+            _refuse_origin()
+        return url
+
+    async def _read(self, response: aiohttp.ClientResponse, request: Request) -> bytes:
+        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        reader = BodyReader(encoding, max_bytes=self._max_response_bytes, endpoint=request.endpoint)
+        try:
+            async for piece in response.content.iter_any():
+                reader.feed(piece)
+            return reader.finish()
+        except ResponseTooLargeError:
+            response.close()
+            raise
+
+
+def _refuse_origin() -> NoReturn:
+    raise APIConnectionError("The request would leave its origin; nothing was sent.")
+
+
+def translate(error: Exception, seconds: float) -> FutureAGIError:
+    """Say a foreign failure in our words, without its text where that could hold a header."""
+    match error:
+        case ssl.SSLError() | aiohttp.ClientSSLError():
+            return TLSError(f"The TLS connection can't be trusted: {_tls_reason(error)}.")
+        case aiohttp.ConnectionTimeoutError():
+            return APITimeoutError("Connecting took too long.", retryable=True)
+        case TimeoutError():
+            return APITimeoutError(f"No complete answer within {seconds:.3g} s.", retryable=True)
+        case aiohttp.ClientConnectorDNSError():
+            return APIConnectionError(
+                f"The name of {error.host} could not be looked up. Check the network, base_url (FI_BASE_URL) "
+                "and whether a proxy is needed.",
+                retryable=True,
+            )
+        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+            return APIConnectionError("The proxy could not be used.", retryable=True)
+        case aiohttp.ClientConnectorError():
+            reason = error.os_error.strerror or type(error.os_error).__name__
+            return APIConnectionError(f"Could not connect: {reason}.", retryable=True)
+        case aiohttp.ClientPayloadError():
+            return APIConnectionError("The answer was cut off.", retryable=True)
+        case aiohttp.ServerDisconnectedError():
+            return APIConnectionError("The server closed the connection.", retryable=True)
+        case aiohttp.ClientResponseError():
+            garbled = APIConnectionError("What the server sent is not HTTP.", retryable=True)
+            garbled.garbled = True
+            return garbled
+        case aiohttp.InvalidURL():
+            return APIConnectionError("The base URL can't be used.")
+    return APIConnectionError(f"The connection failed ({type(error).__name__}).", retryable=True)
+
+
+def _tls_reason(error: Exception) -> str:
+    cause = error.certificate_error if isinstance(error, aiohttp.ClientConnectorCertificateError) else error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return cause.verify_message
+    return "the handshake failed"

@@ -1,0 +1,147 @@
+"""Pieces of JSON that know where they stand, and errors that name the place."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import attrs
+import msgspec
+from msgspec import Raw
+
+from futureagi_async.errors import DecodingError
+from futureagi_async.models import ReadOnlyDict
+from futureagi_async.models.lazy import FieldReader
+from futureagi_async.sources import CallSource
+
+JSON_FAULTS = (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError)
+"""All that the JSON decoder raises for any input whatever."""
+
+_PLACE = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
+_EXCERPT_BYTES = 200
+
+
+def explain(error: BaseException, raw: bytes, endpoint: str, json_path: str) -> DecodingError:
+    """Say what is wrong with ``raw``, which stood at ``json_path`` of an answer.
+
+    Only an answer that is no JSON object may be better the next time (a proxy's page, a cut body).
+    """
+    whole = retryable = json_path == "$"
+    if isinstance(error, msgspec.ValidationError):
+        place = _PLACE.match(str(error))
+        assert place is not None
+        problem, json_path = place["problem"], json_path + (place["path"] or "")
+        retryable = whole and not raw.lstrip().startswith(b"{")
+    elif isinstance(error, RecursionError):
+        problem = "The answer is nested too deeply"
+    else:
+        problem = f"Not valid JSON ({error})"
+    made = DecodingError.at(problem, endpoint=endpoint, json_path=json_path, retryable=retryable)
+    if whole:
+        made.body = raw[:_EXCERPT_BYTES].decode("utf-8", "replace") or None
+    return made
+
+
+def check_keys(body: bytes, records: Sequence[Raw], endpoint: str) -> None:
+    """Raise `DecodingError` where an object of the answer, its records left out, has a key twice."""
+    twice: list[str] = []
+
+    def note(pairs: list[tuple[str, object]]) -> None:
+        if len(pairs) > len(dict(pairs)):
+            twice.extend(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+
+    try:
+        json.loads(_without(records, body), object_pairs_hook=note)
+    except (ValueError, RecursionError):
+        return  # something else of it looks like a record: it was not cut where it should
+    if twice:
+        problem = f"The key {twice[0][:40]!r} stands there twice"
+        raise DecodingError.at(problem, endpoint=endpoint, retryable=True)
+
+
+def _without(records: Sequence[Raw], body: bytes) -> bytes:
+    if not records:
+        return body
+    first, last = bytes(records[0]), bytes(records[-1])
+    return body[: body.find(first)] + body[body.rfind(last) + len(last) :]
+
+
+_OBJECT = msgspec.json.Decoder(dict[str, object])
+
+
+@attrs.define
+class Siblings:
+    """What the records of one list have in common."""
+
+    endpoint: str
+    path: str
+    source: CallSource | None = None
+    snapshots_of: str | None = None
+    """For rerun snapshots inside a call: that call's id."""
+    reader: FieldReader | None = None
+    """Reads the lazy fields of all of them."""
+
+
+@attrs.define
+class Part:
+    """Some JSON of an answer, and where it stood: what the converter's hooks take."""
+
+    raw: bytes
+    endpoint: str
+    path: str
+    siblings: Siblings | None = None
+    index: int = -1
+    key: str = ""
+    """For a nested part: its key in the record that ``raw`` is."""
+    value: Any = None
+    """For a nested part: what the JSON decoder made of it."""
+
+    @property
+    def json_path(self) -> str:
+        """Where it stood, such as ``$.results[2].transcript``."""
+        place = self.path if self.index < 0 else f"{self.path}[{self.index}]"
+        return f"{place}.{self.key}" if self.key else place
+
+    def fault(self, error: BaseException) -> DecodingError:
+        """Say what is wrong with it."""
+        return explain(error, self.raw, self.endpoint, self.json_path)
+
+
+Structure: TypeAlias = Callable[[Part, Any], Any]
+"""The converter's ``structure``."""
+
+
+def id_of(raw: bytes) -> str | None:
+    """Return a record's id where that much can be read."""
+    try:
+        found = _OBJECT.decode(raw).get("id")
+    except JSON_FAULTS:
+        return None
+    return found if isinstance(found, str) else None
+
+
+def check_text(part: Part) -> None:
+    """Refuse a record that is not UTF-8: what is read of it later was only skimmed until then.
+
+    Record by record, because a whole page as one str would take four bytes a character where one of
+    them is an emoji, and as long as all the rest of the decoding.
+    """
+    if part.raw.isascii():
+        return
+    try:
+        part.raw.decode()
+    except UnicodeDecodeError as error:
+        problem = f"The record is not UTF-8 (byte {error.start})"
+        whole = part.json_path == "$"
+        raise DecodingError.at(
+            problem, endpoint=part.endpoint, json_path=part.json_path, retryable=whole
+        ) from None
+
+
+def structure_object(part: Part) -> ReadOnlyDict[Any]:
+    """Structure a JSON object whose keys are free."""
+    try:
+        return ReadOnlyDict(_OBJECT.decode(part.raw))
+    except JSON_FAULTS as error:
+        raise part.fault(error) from None

@@ -1,0 +1,134 @@
+"""The five documented endpoints: what to ask for -> the request that asks for it."""
+
+import json
+from collections.abc import Sequence
+from urllib.parse import quote, urlencode
+
+import attrs
+
+from futureagi_async.filters import is_sendable
+from futureagi_async.options import MAX_PAGE_SIZE
+from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
+
+CALL = "/simulate/call-executions/{call_execution_id}/"
+RUN_TEST_CALLS = "/simulate/run-tests/{run_test_id}/call-executions/"
+VERSION_CALLS = "/simulate/agent-definitions/{agent_id}/versions/{version_id}/call-executions/"
+TEST_EXECUTION = "/simulate/test-executions/{test_execution_id}/"
+KPIS = "/simulate/test-executions/{test_execution_id}/kpis/"
+
+MAX_QUERY_BYTES = 60_000  # percent-encoded; the served API answers 414 to request lines of 64 KiB
+_MOST_BYTES_A_CHARACTER = 12  # four bytes of UTF-8, percent-encoded
+MAX_PAGE = 1_000_000_000
+
+
+@attrs.define(frozen=True)
+class Request:
+    """One GET: ``path`` is complete and safe to append to the base URL."""
+
+    endpoint: str
+    """The path template, good as a metric's or a span's name."""
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def target(self) -> str:
+        """Path and query, percent-encoded."""
+        return f"{self.path}?{self.query_string}" if self.query else self.path
+
+    @property
+    def query_string(self) -> str:
+        """The query alone, percent-encoded."""
+        return urlencode(self.query, quote_via=quote)
+
+
+def call_request(call_execution_id: str) -> Request:
+    """Ask for one call's full detail."""
+    return Request(CALL, CALL.format(call_execution_id=call_execution_id))
+
+
+def kpis_request(test_execution_id: str) -> Request:
+    """Ask for a test execution's key figures."""
+    return Request(KPIS, KPIS.format(test_execution_id=test_execution_id))
+
+
+def page_request(source: CallSource, *, page: int, limit: int) -> Request:
+    """Ask for one page of a list of calls; ``limit`` is always sent, as the defaults differ."""
+    paging = _paging(page, limit)
+    match source:
+        case RunTestCalls():
+            path = RUN_TEST_CALLS.format(run_test_id=source.run_test_id)
+            chosen = _given(search=source.search, status=source.status)
+            return _checked(Request(RUN_TEST_CALLS, path, chosen + paging))
+        case AgentVersionCalls():
+            path = VERSION_CALLS.format(agent_id=source.agent_id, version_id=source.version_id)
+            return Request(VERSION_CALLS, path, paging)
+        case TestExecutionCalls():
+            path = TEST_EXECUTION.format(test_execution_id=source.test_execution_id)
+            return _checked(Request(TEST_EXECUTION, path, _execution_query(source) + paging))
+
+
+def groups_request(
+    source: TestExecutionCalls,
+    *,
+    row_groups: Sequence[str],
+    group_keys: Sequence[str],
+    page: int,
+    limit: int,
+) -> Request:
+    """Ask for grouped rows of a test execution."""
+    path = TEST_EXECUTION.format(test_execution_id=source.test_execution_id)
+    groups = _given(
+        row_groups=_json(_words(row_groups, "row_groups")),
+        group_keys=_json(_words(group_keys, "group_keys")) if group_keys else None,
+    )
+    return _checked(Request(TEST_EXECUTION, path, _execution_query(source) + groups + _paging(page, limit)))
+
+
+def check_page(page: int, limit: int) -> None:
+    """Raise `TypeError` or `ValueError` for a page or a page size the server would choke on."""
+    for name, value, highest in (("page", page, MAX_PAGE), ("limit", limit, MAX_PAGE_SIZE)):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} must be an int, not {type(value).__name__}.")
+        if not 1 <= value <= highest:
+            raise ValueError(f"{name} must be from 1 to {highest:,}, not {value}.")
+
+
+def _paging(page: int, limit: int) -> tuple[tuple[str, str], ...]:
+    check_page(page, limit)
+    return ("page", str(page)), ("limit", str(limit))
+
+
+def _execution_query(source: TestExecutionCalls) -> tuple[tuple[str, str], ...]:
+    filters = [item.to_dict() for item in source.filters]
+    return _given(search=source.search, filters=_json(filters) if filters else None)
+
+
+def _words(values: Sequence[str], name: str) -> list[str]:
+    words = [] if isinstance(values, str) else list(values)
+    if isinstance(values, str) or not all(isinstance(word, str) and word for word in words):
+        raise TypeError(f"{name} must be a sequence of non-empty str, such as {name}=['scenario'].")
+    if not words:
+        raise ValueError(f"{name} must not be empty.")
+    if not all(map(is_sendable, words)):
+        raise ValueError(f"{name} must not hold NUL or lone surrogates.")
+    return words
+
+
+def _given(**values: str | None) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in values.items() if value is not None)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _checked(request: Request) -> Request:
+    if sum(len(value) for _, value in request.query) < MAX_QUERY_BYTES // _MOST_BYTES_A_CHARACTER:
+        return request
+    size = len(request.query_string)
+    if size > MAX_QUERY_BYTES:
+        raise ValueError(
+            f"search and filters make an address of {size:,} bytes, more than the server takes; "
+            "ask in several parts."
+        )
+    return request

@@ -1,0 +1,141 @@
+"""The command `call`, and how a call looks on a terminal."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from cyclopts import Parameter
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from futureagi_async import CallExecution, EvalOutput, JsonValue, TranscriptTurn
+from futureagi_async.cli.connection import AsJson, Connection, choose_id, connect, read_one
+from futureagi_async.cli.formatting import clean, figure, heading, moment, one_line, pairs, status_text
+from futureagi_async.cli.running import (
+    print_found,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+def call(
+    call_id: Annotated[
+        str | None, Parameter(metavar="ID", help="The call execution's id; --demo has one of its own.")
+    ] = None,
+    /,
+    *,
+    as_json: AsJson = False,
+    connection: Connection = Connection(),  # noqa: B008 - frozen
+) -> int:
+    """Show a call: facts, scores, evaluations, transcript."""
+    with connect(connection) as place:
+        wanted = choose_id(call_id, "A call's id", place, lambda samples: samples.call_execution_ids()[4:])
+        found = read_one(place, lambda session: session.get_call_execution(wanted))
+    return print_found(render_call, found, [found.raw], as_json=as_json)
+
+
+_FIGURES = (
+    ("overall_score", "Overall score", ""),
+    ("csat_score", "Customer satisfaction", ""),
+    ("response_time", "Response time", "s"),
+    ("avg_agent_latency", "Agent latency", "s"),
+    ("avg_stop_time_after_interruption", "Stop after interruption", "s"),
+    ("user_interruption_count", "User interruptions", ""),
+    ("user_interruption_rate", "User interruption rate", ""),
+    ("ai_interruption_count", "AI interruptions", ""),
+    ("ai_interruption_rate", "AI interruption rate", ""),
+    ("user_wpm", "User speed", "words/min"),
+    ("bot_wpm", "Agent speed", "words/min"),
+    ("talk_ratio", "Talk ratio", ""),
+    ("turn_count", "Turns", ""),
+    ("total_tokens", "Tokens", ""),
+    ("input_tokens", "Input tokens", ""),
+    ("output_tokens", "Output tokens", ""),
+    ("avg_latency_ms", "Latency", "ms"),
+    ("total_cost", "Cost", "USD"),
+)
+_ROLE_STYLES = {"user": "cyan", "assistant": "green"}
+
+
+def render_call(call: CallExecution) -> RenderableType:
+    """Return facts, scores, evaluations, summary and transcript, one below the other."""
+    title = Text("Snapshot " if call.is_snapshot else "Call ", style="bold")
+    title.append(clean(call.id)).append("  ").append_text(status_text(call.status))
+    parts: list[RenderableType] = [title, pairs(_facts(call))]
+    scores = {label: figure(getattr(call, name), unit) for name, label, unit in _FIGURES}
+    if any(scores.values()):
+        parts += [heading("Scores and measures"), pairs(scores)]
+    if call.eval_outputs:
+        parts += [heading("Evaluations"), _evaluations(call.eval_outputs.values())]
+    if call.call_summary:
+        parts += [heading("Summary"), Text(clean(call.call_summary))]
+    return Group(*parts, heading("Transcript"), _transcript(call.transcript))
+
+
+def _facts(call: CallExecution) -> Mapping[str, str | None]:
+    scenario = call.scenario
+    kind = (call.simulation_call_type, call.call_type)
+    return {
+        "Scenario": (scenario.name or scenario.id) if scenario else None,
+        "Kind": ", ".join(filter(None, kind)) or None,
+        "Agent": call.agent_definition_used_name,
+        "Simulator": call.simulator_agent_name,
+        "Customer": call.customer_name,
+        "Test execution": call.test_execution_id,
+        "Started": moment(call.start_time),
+        "Last change": moment(call.timestamp),
+        "Duration": figure(call.duration, "s"),
+        "Ended because": call.ended_reason,
+        "Rerun of": call.original_call_execution_id,
+        "Recording": call.recording_urls.get("combined"),
+    }
+
+
+def _evaluations(outputs: Iterable[EvalOutput]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, expand=True)
+    table.add_column("Evaluation", ratio=2)
+    table.add_column("Result", ratio=2)
+    table.add_column("Reason", ratio=4)
+    for output in outputs:
+        table.add_row(
+            Text(one_line(output.name or output.id)), _result(output), Text(one_line(output.reason or ""))
+        )
+    return table
+
+
+def _result(output: EvalOutput) -> Text:
+    if output.pending:
+        return Text("pending", style="dim")
+    if output.skipped:
+        return Text("skipped", style="dim")
+    if output.error:
+        return Text("failed" if output.error is True else one_line(output.error), style="red")
+    if output.choices:
+        return Text(one_line(", ".join(output.choices)))
+    return Text(_shown(output.value))
+
+
+def _shown(value: JsonValue) -> str:
+    if value is None or isinstance(value, str):
+        return one_line(value or "")
+    return one_line(msgspec.json.encode(value).decode())
+
+
+def _transcript(turns: tuple[TranscriptTurn, ...] | None) -> RenderableType:
+    if not turns:
+        return Text("withheld in this listing" if turns is None else "none", style="dim")
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(justify="right", style="dim", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for turn in turns:
+        role = one_line(turn.role or "?")
+        table.add_row(
+            Text("" if turn.start_seconds is None else f"{turn.start_seconds:.1f} s"),
+            Text(role, style=_ROLE_STYLES.get(role, "magenta")),
+            Text(clean(turn.content)),
+        )
+    return table

@@ -1,0 +1,146 @@
+"""Options that every reading command takes: server, limits, ids; and opening a session with them."""
+
+import os
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, TypeVar
+from uuid import UUID
+
+import attrs
+from cyclopts import Group, Parameter
+from cyclopts.validators import Number
+
+from futureagi_async import Session
+from futureagi_async.cli.running import UsageError, run_async, usage_errors
+from futureagi_async.cli.sources import parse_id
+from futureagi_async.events import Observer
+
+if TYPE_CHECKING:
+    from futureagi_async.testing import StandInServer
+
+
+CONNECTION = Group("Connection", sort_key=3)
+AT_LEAST_ONE = Number(gte=1)
+_PAGE_SIZE = Number(gte=1, lte=1_000_000)
+
+
+@Parameter(name="*", group=CONNECTION)
+@attrs.define(frozen=True, kw_only=True)
+class Pace:
+    """Options on how much to ask for at once."""
+
+    page_size: Annotated[
+        int,
+        Parameter(metavar="N", validator=_PAGE_SIZE, show_default=True, help="Calls a request."),
+    ] = 100
+    max_in_flight: Annotated[
+        int,
+        Parameter(metavar="N", validator=AT_LEAST_ONE, show_default=True, help="Requests at once."),
+    ] = 16
+    max_requests_per_minute: Annotated[
+        int | None, Parameter(metavar="N", validator=AT_LEAST_ONE, help="Default: no limit.")
+    ] = None
+
+
+_DEMO_LATENCY_SECONDS = 0.4  # so that there is something to watch
+
+
+@Parameter(name="*", group=CONNECTION)
+@attrs.define(frozen=True, kw_only=True)
+class Connection:
+    """Options of every command that reads."""
+
+    demo: Annotated[
+        bool, Parameter(help="Read sample data from a built-in stand-in server; needs no keys.")
+    ] = False
+    base_url: Annotated[
+        str | None,
+        Parameter(
+            metavar="URL", help="Where the API is. Default: FI_BASE_URL, else https://api.futureagi.com."
+        ),
+    ] = None
+    allow_insecure: Annotated[
+        bool, Parameter(help="Allow an http:// base URL, which shows the keys to the network.")
+    ] = False
+
+
+@attrs.define(frozen=True)
+class Place:
+    """What a command reads from."""
+
+    connection: Connection
+    stand_in: "StandInServer | None"
+
+    def session(
+        self,
+        *,
+        observers: Sequence[Observer] = (),
+        max_in_flight: int = 16,
+        max_requests_per_minute: int | None = None,
+    ) -> Session:
+        """Return a session, not yet opened; settings that can't be used are a `UsageError`."""
+        if (stand_in := self.stand_in) is None:
+            _check_keys_set()
+        with usage_errors():
+            return Session(
+                stand_in.api_key if stand_in else None,
+                stand_in.secret_key if stand_in else None,
+                stand_in.base_url if stand_in else self.connection.base_url,
+                allow_insecure=self.connection.allow_insecure,
+                observers=observers,
+                max_in_flight=max_in_flight,
+                max_requests_per_minute=max_requests_per_minute,
+            )
+
+
+@contextmanager
+def connect(connection: Connection) -> Iterator[Place]:
+    """Give the place to read from; a stand-in runs as long as the block."""
+    if not connection.demo:
+        yield Place(connection, None)
+        return
+    if connection.base_url is not None:
+        raise UsageError("--demo reads from its own server: leave out --base-url, or --demo.")
+    from futureagi_async.testing import StandInServer  # a web server, which few commands need
+
+    with StandInServer(latency_seconds=_DEMO_LATENCY_SECONDS) as stand_in:
+        yield Place(connection, stand_in)
+
+
+def _check_keys_set() -> None:
+    missing = [name for name in ("FI_API_KEY", "FI_SECRET_KEY") if not os.environ.get(name)]
+    if missing:
+        raise UsageError(
+            f"{' and '.join(missing)} not set. Set both keys with 'export FI_API_KEY=... FI_SECRET_KEY=...'; "
+            "the Future AGI dashboard shows them under Settings. Without keys, try --demo."
+        )
+
+
+T = TypeVar("T")
+AsJson = Annotated[bool, Parameter(name="--json", help="Print the JSON that the server sent.")]
+ExecutionId = Annotated[
+    str | None, Parameter(metavar="ID", help="The test execution's id; --demo has one of its own.")
+]
+
+
+def choose_id(
+    text: str | None, what: str, place: Place, samples: Callable[["StandInServer"], Sequence[str]]
+) -> UUID:
+    """Return the id that was given, or a sample's with ``--demo``."""
+    if text is not None:
+        return parse_id(text, what)
+    if place.stand_in is None:
+        raise UsageError(f"{what} is missing. (With --demo a sample is shown.)")
+    return UUID(samples(place.stand_in)[0])
+
+
+def read_one(place: Place, read: Callable[[Session], Awaitable[T]]) -> T:
+    """Read one thing with a session of its own."""
+    return run_async(partial(_read_in, place.session(), read))
+
+
+async def _read_in(session: Session, read: Callable[[Session], Awaitable[T]]) -> T:
+    async with session:
+        with usage_errors():
+            return await read(session)

@@ -1,0 +1,202 @@
+"""Shows an export while it runs: a live display on a terminal, plain lines elsewhere."""
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from futureagi_async.cli.formatting import counted, lasting, sized
+from futureagi_async.cli.progress import Line, Stage, Tally
+from futureagi_async.events import Event, SessionPaused
+
+PHASES = {
+    "transcripts": ("transcripts", "fetching"),
+    "recordings": ("recordings", "downloading"),
+    "writing": ("files", "writing"),
+}
+"""Of each phase after reading, what its line is called, and the word for what goes on."""
+
+_STYLES = {
+    "reading": "cyan",
+    "checking": "cyan",
+    "waiting": "dim",
+    "incomplete": "yellow",
+    "complete": "green",
+}
+_WIDEST_STATE = len("downloading")
+
+
+def render_board(tally: Tally, *, rows: int) -> RenderableType:
+    """Return as many lists as fit into ``rows`` beside further phases, and the totals."""
+    lines = list(tally.lines.values())
+    rows -= len(tally.stages) - 1
+    shown = lines if len(lines) <= rows else sorted(lines, key=_urgency)[: max(1, rows)]
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True, min_width=_WIDEST_STATE)
+    for line in shown:
+        table.add_row(Text(line.label), _bar(line), Text(_share(line)), Text(line.state, _STYLES[line.state]))
+    for phase, stage in tally.stages.items():
+        if phase in PHASES:
+            _add_stage(table, phase, stage, going_on=phase == tally.phase)
+    # The last line stays short: after one of full width, the ^C that a terminal echoes would take a new line,
+    # and erasing would miss the first.
+    totals = [Text(" · ".join(part), style="bold") for part in (count_words(tally), speed_words(tally))]
+    if hidden := len(lines) - len(shown):
+        totals.insert(0, Text(f"and {counted(hidden, 'list')} more", style="dim"))
+    return Group(table, *totals)
+
+
+def count_words(tally: Tally) -> list[str]:
+    """Say how much is done and how long the rest takes."""
+    noun = "record" if tally.phase in ("reading", "writing") else tally.phase.removesuffix("s")
+    done, expected = tally.stage.records, tally.expected
+    words = [counted(done, noun) if expected is None else f"{done:,} of {counted(expected, noun)}"]
+    if tally.phase == "reading":
+        words.append(f"{tally.lists_done:,} of {counted(len(tally.lines), 'list')} done")
+    if (seconds := tally.seconds_left) is not None:
+        words.append(f"{lasting(seconds)} left")
+    return words
+
+
+def speed_words(tally: Tally) -> list[str]:
+    """Say how fast it goes, and what the server objected to."""
+    words = [f"{tally.rate:,.0f}/s"] if tally.rate else []
+    words.append(sized(tally.stage.bytes))
+    if tally.retries:
+        words.append(counted(tally.retries, "retry", "retries"))
+    if tally.throttled:
+        words.append(f"{tally.throttled:,} throttled")
+    if tally.pauses:
+        words.append(f"{counted(tally.pauses, 'pause')} ({tally.paused_seconds:.0f} s)")
+    return words
+
+
+def _add_stage(table: Table, phase: str, stage: Stage, *, going_on: bool) -> None:
+    label, doing = PHASES[phase]
+    total = stage.total
+    table.add_row(
+        Text(label),
+        Text("") if total is None else ProgressBar(total=total or 1, completed=stage.records or not total),
+        Text(f"{stage.records:,}" if total is None else f"{stage.records:,}/{total:,}"),
+        Text(doing, "cyan") if going_on else Text("done", "green"),
+    )
+
+
+def _urgency(line: Line) -> int:
+    """Where there is no room for all: first what moves, last what is done."""
+    return list(_STYLES).index(line.state)
+
+
+def _bar(line: Line) -> RenderableType:
+    if line.verdict == "complete":
+        return ProgressBar(total=1, completed=1)
+    if line.count is None:
+        return Text("")
+    return ProgressBar(total=line.count or 1, completed=min(line.read, line.count))
+
+
+def _share(line: Line) -> str:
+    if line.count is None:  # not asked for in this run: an earlier one was done with it, or it failed
+        return f"{line.read:,}" if line.verdict is not None else ""
+    return f"{line.read:,}/{line.count:,}"
+
+
+_REFRESHES_PER_SECOND = 10
+_PLAIN_LINE_SECONDS = 5.0
+_ROWS_BESIDE_LISTS = 5  # two of totals, one on hidden lists, and the prompt
+
+
+class Display:
+    """Shows nothing; the others show something while their ``with`` block runs."""
+
+    def tell(self, event: Event) -> None:
+        """Take note of an event that the tally has counted."""
+
+    def advance(self) -> None:
+        """Take note that the export went on, as the tally has counted."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pass
+
+
+class LiveDisplay(Display):
+    """The board, redrawn in place and gone at the end."""
+
+    def __init__(self, tally: Tally, console: Console) -> None:
+        self._live = Live(
+            console=console,
+            get_renderable=lambda: render_board(tally, rows=console.height - _ROWS_BESIDE_LISTS),
+            refresh_per_second=_REFRESHES_PER_SECOND,
+            transient=True,
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+
+class PlainDisplay(Display):
+    """A line when a phase begins, one every few seconds, and one for each pause."""
+
+    def __init__(self, tally: Tally, console: Console) -> None:
+        self._tally = tally
+        self._console = console
+        self._phase = ""
+        self._last_line_seconds = 0.0
+
+    def tell(self, event: Event) -> None:
+        """Say where the export is, now and then, and when the server asks for patience."""
+        self.advance()
+        if isinstance(event, SessionPaused):
+            self._say(f"The server asked to wait {event.delay_seconds:.0f} s.")
+
+    def advance(self) -> None:
+        """Say where the export is, now and then, and when a phase begins."""
+        tally = self._tally
+        if tally.phase != self._phase:
+            self._phase = tally.phase
+            self._say(self._beginning())
+        elif tally.seconds - self._last_line_seconds >= _PLAIN_LINE_SECONDS:
+            self._last_line_seconds = tally.seconds
+            self._say(", ".join(count_words(tally) + speed_words(tally)))
+
+    def _beginning(self) -> str:
+        if self._phase == "reading":
+            return f"Reading {counted(len(self._tally.lines), 'list')} of calls."
+        label, doing = PHASES[self._phase]
+        return f"{doing.capitalize()} {label}."
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, soft_wrap=True)
+
+
+def make_display(tally: Tally, console: Console, *, quiet: bool) -> Display:
+    """Return what suits the console; observers are to be told to the tally first."""
+    if quiet:
+        return Display()
+    if console.file.isatty() and not console.is_dumb_terminal:
+        return LiveDisplay(tally, console)
+    return PlainDisplay(tally, console)

@@ -1,0 +1,100 @@
+"""The command `execution`, and how a test execution looks on a terminal."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from futureagi_async import CallExecution, TestExecutionPage
+from futureagi_async.cli.connection import Connection, ExecutionId, choose_id, connect, read_one
+from futureagi_async.cli.formatting import clean, counted, figure, heading, one_line, pairs, status_text
+from futureagi_async.cli.running import print_found
+
+if TYPE_CHECKING:
+    pass
+
+
+_AT_LEAST_ONE = Number(gte=1)
+
+
+def execution(
+    execution_id: ExecutionId = None,
+    /,
+    *,
+    page: Annotated[
+        int,
+        Parameter(metavar="N", validator=_AT_LEAST_ONE, show_default=True, help="Which page of its calls."),
+    ] = 1,
+    limit: Annotated[
+        int, Parameter(metavar="N", validator=_AT_LEAST_ONE, show_default=True, help="Calls a page.")
+    ] = 10,
+    search: Annotated[
+        str | None,
+        Parameter(metavar="TEXT", help="Only calls with this in number, scenario, summary or transcript."),
+    ] = None,
+    as_json: Annotated[
+        bool, Parameter(name="--json", help="Print the calls' JSON as the server sent it, one call a line.")
+    ] = False,
+    connection: Connection = Connection(),  # noqa: B008 - frozen
+) -> int:
+    """Show a test execution: status, columns, a page of calls."""
+    with connect(connection) as place:
+        wanted = choose_id(
+            execution_id, "A test execution's id", place, lambda samples: samples.test_execution_ids
+        )
+        found = read_one(
+            place,
+            lambda session: session.get_test_execution(wanted, search=search, page=page, limit=limit),
+        )
+    return print_found(render_execution, found, [one.raw for one in found.calls], as_json=as_json)
+
+
+_ID_CHARACTERS = 36  # whole, since it is what the call command wants
+
+
+def render_execution(page: TestExecutionPage) -> RenderableType:
+    """Return status, columns, the page's calls, and how to see the next."""
+    title = Text("Test execution ", style="bold").append_text(status_text(page.status))
+    columns = [column.column_name or column.id for column in page.column_order if column.visible is not False]
+    facts = pairs(
+        {
+            "Agent type": page.agent_type,
+            "Provider": page.provider,
+            "Calls": f"{page.count:,}",
+            "Columns": ", ".join(columns),
+        }
+    )
+    parts: list[RenderableType] = [title, facts, heading("Calls"), _calls(page), Text(_position(page), "dim")]
+    parts += [Text(f"not shown: {one_line(str(failure.error))}", style="red") for failure in page.failures]
+    return Group(*parts)
+
+
+def _calls(page: TestExecutionPage) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, expand=True)
+    table.add_column("Id", no_wrap=True, min_width=_ID_CHARACTERS)
+    table.add_column("Status", no_wrap=True, min_width=len("completed"))
+    table.add_column("Seconds", justify="right", no_wrap=True, min_width=len("Seconds"))
+    table.add_column("Score", justify="right", no_wrap=True, min_width=len("Score"))
+    table.add_column("Scenario", no_wrap=True, overflow="ellipsis", ratio=1)
+    for call in page.calls:
+        table.add_row(
+            Text(clean(call.id)),
+            status_text(call.status),
+            figure(call.duration) or "",
+            figure(call.overall_score) or "",
+            Text(_scenario(call)),
+        )
+    return table
+
+
+def _scenario(call: CallExecution) -> str:
+    return one_line(call.scenario.name or call.scenario.id or "") if call.scenario else ""
+
+
+def _position(page: TestExecutionPage) -> str:
+    where = f"Page {page.current_page:,} of {page.total_pages:,}, {counted(page.count, 'call')} in all."
+    return f"{where} Next: --page {page.current_page + 1}" if page.has_next else where

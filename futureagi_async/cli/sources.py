@@ -1,0 +1,170 @@
+"""Which lists to read: ids, addresses and files of them, checked before any request."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import attrs
+from cyclopts import Group, Parameter
+
+from futureagi_async import (
+    AgentVersionCalls,
+    CallSource,
+    RunTestCalls,
+    TestExecutionCalls,
+    load_sources,
+    source_from_url,
+)
+from futureagi_async.cli.running import UsageError, usage_errors
+
+if TYPE_CHECKING:
+    from futureagi_async.testing import StandInServer
+
+
+LISTS = Group(
+    "Lists to read",
+    help="The first four may be given several times. @FILE stands for what is in a file, one a "
+    "line; empty lines and what follows a # are ignored.",
+    sort_key=1,
+)
+
+
+@Parameter(name="*", group=LISTS)
+@attrs.define(frozen=True, kw_only=True)
+class Lists:
+    """Options that name lists of calls."""
+
+    run_test: Annotated[
+        tuple[str, ...], Parameter(metavar="ID", help="All calls of this run test, or @FILE.")
+    ] = ()
+    agent_version: Annotated[
+        tuple[str, ...],
+        Parameter(metavar="AGENT:VERSION", help="All evaluated calls of this agent version, or @FILE."),
+    ] = ()
+    test_execution: Annotated[
+        tuple[str, ...],
+        Parameter(metavar="ID", help="All calls of this test execution (no transcripts), or @FILE."),
+    ] = ()
+    url: Annotated[
+        tuple[str, ...],
+        Parameter(metavar="URL", help="The list behind an address of the API or the dashboard, or @FILE."),
+    ] = ()
+    sources: Annotated[
+        Path | None, Parameter(metavar="FILE", help="The lists in a set of this TOML file.")
+    ] = None
+    set: Annotated[
+        str | None,
+        Parameter(metavar="NAME", help="Which set of --sources, where the file has several."),
+    ] = None
+    status: Annotated[
+        str | None, Parameter(metavar="WORD", help="Of each --run-test, only calls in this state.")
+    ] = None
+    search: Annotated[
+        str | None,
+        Parameter(
+            metavar="TEXT",
+            help="Of each --run-test and --test-execution, only calls whose number or scenario has it.",
+        ),
+    ] = None
+
+    @property
+    def named(self) -> bool:
+        """Whether any list is named."""
+        return bool(self.run_test or self.agent_version or self.test_execution or self.url or self.sources)
+
+
+def lists_or_samples(lists: Lists, stand_in: "StandInServer | None") -> Lists:
+    """Return the lists that are named, else the same choices over several lists of the stand-in."""
+    if lists.named or stand_in is None:
+        return lists
+    return attrs.evolve(
+        lists,
+        run_test=stand_in.run_test_ids,
+        agent_version=tuple(":".join(pair) for pair in stand_in.agent_versions),
+        test_execution=stand_in.test_execution_ids[:1],
+    )
+
+
+def name_sources(lists: Lists) -> list[CallSource]:
+    """Return what to read, each list once, in the order given; `UsageError` for what can't be."""
+    _check_choices(lists)
+    sources: list[CallSource] = [
+        *_read_each("--run-test", lists.run_test, lambda text: _run_test(text, lists)),
+        *_read_each("--agent-version", lists.agent_version, _agent_version),
+        *_read_each("--test-execution", lists.test_execution, lambda text: _test_execution(text, lists)),
+        *_read_each("--url", lists.url, source_from_url),
+        *(_read_set(lists.sources, lists.set) if lists.sources else ()),
+    ]
+    if not sources:
+        raise UsageError(
+            "No list to read: name some with --run-test, --agent-version, --test-execution, --url or "
+            "--sources, or try --demo."
+        )
+    return list(dict.fromkeys(sources))
+
+
+def parse_id(text: str, what: str) -> UUID:
+    """Return a single id, or raise `UsageError`."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise UsageError(
+            f"{what} must be a UUID such as 1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed, not {text!r}."
+        ) from None
+
+
+def _check_choices(lists: Lists) -> None:
+    if lists.status is not None and not lists.run_test:
+        raise UsageError("--status chooses among the calls of run tests: name one with --run-test.")
+    if lists.search is not None and not (lists.run_test or lists.test_execution):
+        raise UsageError("--search works for --run-test and --test-execution only: name one of them.")
+    if lists.set is not None and lists.sources is None:
+        raise UsageError("--set chooses a set of a file: name that with --sources.")
+
+
+def _read_each(
+    option: str, values: Sequence[str], parse: Callable[[str], CallSource]
+) -> Iterator[CallSource]:
+    for value in values:
+        for where, text in _expanded(option, value):
+            with usage_errors(where):
+                yield parse(text)
+
+
+def _read_set(path: Path, name: str | None) -> list[CallSource]:
+    try:
+        with usage_errors("--sources"):
+            return load_sources(path, name)
+    except OSError as error:
+        raise UsageError(f"--sources: can't read {path}: {error.strerror or error}.") from error
+
+
+def _expanded(option: str, value: str) -> list[tuple[str, str]]:
+    """Return the ids that a value stands for, each with where it was found."""
+    if not value.startswith("@"):
+        return [(option, value.strip())]
+    path = Path(value[1:])
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{option}: can't read {path}: {getattr(error, 'strerror', None) or error}."
+        ) from error
+    ids = [line.partition("#")[0].strip() for line in lines]
+    return [(f"{path}, line {number}", text) for number, text in enumerate(ids, start=1) if text]
+
+
+def _run_test(text: str, lists: Lists) -> RunTestCalls:
+    return RunTestCalls(text, status=lists.status, search=lists.search)
+
+
+def _agent_version(text: str) -> AgentVersionCalls:
+    agent_id, colon, version_id = text.partition(":")
+    if not colon:
+        raise ValueError(f"an agent version is AGENT:VERSION, two ids with a colon between, not {text!r}.")
+    return AgentVersionCalls(agent_id.strip(), version_id.strip())
+
+
+def _test_execution(text: str, lists: Lists) -> TestExecutionCalls:
+    return TestExecutionCalls(text, search=lists.search)

@@ -1,0 +1,316 @@
+"""The fast path to Arrow columns: rows with the same keys are decoded into one struct type."""
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import attrs
+import msgspec
+from msgspec import Raw, Struct
+from msgspec.structs import astuple
+
+from futureagi_async._sansio.decoding.wire import (
+    FIRST_OF,
+    MILLISECONDS_BESIDE_MS,
+    SECONDS,
+    TIMES,
+    WITHHOLDING,
+    CallWire,
+    PartsWire,
+    ScenarioWire,
+    TurnWire,
+    withholds,
+)
+from futureagi_async.export.formats.arrow_arrays import (
+    Arrow,
+    array,
+    joined_array,
+    origin_columns,
+    sent_array,
+    transcript_column,
+)
+from futureagi_async.export.formats.records import (
+    FAULTS,
+    Batch,
+    Entries,
+    Fields,
+    decode_entries,
+    extra_names,
+    extra_template,
+    transcript_key,
+)
+from futureagi_async.export.formats.schema import JSON_PARTS, PLAIN, Origins
+
+_SEVERAL: Final = FIRST_OF | TIMES | SECONDS
+
+
+class Filler(NamedTuple):
+    """What fills a column."""
+
+    key: str
+    in_ms: bool = False
+    """Whether it is sent in milliseconds, where the column has seconds."""
+
+
+Fillers: TypeAlias = Mapping[str, Filler]
+"""By column; one that is not in it has no values."""
+
+
+def fillers_of(keys: Container[str]) -> Fillers:
+    """Return what fills the columns `PLAIN` of a row: the first key present, in the column's unit."""
+    fillers: dict[str, Filler] = {}
+    for name in PLAIN:
+        key = next((key for key in _SEVERAL.get(name, (name,)) if key in keys), None)
+        if key is not None:
+            fillers[name] = Filler(key, in_ms=_is_in_ms(name, key, keys))
+    return fillers
+
+
+def snapshot_fillers_of(keys: Container[str]) -> Fillers | None:
+    """Return the same for a snapshot; ``None`` where keys alone do not tell.
+
+    One of a served run-test list, told by its lack of ``created_at``, sends milliseconds.
+    """
+    if "created_at" in keys:
+        return None  # which may be null
+    fillers = dict(fillers_of(keys))
+    if "snapshot_timestamp" in keys or "original_call_execution_id" in keys:
+        fillers |= {name: Filler(name, in_ms=True) for name in SECONDS if name in keys}
+    return fillers
+
+
+def _is_in_ms(name: str, key: str, keys: Container[str]) -> bool:
+    if name not in SECONDS:
+        return False
+    beside = name in MILLISECONDS_BESIDE_MS and "avg_agent_latency_ms" in keys
+    return key.endswith("_ms") or (beside and key == name)
+
+
+_FIELDS = msgspec.json.Decoder(Fields)
+_TYPES: Final[Mapping[str, Any]] = {
+    field.name: field.type for kind in (PartsWire, CallWire) for field in msgspec.structs.fields(kind)
+}
+_REMEMBERED = 16  # shapes: rows of more of them at a time would gain nothing by it
+_NEW_AT_ONCE = 4  # shapes that are learnt from one batch: each takes a millisecond
+
+
+class Shape:
+    """A set of keys."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self.keys = keys
+        """In the order of a row's values."""
+        self.extra = extra_names(keys)
+        self.transcript = transcript_key(keys)
+        self.scenario = "scenario" if "scenario" in keys else "scenario_name"
+        self._fillers = fillers_of(keys)
+        self._snapshot_fillers = snapshot_fillers_of(keys)
+        names = [f"value_{place}" for place in range(len(keys))]
+        struct = _struct(keys, names, as_sent={*self.extra, *JSON_PARTS})
+        self.decode: Callable[[bytes], Struct] = msgspec.json.Decoder(struct).decode
+        """Decodes a row of just these keys, or raises one of `FAULTS`."""
+        self.is_snapshot: Callable[[Struct], bool | None] = (
+            attrgetter(names[keys.index("is_snapshot")]) if "is_snapshot" in keys else lambda _: False
+        )
+
+    def fillers(self, *, snapshots: bool) -> Fillers | None:
+        """Return what fills columns; ``None`` where keys alone do not tell."""
+        return self._snapshot_fillers if snapshots else self._fillers
+
+
+@attrs.define
+class Rows:
+    """Rows of one shape; all of them snapshots, or none."""
+
+    shape: Shape
+    are_snapshots: bool
+    structs: list[Struct] = attrs.field(factory=list)
+    places: list[int] = attrs.field(factory=list)
+    """Where they stand in their batch."""
+
+
+def _decode_alike(shape: Shape, raws: Sequence[bytes]) -> Rows | None:
+    """Return rows that all have one shape and are no snapshots, as most batches are; ``None`` for others."""
+    try:
+        structs = list(map(shape.decode, raws))
+    except FAULTS:
+        return None
+    if any(map(shape.is_snapshot, structs)):
+        return None
+    return Rows(shape, are_snapshots=False, structs=structs, places=list(range(len(raws))))
+
+
+class Shapes:
+    """The shapes that the rows of a file have, learnt from the rows."""
+
+    def __init__(self) -> None:
+        self._known: dict[frozenset[str], Shape | None] = {}
+        self._recent: list[Shape] = []
+        """The two that rows had last, as lists with snapshots have two."""
+        self._learnt = 0
+
+    def sort(self, raws: Sequence[bytes]) -> tuple[list[Rows], list[int]]:
+        """Decode a batch's rows, and return those of each shape, and the places of those that have none."""
+        alike = _decode_alike(self._recent[0], raws) if self._recent else None
+        if alike is not None:
+            return [alike], []
+        self._learnt = 0
+        shaped: dict[tuple[Shape, bool], Rows] = {}
+        others: list[int] = []
+        for place, raw in enumerate(raws):
+            found = self._read(raw)
+            if found is None:
+                others.append(place)
+                continue
+            shape, struct = found
+            kind = shape, shape.is_snapshot(struct) or False
+            rows = shaped.get(kind) or shaped.setdefault(kind, Rows(*kind))
+            rows.structs.append(struct)
+            rows.places.append(place)
+        return list(shaped.values()), others
+
+    def _read(self, raw: bytes) -> tuple[Shape, Struct] | None:
+        for shape in self._recent:
+            try:
+                found = shape, shape.decode(raw)
+            except FAULTS:
+                continue  # a key more, or a key less; or a value of another type
+            if shape is not self._recent[0]:
+                self._recent.reverse()
+            return found
+        try:
+            new = self._shape_of(tuple(_FIELDS.decode(raw)))
+            if new is None or new in self._recent:
+                return None
+            found = new, new.decode(raw)
+        except FAULTS:
+            return None
+        self._recent = [new, *self._recent[:1]]
+        return found
+
+    def _shape_of(self, keys: tuple[str, ...]) -> Shape | None:
+        found = frozenset(keys)
+        if found not in self._known and self._learnt < _NEW_AT_ONCE:
+            self._learnt += 1
+            if len(self._known) == _REMEMBERED:
+                del self._known[next(iter(self._known))]  # the oldest
+            self._known[found] = _make_shape(keys)
+        return self._known.get(found)
+
+
+def _make_shape(keys: tuple[str, ...]) -> Shape | None:
+    try:
+        return Shape(keys) if "id" in keys else None
+    except ValueError:
+        return None  # a key that no struct can have, such as one with a quote in it
+
+
+def _struct(keys: Sequence[str], names: Sequence[str], as_sent: set[str]) -> type[Struct]:
+    """Make a struct with these keys, which may be no identifiers, under other names."""
+    types: list[Any] = [Raw if key in as_sent else _TYPES[key] for key in keys]
+    return msgspec.defstruct(
+        "Row",
+        list(zip(names, types, strict=True)),
+        rename=dict(zip(names, keys, strict=True)),
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+
+
+class CareNeededError(Exception):
+    """Some of the rows have a value that does not fit its column, or whose unit their keys do not tell."""
+
+
+class ShapedColumns:
+    """The columns of some rows of one shape, or `CareNeededError`."""
+
+    def __init__(self, rows: Rows, batch: Batch, pa: Arrow) -> None:
+        self._pa = pa
+        self._shape = rows.shape
+        self._rows = rows
+        self._batch = batch
+        self._nothing = (None,) * len(rows.places)
+        self._sources = list(map(batch.sources.__getitem__, rows.places))
+        columns = zip(*map(astuple, rows.structs), strict=True)
+        self._sent: dict[str, Sequence[Any]] = dict(zip(rows.shape.keys, columns, strict=True))
+
+    def entries(self) -> Sequence[Entries]:
+        """Return the evaluations of each row."""
+        if "eval_outputs" not in self._sent:
+            return [{}] * len(self._nothing)
+        try:
+            return list(map(decode_entries, self._sent["eval_outputs"]))
+        except FAULTS as error:
+            raise CareNeededError from error
+
+    def batch(self, origins: Origins, schema: Arrow) -> Arrow:
+        """Return a record batch."""
+        pa = self._pa
+        try:
+            columns = self.plain_columns() | self.scenario_columns()
+            columns["transcript"] = self.transcript_column(schema.field("transcript").type)
+        except (pa.ArrowInvalid, OverflowError) as error:  # a whole number that no double holds
+            raise CareNeededError from error
+        columns |= origin_columns(pa, origins.of_all(self._sources)) | self.json_columns()
+        empty = {field.name: field.type for field in schema if field.name not in columns}
+        columns |= {name: pa.nulls(len(self._nothing), kind) for name, kind in empty.items()}
+        return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+    def plain_columns(self) -> dict[str, Arrow]:
+        """Return the columns `PLAIN` for which something was sent."""
+        fillers = self._shape.fillers(snapshots=self._rows.are_snapshots)
+        if fillers is None:
+            raise CareNeededError
+        columns: dict[str, Arrow] = {}
+        for name, filler in fillers.items():
+            values = self._sent[filler.key]
+            if filler.in_ms:
+                values = [value / 1000 if value else value for value in values]
+            elif name == "original_call_execution_id" and self._rows.are_snapshots:
+                values = [value or None for value in values]
+            columns[name] = array(self._pa, values, PLAIN[name])
+        flag = self._pa.scalar(self._rows.are_snapshots)
+        return columns | {"is_snapshot": self._pa.repeat(flag, len(self._nothing))}
+
+    def scenario_columns(self) -> dict[str, Arrow]:
+        """Return the scenarios' names and ids, wherever these were sent."""
+        names = self._sent.get(self._shape.scenario, self._nothing)
+        ids = self._sent.get("scenario_id", self._nothing)
+        if ScenarioWire in map(type, names):
+            inner = [each.id if type(each) is ScenarioWire else None for each in names]
+            if any(one and other and one != other for one, other in zip(inner, ids, strict=True)):
+                raise CareNeededError
+            names = [each.name if type(each) is ScenarioWire else each for each in names]
+            ids = [outer or each or outer for outer, each in zip(ids, inner, strict=True)]
+        return {
+            "scenario_name": array(self._pa, names, "text"),
+            "scenario_id": array(self._pa, ids, "text"),
+        }
+
+    def transcript_column(self, list_type: Arrow) -> Arrow:
+        """Return the transcripts; an empty one may be withheld."""
+        transcripts: Sequence[list[TurnWire] | None]
+        transcripts = self._sent.get(self._shape.transcript, self._nothing)
+        if [] in transcripts and not WITHHOLDING.isdisjoint(map(type, self._sources)):
+            types = self._sent.get("simulation_call_type", self._nothing)
+            transcripts = [
+                None if turns == [] and self._is_withheld(place, call_type) else turns
+                for turns, place, call_type in zip(transcripts, self._rows.places, types, strict=True)
+            ]
+        return transcript_column(self._pa, transcripts, list_type)
+
+    def json_columns(self) -> dict[str, Arrow]:
+        """Return what is JSON text, as it was sent."""
+        columns = {name: sent_array(self._pa, self._sent[name]) for name in JSON_PARTS if name in self._sent}
+        names = self._shape.extra
+        template = extra_template(names)
+        if names:
+            values = zip(*map(self._sent.__getitem__, names), strict=True)
+            texts = [template % each for each in values]
+        else:
+            texts = [template] * len(self._nothing)
+        return columns | {"extra": joined_array(self._pa, texts)}
+
+    def _is_withheld(self, place: int, call_type: str | None) -> bool:
+        batch = self._batch
+        return place not in batch.told and withholds(batch.sources[place], batch.raws[place], call_type)

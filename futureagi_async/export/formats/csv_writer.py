@@ -1,0 +1,224 @@
+"""CSV: cells that spreadsheets can't run, rows, and one column for each evaluation."""
+
+import codecs
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, BinaryIO, Final
+
+import attrs
+import msgspec
+from msgspec import Raw
+
+from futureagi_async.errors import DecodingError
+from futureagi_async.export.formats.records import (
+    Batch,
+    Fields,
+    evaluations_of,
+    extra_of,
+    fields_of,
+    in_utc,
+    json_of,
+    scenario_of,
+    transcript_key,
+    turns_of,
+)
+from futureagi_async.export.formats.schema import CALLS, JSON_PARTS, SCALARS, Origins
+from futureagi_async.models import CallExecution, EvalOutput, TranscriptTurn
+from futureagi_async.sources import CallSource
+
+_DANGEROUS = re.compile(r"['\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")  # the last four are full-width
+
+
+class _Null:
+    """A cell without a value: it counts as a number for the csv module, which therefore does not quote it."""
+
+    def __float__(self) -> float:
+        raise TypeError("An empty cell is no number.")
+
+    def __str__(self) -> str:
+        return ""
+
+
+NULL: Final = _Null()
+
+
+def safe_text(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula, by an apostrophe in front where needed.
+
+    A text that begins with an apostrophe gets another one, so that taking one away gives every text back.
+    Source: OWASP, "CSV Injection".
+    """
+    return f"'{text}" if _DANGEROUS.match(text) else text
+
+
+def original_text(cell: str) -> str:
+    """Return the text that `safe_text` made a cell of."""
+    return cell.removeprefix("'")
+
+
+def cell(value: Any) -> Any:
+    """Return a value as the csv module writes it well: numbers bare, everything else as safe text."""
+    if value is None:
+        return NULL
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return value
+    if isinstance(value, str):
+        return safe_text(value)
+    if isinstance(value, datetime):
+        return in_utc(value).isoformat().replace("+00:00", "Z")
+    return safe_text(msgspec.json.encode(value).decode())
+
+
+@attrs.define(frozen=True)
+class EvaluationColumn:
+    """One evaluation's place among a table's columns."""
+
+    id: str
+    label: str
+    """Its name; where several share one, with the id behind it."""
+
+
+class EvaluationColumns:
+    """Collects the evaluations of calls; in whatever order these come, the columns are the same."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str | None] = {}
+
+    def note(self, call: CallExecution) -> None:
+        """Remember the evaluations of a call."""
+        try:
+            outputs = evaluations_of(call, fields_of(call))
+        except DecodingError:
+            return  # they go to the column of misfits
+        for key, output in outputs.items():
+            name, known = output.name, self._names.setdefault(key, None)
+            if name and (not known or name < known):
+                self._names[key] = name
+
+    def columns(self) -> tuple[EvaluationColumn, ...]:
+        """Return the columns, by name, then id."""
+        names = {key: name or key for key, name in self._names.items()}
+        return tuple(EvaluationColumn(key, label) for key, label in _labels(names).items())
+
+
+def _labels(names: Mapping[str, str]) -> dict[str, str]:
+    """Return a label for each id, none given twice, whatever words names and ids are made of."""
+    times = Counter(names.values())
+    taken = {name for name, count in times.items() if count == 1}
+    labels: dict[str, str] = {}
+    for name, key in sorted((name, key) for key, name in names.items()):
+        label = name
+        while times[name] > 1 and (label == name or label in taken):
+            label = f"{label} [{key}]"
+        labels[key] = label
+        taken.add(label)
+    return labels
+
+
+COLUMNS: Final = tuple(
+    column for name in CALLS for column in (("transcript_turns", name) if name == "transcript" else (name,))
+)
+"""The columns before those of the evaluations."""
+
+_OF_EVALUATIONS: Final = ("eval", "eval_reason", "eval_status")
+_NO_RESULT: Final = (None, None, None)
+
+
+class _Lines(list[str]):
+    """What the csv module writes to."""
+
+    def write(self, line: str) -> None:
+        """Take a line."""
+        self.append(line)
+
+
+class CsvWriter:
+    """Writes calls into ``file``, below a header, behind the mark without which Excel reads no UTF-8."""
+
+    misfits = 0
+    """Calls with a value of no known shape: it is in the column ``misfits``."""
+
+    def __init__(
+        self, file: BinaryIO, *, sources: Iterable[CallSource] = (), evaluations: Sequence[EvaluationColumn]
+    ) -> None:
+        self._file = file
+        self._origins = Origins(sources)
+        self._evaluations = [evaluation.id for evaluation in evaluations]
+        self._lines = _Lines()
+        self._csv = csv.writer(self._lines, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\r\n")
+        labels = [f"{kind}:{column.label}" for column in evaluations for kind in _OF_EVALUATIONS]
+        self._file.write(codecs.BOM_UTF8)
+        self._write_rows([[*COLUMNS, *labels]])
+
+    def write(self, batch: Batch) -> None:
+        """Append one row a call."""
+        self._write_rows(map(self._row, batch.calls()))
+
+    def close(self) -> None:
+        """Do nothing: each call is written at once."""
+
+    def _write_rows(self, rows: Iterable[Iterable[Any]]) -> None:
+        self._csv.writerows(map(cell, row) for row in rows)
+        self._file.write("".join(self._lines).encode())
+        self._lines.clear()
+
+    def _row(self, call: CallExecution) -> list[Any]:
+        fields = fields_of(call)
+        misfits: dict[str, Raw] = {}
+        row: list[Any] = [call.id, *self._origins.of(call.source)]
+        row += [_scalar(call, name) for name in SCALARS if name != "id"]
+        if scenario_of(call)[2]:
+            misfits["scenario"] = fields["scenario"]
+        row += _transcript_cells(call, fields, misfits)
+        row += [_text(json_of(fields, name)) for name in JSON_PARTS]
+        row.append(_text(extra_of(fields)))
+        results = self._evaluation_cells(call, fields, misfits)
+        row.append(_text(msgspec.json.encode(misfits)) if misfits else None)
+        self.misfits += bool(misfits)
+        return row + results
+
+    def _evaluation_cells(self, call: CallExecution, fields: Fields, misfits: dict[str, Raw]) -> list[Any]:
+        try:
+            outputs = evaluations_of(call, fields)
+        except DecodingError:
+            misfits["eval_outputs"], outputs = fields["eval_outputs"], {}
+        found = map(outputs.get, self._evaluations)
+        return [value for output in found for value in (_result(output) if output else _NO_RESULT)]
+
+
+def _scalar(call: CallExecution, name: str) -> Any:
+    if name == "scenario_name":
+        return scenario_of(call)[0]
+    return scenario_of(call)[1] if name == "scenario_id" else getattr(call, name)
+
+
+def _text(sent: bytes | None) -> str | None:
+    return None if sent is None else sent.decode()
+
+
+def _transcript_cells(
+    call: CallExecution, fields: Fields, misfits: dict[str, Raw]
+) -> tuple[int | None, str | None]:
+    try:
+        turns = turns_of(call, fields)
+    except DecodingError:
+        misfits["transcript"], turns = fields[transcript_key(fields)], None
+    return (None, None) if turns is None else (len(turns), "\n".join(map(_said, turns)))
+
+
+def _said(turn: TranscriptTurn) -> str:
+    """Return a turn for people: who, what, and further lines set in."""
+    said = turn.content.replace("\n", "\n  ")
+    return f"{turn.role}: {said}" if turn.role else said
+
+
+def _result(output: EvalOutput) -> tuple[Any, str | None, str | None]:
+    """Return value, reason, and the status or what stands for it."""
+    marks = ("pending" if output.pending else "skipped" if output.skipped else None, output.error)
+    failed = next((mark if isinstance(mark, str) else "error" for mark in marks if mark), None)
+    return output.value, output.reason, failed or output.status
