@@ -31,7 +31,7 @@ from futureagi_async._sansio.requests import RUN_TEST_CALLS
 from futureagi_async.export.formats import EvaluationColumns, open_writer
 from futureagi_async.export.formats.arrow_arrays import arrow_schema, arrow_type, evaluations_batch
 from futureagi_async.export.formats.arrow_batches import BatchMaker, in_order
-from futureagi_async.export.formats.arrow_fast import ShapedColumns, Shapes
+from futureagi_async.export.formats.arrow_fast import FastColumns, RowSchemas
 from futureagi_async.export.formats.parquet import Table
 from futureagi_async.export.formats.records import Batch
 from futureagi_async.export.formats.schema import CALLS, EVALUATIONS
@@ -214,10 +214,10 @@ def share_figures(session: ReadBefore, rounds: int) -> Iterator[Figure]:
     batches, long_batches = prebuilt(staged)
     schema = arrow_schema(pa, EVALUATIONS)
     turns = arrow_type(pa, "turns")
-    shapes = Shapes()
+    shapes = RowSchemas()
     (sorted_rows,) = zip(*(shapes.sort(batch.raws)[0] for batch in staged), strict=True)
     pairs = list(zip(sorted_rows, staged, strict=True))
-    columns = [ShapedColumns(rows, batch, pa) for rows, batch in pairs]
+    columns = [FastColumns(rows, batch, pa) for rows, batch in pairs]
     entries = [each.entries() for each in columns]
 
     def make_evaluations() -> None:
@@ -227,7 +227,7 @@ def share_figures(session: ReadBefore, rounds: int) -> Iterator[Figure]:
     steps: dict[str, Run] = {
         WRITING: lambda: write_batches(batches, CALLS, io.BytesIO()),
         "decoding records": lambda: [shapes.sort(batch.raws) for batch in staged],
-        "their values by column": lambda: [ShapedColumns(rows, batch, pa) for rows, batch in pairs],
+        "their values by column": lambda: [FastColumns(rows, batch, pa) for rows, batch in pairs],
         "scalars to columns": lambda: [(each.plain_columns(), each.scenario_columns()) for each in columns],
         "turns to columns": lambda: [each.transcript_column(turns) for each in columns],
         "JSON texts to columns": lambda: [each.json_columns() for each in columns],

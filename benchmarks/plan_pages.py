@@ -8,18 +8,18 @@ import time
 from collections import deque
 
 from futureagi_async._sansio.covering import Cover
-from futureagi_async._sansio.covering.pages import Ask, ListTraits, Seen
+from futureagi_async._sansio.covering.pages import ListTraits, PageRequest, PageResult
 
 TRAITS = ListTraits(counted_first=False, rows_enter_with_old_keys=False)
 NOW = 1_700_000_000.0
 PAGE_SIZE = 100
 
 
-def answer(ask: Ask, count: int) -> Seen:
+def answer(ask: PageRequest, count: int) -> PageResult:
     """Return a page of a still list whose keys are one second apart."""
     places = range(ask.offset, min(ask.end, count))
-    return Seen(
-        ask=ask,
+    return PageResult(
+        request=ask,
         count=count,
         ids=[],
         keys=[NOW - 100 - place for place in places],
@@ -37,13 +37,13 @@ def read(counts: list[int], in_flight: int = 16) -> tuple[float, int]:
         for count in counts
     ]
     turns = deque(covers)
-    waiting: deque[tuple[Cover, int, Ask]] = deque()
+    waiting: deque[tuple[Cover, int, PageRequest]] = deque()
     spent, pages = 0.0, 0
     while turns or waiting:
         began = time.process_time()
         while turns and len(waiting) < in_flight:
             cover, count = turns.popleft()
-            if (ask := cover.next_ask()) is not None:
+            if (ask := cover.next_page()) is not None:
                 waiting.append((cover, count, ask))
                 turns.append((cover, count))
         spent += time.process_time() - began
@@ -52,12 +52,12 @@ def read(counts: list[int], in_flight: int = 16) -> tuple[float, int]:
         cover, count, ask = waiting.popleft()
         seen = answer(ask, count)
         began = time.process_time()
-        cover.take(seen)
+        cover.add_result(seen)
         spent += time.process_time() - began
         pages += 1
-        if cover.finding is None and (cover, count) not in turns:
+        if cover.conclusion is None and (cover, count) not in turns:
             turns.append((cover, count))
-    assert all(cover.finding and cover.finding.verdict == "complete" for cover, _ in covers)
+    assert all(cover.conclusion and cover.conclusion.verdict == "complete" for cover, _ in covers)
     return spent, pages
 
 

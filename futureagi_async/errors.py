@@ -177,3 +177,7 @@ class SessionMisuseError(FutureAGIError):
 
 class ExportError(FutureAGIError):
     """The files of an export could not be written, or belong to another export."""
+
+
+STOPS_JOB = (AuthenticationError, PermissionDeniedError, SessionMisuseError, TLSError)
+"""Errors of one request that all other requests of a job would meet too: the job ends at once."""

@@ -11,16 +11,15 @@ from uuid import UUID
 
 from futureagi_async._bulk import stream
 from futureagi_async._bulk.fanout import BulkOptions
-from futureagi_async._bulk.outcomes import FetchOne, fetch_each, open_outcomes
-from futureagi_async._bulk.reading import PageRead
+from futureagi_async._bulk.outcomes import FetchOne, fetch_outcomes, open_outcomes
 from futureagi_async._bulk.stream import CallStream
 from futureagi_async._http.clock import Clock, SystemClock
 from futureagi_async._http.pages import read_page, restore_call
-from futureagi_async._http.requester import Manner, Requester
+from futureagi_async._http.requester import Requester, RequestOptions
 from futureagi_async._http.transport import Connector, Transport
 from futureagi_async._sansio import decoding, requests
-from futureagi_async._sansio.covering.pages import Ask
-from futureagi_async._sansio.replies import Reply, check_filters_applied
+from futureagi_async._sansio.covering.pages import PageRequest
+from futureagi_async._sansio.replies import Decoded, Reply, check_filters_applied
 from futureagi_async._sansio.requests import Request
 from futureagi_async._sansio.settings import Origin, Proxy, read_keys, read_origin
 from futureagi_async.events import Observer
@@ -222,7 +221,7 @@ class Session:
         the server skipped a filter and sent unfiltered rows.
         """
         check_sources([source])
-        return (await self._read_page(source, Ask(page, limit))).page
+        return (await self._read_page(source, PageRequest(page, limit))).value
 
     async def get_test_execution(
         self,
@@ -239,7 +238,7 @@ class Session:
         skipped a filter. Source: ``GET /simulate/test-executions/{test_execution_id}/``.
         """
         source = TestExecutionCalls(test_execution_id, search=search, filters=filters)
-        return cast(TestExecutionPage, (await self._read_page(source, Ask(page, limit))).page)
+        return cast(TestExecutionPage, (await self._read_page(source, PageRequest(page, limit))).value)
 
     async def get_groups(
         self,
@@ -325,7 +324,7 @@ class Session:
             options,
             tuple(resume) if isinstance(resume, Iterator) else resume,
             self._requester.clock,
-            self._requester.tell,
+            self._requester.emit,
         )
 
     async def fetch_calls(
@@ -359,7 +358,7 @@ class Session:
 
         Once 100 ids in a row reached nobody, the rest is not asked for: those outcomes are errors, too.
         """
-        return await self._fetch_each(ids, "call_execution_id", self._in_bulk().get_call_execution)
+        return await self._fetch_outcomes(ids, "call_execution_id", self._in_bulk().get_call_execution)
 
     def stream_call_executions(
         self, ids: Iterable[str | UUID]
@@ -377,17 +376,17 @@ class Session:
 
     async def fetch_kpis(self, test_execution_ids: Iterable[str | UUID]) -> list[Outcome[ExecutionKPIs]]:
         """Return the key figures of many test executions: one `Outcome` an id, in the order given."""
-        return await self._fetch_each(test_execution_ids, "test_execution_id", self._in_bulk().get_kpis)
+        return await self._fetch_outcomes(test_execution_ids, "test_execution_id", self._in_bulk().get_kpis)
 
     async def _value(self, request: Request, decode: Callable[[Reply], T]) -> T:
-        return (await self._requester.call(request, decode, self._manner)).value
+        return (await self._requester.call(request, decode, self._request_options)).value
 
-    async def _read_page(self, source: CallSource, ask: Ask) -> PageRead:
-        return await read_page(self._requester, source, ask, self._manner, eager=self._eager)
+    async def _read_page(self, source: CallSource, request: PageRequest) -> Decoded[CallPage]:
+        return await read_page(self._requester, source, request, self._request_options, eager=self._eager)
 
     @property
-    def _manner(self) -> Manner:
-        return Manner(self._timeouts, self._retry, urgent=self._priority != "bulk")
+    def _request_options(self) -> RequestOptions:
+        return RequestOptions(self._timeouts, self._retry, urgent=self._priority != "bulk")
 
     def _view(self) -> Self:
         """Return another of the same kind, on the same pool and limits."""
@@ -403,11 +402,11 @@ class Session:
         view._priority = "bulk"  # noqa: SLF001 - of the same class
         return view
 
-    async def _fetch_each(
+    async def _fetch_outcomes(
         self, ids: Iterable[str | UUID], name: str, fetch_one: FetchOne[T]
     ) -> list[Outcome[T]]:
         checked = self._checked(ids, name)
-        return await fetch_each(checked, fetch_one, max_in_flight=self._requester.max_in_flight)
+        return await fetch_outcomes(checked, fetch_one, max_in_flight=self._requester.max_in_flight)
 
     def _checked(self, ids: Iterable[str | UUID], name: str) -> list[str]:
         if isinstance(ids, str | UUID):

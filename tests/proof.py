@@ -138,7 +138,7 @@ async def read_interrupted(server: StandInServer, scene: Scene, source: CallSour
             stop_after = len(marks) + 3 + seed if part < 2 else None
             async for step in stream.steps():
                 got |= {call.id for call in step.page.calls}
-                marks.append(step.mark)
+                marks.append(step.checkpoint)
                 if len(marks) == stop_after:
                     break
         if part < 2:

@@ -82,7 +82,7 @@ async def read(
     ):
         async for step in stream.steps():
             got += [(step.index, call.id) for call in step.page.calls]
-            kept.append(step.mark)
+            kept.append(step.checkpoint)
             if len(kept) == stop_after:
                 break
     return got, kept, stream.report
@@ -169,11 +169,11 @@ async def test_failures_of_an_earlier_run_are_reported(server: StandInServer) ->
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda marks: [b"nonsense"], "marks of an earlier stream's steps"),
+        (lambda marks: [b"nonsense"], "checkpoints of an earlier stream's steps"),
         (lambda marks: [marks[0].replace(b"\x01", b"\x02", 1)], "another version"),
-        (lambda marks: ["text"], "marks of an earlier stream's steps"),
-        (lambda marks: marks[3:], "lacks some marks"),
-        (lambda marks: [marks[0], marks[0]], "lacks some marks"),
+        (lambda marks: ["text"], "checkpoints of an earlier stream's steps"),
+        (lambda marks: marks[3:], "lacks some checkpoints"),
+        (lambda marks: [marks[0], marks[0]], "lacks some checkpoints"),
     ],
 )
 async def test_marks_that_are_none_are_refused(server: StandInServer, change: Any, words: str) -> None:

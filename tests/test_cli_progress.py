@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from futureagi_async import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
-from futureagi_async.cli.display import Display, PlainDisplay, make_display, render_board
-from futureagi_async.cli.progress import Meter, Tally
+from futureagi_async.cli.display import Display, PlainDisplay, make_display, render_progress
+from futureagi_async.cli.progress import Progress, Rate
 from futureagi_async.events import (
     PageArrived,
     RequestSent,
@@ -63,13 +63,13 @@ def answered(status: int) -> ResponseReceived:
     )
 
 
-def progress(records: int, size: int = 0, phase: str = "reading", total: int | None = None) -> ExportProgress:
+def news(records: int, size: int = 0, phase: str = "reading", total: int | None = None) -> ExportProgress:
     return ExportProgress(phase=phase, records=records, bytes=size, total=total)  # type: ignore[arg-type]
 
 
-def drawn(tally: Tally, rows: int = 10) -> list[str]:
+def drawn(progress: Progress, rows: int = 10) -> list[str]:
     console = Console(file=StringIO(), width=COLUMNS, highlight=False)
-    console.print(render_board(tally, rows=rows))
+    console.print(render_progress(progress, rows=rows))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     return [line.rstrip() for line in text.splitlines()]
 
@@ -77,51 +77,51 @@ def drawn(tally: Tally, rows: int = 10) -> list[str]:
 def test_a_list_waits_is_read_checked_and_judged() -> None:
     """Each list goes through its states as its pages arrive."""
     (source,) = run_tests(1)
-    tally = Tally([source])
-    states = [tally.lines[source].state]
+    progress = Progress([source])
+    states = [progress.lines[source].state]
     for event in (arrived(source, 60, 100), arrived(source, 40, 100), done(source, 100, "incomplete")):
-        tally.observe(event)
-        states.append(tally.lines[source].state)
+        progress.observe(event)
+        states.append(progress.lines[source].state)
     assert states == ["waiting", "reading", "checking", "incomplete"]
 
 
 def test_totals_are_sums() -> None:
     """Records expected, lists done, retries, pauses and throttled answers are added up over all lists."""
     one, other = run_tests(2)
-    tally = Tally([one, other])
-    tally.observe(arrived(one, 50, 50))
-    assert "50 records" not in drawn(tally)[-2], "the other list has not told its length"
-    tally.observe(arrived(other, 10, 30))
-    tally.observe(done(one, 48))
-    tally.observe(retried())
-    tally.observe(SessionPaused(delay_seconds=2.0))
-    tally.observe(SessionPaused(delay_seconds=3.0))
-    tally.observe(RequestSent(endpoint="/e/", path="/e/", attempt=1))
-    tally.observe(answered(429))
-    tally.observe(answered(200))
-    tally.write(progress(58, 9000))
-    assert (tally.expected, tally.lists_done, tally.retries) == (80, 1, 1)
-    assert (tally.pauses, tally.paused_seconds) == (2, 5.0)
-    assert tally.throttled == 1
-    assert (tally.stage.records, tally.stage.bytes) == (58, 9000)
+    progress = Progress([one, other])
+    progress.observe(arrived(one, 50, 50))
+    assert "50 records" not in drawn(progress)[-2], "the other list has not told its length"
+    progress.observe(arrived(other, 10, 30))
+    progress.observe(done(one, 48))
+    progress.observe(retried())
+    progress.observe(SessionPaused(delay_seconds=2.0))
+    progress.observe(SessionPaused(delay_seconds=3.0))
+    progress.observe(RequestSent(endpoint="/e/", path="/e/", attempt=1))
+    progress.observe(answered(429))
+    progress.observe(answered(200))
+    progress.write(news(58, 9000))
+    assert (progress.expected, progress.lists_done, progress.retries) == (80, 1, 1)
+    assert (progress.pauses, progress.paused_seconds) == (2, 5.0)
+    assert progress.throttled == 1
+    assert (progress.stage.records, progress.stage.bytes) == (58, 9000)
 
 
 def test_a_list_that_failed_does_not_hide_the_total() -> None:
     """A list that ended without ever telling its length counts for nothing."""
     one, other = run_tests(2)
-    tally = Tally([one, other])
-    tally.observe(arrived(one, 50, 50))
-    tally.observe(done(other, 0, "incomplete"))
-    assert tally.expected == 50
+    progress = Progress([one, other])
+    progress.observe(arrived(one, 50, 50))
+    progress.observe(done(other, 0, "incomplete"))
+    assert progress.expected == 50
 
 
 def test_lists_that_an_earlier_run_was_done_with() -> None:
     """A list that is judged without being read again shows what was received of it."""
     one, other = run_tests(2)
-    tally = Tally([one, other])
-    tally.observe(done(one, 1_600))
-    tally.observe(done(other, 0, "incomplete"))
-    first, second = drawn(tally)[:2]
+    progress = Progress([one, other])
+    progress.observe(done(one, 1_600))
+    progress.observe(done(other, 0, "incomplete"))
+    first, second = drawn(progress)[:2]
     assert re.fullmatch(r"run test 00000000 ━+ +1,600 complete", first)
     assert re.fullmatch(r"run test 00000001 +0 incomplete", second)
 
@@ -134,16 +134,16 @@ def test_the_board_shows_each_list_and_the_totals() -> None:
         TestExecutionCalls(UUID(int=4 << 96)),
     ]
     clock = Clock()
-    tally = Tally(sources, clock)
-    tally.observe(arrived(sources[0], 1000, 2000))
-    tally.observe(arrived(sources[1], 1, 1))
-    tally.observe(done(sources[1], 1))
-    tally.observe(retried())
-    tally.observe(SessionPaused(delay_seconds=5.0))
-    tally.observe(answered(429))
+    progress = Progress(sources, clock)
+    progress.observe(arrived(sources[0], 1000, 2000))
+    progress.observe(arrived(sources[1], 1, 1))
+    progress.observe(done(sources[1], 1))
+    progress.observe(retried())
+    progress.observe(SessionPaused(delay_seconds=5.0))
+    progress.observe(answered(429))
     clock.seconds = 10.0
-    tally.write(progress(1001, 2_500_000))
-    first, second, third, counts, speed = drawn(tally)
+    progress.write(news(1001, 2_500_000))
+    first, second, third, counts, speed = drawn(progress)
     assert re.fullmatch(r"run test 00000001       ━+╸? +1,000/2,000 reading", first)
     assert re.fullmatch(r"agent version 00000003  ━+ +1/1 complete", second)
     assert re.fullmatch(r"test execution 00000004 +waiting", third)
@@ -155,60 +155,60 @@ def test_time_left_follows_from_the_last_seconds() -> None:
     """What is left is divided by the speed of late, of this run and this phase alone."""
     (source,) = run_tests(1)
     clock = Clock()
-    tally = Tally([source], clock)
-    assert tally.seconds_left is None, "nobody knows yet"
-    tally.observe(arrived(source, 100, 10_000))
+    progress = Progress([source], clock)
+    assert progress.seconds_left is None, "nobody knows yet"
+    progress.observe(arrived(source, 100, 10_000))
     clock.seconds = 1.0
-    tally.write(progress(5_100))
-    assert (tally.rate, tally.seconds_left) == (100, 49), "an interrupted run had read 5,000"
+    progress.write(news(5_100))
+    assert (progress.rate, progress.seconds_left) == (100, 49), "an interrupted run had read 5,000"
     for second in range(2, 40):
         clock.seconds = float(second)
-        tally.write(progress(5_100 + 10 * (second - 1)))
-    assert tally.rate == pytest.approx(10, rel=0.01), "it became slower"
+        progress.write(news(5_100 + 10 * (second - 1)))
+    assert progress.rate == pytest.approx(10, rel=0.01), "it became slower"
     clock.seconds = 40.0
-    tally.write(progress(10_000))
-    assert tally.seconds_left is None, "nothing is left"
+    progress.write(news(10_000))
+    assert progress.seconds_left is None, "nothing is left"
 
 
 def test_further_phases_have_their_own_lines() -> None:
     """Fetching, downloading and writing show how much is done of how much, below the lists."""
     (source,) = run_tests(1)
     clock = Clock()
-    tally = Tally([source], clock)
-    tally.observe(arrived(source, 50, 50))
-    tally.observe(done(source, 50))
-    tally.write(progress(50))
-    tally.write(progress(10, 5_000, "transcripts", 40))
+    progress = Progress([source], clock)
+    progress.observe(arrived(source, 50, 50))
+    progress.observe(done(source, 50))
+    progress.write(news(50))
+    progress.write(news(10, 5_000, "transcripts", 40))
     clock.seconds = 10.0
-    tally.write(progress(20, 9_000, "transcripts", 40))
-    lines = drawn(tally)
+    progress.write(news(20, 9_000, "transcripts", 40))
+    lines = drawn(progress)
     assert re.fullmatch(r"transcripts +━+╸? +20/40 fetching", lines[1])
     assert lines[2:] == ["20 of 40 transcripts · 20 s left", "1/s · 9.0 kB"]
-    tally.write(progress(1, 9_000, "recordings"))
-    tally.write(progress(0, 0, "writing", 50))
-    lines = drawn(tally)
+    progress.write(news(1, 9_000, "recordings"))
+    progress.write(news(0, 0, "writing", 50))
+    lines = drawn(progress)
     assert [line.split()[-1] for line in lines[:4]] == ["complete", "done", "done", "writing"]
     assert re.fullmatch(r"recordings +1 done", lines[2])
     assert lines[4] == "0 of 50 records"
-    assert tally.stages["reading"].records == 50
+    assert progress.stages["reading"].records == 50
 
 
 def test_further_phases_take_room_from_lists() -> None:
     """The board stays as high as before: each line of a phase hides a list more."""
-    tally = Tally(run_tests(40))
-    before = len(drawn(tally, rows=10))
+    progress = Progress(run_tests(40))
+    before = len(drawn(progress, rows=10))
     for phase in ("transcripts", "recordings", "writing"):
-        tally.write(progress(0, 0, phase, 4))
-        assert len(drawn(tally, rows=10)) == before
+        progress.write(news(0, 0, phase, 4))
+        assert len(drawn(progress, rows=10)) == before
 
 
 def test_the_speed_needs_little_memory() -> None:
     """However often progress is told, only some moments of the last seconds are remembered."""
-    meter = Meter()
+    rate = Rate()
     for step in range(100_000):
-        meter.note(step / 1000, step)
-    assert meter.rate(100.0) == pytest.approx(1000, rel=0.02)
-    assert len(meter._samples) < 100
+        rate.note(step / 1000, step)
+    assert rate.rate(100.0) == pytest.approx(1000, rel=0.02)
+    assert len(rate._samples) < 100
 
 
 @pytest.mark.parametrize("count", [0, 1_234_567])
@@ -218,12 +218,12 @@ def test_the_board_fits_80_columns(count: int) -> None:
         TestExecutionCalls(UUID(int=1 << 96)),
         AgentVersionCalls(UUID(int=2), UUID(int=3 << 96)),
     ]
-    tally = Tally(sources, Clock())
+    progress = Progress(sources, Clock())
     for source in sources:
-        tally.observe(arrived(source, count, count))
-        tally.observe(done(source, count, "incomplete"))
-    tally.write(progress(2 * count, 10**13))
-    lines = drawn(tally)
+        progress.observe(arrived(source, count, count))
+        progress.observe(done(source, count, "incomplete"))
+    progress.write(news(2 * count, 10**13))
+    lines = drawn(progress)
     assert len(lines) == 4
     assert all(len(line) <= COLUMNS for line in lines)
     assert lines[0].endswith(f" {count:,}/{count:,} incomplete")
@@ -232,12 +232,12 @@ def test_the_board_fits_80_columns(count: int) -> None:
 def test_many_lists_leave_room_for_what_moves() -> None:
     """More lists than rows: those being read come first, those done last, the rest is counted."""
     sources = run_tests(40)
-    tally = Tally(sources)
+    progress = Progress(sources)
     for source in sources[:10]:
-        tally.observe(arrived(source, 5, 5))
-        tally.observe(done(source, 5))
-    tally.observe(arrived(sources[30], 1, 5))
-    lines = drawn(tally, rows=10)
+        progress.observe(arrived(source, 5, 5))
+        progress.observe(done(source, 5))
+    progress.observe(arrived(sources[30], 1, 5))
+    lines = drawn(progress, rows=10)
     assert len(lines) == 13
     assert lines[0].startswith("run test 0000001e ")
     assert all(line.endswith("waiting") for line in lines[1:10])
@@ -248,9 +248,9 @@ def test_plain_lines_come_now_and_then() -> None:
     """Off a terminal, progress is a line every few seconds, and pauses are told when they begin."""
     (source,) = run_tests(1)
     clock = Clock()
-    tally = Tally([source], clock)
+    progress = Progress([source], clock)
     console = Console(file=StringIO(), highlight=False)
-    with PlainDisplay(tally, console) as display:
+    with PlainDisplay(progress, console) as display:
         for seconds, event in (
             (1, arrived(source, 1, 9)),
             (6, retried()),
@@ -258,8 +258,8 @@ def test_plain_lines_come_now_and_then() -> None:
             (8, SessionPaused(delay_seconds=30.0)),
         ):
             clock.seconds = float(seconds)
-            tally.observe(event)
-            display.tell(event)
+            progress.observe(event)
+            display.on_event(event)
     assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
         "Reading 1 list of calls.",
         "0 of 9 records, 0 of 1 list done, 0 bytes, 1 retry",
@@ -271,18 +271,18 @@ def test_plain_lines_tell_of_phases() -> None:
     """Off a terminal, each phase is named when it begins, also where no request is sent any more."""
     (source,) = run_tests(1)
     clock = Clock()
-    tally = Tally([source], clock)
+    progress = Progress([source], clock)
     console = Console(file=StringIO(), highlight=False)
-    with PlainDisplay(tally, console) as display:
+    with PlainDisplay(progress, console) as display:
         for seconds, step in (
-            (1, progress(9)),
-            (2, progress(0, 0, "transcripts", 4)),
-            (8, progress(3, 2_000, "transcripts", 4)),
-            (9, progress(1, 0, "recordings")),
-            (10, progress(9, 0, "writing", 9)),
+            (1, news(9)),
+            (2, news(0, 0, "transcripts", 4)),
+            (8, news(3, 2_000, "transcripts", 4)),
+            (9, news(1, 0, "recordings")),
+            (10, news(9, 0, "writing", 9)),
         ):
             clock.seconds = float(seconds)
-            tally.write(step)
+            progress.write(step)
             display.advance()
     assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
         "Reading 1 list of calls.",
@@ -295,9 +295,9 @@ def test_plain_lines_tell_of_phases() -> None:
 
 def test_the_display_suits_the_place() -> None:
     """Quiet shows nothing; a pipe gets plain lines."""
-    tally, console = Tally(run_tests(1)), Console(file=StringIO())
-    assert type(make_display(tally, console, quiet=True)) is Display
-    assert type(make_display(tally, console, quiet=False)) is PlainDisplay
+    progress, console = Progress(run_tests(1)), Console(file=StringIO())
+    assert type(make_display(progress, console, quiet=True)) is Display
+    assert type(make_display(progress, console, quiet=False)) is PlainDisplay
 
 
 @pytest.fixture

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from futureagi_async.cli.formatting import clean, counted, figure, lasting, moment, one_line, sized
+from futureagi_async.cli.formatting import (
+    clean,
+    format_bytes,
+    format_count,
+    format_duration,
+    format_number,
+    format_time,
+    one_line,
+)
 
 
 @given(st.text())
@@ -41,7 +49,7 @@ def test_ordinary_text_is_kept() -> None:
 )
 def test_sizes_have_a_fitting_unit(number: int, said: str) -> None:
     """Bytes are told in powers of 1,000 with one digit behind the point."""
-    assert sized(number) == said
+    assert format_bytes(number) == said
 
 
 @pytest.mark.parametrize(
@@ -58,13 +66,13 @@ def test_sizes_have_a_fitting_unit(number: int, said: str) -> None:
 )
 def test_times_are_as_exact_as_guesses(seconds: float, said: str) -> None:
     """Seconds, minutes or hours, without digits that nobody can know."""
-    assert lasting(seconds) == said
+    assert format_duration(seconds) == said
 
 
 def test_nouns_follow_their_number() -> None:
     """One is singular, everything else plural."""
-    assert [counted(n, "record") for n in (0, 1, 2000)] == ["0 records", "1 record", "2,000 records"]
-    assert [counted(n, "retry", "retries") for n in (1, 2)] == ["1 retry", "2 retries"]
+    assert [format_count(n, "record") for n in (0, 1, 2000)] == ["0 records", "1 record", "2,000 records"]
+    assert [format_count(n, "retry", "retries") for n in (1, 2)] == ["1 retry", "2 retries"]
 
 
 @pytest.mark.parametrize(
@@ -80,10 +88,10 @@ def test_nouns_follow_their_number() -> None:
 )
 def test_figures_have_units_and_no_needless_digits(value: float | None, unit: str, said: str | None) -> None:
     """A number is told briefly, and nothing is told of what is not there."""
-    assert figure(value, unit) == said
+    assert format_number(value, unit) == said
 
 
 def test_moments_are_told_to_the_second() -> None:
     """A time has its zone and no fraction."""
-    assert moment(datetime(2026, 1, 30, 18, 0, 0, 123456, UTC)) == "2026-01-30 18:00:00 UTC"
-    assert moment(None) is None
+    assert format_time(datetime(2026, 1, 30, 18, 0, 0, 123456, UTC)) == "2026-01-30 18:00:00 UTC"
+    assert format_time(None) is None

@@ -30,7 +30,7 @@ TREE = {
     "ExportError": "FutureAGIError",
 }
 KINDS = [getattr(errors, name) for name in TREE]
-FACTS: dict[str, Any] = {
+MODEL_FIELDS: dict[str, Any] = {
     "method": "GET",
     "path": "/a/",
     "status": 429,
@@ -70,7 +70,7 @@ def test_facts_are_unknown_by_default(kind: type[FutureAGIError]) -> None:
     error = kind("Slow down.")
     assert str(error) == error.message == "Slow down."
     assert (error.attempts, error.retryable) == (0, False)
-    assert all(getattr(error, name) is None for name in set(FACTS) - {"attempts", "retryable"})
+    assert all(getattr(error, name) is None for name in set(MODEL_FIELDS) - {"attempts", "retryable"})
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_facts_are_unknown_by_default(kind: type[FutureAGIError]) -> None:
         ({"request_id": "req-7"}, "Slow down. (request id req-7)"),
         ({"body": "customers' data", "retryable": True}, "Slow down."),
         (
-            FACTS,
+            MODEL_FIELDS,
             "Slow down. (GET /a/, status 429, 3 attempts in 12.3 s, retry after 9 s, request id req-7)",
         ),
     ],
@@ -118,13 +118,13 @@ WAYS: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_errors_travel_with_their_facts(kind: type[FutureAGIError], way: str) -> None:
     """An error keeps its class, message, facts and notes when it is pickled or copied."""
-    error = kind("Slow down.", **FACTS)
+    error = kind("Slow down.", **MODEL_FIELDS)
     error.add_note("while exporting")
     sent = WAYS[way](error)
     assert sent is not error
     assert type(sent) is kind
     assert vars(sent) == vars(error)
-    assert {name: getattr(sent, name) for name in FACTS} == FACTS
+    assert {name: getattr(sent, name) for name in MODEL_FIELDS} == MODEL_FIELDS
     assert (str(sent), sent.args, sent.__notes__) == (str(error), error.args, ["while exporting"])
 
 

@@ -218,7 +218,7 @@ def test_nothing_optional_is_imported_early() -> None:
     """Importing the formats loads neither pyarrow nor zstd, and does not need them."""
     program = (
         "import sys; sys.modules['pyarrow'] = sys.modules['backports'] = None\n"
-        "from futureagi_async.export.formats.writers import open_writer\n"
+        "from futureagi_async.export.formats import open_writer\n"
         "import io; open_writer('csv', io.BytesIO()); open_writer('jsonl', io.BytesIO())"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)

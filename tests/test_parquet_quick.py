@@ -14,7 +14,7 @@ from futureagi_async.errors import DecodingError
 from futureagi_async.export.formats.arrow_arrays import arrow_schema, evaluations_batch
 from futureagi_async.export.formats.arrow_batches import BatchMaker, CallColumns, in_order
 from futureagi_async.export.formats.records import Batch
-from futureagi_async.export.formats.schema import CALLS, EVALUATIONS, Origins
+from futureagi_async.export.formats.schema import CALLS, EVALUATIONS, SourceColumns
 from futureagi_async.testing import StandInServer
 from tests import exported
 from tests.exported import (
@@ -97,7 +97,7 @@ def quickly(batch: Batch) -> tuple[Tables, int]:
 
 def carefully(calls: Sequence[CallExecution]) -> tuple[Tables, int]:
     """Make the tables of calls, and count misfits."""
-    columns = CallColumns(calls, Origins(SOURCES), pa)
+    columns = CallColumns(calls, SourceColumns(SOURCES), pa)
     entries = columns.entries()
     rows = columns.batch(arrow_schema(pa, CALLS))
     evaluations, _ = evaluations_batch(pa, rows, entries, arrow_schema(pa, EVALUATIONS))

@@ -31,7 +31,7 @@ class Users:
         async def use() -> None:
             self._running[name] = asyncio.current_task()
             with suppress(asyncio.CancelledError):
-                async with self._slots.take(urgent=urgent):
+                async with self._slots.acquire(urgent=urgent):
                     self.inside.append(name)
                     await self._leaving[name].wait()
                     self.inside.remove(name)

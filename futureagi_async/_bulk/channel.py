@@ -12,7 +12,7 @@ from futureagi_async.errors import SessionMisuseError
 T = TypeVar("T")
 
 
-class Handover(Generic[T]):
+class Channel(Generic[T]):
     """One taker's place to take from. It is done with a thing when it comes back for the next one."""
 
     def __init__(self) -> None:
@@ -22,13 +22,13 @@ class Handover(Generic[T]):
         self._done: anyio.Event | None = None
         """To be set when the taker is done with what it took last."""
 
-    async def give(self, item: T) -> None:
+    async def send(self, item: T) -> None:
         """Return when the taker is done with it."""
         done = anyio.Event()
         await self._send.send((item, done))
         await done.wait()
 
-    async def take(self) -> T:
+    async def receive(self) -> T:
         """Return the next thing, or raise `anyio.EndOfStream`; the one before is done with."""
         if self._done is not None:
             self._done.set()
@@ -38,12 +38,12 @@ class Handover(Generic[T]):
             raise SessionMisuseError("The stream is closed. Use it inside its 'async with' block.") from None
         return item
 
-    def __aiter__(self) -> "Handover[T]":
+    def __aiter__(self) -> "Channel[T]":
         return self
 
     async def __anext__(self) -> T:
         try:
-            return await self.take()
+            return await self.receive()
         except anyio.EndOfStream:
             raise StopAsyncIteration from None
 
@@ -58,18 +58,18 @@ class Handover(Generic[T]):
 
 
 @asynccontextmanager
-async def handing_over(give_all: Callable[[Handover[T]], Awaitable[None]]) -> AsyncIterator[Handover[T]]:
+async def open_channel(send_all: Callable[[Channel[T]], Awaitable[None]]) -> AsyncIterator[Channel[T]]:
     """Let something give while the block takes; leaving the block cancels what is still to come.
 
     What is raised in the block leaves it as it is, not in a group.
     """
-    handover = Handover[T]()
+    channel = Channel[T]()
     callers_error: BaseException | None = None
     try:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_give_all, give_all, handover)
+            tasks.start_soon(_send_all, send_all, channel)
             try:
-                yield handover
+                yield channel
             except anyio.get_cancelled_exc_class():
                 raise
             except BaseException as error:  # noqa: BLE001 - raised again, outside of the group
@@ -77,13 +77,13 @@ async def handing_over(give_all: Callable[[Handover[T]], Awaitable[None]]) -> As
             finally:
                 tasks.cancel_scope.cancel()
     finally:
-        handover.close()
+        channel.close()
     if callers_error is not None:
         raise callers_error
 
 
-async def _give_all(give_all: Callable[[Handover[T]], Awaitable[None]], handover: Handover[T]) -> None:
+async def _send_all(send_all: Callable[[Channel[T]], Awaitable[None]], channel: Channel[T]) -> None:
     try:
-        await give_all(handover)
+        await send_all(channel)
     finally:
-        handover.end()
+        channel.end()

@@ -1,6 +1,6 @@
 """What a bulk read tells its consumer to keep, so that it can go on after an interruption.
 
-A mark holds what one source's cover was asked and told since the mark before. The cover decides by
+A checkpoint holds what one source's cover was asked and told since the one before. The cover decides by
 nothing else, so doing the same again brings it to the same state; what it had asked for without an
 answer is then asked again.
 """
@@ -11,20 +11,20 @@ from typing import TypeAlias
 
 import msgspec
 
-from futureagi_async._sansio.covering.pages import Ask, Seen
+from futureagi_async._sansio.covering.pages import PageRequest, PageResult
 from futureagi_async.sources import CallSource
 
 _VERSION = 1
 
 
-class Asked(msgspec.Struct, frozen=True, array_like=True, tag="a"):
+class Requested(msgspec.Struct, frozen=True, array_like=True, tag="a"):
     """The cover was asked for a page."""
 
     in_vain: bool
     """Whether it had none."""
 
 
-class Took(msgspec.Struct, frozen=True, array_like=True, tag="t"):
+class Received(msgspec.Struct, frozen=True, array_like=True, tag="t"):
     """The cover was given the answer to a page; times in seconds since the read began."""
 
     number: int
@@ -37,15 +37,15 @@ class Took(msgspec.Struct, frozen=True, array_like=True, tag="t"):
     received_at: float
     server_time: float | None
     body_bytes: int
-    crowded: bool
+    slots_full: bool
     retries: int
     failures: list[str]
     """What was wrong with records that did not decode."""
 
-    def seen(self, ask: Ask, epoch: float) -> Seen:
+    def seen(self, request: PageRequest, epoch: float) -> PageResult:
         """Return what the cover was given."""
-        return Seen(
-            ask=ask,
+        return PageResult(
+            request=request,
             count=self.count,
             ids=self.ids,
             keys=self.keys,
@@ -58,7 +58,7 @@ class Took(msgspec.Struct, frozen=True, array_like=True, tag="t"):
         )
 
 
-class Lost(msgspec.Struct, frozen=True, array_like=True, tag="l"):
+class Failed(msgspec.Struct, frozen=True, array_like=True, tag="l"):
     """The cover was told that a page could not be read."""
 
     number: int
@@ -67,51 +67,58 @@ class Lost(msgspec.Struct, frozen=True, array_like=True, tag="l"):
     """Why, where that was not forgiven."""
 
 
-class Renewed(msgspec.Struct, frozen=True, array_like=True, tag="r"):
+class Restarted(msgspec.Struct, frozen=True, array_like=True, tag="r"):
     """The source was begun anew, because nothing could be proven before."""
 
 
-Event: TypeAlias = Asked | Took | Lost | Renewed
+ReadEvent: TypeAlias = Requested | Received | Failed | Restarted
 
 
-class Mark(msgspec.Struct, frozen=True, array_like=True):
-    """The events of one source since its mark before."""
+class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
+    """The events of one source since its checkpoint before."""
 
     version: int
     index: int
     """The source's place among those given."""
-    nature: bytes
+    fingerprint: bytes
     """A digest of the source and of how it is read."""
-    events: list[Event]
+    events: list[ReadEvent]
 
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(Mark)
+_DECODER = msgspec.msgpack.Decoder(Checkpoint)
 
 
-def digest_nature(source: CallSource, how: str) -> bytes:
+def fingerprint_of(source: CallSource, how: str) -> bytes:
     """Return what tells a source, and how it is read, from others."""
     told = f"{source!r} {how}".encode("utf-8", "surrogatepass")
     return blake2b(told, digest_size=8).digest()
 
 
-def encode_mark(index: int, nature: bytes, events: list[Event]) -> bytes:
-    """Return the mark's bytes."""
-    return _ENCODER.encode(Mark(_VERSION, index, nature, events))
+def encode_checkpoint(index: int, fingerprint: bytes, events: list[ReadEvent]) -> bytes:
+    """Return the checkpoint's bytes."""
+    return _ENCODER.encode(Checkpoint(_VERSION, index, fingerprint, events))
 
 
-def decode_mark(raw: bytes) -> Mark:
-    """Return the mark, or raise `ValueError` where it is none."""
+def decode_checkpoint(raw: bytes) -> Checkpoint:
+    """Return the checkpoint, or raise `ValueError` where it is none."""
     try:
-        mark = _DECODER.decode(raw)
+        checkpoint = _DECODER.decode(raw)
     except (msgspec.MsgspecError, TypeError) as error:
-        raise ValueError(f"resume must be marks of an earlier stream's steps: {error}") from None
-    if mark.version != _VERSION:
-        raise ValueError(f"resume holds marks of another version ({mark.version}, not {_VERSION}).")
-    return mark
+        raise ValueError(f"resume must be checkpoints of an earlier stream's steps: {error}") from None
+    if checkpoint.version != _VERSION:
+        raise ValueError(
+            f"resume holds checkpoints of another version ({checkpoint.version}, not {_VERSION})."
+        )
+    return checkpoint
 
 
-def last_moment(marks: Iterable[Mark]) -> float:
+def last_received_at(checkpoints: Iterable[Checkpoint]) -> float:
     """Return when the last answer was received, in seconds since the read began."""
-    times = (event.received_at for mark in marks for event in mark.events if isinstance(event, Took))
+    times = (
+        event.received_at
+        for checkpoint in checkpoints
+        for event in checkpoint.events
+        if isinstance(event, Received)
+    )
     return max(times, default=0.0)

@@ -8,33 +8,26 @@ from typing import Protocol
 import anyio
 import attrs
 
-from futureagi_async._bulk.channel import Handover
-from futureagi_async._bulk.checkpoints import decode_mark, last_moment
-from futureagi_async._bulk.reading import Job, PageRead, Reading, Step, traits_of
+from futureagi_async._bulk.channel import Channel
+from futureagi_async._bulk.checkpoints import decode_checkpoint, last_received_at
+from futureagi_async._bulk.reading import PageTask, SourceReader, Step, traits_of
 from futureagi_async._http.clock import Clock
 from futureagi_async._sansio.covering import Cover
 from futureagi_async._sansio.covering.fast import FastRead
-from futureagi_async._sansio.covering.pages import Ask
-from futureagi_async._sansio.retrying import OutageWatch
-from futureagi_async.errors import (
-    AuthenticationError,
-    FutureAGIError,
-    PermissionDeniedError,
-    SessionMisuseError,
-    TLSError,
-)
+from futureagi_async._sansio.covering.pages import PageRequest
+from futureagi_async._sansio.replies import Decoded
+from futureagi_async._sansio.retrying import OutageDetector
+from futureagi_async.errors import STOPS_JOB, FutureAGIError
 from futureagi_async.events import Event, PageArrived, VerdictReached
+from futureagi_async.models import CallPage
 from futureagi_async.options import Consistency, OnError
 from futureagi_async.sources import CallSource
-
-JOB_STOPPERS = (AuthenticationError, PermissionDeniedError, SessionMisuseError, TLSError)
-"""What one request's failure says about all the others."""
 
 
 class FetchPage(Protocol):
     """How a page is read; handed in by the session."""
 
-    async def __call__(self, source: CallSource, ask: Ask) -> PageRead:
+    async def __call__(self, source: CallSource, request: PageRequest) -> Decoded[CallPage]:
         """Read one page, or raise `FutureAGIError`; an ``optional`` one is tried once."""
         ...
 
@@ -55,7 +48,7 @@ class BulkOptions:
     max_body_bytes: int
 
     @property
-    def most_in_hand(self) -> int:
+    def max_open_pages(self) -> int:
         """How many pages may be on their way, from being asked for until the consumer is done with them.
 
         More than requests at once, so that a slot is used again while its page is decoded and taken.
@@ -68,38 +61,38 @@ class FanOut:
 
     def __init__(
         self,
-        readings: list[Reading],
+        readings: list[SourceReader],
         fetch_page: FetchPage,
         options: BulkOptions,
         clock: Clock,
-        tell: Callable[[Event], None],
+        emit: Callable[[Event], None],
     ) -> None:
         self.options = options
         self.readings = readings
         self.failure: FutureAGIError | None = None
         self.closed = False
         """Whether the block that the stream belongs to was left."""
-        self.most_in_hand = options.most_in_hand
+        self.max_open_pages = options.max_open_pages
         """How many pages may be on their way now."""
-        self._in_hand = 0
+        self._open_pages = 0
         self._fetch_page = fetch_page
         self._clock = clock
-        self._tell = tell
+        self._emit = emit
         self._ready = deque(self.readings)
         self._open = len(self.readings)
         self._idle: deque[anyio.Event] = deque()
         """Workers that wait for something to do."""
-        self._outage = OutageWatch()
+        self._outage = OutageDetector()
 
-    async def run(self, handover: Handover[Step]) -> None:
-        """Read until every source has its finding, the deadline, or a failure that ends the job."""
+    async def run(self, channel: Channel[Step]) -> None:
+        """Read until every source has its conclusion, the deadline, or a failure that ends the task."""
         seconds = self.options.deadline_seconds
         async with anyio.create_task_group() as tasks:
             if seconds is not None:
                 tasks.start_soon(self._expire, seconds, tasks.cancel_scope.cancel)
             async with anyio.create_task_group() as workers:
-                for _ in range(self.options.most_in_hand):
-                    workers.start_soon(self._work, handover, workers.cancel_scope.cancel)
+                for _ in range(self.options.max_open_pages):
+                    workers.start_soon(self._work, channel, workers.cancel_scope.cancel)
             tasks.cancel_scope.cancel()
         if self._open and self.failure is None:
             self._stop_all(f"The deadline of {seconds:g} s was reached.")
@@ -108,31 +101,31 @@ class FanOut:
         await self._clock.sleep(seconds)
         stop()
 
-    async def _work(self, handover: Handover[Step], stop: Callable[[], None]) -> None:
-        while (job := await self._next_job()) is not None:
-            step = await self._read(job)
+    async def _work(self, channel: Channel[Step], stop: Callable[[], None]) -> None:
+        while (task := await self._next_task()) is not None:
+            step = await self._read(task)
             if self.failure is not None:
                 self._stop_all("Reading was stopped by an error.")
                 stop()
                 return
-            self._settle(job.reading)
+            self._settle(task.reading)
             self._wake()
             if step is not None:  # nothing was waited for since it was taken: a source's steps stay in order
-                await handover.give(step)
-            self._in_hand -= 1
+                await channel.send(step)
+            self._open_pages -= 1
 
-    async def _next_job(self) -> Job | None:
+    async def _next_task(self) -> PageTask | None:
         while self._open:
-            while self._ready and self._in_hand < self.most_in_hand:
+            while self._ready and self._open_pages < self.max_open_pages:
                 reading = self._ready.popleft()
-                job = reading.next_job()
-                reading.queued = job is not None
-                if job is not None:
+                task = reading.next_task()
+                reading.queued = task is not None
+                if task is not None:
                     self._ready.append(reading)
-                    self._in_hand += 1
+                    self._open_pages += 1
                     self._wake()
-                    return job
-                if reading.cover.finding is not None:
+                    return task
+                if reading.cover.conclusion is not None:
                     self._close(reading)
             if self._open:
                 turn = anyio.Event()
@@ -149,27 +142,27 @@ class FanOut:
         if self._idle:
             self._idle.popleft().set()
 
-    def _settle(self, reading: Reading) -> None:
+    def _settle(self, reading: SourceReader) -> None:
         """Put a source in line again after an answer, or close it."""
         if reading.queued:
             return
-        if reading.cover.finding is not None:
+        if reading.cover.conclusion is not None:
             self._close(reading)
         else:
             reading.queued = True
             self._ready.append(reading)
 
-    def _close(self, reading: Reading) -> None:
+    def _close(self, reading: SourceReader) -> None:
         self._open -= 1
         reading.queued = True
-        finding = reading.cover.finding
-        assert finding is not None
-        self._tell(
+        conclusion = reading.cover.conclusion
+        assert conclusion is not None
+        self._emit(
             VerdictReached(
                 source=reading.source,
-                verdict=finding.verdict,
-                reason=finding.reason,
-                received=len(reading.ledger),
+                verdict=conclusion.verdict,
+                reason=conclusion.reason,
+                received=len(reading.seen_ids),
             )
         )
 
@@ -177,32 +170,32 @@ class FanOut:
         for reading in self.readings:
             reading.cover.stop(reason)
 
-    async def _read(self, job: Job) -> Step | None:
-        reading, ask = job.reading, job.ask
-        if ask.not_before > self._clock.monotonic():
-            await self._clock.sleep(ask.not_before - self._clock.monotonic())
+    async def _read(self, task: PageTask) -> Step | None:
+        reading, request = task.reading, task.request
+        if request.not_before > self._clock.monotonic():
+            await self._clock.sleep(request.not_before - self._clock.monotonic())
         try:
-            read = await self._fetch_page(reading.source, ask)
+            read = await self._fetch_page(reading.source, request)
         except FutureAGIError as error:
             self._outage.failed(error)
-            forgiven = reading.fail(job, error, self._clock.monotonic())
-            stops = isinstance(error, JOB_STOPPERS) or self._outage.is_out
+            forgiven = reading.fail(task, error, self._clock.monotonic())
+            stops = isinstance(error, STOPS_JOB) or self._outage.is_out
             if stops and forgiven:
-                reading.failures.append(error)  # there was another way, but not for this job
+                reading.failures.append(error)  # there was another way, but not for this task
             if stops or (self.options.on_error == "raise" and not forgiven):
                 self.failure = self.failure or error
             return None
         self._outage.succeeded()
-        step = reading.take(job, read, crowded=self._open >= self.options.max_in_flight)
-        if read.page.failures and self.options.on_error == "raise":
-            self.failure = self.failure or read.page.failures[0].error
-        self._tell(
+        step = reading.accept(task, read, slots_full=self._open >= self.options.max_in_flight)
+        if read.value.failures and self.options.on_error == "raise":
+            self.failure = self.failure or read.value.failures[0].error
+        self._emit(
             PageArrived(
                 source=reading.source,
-                page=ask.page,
-                limit=ask.limit,
+                page=request.page,
+                limit=request.limit,
                 records=len(step.page.calls),
-                count=read.page.count,
+                count=read.value.count,
             )
         )
         return step
@@ -210,22 +203,22 @@ class FanOut:
 
 def make_readings(
     sources: Sequence[CallSource], options: BulkOptions, resume: Iterable[bytes], now: float
-) -> list[Reading]:
-    """Return one reading a source, brought to where the marks to resume from were left.
+) -> list[SourceReader]:
+    """Return one reading a source, brought to where the checkpoints to resume from were left.
 
-    The marks are gone through twice, and not kept. That takes some microseconds a record.
+    The checkpoints are gone through twice, and not kept. That takes some microseconds a record.
     """
-    epoch = now - last_moment(map(decode_mark, resume))
-    readings: list[Reading] = []
+    epoch = now - last_received_at(map(decode_checkpoint, resume))
+    readings: list[SourceReader] = []
     for index, source in enumerate(sources):
         since = options.changed_since.get(source)
         begin = partial(_cover, source, options, since)
         how = f"{options.page_size} {options.consistency} {since}"
-        readings.append(Reading(index, source, begin, how, epoch, since))
-    for mark in map(decode_mark, resume):
-        if not 0 <= mark.index < len(readings):
-            raise ValueError("resume holds marks of more sources than were given.")
-        readings[mark.index].restore(mark)
+        readings.append(SourceReader(index, source, begin, how, epoch, since))
+    for checkpoint in map(decode_checkpoint, resume):
+        if not 0 <= checkpoint.index < len(readings):
+            raise ValueError("resume holds checkpoints of more sources than were given.")
+        readings[checkpoint.index].restore(checkpoint)
     for reading in readings if resume else ():
         reading.resume()
     return readings

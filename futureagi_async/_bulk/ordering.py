@@ -25,7 +25,7 @@ class _Place:
     size: int
 
 
-class Spool:
+class ExternalSort:
     """Keeps records as bytes in an unnamed temporary file, and some 300 bytes of each in memory."""
 
     def __init__(self, sources: tuple[CallSource, ...], restore: Restore) -> None:

@@ -7,17 +7,18 @@ from typing import Generic, TypeAlias, TypeVar
 import anyio
 import attrs
 
-from futureagi_async._bulk.channel import Handover, handing_over
-from futureagi_async._bulk.fanout import JOB_STOPPERS
-from futureagi_async._sansio.retrying import OutageWatch
-from futureagi_async.errors import APIConnectionError, FutureAGIError
+from futureagi_async._bulk.channel import Channel, open_channel
+from futureagi_async._sansio.retrying import OutageDetector
+from futureagi_async.errors import STOPS_JOB, APIConnectionError, FutureAGIError
 from futureagi_async.models import Outcome
 
 T = TypeVar("T")
 FetchOne: TypeAlias = Callable[[str], Awaitable[T]]
 
 
-async def fetch_each(ids: Sequence[str], fetch_one: FetchOne[T], *, max_in_flight: int) -> list[Outcome[T]]:
+async def fetch_outcomes(
+    ids: Sequence[str], fetch_one: FetchOne[T], *, max_in_flight: int
+) -> list[Outcome[T]]:
     """Read many ids at once: one outcome an id given, in that order; see `open_outcomes`."""
     async with open_outcomes(ids, fetch_one, max_in_flight=max_in_flight) as outcomes:
         found = {outcome.id: outcome async for outcome in outcomes}
@@ -35,27 +36,27 @@ async def open_outcomes(
     yet read end in that error, unasked. So do those that are left when the server is out; they can be
     asked for again.
     """
-    job = _Job(fetch_one)
+    job = _OutcomeReader(fetch_one)
     waiting = iter(dict.fromkeys(ids))
 
-    async def read_all(handover: Handover[Outcome[T]]) -> None:
+    async def read_all(channel: Channel[Outcome[T]]) -> None:
         async def work() -> None:
             for key in waiting:
-                await handover.give(await job.read(key))
+                await channel.send(await job.read(key))
 
         async with anyio.create_task_group() as tasks:
             for _ in range(min(max_in_flight, len(ids))):
                 tasks.start_soon(work)
 
-    async with handing_over(read_all) as handover:
-        yield handover
+    async with open_channel(read_all) as channel:
+        yield channel
 
 
 @attrs.define
-class _Job(Generic[T]):
+class _OutcomeReader(Generic[T]):
     fetch_one: FetchOne[T]
     stopper: FutureAGIError | None = None
-    watch: OutageWatch = attrs.field(factory=OutageWatch)
+    watch: OutageDetector = attrs.field(factory=OutageDetector)
 
     async def read(self, key: str) -> Outcome[T]:
         if self.stopper is not None:
@@ -70,7 +71,7 @@ class _Job(Generic[T]):
 
     def _take_note(self, error: FutureAGIError) -> None:
         self.watch.failed(error)
-        if isinstance(error, JOB_STOPPERS):
+        if isinstance(error, STOPS_JOB):
             self.stopper = error
         elif self.watch.is_out:
             self.stopper = APIConnectionError(

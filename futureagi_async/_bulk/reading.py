@@ -7,38 +7,25 @@ from itertools import compress
 import attrs
 
 from futureagi_async._bulk.checkpoints import (
-    Asked,
-    Event,
-    Lost,
-    Mark,
-    Renewed,
-    Took,
-    digest_nature,
-    encode_mark,
+    Checkpoint,
+    Failed,
+    ReadEvent,
+    Received,
+    Requested,
+    Restarted,
+    encode_checkpoint,
+    fingerprint_of,
 )
 from futureagi_async._sansio.covering import Cover
 from futureagi_async._sansio.covering.fast import FastRead
-from futureagi_async._sansio.covering.pages import DELTA_SECONDS, Ask, Finding, ListTraits
-from futureagi_async._sansio.covering.seen_ids import Entry, Ledger
-from futureagi_async._sansio.replies import is_past_the_end
+from futureagi_async._sansio.covering.pages import DELTA_SECONDS, Conclusion, ListTraits, PageRequest
+from futureagi_async._sansio.covering.seen_ids import Novelty, SeenIds
+from futureagi_async._sansio.replies import Decoded, is_past_the_end
 from futureagi_async.errors import DecodingError, FutureAGIError
 from futureagi_async.models import CallExecution, CallPage, SourceReport
 from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls
 
-_MARKS_LACKING = "resume lacks some marks, or holds them in another order."
-
-
-@attrs.define(frozen=True)
-class PageRead:
-    """A page, and how it was read; times in seconds of the session's clock."""
-
-    page: CallPage
-    attempts: int
-    sent_at: float
-    received_at: float
-    server_time: datetime | None
-    """The answer's ``Date``."""
-    body_bytes: int
+_CHECKPOINTS_LACKING = "resume lacks some checkpoints, or holds them in another order."
 
 
 def traits_of(source: CallSource) -> ListTraits:
@@ -64,23 +51,23 @@ class Step:
     """The page, with only the calls that were not delivered before."""
     newer: tuple[CallExecution, ...]
     """Calls delivered before, in a newer version."""
-    mark: bytes
-    """Opaque; keep it once the calls are safe, and give all marks to ``resume`` in the order they came."""
+    checkpoint: bytes
+    """Opaque; keep it once the calls are safe, and give all of them to ``resume`` in the order they came."""
 
 
 @attrs.define(frozen=True, eq=False)
-class Job:
+class PageTask:
     """A page that a source wants read."""
 
-    reading: "Reading"
+    reading: "SourceReader"
     number: int
     """Which of the source's pages, counted as they are asked for."""
-    ask: Ask
+    request: PageRequest
 
 
 @attrs.define(eq=False)
-class Reading:
-    """One source while it is read. What its cover is asked and told is remembered until the next mark."""
+class SourceReader:
+    """One source while it is read; what its cover is asked and told is kept for the next checkpoint."""
 
     index: int
     source: CallSource
@@ -94,7 +81,7 @@ class Reading:
     """Only rows changed since then are wanted; Unix seconds of the server's clock."""
     queued: bool = True
     """Whether it stands in line to be asked for its next page."""
-    ledger: Ledger = attrs.field(factory=Ledger)
+    seen_ids: SeenIds = attrs.field(factory=SeenIds)
     delivered: int = 0
     """Records that the consumer took."""
     retries: int = 0
@@ -103,110 +90,114 @@ class Reading:
     _asked: int = 0
     _requests_before: int = 0
     """Those of covers that came to nothing."""
-    _waiting: dict[int, Ask] = attrs.field(factory=dict)
+    _waiting: dict[int, PageRequest] = attrs.field(factory=dict)
     """Pages asked for before an interruption, without an answer."""
-    _events: list[Event] = attrs.field(factory=list)
-    _nature: bytes = attrs.field(init=False)
+    _events: list[ReadEvent] = attrs.field(factory=list)
+    _fingerprint: bytes = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.cover = self.begin()
-        self._nature = digest_nature(self.source, self.how)
+        self._fingerprint = fingerprint_of(self.source, self.how)
 
-    def next_job(self) -> Job | None:
+    def next_task(self) -> PageTask | None:
         """Return a page to read now, or ``None`` for "not now"."""
         for number in self._waiting:
-            return Job(self, number, self._waiting.pop(number))
-        ask = self.cover.next_ask()
-        if ask is not None:
-            self._events.append(Asked(in_vain=False))
+            return PageTask(self, number, self._waiting.pop(number))
+        request = self.cover.next_page()
+        if request is not None:
+            self._events.append(Requested(in_vain=False))
             self._asked += 1
-            return Job(self, self._asked, ask)
-        if not self._events or self._events[-1] != Asked(in_vain=True):
-            self._events.append(Asked(in_vain=True))
+            return PageTask(self, self._asked, request)
+        if not self._events or self._events[-1] != Requested(in_vain=True):
+            self._events.append(Requested(in_vain=True))
         return None
 
-    def take(self, job: Job, read: PageRead, *, crowded: bool) -> Step:
+    def accept(self, task: PageTask, page_read: Decoded[CallPage], *, slots_full: bool) -> Step:
         """Feed a page to the cover, and return what is new of it."""
-        page = read.page
-        took = Took(
-            number=job.number,
+        page, server_time = page_read.value, page_read.reply.server_time
+        took = Received(
+            number=task.number,
             count=page.count,
             ids=[call.id for call in page.calls],
             keys=[call.timestamp.timestamp() if call.timestamp else None for call in page.calls],
             has_next=page.has_next,
-            sent_at=read.sent_at - self.epoch,
-            received_at=read.received_at - self.epoch,
-            server_time=read.server_time.timestamp() if read.server_time else None,
-            body_bytes=read.body_bytes,
-            crowded=crowded,
-            retries=read.attempts - 1,
+            sent_at=page_read.sent_at - self.epoch,
+            received_at=page_read.received_at - self.epoch,
+            server_time=server_time.timestamp() if server_time else None,
+            body_bytes=len(page_read.reply.body),
+            slots_full=slots_full,
+            retries=page_read.attempts - 1,
             failures=[str(failure.error) for failure in page.failures],
         )
         self._events.append(took)
         self.retries += took.retries
         self.failures.extend(failure.error for failure in page.failures)
-        self.cover.take(took.seen(job.ask, self.epoch), crowded=crowded)
+        self.cover.add_result(took.seen(task.request, self.epoch), slots_full=slots_full)
         return self._step(page, self._enter(took))
 
-    def fail(self, job: Job, error: FutureAGIError, now: float) -> bool:
+    def fail(self, task: PageTask, error: FutureAGIError, now: float) -> bool:
         """Take a page's error into account; whether the reading goes on as if nothing had happened."""
         retries = max(0, error.attempts - 1)
-        if job.ask.page > 1 and is_past_the_end(error):
-            past = _past_the_end(job.number, now - self.epoch, retries)
+        if task.request.page > 1 and is_past_the_end(error):
+            past = _past_the_end(task.number, now - self.epoch, retries)
             self._events.append(past)
             self.retries += retries
-            self.cover.take(past.seen(job.ask, self.epoch))
+            self.cover.add_result(past.seen(task.request, self.epoch))
             return True
         self.retries += retries
-        forgiven = self.cover.lose(job.ask)
-        self._events.append(Lost(job.number, retries, None if forgiven else str(error)))
+        forgiven = self.cover.add_failure(task.request)
+        self._events.append(Failed(task.number, retries, None if forgiven else str(error)))
         if not forgiven:
             self.failures.append(error)
         return forgiven
 
-    def restore(self, mark: Mark) -> None:
-        """Bring the cover to where it was when the mark was made; marks come in their order."""
-        if mark.nature != self._nature:
-            raise ValueError("resume holds marks of other sources, of another order, or of other options.")
-        for event in mark.events:
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Bring the cover to where it was when the checkpoint was made; checkpoints come in their order."""
+        if checkpoint.fingerprint != self._fingerprint:
+            raise ValueError(
+                "resume holds checkpoints of other sources, of another order, or of other options."
+            )
+        for event in checkpoint.events:
             self._replay(event)
 
     def resume(self) -> None:
         """Go on after `restore`; a source of which nothing could be proven is begun anew."""
-        finding = self.cover.finding
-        if finding is not None and finding.verdict == "incomplete":
+        conclusion = self.cover.conclusion
+        if conclusion is not None and conclusion.verdict == "incomplete":
             self._renew()
-            self._events.append(Renewed())
+            self._events.append(Restarted())
         elif isinstance(self.cover, Cover):
             self.cover.resume()
 
-    def _replay(self, event: Event) -> None:
+    def _replay(self, event: ReadEvent) -> None:
         match event:
-            case Asked(in_vain=in_vain):
-                ask = self.cover.next_ask()
-                if (ask is None) != in_vain:
-                    raise ValueError(_MARKS_LACKING)
-                if ask is not None:
+            case Requested(in_vain=in_vain):
+                request = self.cover.next_page()
+                if (request is None) != in_vain:
+                    raise ValueError(_CHECKPOINTS_LACKING)
+                if request is not None:
                     self._asked += 1
-                    self._waiting[self._asked] = ask
-            case Took():
+                    self._waiting[self._asked] = request
+            case Received():
                 self.retries += event.retries
                 self.failures.extend(map(DecodingError, event.failures))
-                self.cover.take(event.seen(self._asked_for(event.number), self.epoch), crowded=event.crowded)
+                self.cover.add_result(
+                    event.seen(self._asked_for(event.number), self.epoch), slots_full=event.slots_full
+                )
                 self.delivered += self._enter(event).count("new")
-            case Lost():
+            case Failed():
                 self.retries += event.retries
-                self.cover.lose(self._asked_for(event.number))
+                self.cover.add_failure(self._asked_for(event.number))
                 if event.failure is not None:
                     self.failures.append(FutureAGIError(event.failure))
-            case Renewed():
+            case Restarted():
                 self._renew()
 
-    def _asked_for(self, number: int) -> Ask:
-        ask = self._waiting.pop(number, None)
-        if ask is None:
-            raise ValueError(_MARKS_LACKING)
-        return ask
+    def _asked_for(self, number: int) -> PageRequest:
+        request = self._waiting.pop(number, None)
+        if request is None:
+            raise ValueError(_CHECKPOINTS_LACKING)
+        return request
 
     def _renew(self) -> None:
         self._requests_before += self.cover.requests
@@ -214,39 +205,39 @@ class Reading:
         self._waiting.clear()
         self.failures.clear()
 
-    def _enter(self, took: Took) -> Sequence[Entry | None]:
+    def _enter(self, took: Received) -> Sequence[Novelty | None]:
         """Note a page's records; ``None`` for those that are older than what is wanted."""
         if self.since is None:
-            return self.ledger.enter_all(took.ids, took.keys)
+            return self.seen_ids.add_all(took.ids, took.keys)
         oldest = self.since - DELTA_SECONDS
         wanted = [key is None or key >= oldest for key in took.keys]
         ids, keys = list(compress(took.ids, wanted)), list(compress(took.keys, wanted))
-        entries = iter(self.ledger.enter_all(ids, keys))
+        entries = iter(self.seen_ids.add_all(ids, keys))
         return [next(entries) if wants else None for wants in wanted]
 
-    def _step(self, page: CallPage, entries: Sequence[Entry | None]) -> Step:
+    def _step(self, page: CallPage, entries: Sequence[Novelty | None]) -> Step:
         calls = tuple(zip(page.calls, entries, strict=True))
         fresh = tuple(call for call, entry in calls if entry == "new")
         newer = tuple(call for call, entry in calls if entry == "newer")
-        mark = encode_mark(self.index, self._nature, self._events)
+        checkpoint = encode_checkpoint(self.index, self._fingerprint, self._events)
         self._events.clear()
-        return Step(self.index, attrs.evolve(page, calls=fresh), newer, mark)
+        return Step(self.index, attrs.evolve(page, calls=fresh), newer, checkpoint)
 
     def report(self) -> SourceReport:
         """Return what can be said of the source now."""
         cover = self.cover
-        finding = cover.finding or Finding("incomplete", "Reading was stopped before the end.")
-        if self.delivered < len(self.ledger):
-            finding = Finding("incomplete", "Not everything that was read has been taken.")
-        tau = finding.complete_as_of
+        conclusion = cover.conclusion or Conclusion("incomplete", "Reading was stopped before the end.")
+        if self.delivered < len(self.seen_ids):
+            conclusion = Conclusion("incomplete", "Not everything that was read has been taken.")
+        tau = conclusion.complete_as_of
         return SourceReport(
             source=self.source,
-            verdict=finding.verdict,
-            reason=finding.reason,
+            verdict=conclusion.verdict,
+            reason=conclusion.reason,
             expected=cover.count if self.since is None else None,
             received=self.delivered,
-            duplicates=self.ledger.duplicates,
-            updates=self.ledger.updates,
+            duplicates=self.seen_ids.duplicates,
+            updates=self.seen_ids.updates,
             requests=self._requests_before + cover.requests,
             retries=self.retries,
             sweeps=cover.sweeps,
@@ -257,9 +248,9 @@ class Reading:
         )
 
 
-def _past_the_end(number: int, now: float, retries: int) -> Took:
+def _past_the_end(number: int, now: float, retries: int) -> Received:
     """What a version list's 404 tells: only that it holds no more rows than lie before the page."""
-    return Took(
+    return Received(
         number=number,
         count=None,
         ids=[],
@@ -269,7 +260,7 @@ def _past_the_end(number: int, now: float, retries: int) -> Took:
         received_at=now,
         server_time=None,
         body_bytes=0,
-        crowded=False,
+        slots_full=False,
         retries=retries,
         failures=[],
     )

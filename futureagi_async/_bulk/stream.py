@@ -9,9 +9,9 @@ import anyio.lowlevel
 import attrs
 from anyio.to_thread import run_sync
 
-from futureagi_async._bulk.channel import Handover, handing_over
+from futureagi_async._bulk.channel import Channel, open_channel
 from futureagi_async._bulk.fanout import BulkOptions, FanOut, FetchPage, make_readings
-from futureagi_async._bulk.ordering import Restore, Spool
+from futureagi_async._bulk.ordering import ExternalSort, Restore
 from futureagi_async._bulk.reading import Step
 from futureagi_async._http.clock import Clock
 from futureagi_async.errors import SessionMisuseError
@@ -23,18 +23,18 @@ from futureagi_async.sources import CallSource
 class PageIterator:
     """The pages of a bulk read, one by one."""
 
-    def __init__(self, fan: FanOut, handover: Handover[Step], spool: Spool | None) -> None:
+    def __init__(self, fan: FanOut, channel: Channel[Step], external_sort: ExternalSort | None) -> None:
         self._fan = fan
-        self._handover = handover
-        self._spool = spool
+        self._channel = channel
+        self._sort = external_sort
         self._sorted: Iterator[CallPage] | None = None
 
     def __aiter__(self) -> "PageIterator":
         return self
 
     async def __anext__(self) -> CallPage:
-        if self._spool is not None:
-            return await self._next_sorted(self._spool)
+        if self._sort is not None:
+            return await self._next_sorted(self._sort)
         while True:
             step = await self.next_step()
             calls = step.page.calls + (step.newer if self._fan.options.updates else ())
@@ -44,7 +44,7 @@ class PageIterator:
     async def next_step(self) -> Step:
         """Return the next page with what it brought, or raise what ended the read."""
         try:
-            step = await self._handover.take()
+            step = await self._channel.receive()
         except anyio.EndOfStream:
             if self._fan.failure is not None:
                 raise self._fan.failure from None
@@ -52,13 +52,13 @@ class PageIterator:
         self._fan.readings[step.index].delivered += len(step.page.calls)
         return step
 
-    async def _next_sorted(self, spool: Spool) -> CallPage:
+    async def _next_sorted(self, external_sort: ExternalSort) -> CallPage:
         if self._fan.closed:
             raise SessionMisuseError("The stream is closed. Use it inside its 'async with' block.")
         if self._sorted is None:
             async for step in StepIterator(self):
-                spool.add(step)
-            self._sorted = spool.pages(self._fan.options.page_size)
+                external_sort.add(step)
+            self._sorted = external_sort.pages(self._fan.options.page_size)
         await anyio.lowlevel.checkpoint()
         for page in self._sorted:
             return page
@@ -97,16 +97,16 @@ class CallStream:
         return self._pages
 
     def steps(self) -> AsyncIterator[Step]:
-        """Yield every page with what is new of it, and a mark to go on from after an interruption.
+        """Yield every page with what is new of it, and a checkpoint to go on from after an interruption.
 
-        Pages that brought nothing new are among them: their marks count. A step is done with when the
+        Pages that brought nothing new are among them: their checkpoints count. A step is done with when the
         next one is asked for; until then its page is among the ``max_in_flight`` that are on their way,
         so an interruption costs no more than those. Raises `ValueError` for an ordered stream, which
         has no steps.
         """
         if self._fan.options.ordered:
             raise ValueError("An ordered stream has no steps: they come as they arrive.")
-        self._fan.most_in_hand = self._fan.options.max_in_flight
+        self._fan.max_open_pages = self._fan.options.max_in_flight
         return StepIterator(self._pages)
 
     def restore(self, raw: bytes, index: int) -> CallExecution:
@@ -141,16 +141,16 @@ async def open_stream(
     options: BulkOptions,
     resume: Iterable[bytes],
     clock: Clock,
-    tell: Callable[[Event], None],
+    emit: Callable[[Event], None],
 ) -> AsyncIterator[CallStream]:
     """Read all sources at once; leaving the block cancels what is still being read."""
     begin = partial(make_readings, sources, options, resume, clock.monotonic())
-    readings = await run_sync(begin) if resume else begin()  # many marks take seconds
-    fan = FanOut(readings, fetch_page, options, clock, tell)
-    spool = Spool(sources, restore) if options.ordered else None
-    with spool or nullcontext():
-        async with handing_over(fan.run) as handover:
+    readings = await run_sync(begin) if resume else begin()  # many checkpoints take seconds
+    fan = FanOut(readings, fetch_page, options, clock, emit)
+    external_sort = ExternalSort(sources, restore) if options.ordered else None
+    with external_sort or nullcontext():
+        async with open_channel(fan.run) as channel:
             try:
-                yield CallStream(fan, PageIterator(fan, handover, spool), restore)
+                yield CallStream(fan, PageIterator(fan, channel, external_sort), restore)
             finally:
                 fan.closed = True

@@ -14,11 +14,11 @@ from yarl import URL
 from futureagi_async._http.transport import translate
 from futureagi_async._sansio.downloads import (
     MAX_REDIRECTS,
-    Head,
-    Part,
-    next_hop,
-    no_url,
+    BodyInfo,
+    PartialFile,
+    bad_url,
     read_head,
+    redirect_target,
     request_headers,
     split_url,
 )
@@ -40,7 +40,7 @@ class _RefusedAddressError(PermissionError):
 class Download:
     """An answer whose body is about to be read."""
 
-    head: Head
+    head: BodyInfo
     _content: aiohttp.StreamReader
 
     async def pieces(self) -> AsyncIterator[bytes]:
@@ -74,7 +74,7 @@ class Downloader:
         await self._client.close()
 
     @asynccontextmanager
-    async def open(self, url: str, part: Part | None) -> AsyncIterator[Download]:
+    async def open(self, url: str, part: PartialFile | None) -> AsyncIterator[Download]:
         """Ask for a file, or for what follows a part of it; redirects are followed by hand, a few.
 
         Raises `FutureAGIError`, also while the body is read.
@@ -88,13 +88,13 @@ class Downloader:
             refused = isinstance(error.os_error, _RefusedAddressError)
             failure = _refused() if refused else translate(error, _READ_SECONDS)
         except (aiohttp.InvalidURL, UnicodeError):
-            failure = no_url()
+            failure = bad_url()
         except (aiohttp.ClientError, TimeoutError) as error:
             failure = translate(error, _READ_SECONDS)
         raise failure  # here, so that it does not drag the address along as its context
 
     @asynccontextmanager
-    async def _answer(self, url: str, part: Part | None) -> AsyncIterator[Download]:
+    async def _answer(self, url: str, part: PartialFile | None) -> AsyncIterator[Download]:
         hops = 0
         while True:
             address = split_url(url)
@@ -104,7 +104,7 @@ class Downloader:
                 allow_redirects=False,
                 timeout=_TIMEOUT,
             ) as response:
-                if (target := next_hop(url, response.status, response.headers)) is None:
+                if (target := redirect_target(url, response.status, response.headers)) is None:
                     if head := read_head(response.status, response.headers, part, address.path):
                         yield Download(head, response.content)
                         return
@@ -126,7 +126,7 @@ def _parsed(url: str) -> URL:
     try:
         return URL(url, encoded=url.isascii())
     except ValueError:
-        raise no_url() from None
+        raise bad_url() from None
 
 
 def _refused() -> APIConnectionError:

@@ -5,14 +5,13 @@ from datetime import UTC, datetime
 import anyio.lowlevel
 import attrs
 
-from futureagi_async._bulk.reading import PageRead
-from futureagi_async._http.requester import Manner, Requester
+from futureagi_async._http.requester import Requester, RequestOptions
 from futureagi_async._sansio import decoding, requests
-from futureagi_async._sansio.covering.pages import Ask
+from futureagi_async._sansio.covering.pages import PageRequest
 from futureagi_async._sansio.decoding.wire import ListWire
-from futureagi_async._sansio.replies import Reply, check_filters_applied
+from futureagi_async._sansio.replies import Decoded, Reply, check_filters_applied
 from futureagi_async.filters import column
-from futureagi_async.models import CallExecution, RecordFailure
+from futureagi_async.models import CallExecution, CallPage, RecordFailure
 from futureagi_async.options import RetryPolicy
 from futureagi_async.sources import CallSource, TestExecutionCalls
 
@@ -22,8 +21,8 @@ _SLICE_RECORDS = 25
 
 
 async def read_page(
-    requester: Requester, source: CallSource, ask: Ask, manner: Manner, *, eager: bool
-) -> PageRead:
+    requester: Requester, source: CallSource, ask: PageRequest, options: RequestOptions, *, eager: bool
+) -> Decoded[CallPage]:
     """Read and decode one page; records that do not decode are among its ``failures``."""
     narrowed = _narrowed(source, ask)
     request = requests.page_request(narrowed, page=ask.page, limit=ask.limit)
@@ -34,8 +33,8 @@ async def read_page(
         return wire
 
     if ask.optional:
-        manner = attrs.evolve(manner, retry=_ONCE)
-    answer = await requester.call(request, decode, manner)
+        options = attrs.evolve(options, retry=_ONCE)
+    answer = await requester.call(request, decode, options)
     wire = answer.value
     decoded: list[CallExecution | RecordFailure] = []
     for start in range(0, len(wire.results), _SLICE_RECORDS):
@@ -50,17 +49,10 @@ async def read_page(
     for failure in call_page.failures:
         failure.error.about("GET", request.path, answer.attempts, elapsed)
         failure.error.status, failure.error.request_id = answer.reply.status, answer.reply.request_id
-    return PageRead(
-        page=call_page,
-        attempts=answer.attempts,
-        sent_at=answer.sent_at,
-        received_at=answer.received_at,
-        server_time=answer.reply.server_time,
-        body_bytes=len(answer.reply.body),
-    )
+    return Decoded(call_page, answer.reply, answer.sent_at, answer.received_at, answer.attempts)
 
 
-def _narrowed(source: CallSource, ask: Ask) -> CallSource:
+def _narrowed(source: CallSource, ask: PageRequest) -> CallSource:
     if ask.created is None or not isinstance(source, TestExecutionCalls):
         return source
     start, end = (datetime.fromtimestamp(moment, UTC) for moment in ask.created)

@@ -5,18 +5,18 @@ import os
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import anyio
 import attrs
 
 from futureagi_async._http.clock import Clock
-from futureagi_async._http.telemetry import Story, Teller
+from futureagi_async._http.telemetry import RequestTrace, Telemetry
 from futureagi_async._http.transport import Transport
-from futureagi_async._sansio.pacing import Pacer, is_throttling, minute_allowance
-from futureagi_async._sansio.replies import Reply, check_reply
+from futureagi_async._sansio.pacing import ConcurrencyLimit, is_throttling, minute_allowance
+from futureagi_async._sansio.replies import Decoded, Reply, check_reply
 from futureagi_async._sansio.requests import Request
-from futureagi_async._sansio.retrying import RetryQuota, pause_before_retry
+from futureagi_async._sansio.retrying import RetryQuota, retry_delay_seconds
 from futureagi_async._sansio.settings import Keys
 from futureagi_async.errors import FilterIgnoredError, FutureAGIError, RateLimitError, SessionMisuseError
 from futureagi_async.events import Event, Observer, SessionPaused
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aiolimiter import AsyncLimiter
 
 
-_Line: TypeAlias = "OrderedDict[anyio.Event, None]"
+_Waiters: TypeAlias = "OrderedDict[anyio.Event, None]"
 """Who waits; whoever gives up leaves it at once, from wherever they stand."""
 
 
@@ -36,8 +36,8 @@ class Slots:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._taken = 0
-        self._urgent: _Line = OrderedDict()
-        self._others: _Line = OrderedDict()
+        self._urgent: _Waiters = OrderedDict()
+        self._others: _Waiters = OrderedDict()
 
     def set_limit(self, limit: int) -> None:
         """Change how many there are; with fewer, those that are taken are waited for."""
@@ -45,7 +45,7 @@ class Slots:
         self._hand_out()
 
     @asynccontextmanager
-    async def take(self, *, urgent: bool) -> AsyncIterator[None]:
+    async def acquire(self, *, urgent: bool) -> AsyncIterator[None]:
         """Hold a slot for the length of the block."""
         if self._taken < self._limit:
             self._taken += 1
@@ -57,7 +57,7 @@ class Slots:
             self._taken -= 1
             self._hand_out()
 
-    async def _wait(self, line: _Line) -> None:
+    async def _wait(self, line: _Waiters) -> None:
         turn = anyio.Event()
         line[turn] = None
         try:
@@ -83,24 +83,13 @@ _CLOSING_SECONDS = 5.0
 
 
 @attrs.define(frozen=True)
-class Manner:
+class RequestOptions:
     """How a request is to be made."""
 
     timeouts: Timeouts
     retry: RetryPolicy
     urgent: bool
     """Whether it goes before the others that wait for a slot."""
-
-
-@attrs.define(frozen=True)
-class Answer(Generic[T]):
-    """What a request gave, and when: times of the session's clock, in seconds."""
-
-    value: T
-    reply: Reply
-    sent_at: float
-    received_at: float
-    attempts: int
 
 
 class Requester:
@@ -121,7 +110,7 @@ class Requester:
         self._transport = transport
         self._keys = keys
         self.max_requests_per_minute = max_requests_per_minute
-        self._teller = Teller(transport.origin, observers)
+        self._telemetry = Telemetry(transport.origin, observers)
         self._quota = RetryQuota()
         self._paused_until = float("-inf")
         self._state = "not opened"
@@ -132,8 +121,8 @@ class Requester:
         """Bind to this event loop and process, and make the pool."""
         if self._state != "not opened":
             raise SessionMisuseError(f"The session is {self._state}; a session can be opened once.")
-        self._pacer = Pacer(self.max_in_flight)
-        self._slots = Slots(self._pacer.limit)
+        self._concurrency = ConcurrencyLimit(self.max_in_flight)
+        self._slots = Slots(self._concurrency.limit)
         self._rate = _minute_limiter(self.max_requests_per_minute)
         self._idle = anyio.Event()
         await self._transport.open()
@@ -172,20 +161,22 @@ class Requester:
                 "The session belongs to another event loop; open one in each loop (or thread)."
             )
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Tell the observers and the log."""
-        self._teller.tell(event)
+        self._telemetry.emit(event)
 
-    async def call(self, request: Request, decode: Callable[[Reply], T], manner: Manner) -> Answer[T]:
+    async def call(
+        self, request: Request, decode: Callable[[Reply], T], options: RequestOptions
+    ) -> Decoded[T]:
         """Send until an answer decodes, patience ends, or the error is final."""
         self.check_usable()
-        story = self._teller.begin(request)
+        trace = self._telemetry.begin(request)
         with anyio.CancelScope() as scope:
             self._running.add(scope)
             try:
-                return await self._try_until_done(request, decode, manner, story)
+                return await self._send_with_retries(request, decode, options, trace)
             except asyncio.CancelledError:
-                story.cancelled()
+                trace.cancelled()
                 raise
             finally:
                 self._running.discard(scope)
@@ -193,87 +184,87 @@ class Requester:
                     self._idle.set()
         raise SessionMisuseError("The session was closed while this request was in flight.")
 
-    async def _try_until_done(
-        self, request: Request, decode: Callable[[Reply], T], manner: Manner, story: Story
-    ) -> Answer[T]:
-        timeouts = manner.timeouts
+    async def _send_with_retries(
+        self, request: Request, decode: Callable[[Reply], T], options: RequestOptions, trace: RequestTrace
+    ) -> Decoded[T]:
+        timeouts = options.timeouts
         attempt, spent, quota_cost = 0, 0.0, 0
         while True:
             attempt += 1
-            async with self._slots.take(urgent=manner.urgent):
-                self._check_patience(story, attempt - 1, spent, timeouts)
-                await self._wait_for_turn()
+            async with self._slots.acquire(urgent=options.urgent):
+                self._check_deadline(trace, attempt - 1, spent, timeouts)
+                await self._wait_for_budget()
                 sent_at = self.clock.monotonic()
                 seconds_left = timeouts.deadline - spent
-                outcome = await self._try_once(request, decode, attempt, timeouts, seconds_left, story)
+                outcome = await self._send_once(request, decode, attempt, timeouts, seconds_left, trace)
                 received_at = self.clock.monotonic()
             spent += received_at - sent_at
-            self._pace(outcome, sent_at, received_at)
+            self._adjust_limit(outcome, sent_at, received_at)
             if not isinstance(outcome, FutureAGIError):
                 self._quota.give_back(quota_cost)
                 value, reply = outcome
-                return Answer(value, reply, sent_at, received_at, attempt)
+                return Decoded(value, reply, sent_at, received_at, attempt)
             error = outcome.about("GET", request.path, attempt, spent)
-            plan = self._plan_retry(error, attempt, manner.retry, timeouts.deadline - spent)
+            plan = self._plan_retry(error, attempt, options.retry, timeouts.deadline - spent)
             if plan is None:
-                raise story.failed(error)
+                raise trace.failed(error)
             delay_seconds, quota_cost = plan
-            story.retrying(attempt, error, delay_seconds)
+            trace.retrying(attempt, error, delay_seconds)
             await self.clock.sleep(delay_seconds)
             spent += delay_seconds
 
-    def _check_patience(self, story: Story, attempts: int, spent: float, timeouts: Timeouts) -> None:
+    def _check_deadline(self, trace: RequestTrace, attempts: int, spent: float, timeouts: Timeouts) -> None:
         """Fail now where the server's pause outlasts the deadline."""
         pause = self._paused_until - self.clock.monotonic()
         if pause > timeouts.deadline - spent:
             text = "The server asked this session to wait."
             error = RateLimitError(text, retry_after=pause, retryable=True)
-            raise story.failed(error.about("GET", story.path, attempts, spent))
+            raise trace.failed(error.about("GET", trace.path, attempts, spent))
 
-    async def _try_once(
+    async def _send_once(
         self,
         request: Request,
         decode: Callable[[Reply], T],
         attempt: int,
         timeouts: Timeouts,
         seconds_left: float,
-        story: Story,
+        trace: RequestTrace,
     ) -> tuple[T, Reply] | FutureAGIError:
-        story.sent(attempt)
+        trace.sent(attempt)
         began = self.clock.monotonic()
         reply: Reply | None = None
         try:
             reply = await self._transport.send(request, timeouts, min(timeouts.attempt, seconds_left))
-            story.answered(attempt, reply, self.clock.monotonic() - began)
+            trace.answered(attempt, reply, self.clock.monotonic() - began)
             check_reply(reply)
             return decode(reply), reply
         except FutureAGIError as error:
             if reply is not None:
                 error.status, error.request_id = reply.status, reply.request_id
-            return self._masked(error)
+            return self._redacted(error)
 
-    def _masked(self, error: FutureAGIError) -> FutureAGIError:
+    def _redacted(self, error: FutureAGIError) -> FutureAGIError:
         """Blank out the keys where a server repeats them, and drop the frames that hold its answer."""
-        error.body = self._keys.mask(error.body)
-        error.message = self._keys.mask(error.message) or ""
+        error.body = self._keys.redact(error.body)
+        error.message = self._keys.redact(error.message) or ""
         error.args = (error.message,)
         if isinstance(error, FilterIgnoredError):
-            error.error_messages = tuple(self._keys.mask(text) or "" for text in error.error_messages)
+            error.error_messages = tuple(self._keys.redact(text) or "" for text in error.error_messages)
         return error.with_traceback(None)
 
-    def _pace(self, outcome: object, sent_at: float, received_at: float) -> None:
+    def _adjust_limit(self, outcome: object, sent_at: float, received_at: float) -> None:
         """Let more requests fly after a success, fewer after a throttled answer."""
         if not isinstance(outcome, FutureAGIError):
-            self._pacer.succeeded()
+            self._concurrency.succeeded()
         elif is_throttling(outcome):
-            self._pacer.throttled(sent_at=sent_at, now=received_at)
-        self._slots.set_limit(self._pacer.limit)
+            self._concurrency.throttled(sent_at=sent_at, now=received_at)
+        self._slots.set_limit(self._concurrency.limit)
 
     def _plan_retry(
         self, error: FutureAGIError, attempt: int, retry: RetryPolicy, seconds_left: float
     ) -> tuple[float, int] | None:
         """Return the pause and what it cost of the quota, or ``None`` to give up."""
-        pause = pause_before_retry(
+        pause = retry_delay_seconds(
             error, attempt=attempt, policy=retry, seconds_left=seconds_left, jitter=self.clock.jitter()
         )
         if error.retryable and error.retry_after is not None:
@@ -287,9 +278,9 @@ class Requester:
         until = self.clock.monotonic() + seconds
         if until > self._paused_until:
             self._paused_until = until
-            self.tell(SessionPaused(delay_seconds=seconds))
+            self.emit(SessionPaused(delay_seconds=seconds))
 
-    async def _wait_for_turn(self) -> None:
+    async def _wait_for_budget(self) -> None:
         """Wait for the end of a pause, and for the minute's allowance."""
         await self._wait_for_pause()
         while self._rate is not None:

@@ -27,7 +27,7 @@ from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls
 _log = logging.getLogger("futureagi_async")
 
 
-class Teller:
+class Telemetry:
     """Whom a session tells."""
 
     def __init__(self, origin: Origin, observers: Sequence[Observer]) -> None:
@@ -36,52 +36,52 @@ class Teller:
         self._numbers = itertools.count(1)
 
     @property
-    def is_heard(self) -> bool:
+    def is_enabled(self) -> bool:
         """Whether anybody listens, so that there is a reason to say something."""
         return bool(self._observers) or _log.isEnabledFor(logging.DEBUG)
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Tell everybody; an observer that fails is logged and stops nothing."""
         if _log.isEnabledFor(logging.DEBUG):
-            _log.debug("%s", narrate(event))
+            _log.debug("%s", log_line(event))
         for observer in self._observers:
             try:
                 observer(event)
             except Exception:  # noqa: BLE001 - whatever an observer raises is its own trouble
                 _log.exception("An observer failed on %s.", type(event).__name__)
 
-    def begin(self, request: Request) -> "Story":
+    def begin(self, request: Request) -> "RequestTrace":
         """Begin to tell of one request."""
-        return Story(self, request.endpoint, request.path, next(self._numbers))
+        return RequestTrace(self, request.endpoint, request.path, next(self._numbers))
 
 
 @attrs.define(frozen=True)
-class Story:
+class RequestTrace:
     """One request, from its first try to its end."""
 
-    _teller: Teller
+    _telemetry: Telemetry
     _endpoint: str
     path: str
     _number: int
 
     def sent(self, attempt: int) -> None:
         """Tell that a try is about to be sent."""
-        if self._teller.is_heard:
-            self._teller.tell(
+        if self._telemetry.is_enabled:
+            self._telemetry.emit(
                 RequestSent(
                     endpoint=self._endpoint,
                     path=self.path,
                     attempt=attempt,
                     request_number=self._number,
-                    server_address=self._teller.origin.host,
-                    server_port=self._teller.origin.port,
+                    server_address=self._telemetry.origin.host,
+                    server_port=self._telemetry.origin.port,
                 )
             )
 
     def answered(self, attempt: int, reply: Reply, seconds: float) -> None:
         """Tell that a try was answered."""
-        if self._teller.is_heard:
-            self._teller.tell(
+        if self._telemetry.is_enabled:
+            self._telemetry.emit(
                 ResponseReceived(
                     endpoint=self._endpoint,
                     path=self.path,
@@ -96,7 +96,7 @@ class Story:
 
     def retrying(self, attempt: int, error: FutureAGIError, delay_seconds: float) -> None:
         """Tell that a try failed and another follows."""
-        self._teller.tell(
+        self._telemetry.emit(
             RetryPlanned(
                 endpoint=self._endpoint,
                 path=self.path,
@@ -109,7 +109,7 @@ class Story:
 
     def failed(self, error: FutureAGIError) -> FutureAGIError:
         """Tell that no try follows, and return the error to raise."""
-        self._teller.tell(
+        self._telemetry.emit(
             RequestFailed(
                 endpoint=self._endpoint,
                 path=self.path,
@@ -124,12 +124,12 @@ class Story:
 
     def cancelled(self) -> None:
         """Tell that nobody waits for it any more."""
-        self._teller.tell(
+        self._telemetry.emit(
             RequestCancelled(endpoint=self._endpoint, path=self.path, request_number=self._number)
         )
 
 
-def narrate(event: Event) -> str:
+def log_line(event: Event) -> str:
     """Say what happened in one line."""
     match event:
         case RequestSent():

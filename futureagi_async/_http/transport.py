@@ -108,7 +108,7 @@ class Transport:
             ),
         ) as response:
             body = await self._read(response, request)
-            headers = {name.lower(): self._keys.mask(text) or "" for name, text in response.headers.items()}
+            headers = {name.lower(): self._keys.redact(text) or "" for name, text in response.headers.items()}
             return Reply(response.status, headers, body)
 
     def _url(self, request: Request) -> URL:

@@ -68,7 +68,7 @@ _KNOWN_ENDINGS = frozenset(_ENDINGS.values())
 
 
 @attrs.define(frozen=True)
-class Part:
+class PartialFile:
     """The beginning of a file that an earlier try left behind."""
 
     size: int
@@ -78,7 +78,7 @@ class Part:
 
 
 @attrs.define(frozen=True)
-class Head:
+class BodyInfo:
     """What an answer says about the body that follows."""
 
     start: int
@@ -97,26 +97,26 @@ def split_url(url: str) -> SplitResult:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # its message repeats the URL
-        raise no_url() from None
+        raise bad_url() from None
     if not usable or not _VISIBLE.fullmatch(url):
-        raise no_url()
+        raise bad_url()
     if parts.username is not None or parts.password is not None:
         raise APIConnectionError("The recording's address holds a user's name or password.")
     return parts
 
 
-def no_url() -> APIConnectionError:
+def bad_url() -> APIConnectionError:
     """Return the error for what no request can be made of."""
     return APIConnectionError("The recording's address is no http(s) URL.")
 
 
-def request_headers(part: Part | None) -> dict[str, str]:
+def request_headers(part: PartialFile | None) -> dict[str, str]:
     """Return the headers that ask for a whole file, or for what follows a part if it is still the same."""
     plain = {"Accept-Encoding": "identity"}
     return plain | ({"Range": f"bytes={part.size}-", "If-Range": part.validator} if part else {})
 
 
-def next_hop(url: str, status: int, headers: Mapping[str, str]) -> str | None:
+def redirect_target(url: str, status: int, headers: Mapping[str, str]) -> str | None:
     """Return where a redirect leads, or ``None`` for an answer that is none."""
     if status not in _REDIRECTS:
         return None
@@ -131,7 +131,9 @@ def next_hop(url: str, status: int, headers: Mapping[str, str]) -> str | None:
     return target
 
 
-def read_head(status: int, headers: Mapping[str, str], part: Part | None, path: str) -> Head | None:
+def read_head(
+    status: int, headers: Mapping[str, str], part: PartialFile | None, path: str
+) -> BodyInfo | None:
     """Return what follows, or ``None`` where the part is of no use and the whole has to be asked for.
 
     Raises `APIConnectionError` for everything but a file of sound.
@@ -148,7 +150,7 @@ def read_head(status: int, headers: Mapping[str, str], part: Part | None, path: 
     start = part.size if part and status == 206 else 0
     tag = headers.get("ETag", "")
     validator = part.validator if part and start else tag if tag.startswith('"') else None
-    return Head(start, _whole_size(status, headers), validator, _ending(kind, path))
+    return BodyInfo(start, _whole_size(status, headers), validator, _ending(kind, path))
 
 
 def check_size(size: int, limit: int) -> None:
@@ -157,7 +159,7 @@ def check_size(size: int, limit: int) -> None:
         raise ResponseTooLargeError(f"It is larger than {limit:,} bytes.")
 
 
-def _goes_on(headers: Mapping[str, str], part: Part) -> bool:
+def _goes_on(headers: Mapping[str, str], part: PartialFile) -> bool:
     found = _RANGE.fullmatch(headers.get("Content-Range", "").strip())
     same = headers.get("ETag", part.validator) == part.validator
     return same and found is not None and int(found[1]) == part.size

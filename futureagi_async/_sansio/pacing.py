@@ -12,7 +12,7 @@ DECREASE = 0.7
 
 
 @attrs.define
-class Pacer:
+class ConcurrencyLimit:
     """Finds how many requests at once the server takes, up to ``most``.
 
     It begins low and grows by one for each success, as long as the server never throttled; after

@@ -1,14 +1,15 @@
 """Reads a reply: body bytes within a limit, status and headers into an error or nothing."""
 
+import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
+from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
-import msgspec
 
 from futureagi_async.errors import (
     APIConnectionError,
@@ -25,6 +26,8 @@ from futureagi_async.errors import (
     ResponseTooLargeError,
 )
 from futureagi_async.sources import CallSource, TestExecutionCalls
+
+T = TypeVar("T")
 
 _GZIP_OR_ERROR = 31  # zlib's window bits for "expect a gzip header"
 _STEP_BYTES = 1 << 18
@@ -131,6 +134,17 @@ class Reply:
         return _http_date(self.headers.get("date"))
 
 
+@attrs.define(frozen=True)
+class Decoded(Generic[T]):
+    """What a request gave, and when: times of the session's clock, in seconds."""
+
+    value: T
+    reply: Reply
+    sent_at: float
+    received_at: float
+    attempts: int
+
+
 def check_reply(reply: Reply) -> None:
     """Raise the error that an answer other than 200 stands for."""
     if reply.status != HTTPStatus.OK:
@@ -188,15 +202,16 @@ def _http_date(text: str | None) -> datetime | None:
 
 def _message_of(reply: Reply) -> str:
     try:
-        body = msgspec.json.decode(reply.body)
-    except (msgspec.DecodeError, ValueError, RecursionError):
+        body = json.loads(reply.body)
+    except (ValueError, RecursionError):
         return _plain_message(reply)
     if isinstance(body, dict):
         result = body.get("result")
         nested = result.get("message") if isinstance(result, dict) else None
         for text in (body.get("message"), body.get("detail"), body.get("error"), result, nested):
             if isinstance(text, str) and text:
-                return text[:EXCERPT_CHARACTERS]
+                text = text[:EXCERPT_CHARACTERS]
+                return text.encode("utf-8", "replace").decode()  # JSON may hold half a surrogate pair
     return _plain_message(reply)
 
 

@@ -50,7 +50,7 @@ class RetryQuota:
 
 
 @attrs.define
-class OutageWatch:
+class OutageDetector:
     """Notices that a server is out: many requests in a row failed, with all their tries, and none succeeded.
 
     Without it, a job of many ids would wait for each of them to time out.
@@ -84,7 +84,7 @@ def max_tries(error: FutureAGIError, policy: RetryPolicy) -> int:
     return policy.attempts
 
 
-def pause_before_retry(
+def retry_delay_seconds(
     error: FutureAGIError,
     *,
     attempt: int,

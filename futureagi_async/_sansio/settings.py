@@ -17,7 +17,7 @@ _HOST = re.compile(r"[a-z0-9][a-z0-9._-]*|[0-9a-f:.]*:[0-9a-f:.]*")  # other alp
 _PLAIN_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*/?")
 
 
-class Masked(str):
+class Secret(str):
     """A header value that shows as *** where containers and tracebacks print it."""
 
     __slots__ = ()
@@ -32,13 +32,13 @@ class Keys:
     __slots__ = ("_headers",)
 
     def __init__(self, api_key: str, secret_key: str) -> None:
-        self._headers = {"X-Api-Key": Masked(api_key), "X-Secret-Key": Masked(secret_key)}
+        self._headers = {"X-Api-Key": Secret(api_key), "X-Secret-Key": Secret(secret_key)}
 
     def headers(self) -> dict[str, str]:
         """Return the two headers, for the innermost frame that sends them."""
         return dict(self._headers)
 
-    def mask(self, text: str | None) -> str | None:
+    def redact(self, text: str | None) -> str | None:
         """Blank out the keys where a server repeats them."""
         for key in self._headers.values():
             if text and len(key) >= _SHORTEST_MASKED:
@@ -97,7 +97,7 @@ def _read_key(value: object, name: str, variable: str, environ: Mapping[str, str
             f"{name} is empty, longer than 512 characters, or holds blanks or characters "
             "that can't be sent in a header. Copy it again from the dashboard."
         )
-    return Masked(value)
+    return Secret(value)
 
 
 def read_origin(base_url: str | None, environ: Mapping[str, str], *, allow_insecure: bool) -> Origin:
@@ -144,7 +144,7 @@ class Proxy:
 
     def __init__(self, url: str) -> None:
         self.url = ""
-        self._authorization: Masked | None = None
+        self._authorization: Secret | None = None
         parts = _split(url)
         del url  # some tracebacks show a frame's variables
         if parts is None:
@@ -153,7 +153,7 @@ class Proxy:
         self.url = f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            self._authorization = Masked("Basic " + b64encode(pair.encode()).decode())
+            self._authorization = Secret("Basic " + b64encode(pair.encode()).decode())
 
     def headers(self, origin: Origin) -> tuple[dict[str, str], dict[str, str]]:
         """Return the headers for requests to ``origin``, and those for the tunnel to it.

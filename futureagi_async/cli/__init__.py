@@ -14,7 +14,7 @@ from futureagi_async.cli.execution import execution
 from futureagi_async.cli.export import EXPORT_EPILOGUE, export
 from futureagi_async.cli.kpis import kpis
 from futureagi_async.cli.plan import PLAN_EPILOGUE, plan
-from futureagi_async.cli.running import ExitCode, StoppedError, UsageError, tell_error
+from futureagi_async.cli.running import ExitCode, StoppedBySignalError, UsageError, print_error
 from futureagi_async.cli.serve import serve
 from futureagi_async.cli.verify import VERIFY_EPILOGUE, verify
 
@@ -96,15 +96,15 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         return cast("int | None", _call(arguments)) or ExitCode.DONE
     except CycloptsError as error:
-        tell_error(f"{error} See --help.")
+        print_error(f"{error} See --help.")
         return ExitCode.USAGE
     except UsageError as error:
-        tell_error(str(error))
+        print_error(str(error))
         return ExitCode.USAGE
     except FutureAGIError as error:
-        tell_error(str(error))
+        print_error(str(error))
         return ExitCode.FAILED
-    except (StoppedError, KeyboardInterrupt) as error:
+    except (StoppedBySignalError, KeyboardInterrupt) as error:
         sys.stderr.write(f"Interrupted: {error}\n" if str(error) else "Interrupted.\n")
         return ExitCode.INTERRUPTED
 

@@ -12,7 +12,15 @@ from rich.text import Text
 
 from futureagi_async import CallExecution, EvalOutput, JsonValue, TranscriptTurn
 from futureagi_async.cli.connection import AsJson, Connection, choose_id, connect, read_one
-from futureagi_async.cli.formatting import clean, figure, heading, moment, one_line, pairs, status_text
+from futureagi_async.cli.formatting import (
+    clean,
+    format_number,
+    format_time,
+    heading,
+    one_line,
+    pairs,
+    status_text,
+)
 from futureagi_async.cli.running import (
     print_found,
 )
@@ -31,9 +39,9 @@ def call(
     connection: Connection = Connection(),  # noqa: B008 - frozen
 ) -> int:
     """Show a call: facts, scores, evaluations, transcript."""
-    with connect(connection) as place:
-        wanted = choose_id(call_id, "A call's id", place, lambda samples: samples.call_execution_ids()[4:])
-        found = read_one(place, lambda session: session.get_call_execution(wanted))
+    with connect(connection) as endpoint:
+        wanted = choose_id(call_id, "A call's id", endpoint, lambda samples: samples.call_execution_ids()[4:])
+        found = read_one(endpoint, lambda session: session.get_call_execution(wanted))
     return print_found(render_call, found, [found.raw], as_json=as_json)
 
 
@@ -65,7 +73,7 @@ def render_call(call: CallExecution) -> RenderableType:
     title = Text("Snapshot " if call.is_snapshot else "Call ", style="bold")
     title.append(clean(call.id)).append("  ").append_text(status_text(call.status))
     parts: list[RenderableType] = [title, pairs(_facts(call))]
-    scores = {label: figure(getattr(call, name), unit) for name, label, unit in _FIGURES}
+    scores = {label: format_number(getattr(call, name), unit) for name, label, unit in _FIGURES}
     if any(scores.values()):
         parts += [heading("Scores and measures"), pairs(scores)]
     if call.eval_outputs:
@@ -85,9 +93,9 @@ def _facts(call: CallExecution) -> Mapping[str, str | None]:
         "Simulator": call.simulator_agent_name,
         "Customer": call.customer_name,
         "Test execution": call.test_execution_id,
-        "Started": moment(call.start_time),
-        "Last change": moment(call.timestamp),
-        "Duration": figure(call.duration, "s"),
+        "Started": format_time(call.start_time),
+        "Last change": format_time(call.timestamp),
+        "Duration": format_number(call.duration, "s"),
         "Ended because": call.ended_reason,
         "Rerun of": call.original_call_execution_id,
         "Recording": call.recording_urls.get("combined"),

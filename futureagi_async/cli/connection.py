@@ -27,7 +27,7 @@ _PAGE_SIZE = Number(gte=1, lte=1_000_000)
 
 @Parameter(name="*", group=CONNECTION)
 @attrs.define(frozen=True, kw_only=True)
-class Pace:
+class Limits:
     """Options on how much to ask for at once."""
 
     page_size: Annotated[
@@ -66,7 +66,7 @@ class Connection:
 
 
 @attrs.define(frozen=True)
-class Place:
+class Endpoint:
     """What a command reads from."""
 
     connection: Connection
@@ -95,17 +95,17 @@ class Place:
 
 
 @contextmanager
-def connect(connection: Connection) -> Iterator[Place]:
-    """Give the place to read from; a stand-in runs as long as the block."""
+def connect(connection: Connection) -> Iterator[Endpoint]:
+    """Give the endpoint to read from; a stand-in runs as long as the block."""
     if not connection.demo:
-        yield Place(connection, None)
+        yield Endpoint(connection, None)
         return
     if connection.base_url is not None:
         raise UsageError("--demo reads from its own server: leave out --base-url, or --demo.")
     from futureagi_async.testing import StandInServer  # a web server, which few commands need
 
     with StandInServer(latency_seconds=_DEMO_LATENCY_SECONDS) as stand_in:
-        yield Place(connection, stand_in)
+        yield Endpoint(connection, stand_in)
 
 
 def _check_keys_set() -> None:
@@ -125,19 +125,19 @@ ExecutionId = Annotated[
 
 
 def choose_id(
-    text: str | None, what: str, place: Place, samples: Callable[["StandInServer"], Sequence[str]]
+    text: str | None, what: str, endpoint: Endpoint, samples: Callable[["StandInServer"], Sequence[str]]
 ) -> UUID:
     """Return the id that was given, or a sample's with ``--demo``."""
     if text is not None:
         return parse_id(text, what)
-    if place.stand_in is None:
+    if endpoint.stand_in is None:
         raise UsageError(f"{what} is missing. (With --demo a sample is shown.)")
-    return UUID(samples(place.stand_in)[0])
+    return UUID(samples(endpoint.stand_in)[0])
 
 
-def read_one(place: Place, read: Callable[[Session], Awaitable[T]]) -> T:
+def read_one(endpoint: Endpoint, read: Callable[[Session], Awaitable[T]]) -> T:
     """Read one thing with a session of its own."""
-    return run_async(partial(_read_in, place.session(), read))
+    return run_async(partial(_read_in, endpoint.session(), read))
 
 
 async def _read_in(session: Session, read: Callable[[Session], Awaitable[T]]) -> T:

@@ -9,8 +9,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from futureagi_async.cli.formatting import counted, lasting, sized
-from futureagi_async.cli.progress import Line, Stage, Tally
+from futureagi_async.cli.formatting import format_bytes, format_count, format_duration
+from futureagi_async.cli.progress import ListProgress, PhaseProgress, Progress
 from futureagi_async.events import Event, SessionPaused
 
 PHASES = {
@@ -30,10 +30,10 @@ _STYLES = {
 _WIDEST_STATE = len("downloading")
 
 
-def render_board(tally: Tally, *, rows: int) -> RenderableType:
+def render_progress(progress: Progress, *, rows: int) -> RenderableType:
     """Return as many lists as fit into ``rows`` beside further phases, and the totals."""
-    lines = list(tally.lines.values())
-    rows -= len(tally.stages) - 1
+    lines = list(progress.lines.values())
+    rows -= len(progress.stages) - 1
     shown = lines if len(lines) <= rows else sorted(lines, key=_urgency)[: max(1, rows)]
     table = Table.grid(padding=(0, 1), expand=True)
     table.add_column(no_wrap=True)
@@ -42,43 +42,43 @@ def render_board(tally: Tally, *, rows: int) -> RenderableType:
     table.add_column(no_wrap=True, min_width=_WIDEST_STATE)
     for line in shown:
         table.add_row(Text(line.label), _bar(line), Text(_share(line)), Text(line.state, _STYLES[line.state]))
-    for phase, stage in tally.stages.items():
+    for phase, stage in progress.stages.items():
         if phase in PHASES:
-            _add_stage(table, phase, stage, going_on=phase == tally.phase)
+            _add_stage(table, phase, stage, going_on=phase == progress.phase)
     # The last line stays short: after one of full width, the ^C that a terminal echoes would take a new line,
     # and erasing would miss the first.
-    totals = [Text(" · ".join(part), style="bold") for part in (count_words(tally), speed_words(tally))]
+    totals = [Text(" · ".join(part), style="bold") for part in (count_words(progress), speed_words(progress))]
     if hidden := len(lines) - len(shown):
-        totals.insert(0, Text(f"and {counted(hidden, 'list')} more", style="dim"))
+        totals.insert(0, Text(f"and {format_count(hidden, 'list')} more", style="dim"))
     return Group(table, *totals)
 
 
-def count_words(tally: Tally) -> list[str]:
+def count_words(progress: Progress) -> list[str]:
     """Say how much is done and how long the rest takes."""
-    noun = "record" if tally.phase in ("reading", "writing") else tally.phase.removesuffix("s")
-    done, expected = tally.stage.records, tally.expected
-    words = [counted(done, noun) if expected is None else f"{done:,} of {counted(expected, noun)}"]
-    if tally.phase == "reading":
-        words.append(f"{tally.lists_done:,} of {counted(len(tally.lines), 'list')} done")
-    if (seconds := tally.seconds_left) is not None:
-        words.append(f"{lasting(seconds)} left")
+    noun = "record" if progress.phase in ("reading", "writing") else progress.phase.removesuffix("s")
+    done, expected = progress.stage.records, progress.expected
+    words = [format_count(done, noun) if expected is None else f"{done:,} of {format_count(expected, noun)}"]
+    if progress.phase == "reading":
+        words.append(f"{progress.lists_done:,} of {format_count(len(progress.lines), 'list')} done")
+    if (seconds := progress.seconds_left) is not None:
+        words.append(f"{format_duration(seconds)} left")
     return words
 
 
-def speed_words(tally: Tally) -> list[str]:
+def speed_words(progress: Progress) -> list[str]:
     """Say how fast it goes, and what the server objected to."""
-    words = [f"{tally.rate:,.0f}/s"] if tally.rate else []
-    words.append(sized(tally.stage.bytes))
-    if tally.retries:
-        words.append(counted(tally.retries, "retry", "retries"))
-    if tally.throttled:
-        words.append(f"{tally.throttled:,} throttled")
-    if tally.pauses:
-        words.append(f"{counted(tally.pauses, 'pause')} ({tally.paused_seconds:.0f} s)")
+    words = [f"{progress.rate:,.0f}/s"] if progress.rate else []
+    words.append(format_bytes(progress.stage.bytes))
+    if progress.retries:
+        words.append(format_count(progress.retries, "retry", "retries"))
+    if progress.throttled:
+        words.append(f"{progress.throttled:,} throttled")
+    if progress.pauses:
+        words.append(f"{format_count(progress.pauses, 'pause')} ({progress.paused_seconds:.0f} s)")
     return words
 
 
-def _add_stage(table: Table, phase: str, stage: Stage, *, going_on: bool) -> None:
+def _add_stage(table: Table, phase: str, stage: PhaseProgress, *, going_on: bool) -> None:
     label, doing = PHASES[phase]
     total = stage.total
     table.add_row(
@@ -89,12 +89,12 @@ def _add_stage(table: Table, phase: str, stage: Stage, *, going_on: bool) -> Non
     )
 
 
-def _urgency(line: Line) -> int:
+def _urgency(line: ListProgress) -> int:
     """Where there is no room for all: first what moves, last what is done."""
     return list(_STYLES).index(line.state)
 
 
-def _bar(line: Line) -> RenderableType:
+def _bar(line: ListProgress) -> RenderableType:
     if line.verdict == "complete":
         return ProgressBar(total=1, completed=1)
     if line.count is None:
@@ -102,7 +102,7 @@ def _bar(line: Line) -> RenderableType:
     return ProgressBar(total=line.count or 1, completed=min(line.read, line.count))
 
 
-def _share(line: Line) -> str:
+def _share(line: ListProgress) -> str:
     if line.count is None:  # not asked for in this run: an earlier one was done with it, or it failed
         return f"{line.read:,}" if line.verdict is not None else ""
     return f"{line.read:,}/{line.count:,}"
@@ -116,11 +116,11 @@ _ROWS_BESIDE_LISTS = 5  # two of totals, one on hidden lists, and the prompt
 class Display:
     """Shows nothing; the others show something while their ``with`` block runs."""
 
-    def tell(self, event: Event) -> None:
-        """Take note of an event that the tally has counted."""
+    def on_event(self, event: Event) -> None:
+        """Take note of an event that the progress has counted."""
 
     def advance(self) -> None:
-        """Take note that the export went on, as the tally has counted."""
+        """Take note that the export went on, as the progress has counted."""
 
     def __enter__(self) -> Self:
         return self
@@ -137,10 +137,10 @@ class Display:
 class LiveDisplay(Display):
     """The board, redrawn in place and gone at the end."""
 
-    def __init__(self, tally: Tally, console: Console) -> None:
+    def __init__(self, progress: Progress, console: Console) -> None:
         self._live = Live(
             console=console,
-            get_renderable=lambda: render_board(tally, rows=console.height - _ROWS_BESIDE_LISTS),
+            get_renderable=lambda: render_progress(progress, rows=console.height - _ROWS_BESIDE_LISTS),
             refresh_per_second=_REFRESHES_PER_SECOND,
             transient=True,
         )
@@ -161,13 +161,13 @@ class LiveDisplay(Display):
 class PlainDisplay(Display):
     """A line when a phase begins, one every few seconds, and one for each pause."""
 
-    def __init__(self, tally: Tally, console: Console) -> None:
-        self._tally = tally
+    def __init__(self, progress: Progress, console: Console) -> None:
+        self._progress = progress
         self._console = console
         self._phase = ""
         self._last_line_seconds = 0.0
 
-    def tell(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Say where the export is, now and then, and when the server asks for patience."""
         self.advance()
         if isinstance(event, SessionPaused):
@@ -175,17 +175,17 @@ class PlainDisplay(Display):
 
     def advance(self) -> None:
         """Say where the export is, now and then, and when a phase begins."""
-        tally = self._tally
-        if tally.phase != self._phase:
-            self._phase = tally.phase
+        progress = self._progress
+        if progress.phase != self._phase:
+            self._phase = progress.phase
             self._say(self._beginning())
-        elif tally.seconds - self._last_line_seconds >= _PLAIN_LINE_SECONDS:
-            self._last_line_seconds = tally.seconds
-            self._say(", ".join(count_words(tally) + speed_words(tally)))
+        elif progress.seconds - self._last_line_seconds >= _PLAIN_LINE_SECONDS:
+            self._last_line_seconds = progress.seconds
+            self._say(", ".join(count_words(progress) + speed_words(progress)))
 
     def _beginning(self) -> str:
         if self._phase == "reading":
-            return f"Reading {counted(len(self._tally.lines), 'list')} of calls."
+            return f"Reading {format_count(len(self._progress.lines), 'list')} of calls."
         label, doing = PHASES[self._phase]
         return f"{doing.capitalize()} {label}."
 
@@ -193,10 +193,10 @@ class PlainDisplay(Display):
         self._console.print(line, soft_wrap=True)
 
 
-def make_display(tally: Tally, console: Console, *, quiet: bool) -> Display:
-    """Return what suits the console; observers are to be told to the tally first."""
+def make_display(progress: Progress, console: Console, *, quiet: bool) -> Display:
+    """Return what suits the console; observers are to be told to the progress first."""
     if quiet:
         return Display()
     if console.file.isatty() and not console.is_dumb_terminal:
-        return LiveDisplay(tally, console)
-    return PlainDisplay(tally, console)
+        return LiveDisplay(progress, console)
+    return PlainDisplay(progress, console)

@@ -11,7 +11,15 @@ from rich.text import Text
 
 from futureagi_async import CallExecution, TestExecutionPage
 from futureagi_async.cli.connection import Connection, ExecutionId, choose_id, connect, read_one
-from futureagi_async.cli.formatting import clean, counted, figure, heading, one_line, pairs, status_text
+from futureagi_async.cli.formatting import (
+    clean,
+    format_count,
+    format_number,
+    heading,
+    one_line,
+    pairs,
+    status_text,
+)
 from futureagi_async.cli.running import print_found
 
 if TYPE_CHECKING:
@@ -42,12 +50,12 @@ def execution(
     connection: Connection = Connection(),  # noqa: B008 - frozen
 ) -> int:
     """Show a test execution: status, columns, a page of calls."""
-    with connect(connection) as place:
+    with connect(connection) as endpoint:
         wanted = choose_id(
-            execution_id, "A test execution's id", place, lambda samples: samples.test_execution_ids
+            execution_id, "A test execution's id", endpoint, lambda samples: samples.test_execution_ids
         )
         found = read_one(
-            place,
+            endpoint,
             lambda session: session.get_test_execution(wanted, search=search, page=page, limit=limit),
         )
     return print_found(render_execution, found, [one.raw for one in found.calls], as_json=as_json)
@@ -84,8 +92,8 @@ def _calls(page: TestExecutionPage) -> Table:
         table.add_row(
             Text(clean(call.id)),
             status_text(call.status),
-            figure(call.duration) or "",
-            figure(call.overall_score) or "",
+            format_number(call.duration) or "",
+            format_number(call.overall_score) or "",
             Text(_scenario(call)),
         )
     return table
@@ -96,5 +104,5 @@ def _scenario(call: CallExecution) -> str:
 
 
 def _position(page: TestExecutionPage) -> str:
-    where = f"Page {page.current_page:,} of {page.total_pages:,}, {counted(page.count, 'call')} in all."
+    where = f"Page {page.current_page:,} of {page.total_pages:,}, {format_count(page.count, 'call')} in all."
     return f"{where} Next: --page {page.current_page + 1}" if page.has_next else where

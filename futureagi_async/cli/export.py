@@ -9,20 +9,20 @@ import attrs
 from cyclopts import Group, Parameter
 
 from futureagi_async import CallSource, FutureAGIError, Session
-from futureagi_async.cli.connection import AT_LEAST_ONE, Connection, Pace, connect
+from futureagi_async.cli.connection import AT_LEAST_ONE, Connection, Limits, connect
 from futureagi_async.cli.display import Display, make_display
-from futureagi_async.cli.formatting import counted
-from futureagi_async.cli.progress import Tally
+from futureagi_async.cli.formatting import format_count
+from futureagi_async.cli.progress import Progress
 from futureagi_async.cli.running import (
     ExitCode,
-    StoppedError,
+    StoppedBySignalError,
     open_stderr,
+    print_error,
     run_async,
-    tell_error,
     usage_errors,
     write_json,
 )
-from futureagi_async.cli.sources import Lists, lists_or_samples, name_sources
+from futureagi_async.cli.sources import SourceOptions, lists_or_samples, name_sources
 from futureagi_async.cli.summary import print_reasons, print_summary, summary_json
 from futureagi_async.export import ExportProgress, ExportReport, OnProgress, export_calls
 
@@ -31,7 +31,7 @@ OUTPUT = Group("Output", sort_key=2)
 
 @Parameter(name="*", group=OUTPUT)
 @attrs.define(frozen=True, kw_only=True)
-class Output:
+class OutputOptions:
     """Options on what is written where."""
 
     output: Annotated[
@@ -116,9 +116,9 @@ _GO_ON = "the same command again goes on from there."
 
 def export(
     *,
-    lists: Lists = Lists(),  # noqa: B008 - frozen
-    output: Output,
-    pace: Pace = Pace(),  # noqa: B008 - frozen
+    lists: SourceOptions = SourceOptions(),  # noqa: B008 - frozen
+    output: OutputOptions,
+    pace: Limits = Limits(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
 ) -> int:
     """Write all calls of run tests, agent versions and test executions into files.
@@ -126,33 +126,38 @@ def export(
     All lists are read at once, and of each you are told whether it is provably
     complete. Run again after an interruption, the same command goes on.
     """
-    with connect(connection) as place:
-        sources = name_sources(lists_or_samples(lists, place.stand_in))
-        tally = Tally(sources)
-        display = make_display(tally, open_stderr(), quiet=output.quiet)
-        session = place.session(
-            observers=(tally.observe, display.tell),
+    with connect(connection) as endpoint:
+        sources = name_sources(lists_or_samples(lists, endpoint.stand_in))
+        progress = Progress(sources)
+        display = make_display(progress, open_stderr(), quiet=output.quiet)
+        session = endpoint.session(
+            observers=(progress.observe, display.on_event),
             max_in_flight=pace.max_in_flight,
             max_requests_per_minute=pace.max_requests_per_minute,
         )
 
-        def advance(progress: ExportProgress) -> None:
-            tally.write(progress)
+        def advance(news: ExportProgress) -> None:
+            progress.write(news)
             display.advance()
 
         write = _writer(session, sources, output, page_size=pace.page_size, on_progress=advance)
         try:
             report = run_async(partial(_show_while, display, session, write))
-        except StoppedError:
-            raise StoppedError(_kept(tally) or "nothing new was written.") from None
+        except StoppedBySignalError:
+            raise StoppedBySignalError(_kept(progress) or "nothing new was written.") from None
         except FutureAGIError as error:
-            tell_error(" ".join(filter(None, (str(error), _kept(tally)))))
+            print_error(" ".join(filter(None, (str(error), _kept(progress)))))
             return ExitCode.FAILED
     return _conclude(report, output)
 
 
 def _writer(
-    session: Session, sources: list[CallSource], output: Output, *, page_size: int, on_progress: OnProgress
+    session: Session,
+    sources: list[CallSource],
+    output: OutputOptions,
+    *,
+    page_size: int,
+    on_progress: OnProgress,
 ) -> Callable[[], Awaitable[ExportReport]]:
     return partial(
         export_calls,
@@ -182,13 +187,13 @@ async def _show_while(
             return await write()
 
 
-def _kept(tally: Tally) -> str:
+def _kept(progress: Progress) -> str:
     """Say how to go on, where there is something to go on from."""
-    kept = tally.stages["reading"].records
-    return f"{counted(kept, 'record')} {'is' if kept == 1 else 'are'} kept: {_GO_ON}" if kept else ""
+    kept = progress.stages["reading"].records
+    return f"{format_count(kept, 'record')} {'is' if kept == 1 else 'are'} kept: {_GO_ON}" if kept else ""
 
 
-def _conclude(report: ExportReport, output: Output) -> int:
+def _conclude(report: ExportReport, output: OutputOptions) -> int:
     (print_reasons if output.quiet else print_summary)(report, open_stderr())
     if output.json:
         write_json(summary_json(report))

@@ -25,22 +25,22 @@ def one_line(text: str) -> str:
     return " ".join(clean(text.replace("\r", "\n")).split())
 
 
-def counted(number: int, noun: str, plural: str | None = None) -> str:
+def format_count(number: int, noun: str, plural: str | None = None) -> str:
     """Return such as ``1 record`` or ``2,000 records``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def sized(number: int) -> str:
+def format_bytes(number: int) -> str:
     """Return a number of bytes such as ``1.4 MB``, in powers of 1,000."""
     if number < 1000:
-        return counted(number, "byte")
+        return format_count(number, "byte")
     amount, unit = number / 1000, 0
     while amount >= 999.95 and unit + 1 < len(_UNITS):
         amount, unit = amount / 1000, unit + 1
     return f"{amount:.1f} {_UNITS[unit]}"
 
 
-def lasting(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a time such as ``40 s``, ``12 min`` or ``3 h 5 min``, no more exact than a guess is."""
     if seconds < 100:
         return f"{seconds:.0f} s"
@@ -50,7 +50,7 @@ def lasting(seconds: float) -> str:
     return f"{minutes // 60:,} h {minutes % 60} min"
 
 
-def figure(value: float | None, unit: str = "") -> str | None:
+def format_number(value: float | None, unit: str = "") -> str | None:
     """Return a number with its unit and without needless digits; ``None`` stays it."""
     if value is None:
         return None
@@ -58,7 +58,7 @@ def figure(value: float | None, unit: str = "") -> str | None:
     return digits + (unit if unit == "%" else f" {unit}" if unit else "")
 
 
-def moment(value: datetime | None) -> str | None:
+def format_time(value: datetime | None) -> str | None:
     """Return a time to the second, with its zone; ``None`` stays it."""
     return None if value is None else value.strftime("%Y-%m-%d %H:%M:%S %Z").strip()
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from futureagi_async import ExecutionKPIs
 from futureagi_async.cli.connection import AsJson, Connection, ExecutionId, choose_id, connect, read_one
-from futureagi_async.cli.formatting import figure, heading, pairs
+from futureagi_async.cli.formatting import format_number, heading, pairs
 from futureagi_async.cli.running import print_found
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ def kpis(
     connection: Connection = Connection(),  # noqa: B008 - frozen
 ) -> int:
     """Show a test execution's key figures."""
-    with connect(connection) as place:
+    with connect(connection) as endpoint:
         wanted = choose_id(
-            execution_id, "A test execution's id", place, lambda samples: samples.test_execution_ids
+            execution_id, "A test execution's id", endpoint, lambda samples: samples.test_execution_ids
         )
-        found = read_one(place, lambda session: session.get_kpis(wanted))
+        found = read_one(endpoint, lambda session: session.get_kpis(wanted))
     return print_found(render_kpis, found, [found.raw], as_json=as_json)
 
 
@@ -74,7 +74,7 @@ def render_kpis(kpis: ExecutionKPIs) -> RenderableType:
         Text("Averages a call. The server also says 0 where it has no data.", style="dim"),
     ]
     if kpis.eval_averages:
-        averages = {name: figure(value) for name, value in kpis.eval_averages.items()}
+        averages = {name: format_number(value) for name, value in kpis.eval_averages.items()}
         parts += [heading("Averages of evaluations"), pairs(averages)]
     if kpis.choice_counts:
         parts += [
@@ -89,12 +89,12 @@ def render_kpis(kpis: ExecutionKPIs) -> RenderableType:
 
 def _figures(kpis: ExecutionKPIs) -> dict[str, str | None]:
     """Return what the agent's type has; of the other type's figures, what is not zero."""
-    found = {label: figure(getattr(kpis, name), unit) for name, label, unit in _FOR_ALL}
+    found = {label: format_number(getattr(kpis, name), unit) for name, label, unit in _FOR_ALL}
     for group, other_type in ((_FOR_VOICE, "text"), (_FOR_TEXT, "voice")):
         for name, label, unit in group:
             value = getattr(kpis, name)
             if value or kpis.agent_type != other_type:
-                found[label] = figure(value, unit)
+                found[label] = format_number(value, unit)
     return found
 
 

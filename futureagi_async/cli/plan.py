@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from futureagi_async import CallSource, Session
-from futureagi_async.cli.connection import Connection, Pace, connect
-from futureagi_async.cli.formatting import lasting, one_line, sized
+from futureagi_async.cli.connection import Connection, Limits, connect
+from futureagi_async.cli.formatting import format_bytes, format_duration, one_line
 from futureagi_async.cli.progress import short_name
-from futureagi_async.cli.running import ExitCode, open_stdout, run_async, say, usage_errors, write_json
-from futureagi_async.cli.sources import Lists, lists_or_samples, name_sources
+from futureagi_async.cli.running import ExitCode, open_stdout, print_text, run_async, usage_errors, write_json
+from futureagi_async.cli.sources import SourceOptions, lists_or_samples, name_sources
 from futureagi_async.cli.summary import failure_json, identity_json
 from futureagi_async.export import ExportPlan, SourcePlan, plan_export
 
@@ -32,8 +32,8 @@ Exit codes: 0 every list answered; 3 some list did not; 1 failed, or none did;
 
 def plan(
     *,
-    lists: Lists = Lists(),  # noqa: B008 - frozen
-    pace: Pace = Pace(),  # noqa: B008 - frozen
+    lists: SourceOptions = SourceOptions(),  # noqa: B008 - frozen
+    pace: Limits = Limits(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
     transcripts: Annotated[bool, Parameter(help="Count the requests of export --transcripts, too.")] = False,
     json: Annotated[bool, Parameter(help="Print the plan as one JSON object.")] = False,
@@ -43,9 +43,9 @@ def plan(
     Nothing is written. The figures are estimates; times are an upper bound, as
     if every call took as long as those of the sample.
     """
-    with connect(connection) as place:
-        sources = name_sources(lists_or_samples(lists, place.stand_in))
-        session = place.session(
+    with connect(connection) as endpoint:
+        sources = name_sources(lists_or_samples(lists, endpoint.stand_in))
+        session = endpoint.session(
             max_in_flight=pace.max_in_flight, max_requests_per_minute=pace.max_requests_per_minute
         )
         found = run_async(partial(_plan, session, sources, page_size=pace.page_size, transcripts=transcripts))
@@ -72,8 +72,10 @@ def _print_plan(plan: ExportPlan, console: Console, *, transcripts: bool) -> Non
     for source in plan.sources:
         if source.error is not None:
             reason = Text(f"{short_name(source.source)} did not answer: ", style="yellow")
-            say(console, reason.append(one_line(str(source.error))))
-    say(console, Text(f"An export would take at most about {lasting(plan.seconds)}.", style="bold"))
+            print_text(console, reason.append(one_line(str(source.error))))
+    print_text(
+        console, Text(f"An export would take at most about {format_duration(plan.seconds)}.", style="bold")
+    )
 
 
 def _table(plan: ExportPlan, *, transcripts: bool) -> Table:
@@ -86,7 +88,7 @@ def _table(plan: ExportPlan, *, transcripts: bool) -> Table:
     details = sum(source.detail_requests for source in plan.sources)
     totals = [f"{plan.records:,}", f"{plan.requests - details:,}"]
     totals += [f"{details:,}"] if transcripts else []
-    table.add_row("All", *totals, sized(plan.bytes), style="bold")
+    table.add_row("All", *totals, format_bytes(plan.bytes), style="bold")
     return table
 
 
@@ -94,7 +96,7 @@ def _figures(source: SourcePlan, *, transcripts: bool) -> list[str]:
     if source.error is not None:
         return ["?"] * (4 if transcripts else 3)
     details = [f"{source.detail_requests:,}"] if transcripts else []
-    return [f"{source.records:,}", f"{source.requests:,}", *details, sized(source.bytes)]
+    return [f"{source.records:,}", f"{source.requests:,}", *details, format_bytes(source.bytes)]
 
 
 def _plan_json(plan: ExportPlan) -> bytes:

@@ -21,7 +21,7 @@ _WINDOW_SECONDS = 15.0
 _SAMPLE_SECONDS = 0.25  # closer ones make nothing more exact
 
 
-class Meter:
+class Rate:
     """Remembers the last seconds; what was there at the first look counts for no speed."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ _TOO_MANY_REQUESTS = 429
 
 
 @attrs.define(eq=False)
-class Line:
+class ListProgress:
     """One list."""
 
     label: str
@@ -69,7 +69,7 @@ class Line:
 
 
 @attrs.define(eq=False)
-class Stage:
+class PhaseProgress:
     """One phase of the export."""
 
     records: int = 0
@@ -77,16 +77,16 @@ class Stage:
     bytes: int = 0
     total: int | None = None
     """How many there are to do, where that is known."""
-    meter: Meter = attrs.field(factory=Meter)
+    rate: Rate = attrs.field(factory=Rate)
 
 
-class Tally:
+class Progress:
     """Counts; `observe` is an observer for a session, `write` one for an export."""
 
     def __init__(self, sources: Sequence[CallSource], now: Callable[[], float] = time.monotonic) -> None:
-        self.lines = {source: Line(short_name(source)) for source in sources}
+        self.lines = {source: ListProgress(short_name(source)) for source in sources}
         self.phase = "reading"
-        self.stages = {"reading": Stage()}
+        self.stages = {"reading": PhaseProgress()}
         """By phase, in the order they began."""
         self.retries = 0
         self.throttled = 0
@@ -97,7 +97,7 @@ class Tally:
         self._began = now()
         self._arrived = 0
         self._read_earlier: int | None = None
-        self.stage.meter.note(self._began, 0)
+        self.stage.rate.note(self._began, 0)
 
     def observe(self, event: Event) -> None:
         """Count what a session tells."""
@@ -123,15 +123,15 @@ class Tally:
     def write(self, progress: ExportProgress) -> None:
         """Count what the export is done with."""
         self.phase = progress.phase
-        stage = self.stages.setdefault(progress.phase, Stage())
+        stage = self.stages.setdefault(progress.phase, PhaseProgress())
         stage.records, stage.bytes, stage.total = progress.records, progress.bytes, progress.total
         if self._read_earlier is None:  # an interrupted run's records are there, but were not read this fast
             self._read_earlier = max(0, progress.records - self._arrived)
         earlier = self._read_earlier if progress.phase == "reading" else 0
-        stage.meter.note(self._now(), progress.records - earlier)
+        stage.rate.note(self._now(), progress.records - earlier)
 
     @property
-    def stage(self) -> Stage:
+    def stage(self) -> PhaseProgress:
         """What is going on now."""
         return self.stages[self.phase]
 
@@ -158,7 +158,7 @@ class Tally:
     @property
     def rate(self) -> float:
         """Records a second, lately."""
-        return self.stage.meter.rate(self._now())
+        return self.stage.rate.rate(self._now())
 
     @property
     def seconds_left(self) -> float | None:

@@ -36,7 +36,7 @@ class UsageError(Exception):
     """The arguments or the environment don't make sense; no request was sent."""
 
 
-class StoppedError(Exception):
+class StoppedBySignalError(Exception):
     """Somebody pressed Ctrl-C or sent a termination signal."""
 
 
@@ -68,7 +68,7 @@ def write_json(record: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def say(console: Console, text: Text, *, indent: int = 0) -> None:
+def print_text(console: Console, text: Text, *, indent: int = 0) -> None:
     """Print a paragraph; where no terminal has an edge, on one line."""
     if console.is_terminal:
         console.print(Padding(text, (0, 0, 0, indent), expand=False))
@@ -76,20 +76,20 @@ def say(console: Console, text: Text, *, indent: int = 0) -> None:
         console.print(" " * indent, text, sep="", soft_wrap=True)
 
 
-def tell_error(message: str) -> None:
+def print_error(message: str) -> None:
     """Say on stderr what went wrong."""
-    say(open_stderr(), Text(f"error: {one_line(message)}"))
+    print_text(open_stderr(), Text(f"error: {one_line(message)}"))
 
 
 def run_async(work: Callable[[], Awaitable[T]]) -> T:
-    """Run ``work`` to its end; Ctrl-C cancels it, waits until it has cleaned up, and is `StoppedError`."""
+    """Run ``work`` to its end; Ctrl-C cancels it, waits for its cleanup, and is `StoppedBySignalError`."""
     return anyio.run(_until_stopped, work)
 
 
 async def _until_stopped(work: Callable[[], Awaitable[T]]) -> T:
     with anyio.CancelScope() as scope, _on_stop(scope.cancel):
         return await work()
-    raise StoppedError
+    raise StoppedBySignalError
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import anyio
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from futureagi_async.cli.running import ExitCode, StoppedError, run_async
+from futureagi_async.cli.running import ExitCode, StoppedBySignalError, run_async
 
 if TYPE_CHECKING:
     from futureagi_async.testing import StandInServer
@@ -39,7 +39,7 @@ def serve(
     with StandInServer(dialect=dialect, latency_seconds=latency, port=port) as stand_in:
         try:
             run_async(partial(_serve, stand_in))
-        except StoppedError:
+        except StoppedBySignalError:
             sys.stderr.write("Stopped.\n")
     return ExitCode.DONE
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from futureagi_async.testing import StandInServer
 
 
-LISTS = Group(
+SOURCES = Group(
     "Lists to read",
     help="The first four may be given several times. @FILE stands for what is in a file, one a "
     "line; empty lines and what follows a # are ignored.",
@@ -30,9 +30,9 @@ LISTS = Group(
 )
 
 
-@Parameter(name="*", group=LISTS)
+@Parameter(name="*", group=SOURCES)
 @attrs.define(frozen=True, kw_only=True)
-class Lists:
+class SourceOptions:
     """Options that name lists of calls."""
 
     run_test: Annotated[
@@ -74,7 +74,7 @@ class Lists:
         return bool(self.run_test or self.agent_version or self.test_execution or self.url or self.sources)
 
 
-def lists_or_samples(lists: Lists, stand_in: "StandInServer | None") -> Lists:
+def lists_or_samples(lists: SourceOptions, stand_in: "StandInServer | None") -> SourceOptions:
     """Return the lists that are named, else the same choices over several lists of the stand-in."""
     if lists.named or stand_in is None:
         return lists
@@ -86,7 +86,7 @@ def lists_or_samples(lists: Lists, stand_in: "StandInServer | None") -> Lists:
     )
 
 
-def name_sources(lists: Lists) -> list[CallSource]:
+def name_sources(lists: SourceOptions) -> list[CallSource]:
     """Return what to read, each list once, in the order given; `UsageError` for what can't be."""
     _check_choices(lists)
     sources: list[CallSource] = [
@@ -114,7 +114,7 @@ def parse_id(text: str, what: str) -> UUID:
         ) from None
 
 
-def _check_choices(lists: Lists) -> None:
+def _check_choices(lists: SourceOptions) -> None:
     if lists.status is not None and not lists.run_test:
         raise UsageError("--status chooses among the calls of run tests: name one with --run-test.")
     if lists.search is not None and not (lists.run_test or lists.test_execution):
@@ -155,7 +155,7 @@ def _expanded(option: str, value: str) -> list[tuple[str, str]]:
     return [(f"{path}, line {number}", text) for number, text in enumerate(ids, start=1) if text]
 
 
-def _run_test(text: str, lists: Lists) -> RunTestCalls:
+def _run_test(text: str, lists: SourceOptions) -> RunTestCalls:
     return RunTestCalls(text, status=lists.status, search=lists.search)
 
 
@@ -166,5 +166,5 @@ def _agent_version(text: str) -> AgentVersionCalls:
     return AgentVersionCalls(agent_id.strip(), version_id.strip())
 
 
-def _test_execution(text: str, lists: Lists) -> TestExecutionCalls:
+def _test_execution(text: str, lists: SourceOptions) -> TestExecutionCalls:
     return TestExecutionCalls(text, search=lists.search)

@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from futureagi_async import AgentVersionCalls, CallSource, FutureAGIError, RunTestCalls, SourceReport
-from futureagi_async.cli.formatting import clean, counted, one_line, sized
+from futureagi_async.cli.formatting import clean, format_bytes, format_count, one_line
 from futureagi_async.cli.progress import short_name
-from futureagi_async.cli.running import say
+from futureagi_async.cli.running import print_text
 from futureagi_async.export import ExportReport
 
 _DELETED = "The server also counts calls that were deleted, which it does not deliver."
@@ -21,11 +21,11 @@ def print_summary(report: ExportReport, console: Console) -> None:
     """Say what was read of each list, what is missing and why, and where the records are."""
     console.print(_table(report))
     if any(_counts_more(source) for source in report.fetch):
-        say(console, Text(_DELETED, style="dim"))
+        print_text(console, Text(_DELETED, style="dim"))
     for line in _additions(report):
-        say(console, Text(line))
+        print_text(console, Text(line))
     print_reasons(report, console)
-    say(console, Text(_written(report), style="bold"))
+    print_text(console, Text(_written(report), style="bold"))
 
 
 def print_reasons(report: ExportReport, console: Console) -> None:
@@ -33,41 +33,49 @@ def print_reasons(report: ExportReport, console: Console) -> None:
     for source in report.fetch:
         if source.verdict != "complete":
             reason = Text(f"{short_name(source.source)} is incomplete: ", style="yellow")
-            say(console, reason.append(one_line(source.reason)))
+            print_text(console, reason.append(one_line(source.reason)))
             _say_first(console, [str(failure) for failure in source.failures])
     if failures := report.transcript_failures:
-        say(console, Text(f"{counted(len(failures), 'transcript')} could not be fetched:", style="yellow"))
+        print_text(
+            console,
+            Text(f"{format_count(len(failures), 'transcript')} could not be fetched:", style="yellow"),
+        )
         _say_first(console, [str(failure) for failure in failures])
     if failed := [file for file in report.recordings if file.error is not None]:
-        say(console, Text(f"{counted(len(failed), 'recording')} could not be downloaded:", style="yellow"))
+        print_text(
+            console,
+            Text(f"{format_count(len(failed), 'recording')} could not be downloaded:", style="yellow"),
+        )
         _say_first(console, [f"{file.call_id} from {file.url_host}: {file.error}" for file in failed])
 
 
 def _say_first(console: Console, failures: list[str]) -> None:
     if failures:
-        more = f" (and {counted(len(failures) - 1, 'other')})" if len(failures) > 1 else ""
-        say(console, Text(one_line(failures[0]) + more, style="dim"), indent=2)
+        more = f" (and {format_count(len(failures) - 1, 'other')})" if len(failures) > 1 else ""
+        print_text(console, Text(one_line(failures[0]) + more, style="dim"), indent=2)
 
 
 def _additions(report: ExportReport) -> Iterator[str]:
     if report.resumed:
-        yield f"It went on after {counted(report.resumed, 'interruption')}."
+        yield f"It went on after {format_count(report.resumed, 'interruption')}."
     if since := [moment for moment in report.changed_since if moment is not None]:
-        yield f"Only changes since then were read of {counted(len(since), 'list')}, and no deletions seen."
+        lists = format_count(len(since), "list")
+        yield f"Only changes since then were read of {lists}, and no deletions seen."
     if report.transcripts_fetched:
-        yield f"Fetched {counted(report.transcripts_fetched, 'transcript')} that the lists withhold."
+        yield f"Fetched {format_count(report.transcripts_fetched, 'transcript')} that the lists withhold."
     if gone := report.transcripts_gone:
-        yield f"{counted(len(gone), 'call')} were deleted before the transcript could be fetched."
+        yield f"{format_count(len(gone), 'call')} were deleted before the transcript could be fetched."
     if audio := [file for file in report.recordings if file.error is None]:
-        yield f"Downloaded {counted(len(audio), 'recording')} ({sized(sum(file.bytes for file in audio))})."
+        size = format_bytes(sum(file.bytes for file in audio))
+        yield f"Downloaded {format_count(len(audio), 'recording')} ({size})."
 
 
 def _written(report: ExportReport) -> str:
     where = clean(str(report.path))
-    what = f"{counted(report.records, 'record')} ({sized(report.bytes)})"
+    what = f"{format_count(report.records, 'record')} ({format_bytes(report.bytes)})"
     if report.already_finished:
         return f"{where} holds this export already: {what}. Nothing was read; --restart reads anew."
-    files = f" in {counted(len(report.files), 'file')}" if report.manifest else ""
+    files = f" in {format_count(len(report.files), 'file')}" if report.manifest else ""
     return f"Wrote {what} to {where}{files}"
 
 

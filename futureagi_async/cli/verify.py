@@ -8,8 +8,8 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.text import Text
 
-from futureagi_async.cli.formatting import clean, counted, one_line
-from futureagi_async.cli.running import ExitCode, open_stdout, say, write_json
+from futureagi_async.cli.formatting import clean, format_count, one_line
+from futureagi_async.cli.running import ExitCode, open_stdout, print_text, write_json
 from futureagi_async.export import VerifyReport, verify_export
 
 VERIFY_EPILOGUE = """\
@@ -38,14 +38,19 @@ def verify(
 def _print_findings(report: VerifyReport, console: Console) -> None:
     where = clean(str(report.directory))
     for problem in report.problems:
-        say(console, Text(one_line(problem), style="red"))
+        print_text(console, Text(one_line(problem), style="red"))
     if report.problems:
-        say(console, Text(f"{where}: {counted(len(report.problems), 'problem')} found.", style="bold red"))
+        print_text(
+            console,
+            Text(f"{where}: {format_count(len(report.problems), 'problem')} found.", style="bold red"),
+        )
         return
-    held = f"{counted(report.records or 0, 'record')} in {counted(report.files, 'file')}"
-    say(console, Text(f"{where}: {held}, everything as it was written.", style="bold green"))
+    held = f"{format_count(report.records or 0, 'record')} in {format_count(report.files, 'file')}"
+    print_text(console, Text(f"{where}: {held}, everything as it was written.", style="bold green"))
     if report.complete is False:
-        say(console, Text("The export was incomplete when it was written: see its manifest.", style="yellow"))
+        print_text(
+            console, Text("The export was incomplete when it was written: see its manifest.", style="yellow")
+        )
 
 
 def _findings_json(report: VerifyReport) -> bytes:

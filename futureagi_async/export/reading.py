@@ -35,7 +35,7 @@ class Step(Protocol):
         ...
 
     @property
-    def mark(self) -> bytes:
+    def checkpoint(self) -> bytes:
         """What to go on from."""
         ...
 
@@ -61,7 +61,7 @@ class Staging:
             await anyio.lowlevel.checkpoint()
         entry = Staged(
             source=step.index,
-            mark=step.mark,
+            mark=step.checkpoint,
             newer=len(step.newer),
             ids=[call.id for call in calls],
             keys=[call.timestamp.timestamp() if call.timestamp else None for call in calls],

@@ -32,7 +32,7 @@ class LazyFields:
         return value
 
 
-def defer(record: LazyFields, read_field: FieldReader, index: int = -1) -> None:
+def set_reader(record: LazyFields, read_field: FieldReader, index: int = -1) -> None:
     """Leave a new record's lazy fields to ``read_field``.
 
     ``index`` is the record's place among its neighbours.
@@ -47,12 +47,12 @@ def index_of(record: LazyFields) -> int:
     return record._index
 
 
-def parts_of(record: LazyFields) -> Any:
+def cached(record: LazyFields) -> Any:
     """Return the decoder's notes about the record."""
     return record._parts
 
 
-def keep_parts(record: LazyFields, parts: Any) -> None:
+def set_cached(record: LazyFields, parts: Any) -> None:
     """Replace the decoder's notes about the record."""
     record._parts = parts
 

@@ -8,11 +8,11 @@ import threading
 import warnings
 from collections.abc import Sequence
 
-from tests.faults.scenes import Fault, Seen
+from tests.faults.scenes import Fault, PageResult
 from tests.faults.table import FAULTS, is_seen_without, lines, pairs
 
 
-async def _play_all(faults: Sequence[Fault]) -> dict[str, Seen]:
+async def _play_all(faults: Sequence[Fault]) -> dict[str, PageResult]:
     return {fault.name: await fault.play() for fault in faults}
 
 

@@ -9,7 +9,7 @@ from futureagi_async import AgentVersionCalls, FutureAGIError, RunTestCalls, Tim
 from futureagi_async.testing import StandInServer
 from tests.faults.plays import api_error, json_answer, refuse
 from tests.faults.quiet import raw_server
-from tests.faults.scenes import Fault, Scene, Seen, ask, kind_of, session_options, tries_of, wire
+from tests.faults.scenes import Fault, PageResult, Scene, ask, kind_of, session_options, tries_of, wire
 from tests.servers import (
     FOREVER,
     UNKNOWN_ID,
@@ -32,7 +32,7 @@ HTML = "<html><h1>Bad Gateway</h1></html>"
 def page(**changes: Any) -> Scene:
     """Read a page whose envelope is wrong."""
 
-    async def scene() -> Seen:
+    async def scene() -> PageResult:
         async with (
             raw_server(json_answer(dict(PAGE) | changes)) as server,
             open_session(server, **session_options()) as session,
@@ -40,12 +40,12 @@ def page(**changes: Any) -> Scene:
             result = await ask(session, lambda: session.get_page(RunTestCalls(UNKNOWN_ID)))
         assert isinstance(result, FutureAGIError)
         assert result.body, "the answer is quoted"
-        return Seen(kind_of(result), tries_of(result))
+        return PageResult(kind_of(result), tries_of(result))
 
     return scene
 
 
-async def record_without_id() -> Seen:
+async def record_without_id() -> PageResult:
     """The record fails alone, with its path and its bytes; the others are kept."""
     bad = {"timestamp": "2026-02-01T10:00:00Z"}
     doctored = dict(PAGE) | {"results": [PAGE["results"][0], bad, PAGE["results"][2]]}
@@ -56,13 +56,13 @@ async def record_without_id() -> Seen:
         found = await session.get_page(RunTestCalls(UNKNOWN_ID))
     (failure,) = found.failures
     assert json.loads(failure.raw) == bad
-    return Seen(f"{len(found.calls)} records, {kind_of(failure.error)} at {failure.error.json_path}")
+    return PageResult(f"{len(found.calls)} records, {kind_of(failure.error)} at {failure.error.json_path}")
 
 
 def stops_job(status: int) -> Scene:
     """Refuse the keys in the middle of a job: what was read is kept, nothing more is asked."""
 
-    async def scene() -> Seen:
+    async def scene() -> PageResult:
         async with StandInServer() as server:
             ids = server.call_execution_ids()[:100]
             server.fail(times=FOREVER, status=status, after=20)
@@ -72,12 +72,12 @@ def stops_job(status: int) -> Scene:
             kept = sum(outcome.error is None for outcome in outcomes)
             assert len(outcomes) == 100
             assert len(server.requests) <= 24
-        return Seen(f"{kept} values, then {kinds.pop()}")
+        return PageResult(f"{kept} values, then {kinds.pop()}")
 
     return scene
 
 
-async def page_past_the_end() -> Seen:
+async def page_past_the_end() -> PageResult:
     """A version list that got shorter says "Invalid page.": that is its end, and no failure."""
     async with StandInServer() as server:
         source = AgentVersionCalls(*server.add_agent_version(300, slim=True))
@@ -86,13 +86,13 @@ async def page_past_the_end() -> Seen:
             result = await session.fetch_calls([source], page_size=100, consistency="fast")
         assert any(request.status == 404 for request in server.requests)
     (report,) = result.report
-    return Seen(f"{len(result.calls)} records, {report.verdict}, {len(report.failures)} failures")
+    return PageResult(f"{len(result.calls)} records, {report.verdict}, {len(report.failures)} failures")
 
 
 def patience(status: int, retry_after: str, **options: Any) -> Scene:
     """Ask for patience once: the session waits, and tries again."""
 
-    async def scene() -> Seen:
+    async def scene() -> PageResult:
         clock = FakeClock()
         dated = f"Date: {formatdate(1_000_000, usegmt=True)}\r\n"
         play = refuse(status, head=f"{dated}Retry-After: {retry_after}\r\n")
@@ -103,12 +103,12 @@ def patience(status: int, retry_after: str, **options: Any) -> Scene:
             result = await ask(session)
         waited = f" after {sum(clock.slept):g} s" if kind_of(result) == "value" else ""
         asked = f", {result.retry_after:g} s wanted" if isinstance(result, FutureAGIError) else ""
-        return Seen(kind_of(result) + waited + asked, len(server.requests))
+        return PageResult(kind_of(result) + waited + asked, len(server.requests))
 
     return scene
 
 
-async def one_item_fails() -> Seen:
+async def one_item_fails() -> PageResult:
     """A record that makes the server stumble fails alone."""
     async with StandInServer() as server:
         ids = server.call_execution_ids()[:20]
@@ -118,10 +118,10 @@ async def one_item_fails() -> Seen:
         tries = sum(ids[7] in request.path for request in server.requests)
     (failed,) = (outcome for outcome in outcomes if outcome.error is not None)
     assert failed.id == ids[7]
-    return Seen(f"19 values, {kind_of(failed.error)}", tries)
+    return PageResult(f"19 values, {kind_of(failed.error)}", tries)
 
 
-async def total_outage() -> Seen:
+async def total_outage() -> PageResult:
     """Thousands of ids cost hundreds of requests; each has an outcome and can be asked for again."""
     ids = [f"00000000-0000-4000-8000-{number:012}" for number in range(5_000)]
     async with raw_server(refuse(503, HTML)) as server:
@@ -132,13 +132,13 @@ async def total_outage() -> Seen:
         assert len(server.requests) <= 100 + 100 + 16, len(server.requests)
     unasked = sum(kind_of(outcome.error) == "APIConnectionError" for outcome in outcomes)
     assert unasked >= 4_850
-    return Seen("an outcome for each, most unasked")
+    return PageResult("an outcome for each, most unasked")
 
 
 def redirect(location: str) -> Scene:
     """Send the session elsewhere: it does not go."""
 
-    async def scene() -> Seen:
+    async def scene() -> PageResult:
         async with raw_server(answer()) as trap:
             moved = "HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n"
             target = location.format(trap=trap.port)
@@ -148,12 +148,12 @@ def redirect(location: str) -> Scene:
             ):
                 result = await ask(session)
             assert (trap.connections, len(server.requests)) == (0, 1)
-        return Seen(kind_of(result), tries_of(result))
+        return PageResult(kind_of(result), tries_of(result))
 
     return scene
 
 
-async def cookies() -> Seen:
+async def cookies() -> PageResult:
     """What the server sets is not sent back."""
     async with raw_server(answer(head="Set-Cookie: session=1; Path=/\r\n")) as server:
         base_url = f"http://localhost:{server.port}"
@@ -161,7 +161,7 @@ async def cookies() -> Seen:
             for _ in range(2):
                 await session.get_kpis(UNKNOWN_ID)
     sent = b"".join(server.requests).lower().count(b"cookie")
-    return Seen(f"value, {sent} cookies sent", len(server.requests))
+    return PageResult(f"value, {sent} cookies sent", len(server.requests))
 
 
 def status(code: int, body: bytes | str | dict[str, Any] = HTML) -> Scene:
@@ -170,53 +170,63 @@ def status(code: int, body: bytes | str | dict[str, Any] = HTML) -> Scene:
 
 ABSURD = "99999999999"
 ANSWER_ROWS = [
-    Fault(19, "record without id", record_without_id, Seen("2 records, DecodingError at $.results[1]")),
-    Fault(19, "count of -1", page(count=-1), Seen("DecodingError", 1)),
-    Fault(19, "results are null", page(results=None), Seen("DecodingError", 1)),
-    Fault(20, "400", status(400), Seen("BadRequestError", 1, "BadRequestError")),
-    Fault(20, "401", status(401), Seen("AuthenticationError", 1, "AuthenticationError")),
-    Fault(20, "403", status(403), Seen("PermissionDeniedError", 1, "PermissionDeniedError")),
-    Fault(20, "404", status(404), Seen("NotFoundError", 1, "NotFoundError")),
-    Fault(20, "401 within a job", stops_job(401), Seen("20 values, then AuthenticationError")),
-    Fault(20, "403 within a job", stops_job(403), Seen("20 values, then PermissionDeniedError")),
-    Fault(21, "page past the end", page_past_the_end, Seen("200 records, incomplete, 0 failures")),
-    Fault(22, "408", status(408), Seen("APIStatusError", 4, "value")),
-    Fault(22, "425", status(425), Seen("APIStatusError", 4, "value")),
-    Fault(22, "429, seconds", patience(429, "7"), Seen("value after 7.5 s", 2)),
+    Fault(19, "record without id", record_without_id, PageResult("2 records, DecodingError at $.results[1]")),
+    Fault(19, "count of -1", page(count=-1), PageResult("DecodingError", 1)),
+    Fault(19, "results are null", page(results=None), PageResult("DecodingError", 1)),
+    Fault(20, "400", status(400), PageResult("BadRequestError", 1, "BadRequestError")),
+    Fault(20, "401", status(401), PageResult("AuthenticationError", 1, "AuthenticationError")),
+    Fault(20, "403", status(403), PageResult("PermissionDeniedError", 1, "PermissionDeniedError")),
+    Fault(20, "404", status(404), PageResult("NotFoundError", 1, "NotFoundError")),
+    Fault(20, "401 within a job", stops_job(401), PageResult("20 values, then AuthenticationError")),
+    Fault(20, "403 within a job", stops_job(403), PageResult("20 values, then PermissionDeniedError")),
+    Fault(21, "page past the end", page_past_the_end, PageResult("200 records, incomplete, 0 failures")),
+    Fault(22, "408", status(408), PageResult("APIStatusError", 4, "value")),
+    Fault(22, "425", status(425), PageResult("APIStatusError", 4, "value")),
+    Fault(22, "429, seconds", patience(429, "7"), PageResult("value after 7.5 s", 2)),
     Fault(
-        22, "429, a date", patience(429, formatdate(1_000_030, usegmt=True)), Seen("value after 30.5 s", 2)
+        22,
+        "429, a date",
+        patience(429, formatdate(1_000_030, usegmt=True)),
+        PageResult("value after 30.5 s", 2),
     ),
     Fault(
-        22, "429, a date long past", patience(429, formatdate(9, usegmt=True)), Seen("value after 0.5 s", 2)
+        22,
+        "429, a date long past",
+        patience(429, formatdate(9, usegmt=True)),
+        PageResult("value after 0.5 s", 2),
     ),
-    Fault(22, "429, no number", patience(429, "-3"), Seen("value after 0.125 s", 2)),
+    Fault(22, "429, no number", patience(429, "-3"), PageResult("value after 0.125 s", 2)),
     Fault(
         22,
         "429, absurd",
         patience(429, ABSURD, timeouts=Timeouts(deadline=1000)),
-        Seen("value after 120.5 s", 2),
+        PageResult("value after 120.5 s", 2),
     ),
     Fault(
         22,
         "429, beyond the deadline",
         patience(429, "90", timeouts=Timeouts(deadline=60)),
-        Seen("RateLimitError, 90 s wanted", 1),
+        PageResult("RateLimitError, 90 s wanted", 1),
     ),
-    Fault(23, "500", status(500), Seen("InternalServerError", 3, "value")),
+    Fault(23, "500", status(500), PageResult("InternalServerError", 3, "value")),
     Fault(
         23,
         "500 for a wrong parameter",
         status(500, api_error("Failed to retrieve: bigint out of range")),
-        Seen("InternalServerError", 1, "InternalServerError"),
+        PageResult("InternalServerError", 1, "InternalServerError"),
     ),
-    Fault(23, "500 for one of many", one_item_fails, Seen("19 values, InternalServerError", 3)),
-    Fault(24, "502", status(502), Seen("InternalServerError", 4, "value")),
-    Fault(24, "503", status(503), Seen("InternalServerError", 4, "value")),
-    Fault(24, "504", status(504), Seen("InternalServerError", 4, "value")),
-    Fault(25, "outage within a job", total_outage, Seen("an outcome for each, most unasked")),
-    Fault(26, "redirect within the server", redirect("/elsewhere/"), Seen("RedirectError", 1)),
-    Fault(26, "redirect to another port", redirect("http://127.0.0.1:{trap}/"), Seen("RedirectError", 1)),
-    Fault(26, "redirect to another name", redirect("http://localhost:{trap}/"), Seen("RedirectError", 1)),
-    Fault(26, "redirect in a circle", redirect("?again=1"), Seen("RedirectError", 1)),
-    Fault(27, "cookie set", cookies, Seen("value, 0 cookies sent", 2)),
+    Fault(23, "500 for one of many", one_item_fails, PageResult("19 values, InternalServerError", 3)),
+    Fault(24, "502", status(502), PageResult("InternalServerError", 4, "value")),
+    Fault(24, "503", status(503), PageResult("InternalServerError", 4, "value")),
+    Fault(24, "504", status(504), PageResult("InternalServerError", 4, "value")),
+    Fault(25, "outage within a job", total_outage, PageResult("an outcome for each, most unasked")),
+    Fault(26, "redirect within the server", redirect("/elsewhere/"), PageResult("RedirectError", 1)),
+    Fault(
+        26, "redirect to another port", redirect("http://127.0.0.1:{trap}/"), PageResult("RedirectError", 1)
+    ),
+    Fault(
+        26, "redirect to another name", redirect("http://localhost:{trap}/"), PageResult("RedirectError", 1)
+    ),
+    Fault(26, "redirect in a circle", redirect("?again=1"), PageResult("RedirectError", 1)),
+    Fault(27, "cookie set", cookies, PageResult("value, 0 cookies sent", 2)),
 ]

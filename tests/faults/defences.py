@@ -18,7 +18,7 @@ from futureagi_async._http.requester import Requester
 from futureagi_async._http.transport import Transport
 from futureagi_async._sansio import replies, retrying
 from futureagi_async._sansio.decoding import converter
-from futureagi_async._sansio.settings import Keys, Masked
+from futureagi_async._sansio.settings import Keys, Secret
 from tests.faults.missing import (
     Patch,
     close_without_waiting,
@@ -99,7 +99,7 @@ DEFENCES = [
     ),
     Defence(
         "failed tries are repeated",
-        lambda: [(requester, "pause_before_retry", lambda *_, **__: None)],
+        lambda: [(requester, "retry_delay_seconds", lambda *_, **__: None)],
         (*CUTS, "502", "503", "504", "408", "425"),
     ),
     Defence(
@@ -148,7 +148,7 @@ DEFENCES = [
     ),
     Defence(
         "refused keys stop a job",
-        lambda: [(outcomes, "JOB_STOPPERS", ())],
+        lambda: [(outcomes, "STOPS_JOB", ())],
         ("401 within a job", "403 within a job"),
     ),
     Defence(
@@ -186,7 +186,9 @@ DEFENCES = [
         ("outage within a job",),
     ),
     Defence(
-        "a job notices an outage", lambda: [(retrying.OutageWatch, "is_out", False)], ("outage within a job",)
+        "a job notices an outage",
+        lambda: [(retrying.OutageDetector, "is_out", False)],
+        ("outage within a job",),
     ),
     Defence(
         "redirects are not followed",
@@ -231,7 +233,7 @@ DEFENCES = [
     Defence("lists are covered", read_each_page_once, ("list moves while it is read",)),
     Defence(
         "one id's failure is its own",
-        lambda: [(outcomes, "JOB_STOPPERS", (FutureAGIError,))],
+        lambda: [(outcomes, "STOPS_JOB", (FutureAGIError,))],
         ("record gone before its detail", "500 for one of many"),
     ),
     Defence(
@@ -246,7 +248,7 @@ DEFENCES = [
     ),
     Defence(
         "keys hide in what is printed",
-        lambda: [(Masked, "__repr__", str.__repr__)],
+        lambda: [(Secret, "__repr__", str.__repr__)],
         ("keys repeated by the server",),
     ),
 ]

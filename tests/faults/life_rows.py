@@ -20,7 +20,7 @@ from futureagi_async._http.clock import SystemClock
 from futureagi_async.testing import Motion, StandInServer, VirtualClock
 from tests.faults.plays import refuse
 from tests.faults.quiet import open_files, raw_server
-from tests.faults.scenes import Fault, Scene, Seen, ask, kind_of, session_options, tries_of
+from tests.faults.scenes import Fault, PageResult, Scene, ask, kind_of, session_options, tries_of
 from tests.servers import (
     FOREVER,
     UNKNOWN_ID,
@@ -37,7 +37,7 @@ from tests.servers import (
 def cancelled(play: Play, **options: Any) -> Scene:
     """Cancel a request under way: asyncio's own error, and everything is free for the next."""
 
-    async def scene() -> Seen:
+    async def scene() -> PageResult:
         async with (
             raw_server(play) as server,
             open_session(server, **session_options(**options)) as session,
@@ -53,12 +53,12 @@ def cancelled(play: Play, **options: Any) -> Scene:
             await server.wait_until_left()
             server.play_on(answer())
             after = await ask(session)
-        return Seen(f"{kind_of(result)} {result}, then {kind_of(after)}")
+        return PageResult(f"{kind_of(result)} {result}, then {kind_of(after)}")
 
     return scene
 
 
-async def closed_at_work() -> Seen:
+async def closed_at_work() -> PageResult:
     """Closing ends what is under way and what waits, and each id says so."""
     async with StandInServer() as server:
         ids = server.call_execution_ids()[:50]
@@ -72,7 +72,7 @@ async def closed_at_work() -> Seen:
     assert [outcome.id for outcome in outcomes] == ids
     values = sum(outcome.error is None for outcome in outcomes)
     (kind,) = {kind_of(outcome.error) for outcome in outcomes if outcome.error is not None}
-    return Seen(f"{values} values, then {kind}")
+    return PageResult(f"{values} values, then {kind}")
 
 
 class Cancelling(aiohttp.TCPConnector):
@@ -82,7 +82,7 @@ class Cancelling(aiohttp.TCPConnector):
         raise asyncio.CancelledError
 
 
-async def cancelled_from_below() -> Seen:
+async def cancelled_from_below() -> PageResult:
     """Nobody cancelled the caller, so it is an error of the connection."""
     async with (
         raw_server(answer()) as server,
@@ -90,10 +90,10 @@ async def cancelled_from_below() -> Seen:
         open_session(server, **session_options(connector=connector)) as session,
     ):
         result = await ask(session)
-    return Seen(kind_of(result), tries_of(result))
+    return PageResult(kind_of(result), tries_of(result))
 
 
-async def connector_closed() -> Seen:
+async def connector_closed() -> PageResult:
     """Whoever closes the connector under a session is told so."""
     async with (
         raw_server(stay_silent) as server,
@@ -105,7 +105,7 @@ async def connector_closed() -> Seen:
         await connector.close()
         result = await task
         await server.wait_until_left()
-    return Seen(kind_of(result))
+    return PageResult(kind_of(result))
 
 
 def leaves(how: Exception | None) -> Scene:
@@ -118,7 +118,7 @@ def leaves(how: Exception | None) -> Scene:
                     raise how
                 break
 
-    async def scene() -> Seen:
+    async def scene() -> PageResult:
         async with StandInServer() as server:
             source, files = RunTestCalls(server.add_run_test(1_000, slim=True)), open_files()
             async with open_session(server, **session_options(max_in_flight=4)) as session:
@@ -127,7 +127,7 @@ def leaves(how: Exception | None) -> Scene:
                 left = asyncio.all_tasks() - before
             await wait_until(lambda: open_files() <= files)
             assert len(server.requests) < 20
-        return Seen(f"{kind_of(result)}, {len(left)} tasks left")
+        return PageResult(f"{kind_of(result)}, {len(left)} tasks left")
 
     return scene
 
@@ -135,7 +135,7 @@ def leaves(how: Exception | None) -> Scene:
 def misused(how: Callable[[Session], Awaitable[object]]) -> Scene:
     """Use a session where it can't be used: an error at once, and it still works where it can."""
 
-    async def scene() -> Seen:
+    async def scene() -> PageResult:
         async with (
             raw_server(answer()) as server,
             open_session(server, **session_options()) as session,
@@ -143,7 +143,7 @@ def misused(how: Callable[[Session], Awaitable[object]]) -> Scene:
             await session.get_kpis(UNKNOWN_ID)
             result = await how(session)
             await session.get_kpis(UNKNOWN_ID)
-        return Seen(kind_of(result), len(server.requests) - 2)
+        return PageResult(kind_of(result), len(server.requests) - 2)
 
     return scene
 
@@ -189,7 +189,7 @@ class VirtualTime:
         self._clock.advance(seconds)
 
 
-async def moving_list() -> Seen:
+async def moving_list() -> PageResult:
     """A list that is re-ordered while it is read is complete, or says that it is not."""
     async with StandInServer(demo=False, request_seconds=0.2) as server:
         run_test = server.add_run_test(600, slim=True)
@@ -201,10 +201,10 @@ async def moving_list() -> Seen:
         missed = server.alive_throughout(run_test, front.started, front.ended) - {
             call.id for call in result.calls
         }
-    return Seen(f"complete: {result.report.complete}, {len(missed)} missed")
+    return PageResult(f"complete: {result.report.complete}, {len(missed)} missed")
 
 
-async def vanished() -> Seen:
+async def vanished() -> PageResult:
     """A record deleted between list and detail is told of, and the others are read."""
     async with StandInServer() as server:
         ids = server.call_execution_ids()[:9]
@@ -212,7 +212,7 @@ async def vanished() -> Seen:
             outcomes = await session.fetch_call_executions([*ids[:5], UNKNOWN_ID, *ids[5:]])
     (gone,) = (outcome for outcome in outcomes if outcome.error is not None)
     assert gone.id == UNKNOWN_ID
-    return Seen(f"{len(outcomes) - 1} values, {kind_of(gone.error)}")
+    return PageResult(f"{len(outcomes) - 1} values, {kind_of(gone.error)}")
 
 
 class SteadyClock(SystemClock):
@@ -222,7 +222,7 @@ class SteadyClock(SystemClock):
         return 0.0
 
 
-async def clock_jumps() -> Seen:
+async def clock_jumps() -> PageResult:
     """The wall clock jumps back a year each time somebody looks: pauses and limits know only the other."""
     back = itertools.count(time.time(), -365 * 86_400.0)
     throttled = refuse(429, head="Retry-After: 0.05\r\n")
@@ -233,14 +233,14 @@ async def clock_jumps() -> Seen:
             async with open_session(server, max_in_flight=1, **settings) as session:
                 result = await ask(session)
     assert time.monotonic() - began < SHORT_SECONDS
-    return Seen(kind_of(result), len(server.requests))
+    return PageResult(kind_of(result), len(server.requests))
 
 
 SHORT_SECONDS = 3.0
 CANARIES = ("c4n4ry-api-5f2c91", "c4n4ry-secret-8d07ab", "c4n4ry-proxy")
 
 
-async def keys_repeated() -> Seen:
+async def keys_repeated() -> PageResult:
     """A server that repeats the keys in all it says finds them in no error, event, log or attribute."""
     api_key, secret_key, password = CANARIES
     body = f'{{"detail": "{api_key} {secret_key}"}}'
@@ -267,25 +267,27 @@ async def keys_repeated() -> Seen:
     shown += [result, repr(result), vars(result), pickle.dumps(result)]
     seen = "\n".join(map(str, shown)) + "\n".join(map(repr, shown))
     found = sum("c4n4ry" in line for line in seen.splitlines())
-    return Seen(f"{kind_of(result)}, {found} lines show a key")
+    return PageResult(f"{kind_of(result)}, {found} lines show a key")
 
 
-CANCELLED = Seen("CancelledError mine, then value")
-MISUSE = Seen("SessionMisuseError", 0)
+CANCELLED = PageResult("CancelledError mine, then value")
+MISUSE = PageResult("SessionMisuseError", 0)
 LIFE_ROWS = [
     Fault(28, "cancelled before the answer", cancelled(stay_silent), CANCELLED),
     Fault(28, "cancelled within the body", cancelled(send_part_and_stall), CANCELLED),
-    Fault(29, "closed with work under way", closed_at_work, Seen("10 values, then SessionMisuseError")),
-    Fault(30, "cancelled from below", cancelled_from_below, Seen("APIConnectionError", 4)),
-    Fault(30, "connector closed by its owner", connector_closed, Seen("SessionMisuseError")),
-    Fault(31, "consumer breaks off", leaves(None), Seen("value, 0 tasks left")),
-    Fault(31, "consumer raises", leaves(KeyError("mine")), Seen("KeyError, 0 tasks left")),
+    Fault(29, "closed with work under way", closed_at_work, PageResult("10 values, then SessionMisuseError")),
+    Fault(30, "cancelled from below", cancelled_from_below, PageResult("APIConnectionError", 4)),
+    Fault(30, "connector closed by its owner", connector_closed, PageResult("SessionMisuseError")),
+    Fault(31, "consumer breaks off", leaves(None), PageResult("value, 0 tasks left")),
+    Fault(31, "consumer raises", leaves(KeyError("mine")), PageResult("KeyError, 0 tasks left")),
     Fault(32, "used in another thread", misused(in_another_thread), MISUSE),
     Fault(32, "used after a fork", misused(after_a_fork), MISUSE),
     Fault(32, "used before opening", misused(not_open), MISUSE),
     Fault(32, "used after closing", misused(after_closing), MISUSE),
-    Fault(33, "list moves while it is read", moving_list, Seen("complete: True, 0 missed")),
-    Fault(34, "record gone before its detail", vanished, Seen("9 values, NotFoundError")),
-    Fault(39, "wall clock jumps", clock_jumps, Seen("value", 2)),
-    Fault(40, "keys repeated by the server", keys_repeated, Seen("BadRequestError, 0 lines show a key")),
+    Fault(33, "list moves while it is read", moving_list, PageResult("complete: True, 0 missed")),
+    Fault(34, "record gone before its detail", vanished, PageResult("9 values, NotFoundError")),
+    Fault(39, "wall clock jumps", clock_jumps, PageResult("value", 2)),
+    Fault(
+        40, "keys repeated by the server", keys_repeated, PageResult("BadRequestError, 0 lines show a key")
+    ),
 ]

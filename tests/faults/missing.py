@@ -106,7 +106,7 @@ def take_any_envelope() -> list[Patch]:
 
 
 def retry_without(clamp: str) -> list[Patch]:
-    pause = retrying.pause_before_retry
+    pause = retrying.retry_delay_seconds
 
     def other(error: FutureAGIError, *, policy: Any, seconds_left: float, **more: Any) -> float | None:
         if clamp == "deadline":
@@ -115,7 +115,7 @@ def retry_without(clamp: str) -> list[Patch]:
             policy = attrs.evolve(policy, max_retry_after=10**12)
         return pause(error, policy=policy, seconds_left=seconds_left, **more)
 
-    return [(requester, "pause_before_retry", other)]
+    return [(requester, "retry_delay_seconds", other)]
 
 
 def run_loosely() -> list[Patch]:

@@ -16,7 +16,7 @@ SCENE_SECONDS = 10.0
 
 
 @attrs.define(frozen=True)
-class Seen:
+class PageResult:
     """What became of a request, or of a job."""
 
     outcome: str
@@ -27,7 +27,7 @@ class Seen:
     """What becomes of it where the fault happens only once."""
 
 
-Scene: TypeAlias = Callable[[], Awaitable[Seen]]
+Scene: TypeAlias = Callable[[], Awaitable[PageResult]]
 
 
 @attrs.define(frozen=True)
@@ -37,9 +37,9 @@ class Fault:
     row: int
     name: str
     scene: Scene = attrs.field(repr=False)
-    expected: Seen
+    expected: PageResult
 
-    async def play(self) -> Seen:
+    async def play(self) -> PageResult:
         """Bring it about, within some seconds."""
         with anyio.fail_after(SCENE_SECONDS):
             return await self.scene()
@@ -74,7 +74,7 @@ def wire(play: Play, *, tls: ssl.SSLContext | None = None, **options: Any) -> Sc
     The session's only slot and a connection must be free for the next request, which is answered.
     """
 
-    async def scene() -> Seen:
+    async def scene() -> PageResult:
         async with (
             raw_server(play, tls=tls) as server,
             open_session(server, **session_options(**options)) as session,
@@ -89,7 +89,7 @@ def wire(play: Play, *, tls: ssl.SSLContext | None = None, **options: Any) -> Sc
             once = await ask(session)
         trusted = tls is None
         assert not trusted or kind_of(after) == "value", after
-        return Seen(kind_of(result), tries_of(result), kind_of(once))
+        return PageResult(kind_of(result), tries_of(result), kind_of(once))
 
     return scene
 
@@ -97,11 +97,11 @@ def wire(play: Play, *, tls: ssl.SSLContext | None = None, **options: Any) -> Sc
 def unreachable(options: Callable[[], Any]) -> Scene:
     """Ask a server that no connection leads to; ``options`` is an async context manager of settings."""
 
-    async def scene() -> Seen:
+    async def scene() -> PageResult:
         async with options() as more:
             settings = session_options(retry=RetryPolicy(2), **more)
             async with open_session(None, **settings) as session:
                 result = await ask(session)
-        return Seen(kind_of(result), tries_of(result))
+        return PageResult(kind_of(result), tries_of(result))
 
     return scene

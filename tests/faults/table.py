@@ -8,7 +8,7 @@ import anyio
 from tests.faults.answer_rows import ANSWER_ROWS
 from tests.faults.defences import DEFENCES, Defence
 from tests.faults.life_rows import LIFE_ROWS
-from tests.faults.scenes import Fault, Seen
+from tests.faults.scenes import Fault, PageResult
 from tests.faults.wire_rows import WIRE_ROWS
 
 FAULTS: Mapping[str, Fault] = {fault.name: fault for fault in [*WIRE_ROWS, *ANSWER_ROWS, *LIFE_ROWS]}
@@ -30,7 +30,7 @@ async def is_seen_without(defence: Defence, fault: Fault) -> bool:
 
 
 def lines(
-    faults: Sequence[Fault], seen: Mapping[str, Seen], harmful: Mapping[str, list[str]]
+    faults: Sequence[Fault], seen: Mapping[str, PageResult], harmful: Mapping[str, list[str]]
 ) -> Iterator[str]:
     """Yield the lines of the table, in Markdown."""
     yield "| row | fault | outcome | tries | where it happens once | seen to fail without |"

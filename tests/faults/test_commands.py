@@ -46,6 +46,6 @@ async def test_the_torture_notices_a_leak() -> None:
         yield
         self._taken -= 1
 
-    with mock.patch.object(Slots, "take", leak), pytest.raises(AssertionError) as caught:
+    with mock.patch.object(Slots, "acquire", leak), pytest.raises(AssertionError) as caught:
         await torture_all(every=60, first=30)
     assert "cancel at step" in caught.value.__notes__[0]

@@ -24,7 +24,7 @@ from tests.faults.plays import (
     zipped_bomb,
 )
 from tests.faults.quiet import raw_server
-from tests.faults.scenes import Fault, Scene, Seen, ask, kind_of, session_options, unreachable, wire
+from tests.faults.scenes import Fault, PageResult, Scene, ask, kind_of, session_options, unreachable, wire
 from tests.servers import (
     KPIS_BODY,
     UNKNOWN_ID,
@@ -38,15 +38,15 @@ from tests.servers import (
     zipped,
 )
 
-CUT = Seen("APIConnectionError", 4, "value")
+CUT = PageResult("APIConnectionError", 4, "value")
 """Tried until patience ends; gone, all is well."""
-GARBLED = Seen("APIConnectionError", 2, "value")
+GARBLED = PageResult("APIConnectionError", 2, "value")
 """What is not HTTP is asked for once more."""
-NO_JSON = Seen("DecodingError", 2, "value")
-SLOW = Seen("APITimeoutError", 4, "value")
-HOPELESS = Seen("DecodingError", 1, "DecodingError")
-TOO_LARGE = Seen("ResponseTooLargeError", 1, "ResponseTooLargeError")
-UNTRUSTED = Seen("TLSError", 1, "TLSError")
+NO_JSON = PageResult("DecodingError", 2, "value")
+SLOW = PageResult("APITimeoutError", 4, "value")
+HOPELESS = PageResult("DecodingError", 1, "DecodingError")
+TOO_LARGE = PageResult("ResponseTooLargeError", 1, "ResponseTooLargeError")
+UNTRUSTED = PageResult("TLSError", 1, "TLSError")
 
 
 class NoNames(AbstractResolver):
@@ -90,7 +90,7 @@ def authority() -> trustme.CA:
 def tls(name: str = "localhost", *, trusting: bool = True, expired: bool = False) -> Scene:
     """Ask a server whose certificate can't be trusted, in one way or another."""
 
-    async def scene() -> Seen:
+    async def scene() -> PageResult:
         server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
         yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
         begin = yesterday - datetime.timedelta(days=9)
@@ -102,7 +102,7 @@ def tls(name: str = "localhost", *, trusting: bool = True, expired: bool = False
     return scene
 
 
-async def closes_a_used_connection() -> Seen:
+async def closes_a_used_connection() -> PageResult:
     """The second request on a connection finds it closed: nobody notices."""
     async with (
         raw_server(answer(), send(b""), answer()) as server,
@@ -110,17 +110,17 @@ async def closes_a_used_connection() -> Seen:
     ):
         await session.get_kpis(UNKNOWN_ID)
         result = await ask(session)
-    return Seen(kind_of(result), len(server.requests) - 1)
+    return PageResult(kind_of(result), len(server.requests) - 1)
 
 
-async def answers_twice() -> Seen:
+async def answers_twice() -> PageResult:
     """The second answer is never taken for the next request's."""
     async with (
         raw_server(send(two_answers(), close=False), answer()) as server,
         open_session(server, **session_options()) as session,
     ):
         totals = [(await session.get_kpis(UNKNOWN_ID)).total_calls for _ in range(3)]
-    return Seen(f"values {totals}", len(server.requests))
+    return PageResult(f"values {totals}", len(server.requests))
 
 
 def headed(lines: bytes) -> bytes:
@@ -134,14 +134,14 @@ PATIENCE: dict[str, Any] = {"timeouts": Timeouts(attempt=0.05)}
 DEEP = b'{"total_calls": 1, "x": ' + b"[" * 20_000 + b"]" * 20_000 + b"}"
 
 WIRE_ROWS = [
-    Fault(1, "name does not resolve", unreachable(unknown_name), Seen("APIConnectionError", 2)),
-    Fault(2, "connection refused", unreachable(closed_port), Seen("APIConnectionError", 2)),
-    Fault(3, "connection never accepted", unreachable(full_backlog), Seen("APITimeoutError", 2)),
+    Fault(1, "name does not resolve", unreachable(unknown_name), PageResult("APIConnectionError", 2)),
+    Fault(2, "connection refused", unreachable(closed_port), PageResult("APIConnectionError", 2)),
+    Fault(3, "connection never accepted", unreachable(full_backlog), PageResult("APITimeoutError", 2)),
     Fault(4, "unknown authority", tls(trusting=False), UNTRUSTED),
     Fault(4, "certificate of another host", tls("other.invalid"), UNTRUSTED),
     Fault(4, "certificate expired", tls(expired=True), UNTRUSTED),
     Fault(5, "closed before the answer", wire(send(b"")), CUT),
-    Fault(5, "kept connection closed", closes_a_used_connection, Seen("value", 2)),
+    Fault(5, "kept connection closed", closes_a_used_connection, PageResult("value", 2)),
     Fault(6, "reset before the answer", wire(reset), CUT),
     Fault(6, "reset within the headers", wire(reset_after(b"HTTP/1.1 200 OK\r\nCont")), CUT),
     Fault(6, "reset within the body", wire(reset_after(headed(b"")[:-5])), CUT),
@@ -167,7 +167,7 @@ WIRE_ROWS = [
     Fault(15, "too many headers", wire(send(headed(MANY_HEADERS))), GARBLED),
     Fault(15, "length and chunks", wire(send(BOTH_LENGTHS)), GARBLED),
     Fault(15, "two lengths", wire(send(headed(b"Content-Length: 1\r\n"))), GARBLED),
-    Fault(16, "two answers to one request", answers_twice, Seen("values [1, 1, 1]", 3)),
+    Fault(16, "two answers to one request", answers_twice, PageResult("values [1, 1, 1]", 3)),
     Fault(17, "HTML instead", wire(answer(b"<html>Please log in</html>")), NO_JSON),
     Fault(17, "empty body", wire(answer(b"")), NO_JSON),
     Fault(17, "null instead", wire(answer(b"null")), NO_JSON),

@@ -9,7 +9,7 @@ from math import ceil
 import attrs
 
 from futureagi_async._sansio.covering import Cover
-from futureagi_async._sansio.covering.pages import Ask, Finding, ListTraits, Seen
+from futureagi_async._sansio.covering.pages import Conclusion, ListTraits, PageRequest, PageResult
 
 RUN_TEST = ListTraits(counted_first=False, rows_enter_with_old_keys=False)
 TEST_EXECUTION = ListTraits(counted_first=True, rows_enter_with_old_keys=False)
@@ -75,7 +75,7 @@ class ModelList:
         """Return all ids in one query's order."""
         return sorted(self.rows, key=lambda name: (-self.rows[name].key, self.rng.random()))
 
-    def read(self, ask: Ask, between: Callable[[], None]) -> tuple[int, list[tuple[str, float]]]:
+    def read(self, ask: PageRequest, between: Callable[[], None]) -> tuple[int, list[tuple[str, float]]]:
         """Answer a page request in the server's statements, with changes ``between`` them."""
         if self.traits.counted_first:
             count = len(self.rows)
@@ -97,7 +97,7 @@ class ModelList:
 class Run:
     """What a driven read came to."""
 
-    finding: Finding
+    conclusion: Conclusion
     got: set[str]
     promised: set[str]
     """The rows that the guarantee promises of a complete list."""
@@ -124,34 +124,34 @@ class Driver:
     _last_front_sent: float = attrs.field(default=0.0, init=False)
 
     def run(self) -> Run:
-        """Read until there is a finding."""
+        """Read until there is a conclusion."""
         model, rng = self.model, self.model.rng
         start_ids = model.visible()
         naive = ceil(len(model.rows) / self.page_size)
         removed_before = len(model.removed)
         promises: dict[float, set[str]] = {}
-        waiting: list[tuple[Ask, float, set[str], int]] = []
-        while self.cover.finding is None:
-            while len(waiting) < self.concurrency and (ask := self.cover.next_ask()) is not None:
+        waiting: list[tuple[PageRequest, float, set[str], int]] = []
+        while self.cover.conclusion is None:
+            while len(waiting) < self.concurrency and (ask := self.cover.next_page()) is not None:
                 if ask.not_before > model.now:
                     self.change(ask.not_before - model.now)
                 waiting.append((ask, model.now, model.visible(), len(model.removed)))
-            if self.cover.finding is not None:
+            if self.cover.conclusion is not None:
                 break
             assert waiting, "the cover asks for nothing and finds nothing"
             ask, sent_at, visible, removed = waiting.pop(rng.randrange(len(waiting)))
             self._answer(ask, sent_at)
             promises[sent_at] = visible - set(model.removed[removed:])
-        finding = self.cover.finding
+        conclusion = self.cover.conclusion
         promised: set[str] = set()
-        if finding.verdict == "complete":
+        if conclusion.verdict == "complete":
             sent_at = max(moment for moment in promises if moment <= self._last_front_sent + 1e-9)
             promised = promises[sent_at]
             if model.traits.rows_enter_with_old_keys:
                 promised &= start_ids - set(model.removed[removed_before:])
-        return Run(finding, self.got, promised, self.cover.requests, naive)
+        return Run(conclusion, self.got, promised, self.cover.requests, naive)
 
-    def _answer(self, ask: Ask, sent_at: float) -> None:
+    def _answer(self, ask: PageRequest, sent_at: float) -> None:
         model = self.model
         step = self.request_seconds / self.concurrency
         self.change(step * 0.4)
@@ -162,9 +162,9 @@ class Driver:
             self._last_front_sent = sent_at
         self.got |= {name for name, _ in rows}
         past_end = model.traits.counted_first and ask.page > 1 and ask.offset >= count
-        self.cover.take(
-            Seen(
-                ask=ask,
+        self.cover.add_result(
+            PageResult(
+                request=ask,
                 count=None if past_end else count,
                 ids=[name for name, _ in rows],
                 keys=[key for _, key in rows],

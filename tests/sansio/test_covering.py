@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from futureagi_async._sansio.covering import Cover
-from futureagi_async._sansio.covering.pages import ListTraits, Seen
+from futureagi_async._sansio.covering.pages import ListTraits, PageResult
 from tests.sansio.listmodel import RUN_TEST, TEST_EXECUTION, VERSION, Changes, Driver, ModelList, Run
 
 KINDS = pytest.mark.parametrize(
@@ -62,10 +62,10 @@ def read(
 def test_complete_never_misses_a_promised_row(traits: ListTraits, scene: str) -> None:
     """Whatever the list does meanwhile, a complete list has every row that the guarantee promises."""
     runs = [read(traits, seed, **SCENES[scene]) for seed in range(3)]
-    assert [run.missed for run in runs if run.finding.verdict == "complete"] == [
-        set() for run in runs if run.finding.verdict == "complete"
+    assert [run.missed for run in runs if run.conclusion.verdict == "complete"] == [
+        set() for run in runs if run.conclusion.verdict == "complete"
     ]
-    assert any(run.finding.verdict == "complete" for run in runs), runs[0].finding
+    assert any(run.conclusion.verdict == "complete" for run in runs), runs[0].conclusion
 
 
 @KINDS
@@ -75,7 +75,7 @@ def test_a_still_list_of_3000_costs_little_more_than_naive_paging(
 ) -> None:
     """A still list is proven with a few more requests than reading its pages once."""
     run = read(traits, 1, count=3_000, tie_size=tie_size)
-    assert run.finding.verdict == "complete"
+    assert run.conclusion.verdict == "complete"
     assert run.requests <= at_most * run.naive_requests
 
 
@@ -84,7 +84,7 @@ def test_a_still_list_of_3000_costs_little_more_than_naive_paging(
 def test_a_list_that_fits_one_page_takes_three_requests(traits: ListTraits, count: int) -> None:
     """An atomic page proves a short list in at most three requests."""
     run = read(traits, 3, count=count, tie_size=4, max_body_bytes=1 << 26, request_seconds=0.05)
-    assert run.finding.verdict == "complete"
+    assert run.conclusion.verdict == "complete"
     assert run.got == run.promised
     assert run.requests <= 3
 
@@ -96,11 +96,11 @@ def test_a_list_that_fits_one_page_takes_three_requests(traits: ListTraits, coun
 def test_one_page_is_tried_where_it_may_be_had(key: float | None, seconds_a_row: float, tried: bool) -> None:
     """In 3 s as estimated, in 60 s where the rows have no keys that could prove the list otherwise."""
     cover = Cover(RUN_TEST, page_size=10, max_body_bytes=1 << 26)
-    ask = cover.next_ask()
+    ask = cover.next_page()
     assert ask is not None
-    cover.take(
-        Seen(
-            ask=ask,
+    cover.add_result(
+        PageResult(
+            request=ask,
             count=251,
             ids=[str(number) for number in range(10)],
             keys=[key] * 10,
@@ -110,7 +110,7 @@ def test_one_page_is_tried_where_it_may_be_had(key: float | None, seconds_a_row:
             server_time=1.7e9 + 100,
         )
     )
-    following = cover.next_ask()
+    following = cover.next_page()
     assert following is not None
     assert (following.limit >= 251) == tried
 
@@ -119,7 +119,7 @@ def test_one_page_is_tried_where_it_may_be_had(key: float | None, seconds_a_row:
 def test_overload_is_incomplete_within_the_budget(traits: ListTraits) -> None:
     """A list that changes faster than it can be read ends incomplete, within its budget of requests."""
     run = read(traits, 5, count=1_500, updates=2_000, request_seconds=1.0)
-    assert run.finding.verdict == "incomplete"
+    assert run.conclusion.verdict == "incomplete"
     assert run.requests <= 6 * ceil(1_600 / 100) + 30
 
 

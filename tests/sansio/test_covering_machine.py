@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from futureagi_async._sansio.covering import Cover
-from futureagi_async._sansio.covering.pages import Ask, Seen
+from futureagi_async._sansio.covering.pages import PageRequest, PageResult
 from tests.sansio.listmodel import RUN_TEST, TEST_EXECUTION, VERSION, ModelList
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
@@ -38,8 +38,8 @@ class ReadingMachine(RuleBasedStateMachine):
         self.cover = self.make_cover()
         self.ahead = 0.0  # our clock, against the server's
         self.epoch = self.last_answer = self.model.now  # when the read began, and heard of the list, by ours
-        self.waiting: list[tuple[Ask, float, set[str], int]] = []
-        self.asked: list[Ask] = []
+        self.waiting: list[tuple[PageRequest, float, set[str], int]] = []
+        self.asked: list[PageRequest] = []
         self.history: list[Callable[[float], None]] = []
         self.got: set[str] = set()
         self.start_ids = self.model.visible()
@@ -87,7 +87,7 @@ class ReadingMachine(RuleBasedStateMachine):
         """Nothing happens for a while."""
         self._pass(seconds)
 
-    @precondition(lambda self: self.cover.finding is None)
+    @precondition(lambda self: self.cover.conclusion is None)
     @rule(pages=st.integers(1, 3))
     def send(self, pages: int) -> None:
         """The reader asks for some pages."""
@@ -96,7 +96,7 @@ class ReadingMachine(RuleBasedStateMachine):
         self._check()
 
     def _ask(self) -> bool:
-        ask = self.cover.next_ask()
+        ask = self.cover.next_page()
         self.history.append(self._ask_again)
         if ask is None:
             return False
@@ -104,18 +104,18 @@ class ReadingMachine(RuleBasedStateMachine):
         self._send(ask)
         return True
 
-    def _number(self, ask: Ask) -> int:
+    def _number(self, ask: PageRequest) -> int:
         return next(number for number, asked in enumerate(self.asked) if asked is ask)
 
-    def _send(self, ask: Ask) -> None:
+    def _send(self, ask: PageRequest) -> None:
         self.model.now = max(self.model.now, ask.not_before - self.ahead)
         self.waiting.append((ask, self.model.now, self.model.visible(), len(self.model.removed)))
 
     def _ask_again(self, _epoch: float) -> None:
-        if (ask := self.cover.next_ask()) is not None:
+        if (ask := self.cover.next_page()) is not None:
             self.asked.append(ask)
 
-    @precondition(lambda self: self.cover.finding is None)
+    @precondition(lambda self: self.cover.conclusion is None)
     @rule(seconds=st.sampled_from([0.1, 30.0]), ahead=st.sampled_from([-999_000.0, 5e5]))
     def interrupt(self, seconds: float, ahead: float) -> None:
         """The reader dies, with all it asked for; another one does the same again, by another clock."""
@@ -132,7 +132,7 @@ class ReadingMachine(RuleBasedStateMachine):
         for number in unanswered:
             self._send(self.asked[number])
 
-    @precondition(lambda self: self.cover.finding is None and bool(self.waiting))
+    @precondition(lambda self: self.cover.conclusion is None and bool(self.waiting))
     @rule(data=st.data(), entering=st.booleans())
     def answer(self, data: Any, entering: bool) -> None:
         """One of the pages asked for is answered; a row may change between the server's statements."""
@@ -156,8 +156,8 @@ class ReadingMachine(RuleBasedStateMachine):
         if ask.page == 1 and sent_at >= self.front_promise[0]:
             self.front_promise = sent_at, visible - set(self.model.removed[removed:])
         past_end = self.model.traits.counted_first and ask.page > 1 and ask.offset >= count
-        seen = Seen(
-            ask=ask,
+        seen = PageResult(
+            request=ask,
             count=None if past_end else count,
             ids=[name for name, _ in rows],
             keys=[key for _, key in rows],
@@ -167,15 +167,17 @@ class ReadingMachine(RuleBasedStateMachine):
             server_time=server_time,
         )
         number = self._number(ask)
-        self.cover.take(seen)
+        self.cover.add_result(seen)
         self.last_answer = seen.received_at
         logged = _moved(seen, -self.epoch)
         self.history.append(
-            lambda epoch: self.cover.take(attrs.evolve(_moved(logged, epoch), ask=self.asked[number]))
+            lambda epoch: self.cover.add_result(
+                attrs.evolve(_moved(logged, epoch), request=self.asked[number])
+            )
         )
 
     def _check(self) -> None:
-        finding = self.cover.finding
+        finding = self.cover.conclusion
         if finding is None or finding.verdict != "complete" or self.checked:
             return
         self.checked = True
@@ -189,15 +191,15 @@ class ReadingMachine(RuleBasedStateMachine):
         if not hasattr(self, "cover"):
             return
         for _ in range(2_000):
-            if self.cover.finding is not None:
+            if self.cover.conclusion is not None:
                 break
             if not self._ask() and self.waiting:
                 self._answer(0, between=lambda: None)
-        assert self.cover.finding is not None, "the read does not end"
+        assert self.cover.conclusion is not None, "the read does not end"
         self._check()
 
 
-def _moved(seen: Seen, seconds: float) -> Seen:
+def _moved(seen: PageResult, seconds: float) -> PageResult:
     return attrs.evolve(seen, sent_at=seen.sent_at + seconds, received_at=seen.received_at + seconds)
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from futureagi_async._sansio.covering import Cover, keycover, passes, tails
+from futureagi_async._sansio.covering import Cover, keycover, pages, passes
 from futureagi_async._sansio.covering.keycover import KeyCover
-from futureagi_async._sansio.covering.pages import ListTraits, Seen
+from futureagi_async._sansio.covering.pages import ListTraits, PageResult
 from tests.sansio.listmodel import RUN_TEST, TEST_EXECUTION, VERSION, Run
 from tests.sansio.test_covering import read
 
@@ -20,17 +20,17 @@ def _runs(traits: ListTraits, seeds: int, **scene: Any) -> list[Run]:
 
 
 def _lies(runs: list[Run]) -> int:
-    return sum(bool(run.missed) for run in runs if run.finding.verdict == "complete")
+    return sum(bool(run.missed) for run in runs if run.conclusion.verdict == "complete")
 
 
 def _complete(runs: list[Run]) -> int:
-    return sum(run.finding.verdict == "complete" for run in runs)
+    return sum(run.conclusion.verdict == "complete" for run in runs)
 
 
 def trust_every_key(patch: pytest.MonkeyPatch) -> None:
     """Bound intervals by keys that may be newer than the row's place."""
 
-    def all_keys(seen: Seen, *_: object) -> list[float]:
+    def all_keys(seen: PageResult, *_: object) -> list[float]:
         return [key for key in seen.keys if key is not None]
 
     patch.setattr(keycover, "trusted_keys", all_keys)
@@ -40,7 +40,7 @@ def begin_at_the_first_row(patch: pytest.MonkeyPatch) -> None:
     """Sweep from the newest key of page 1 instead of from the server's clock at its sending."""
     begin = KeyCover.begin
 
-    def remember(self: KeyCover, first: Seen) -> None:
+    def remember(self: KeyCover, first: PageResult) -> None:
         self.first_key = first.keys[0]
         begin(self, first)
 
@@ -50,7 +50,7 @@ def begin_at_the_first_row(patch: pytest.MonkeyPatch) -> None:
 
 def believe_the_end_at_once(patch: pytest.MonkeyPatch) -> None:
     """Take a page without a next page for the end of the list."""
-    patch.setattr(tails.EndDoubt, "reads_needed", lambda _self: 1)
+    patch.setattr(pages.EndConfidence, "reads_needed", lambda _self: 1)
 
 
 def join_at_equal_ends(patch: pytest.MonkeyPatch) -> None:
@@ -68,16 +68,16 @@ def take_an_empty_front_for_covered(patch: pytest.MonkeyPatch) -> None:
     """Let a front page without a believable key stand for "nothing newer"."""
     add = passes.Pass.add
 
-    def add_and_believe(self: passes.Pass, seen: Seen, keys: list[float]) -> None:
+    def add_and_believe(self: passes.Pass, seen: PageResult, keys: list[float]) -> None:
         add(self, seen, keys)
         lowest = self.ranges.lowest
-        if seen.ask.page == 1 and not keys:
+        if seen.request.page == 1 and not keys:
             self.ranges.add(1e9 if lowest is None else lowest.low, float("inf"), low_at=0, high_at=0)
 
     patch.setattr(passes.Pass, "add", add_and_believe)
     take_sweep = KeyCover._take_sweep
 
-    def believe_nothing(self: KeyCover, seen: Seen, keys: list[float]) -> None:
+    def believe_nothing(self: KeyCover, seen: PageResult, keys: list[float]) -> None:
         take_sweep(self, seen, keys)
         if not keys:
             self.covered_at = seen.sent_at

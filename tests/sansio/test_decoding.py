@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from futureagi_async._sansio import decoding, requests
-from futureagi_async._sansio.decoding.fragments import Part
+from futureagi_async._sansio.decoding.fragments import Fragment
 from futureagi_async.errors import DecodingError
 from futureagi_async.models import (
     CallExecution,
@@ -286,7 +286,7 @@ def test_groups_are_mappings_as_sent() -> None:
 @pytest.mark.parametrize("kind", [CallExecution, ExecutionKPIs, Column])
 def test_converter_raises_nothing_else(kind: type) -> None:
     """The converter's own hooks give values or `DecodingError`, without cattrs' wrapping."""
-    part = Part(b'{"id": 5, "total_calls": []}', requests.CALL, "$")
+    part = Fragment(b'{"id": 5, "total_calls": []}', requests.CALL, "$")
     with pytest.raises(DecodingError):
         decoding.converter().structure(part, kind)
 

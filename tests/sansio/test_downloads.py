@@ -3,9 +3,16 @@
 import pytest
 
 from futureagi_async import APIConnectionError, ResponseTooLargeError
-from futureagi_async._sansio.downloads import Head, Part, check_size, next_hop, read_head, request_headers
+from futureagi_async._sansio.downloads import (
+    BodyInfo,
+    PartialFile,
+    check_size,
+    read_head,
+    redirect_target,
+    request_headers,
+)
 
-PART = Part(5, '"v1"')
+PART = PartialFile(5, '"v1"')
 
 
 def test_what_is_asked_for() -> None:
@@ -25,14 +32,14 @@ def test_redirects_lead_on(status: int) -> None:
         "z": "https://a.example/x/z",
         "//b.example/z": "https://b.example/z",
     }.items():
-        assert next_hop(start, status, {"Location": location}) == target
-    assert next_hop("http://a.example/", status, {"Location": "https://a.example/"})
+        assert redirect_target(start, status, {"Location": location}) == target
+    assert redirect_target("http://a.example/", status, {"Location": "https://a.example/"})
 
 
 @pytest.mark.parametrize("status", [200, 206, 300, 304, 404, 416])
 def test_other_answers_lead_nowhere(status: int) -> None:
     """Only the five redirects are followed."""
-    assert next_hop("https://a.example/", status, {"Location": "/z"}) is None
+    assert redirect_target("https://a.example/", status, {"Location": "/z"}) is None
 
 
 WRONG = ["", "http://a.example/", "ftp://a.example/", "javascript:1", "https://u:p@a.example/", "https://[x/"]
@@ -42,7 +49,7 @@ WRONG = ["", "http://a.example/", "ftp://a.example/", "javascript:1", "https://u
 def test_redirects_that_are_refused(location: str) -> None:
     """Nowhere, off TLS, to other schemes, with passwords: none is followed."""
     with pytest.raises(APIConnectionError):
-        next_hop("https://a.example/", 302, {"Location": location})
+        redirect_target("https://a.example/", 302, {"Location": location})
 
 
 KINDS = {
@@ -68,12 +75,14 @@ def test_the_ending_is_one_of_a_few(kind: str, path: str) -> None:
 def test_a_whole_file_and_a_rest() -> None:
     """Where a body begins, and how large the file is, follow from status and headers."""
     whole = {"Content-Length": "10", "ETag": '"v2"'}
-    assert read_head(200, whole, None, "/a.mp3") == Head(0, 10, '"v2"', ".mp3")
-    assert read_head(200, whole, PART, "/a.mp3") == Head(0, 10, '"v2"', ".mp3")
+    assert read_head(200, whole, None, "/a.mp3") == BodyInfo(0, 10, '"v2"', ".mp3")
+    assert read_head(200, whole, PART, "/a.mp3") == BodyInfo(0, 10, '"v2"', ".mp3")
     rest = {"Content-Range": "bytes 5-9/10", "Content-Length": "5", "ETag": '"v1"'}
-    assert read_head(206, rest, PART, "/a.mp3") == Head(5, 10, '"v1"', ".mp3")
-    assert read_head(206, {"Content-Range": "bytes 5-9/*"}, PART, "/a.mp3") == Head(5, None, '"v1"', ".mp3")
-    assert read_head(200, {"Content-Length": "-1", "ETag": 'W/"v"'}, None, "/a") == Head(
+    assert read_head(206, rest, PART, "/a.mp3") == BodyInfo(5, 10, '"v1"', ".mp3")
+    assert read_head(206, {"Content-Range": "bytes 5-9/*"}, PART, "/a.mp3") == BodyInfo(
+        5, None, '"v1"', ".mp3"
+    )
+    assert read_head(200, {"Content-Length": "-1", "ETag": 'W/"v"'}, None, "/a") == BodyInfo(
         0, None, None, ".audio"
     )
 

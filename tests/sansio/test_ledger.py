@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from futureagi_async._sansio.covering.seen_ids import Ledger
+from futureagi_async._sansio.covering.seen_ids import SeenIds
 
 Record: TypeAlias = tuple[str, float | None]
 
@@ -28,7 +28,7 @@ class Model:
     """A ledger beside a dict that does the same."""
 
     def __init__(self) -> None:
-        self.ledger = Ledger()
+        self.seen_ids = SeenIds()
         self.keys: dict[str, float] = {}
         self.entries: list[str] = []
 
@@ -36,11 +36,11 @@ class Model:
         """Enter a page into both, which must agree."""
         expected = [self._expect(*record) for record in page]
         ids, keys = [record_id for record_id, _ in page], [key for _, key in page]
-        assert self.ledger.enter_all(ids, keys) == expected
+        assert self.seen_ids.add_all(ids, keys) == expected
         self.entries += expected
-        assert len(self.ledger) == len(self.keys)
-        assert self.ledger.duplicates == len(self.entries) - len(self.keys)
-        assert self.ledger.updates == self.entries.count("newer")
+        assert len(self.seen_ids) == len(self.keys)
+        assert self.seen_ids.duplicates == len(self.entries) - len(self.keys)
+        assert self.seen_ids.updates == self.entries.count("newer")
 
     def _expect(self, record_id: str, key: float | None) -> str:
         now = key or 0.0
@@ -149,9 +149,9 @@ def test_a_ledger_takes_little_memory(records: int, most_bytes: int) -> None:
     keys = [1.7e9 + place for place in range(records)]
     tracemalloc.start()
     try:
-        ledger = Ledger()
+        ledger = SeenIds()
         for start in range(0, records, 50):
-            ledger.enter_all(ids[start : start + 50], keys[start : start + 50])
+            ledger.add_all(ids[start : start + 50], keys[start : start + 50])
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from futureagi_async._sansio.pacing import Pacer, is_throttling
+from futureagi_async._sansio.pacing import ConcurrencyLimit, is_throttling
 from futureagi_async.errors import APITimeoutError, FutureAGIError, InternalServerError, RateLimitError
 
 
 def test_it_begins_low_and_grows_with_every_success() -> None:
     """Without throttling the limit starts at 4 and gains one for each success, up to the most."""
-    pacer = Pacer(8)
+    pacer = ConcurrencyLimit(8)
     limits = [pacer.limit]
     for _ in range(6):
         pacer.succeeded()
@@ -20,12 +20,12 @@ def test_it_begins_low_and_grows_with_every_success() -> None:
 
 def test_it_begins_no_higher_than_the_most() -> None:
     """A session of one request at a time stays so."""
-    assert Pacer(1).limit == 1
+    assert ConcurrencyLimit(1).limit == 1
 
 
 def test_throttling_takes_it_down_once_per_round_trip() -> None:
     """Several requests of one round that are throttled count as one."""
-    pacer = Pacer(100)
+    pacer = ConcurrencyLimit(100)
     for _ in range(96):
         pacer.succeeded()
     pacer.throttled(sent_at=1.0, now=2.0)
@@ -37,7 +37,7 @@ def test_throttling_takes_it_down_once_per_round_trip() -> None:
 
 def test_after_throttling_it_grows_by_one_a_round() -> None:
     """Once throttled, as many successes as the limit add about one."""
-    pacer = Pacer(100)
+    pacer = ConcurrencyLimit(100)
     for _ in range(16):
         pacer.succeeded()
     pacer.throttled(sent_at=0.0, now=1.0)
@@ -50,7 +50,7 @@ def test_after_throttling_it_grows_by_one_a_round() -> None:
 @given(st.integers(1, 64), st.lists(st.booleans(), max_size=200))
 def test_the_limit_stays_between_one_and_the_most(most: int, answers: list[bool]) -> None:
     """Whatever the server answers, the limit stays within its bounds."""
-    pacer = Pacer(most)
+    pacer = ConcurrencyLimit(most)
     for moment, good in enumerate(answers):
         if good:
             pacer.succeeded()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from futureagi_async._sansio import requests
-from futureagi_async._sansio.decoding.fragments import Part, id_of
+from futureagi_async._sansio.decoding.fragments import Fragment, id_of
 from futureagi_async._sansio.decoding.nested import structure_column
 from futureagi_async.errors import DecodingError
 from futureagi_async.models import Column, EvalOutput, TranscriptTurn
@@ -130,7 +130,9 @@ COLUMN = {
 def test_columns() -> None:
     """A column keeps its known keys as fields and the others in ``extra``."""
     expected = {key: value for key, value in COLUMN.items() if key != "dataset_column_ids"}
-    found = structure_column(Part(json.dumps(COLUMN).encode(), requests.TEST_EXECUTION, "$.column_order[0]"))
+    found = structure_column(
+        Fragment(json.dumps(COLUMN).encode(), requests.TEST_EXECUTION, "$.column_order[0]")
+    )
     assert found == Column(**expected, extra={"dataset_column_ids": ["2"]})  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         found.eval_config["a"] = 5  # type: ignore[index]

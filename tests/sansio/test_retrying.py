@@ -13,10 +13,10 @@ from futureagi_async._sansio.retrying import (
     QUOTA_CAPACITY,
     QUOTA_COST,
     QUOTA_COST_TIMEOUT,
-    OutageWatch,
+    OutageDetector,
     RetryQuota,
     max_tries,
-    pause_before_retry,
+    retry_delay_seconds,
 )
 from futureagi_async.errors import FutureAGIError
 from futureagi_async.options import RetryPolicy
@@ -74,7 +74,7 @@ TRIES = {
 def test_which_errors_are_tried_again(case: str, attempt: int) -> None:
     """An error is tried again until its number of tries is reached, and no longer."""
     make, tries = TRIES[case]
-    pause = pause_before_retry(make(), attempt=attempt, policy=POLICY, seconds_left=100, jitter=0.5)
+    pause = retry_delay_seconds(make(), attempt=attempt, policy=POLICY, seconds_left=100, jitter=0.5)
     assert (pause is not None) == (attempt < tries)
 
 
@@ -101,7 +101,7 @@ JITTER = st.floats(0, 1, exclude_max=True)
 @given(policy=POLICIES, attempt=st.integers(1, 2000), jitter=JITTER)
 def test_full_jitter_stays_in_bounds(policy: RetryPolicy, attempt: int, jitter: float) -> None:
     """A pause is a random share of the doubled delay, capped, for any number of attempts."""
-    pause = pause_before_retry(LOST, attempt=attempt, policy=policy, seconds_left=1e9, jitter=jitter)
+    pause = retry_delay_seconds(LOST, attempt=attempt, policy=policy, seconds_left=1e9, jitter=jitter)
     if attempt >= policy.attempts:
         assert pause is None
         return
@@ -116,7 +116,7 @@ def test_full_jitter_stays_in_bounds(policy: RetryPolicy, attempt: int, jitter: 
 def test_delays_double_up_to_the_cap(attempt: int, longest: float) -> None:
     """The longest pause doubles with each retry until ``max_delay``."""
     policy = RetryPolicy(attempts=10)
-    pause = pause_before_retry(LOST, attempt=attempt, policy=policy, seconds_left=1e9, jitter=0.5)
+    pause = retry_delay_seconds(LOST, attempt=attempt, policy=policy, seconds_left=1e9, jitter=0.5)
     assert pause == longest / 2
 
 
@@ -128,7 +128,7 @@ def told_to_wait(seconds: float) -> FutureAGIError:
 @given(seconds=st.floats(0, 1e12), policy=POLICIES.filter(lambda policy: policy.attempts > 1), jitter=JITTER)
 def test_retry_after_takes_the_delays_place(seconds: float, policy: RetryPolicy, jitter: float) -> None:
     """The server's wish, capped, is never cut short, and spread by less than a second."""
-    pause = pause_before_retry(
+    pause = retry_delay_seconds(
         told_to_wait(seconds), attempt=1, policy=policy, seconds_left=1e9, jitter=jitter
     )
     assert pause is not None
@@ -139,22 +139,22 @@ def test_retry_after_takes_the_delays_place(seconds: float, policy: RetryPolicy,
 def test_retry_after_beyond_the_deadline_gives_up() -> None:
     """A wait that would outlast the deadline is not begun; one that fits is."""
     wait = told_to_wait(30)
-    assert pause_before_retry(wait, attempt=1, policy=POLICY, seconds_left=30, jitter=0.0) is None
-    assert pause_before_retry(wait, attempt=1, policy=POLICY, seconds_left=30.4, jitter=0.5) is None
-    assert pause_before_retry(wait, attempt=1, policy=POLICY, seconds_left=30.6, jitter=0.5) == 30.5
+    assert retry_delay_seconds(wait, attempt=1, policy=POLICY, seconds_left=30, jitter=0.0) is None
+    assert retry_delay_seconds(wait, attempt=1, policy=POLICY, seconds_left=30.4, jitter=0.5) is None
+    assert retry_delay_seconds(wait, attempt=1, policy=POLICY, seconds_left=30.6, jitter=0.5) == 30.5
 
 
 @given(left=st.floats(-100, 10), jitter=JITTER, attempt=st.integers(1, 3))
 def test_no_pause_outlasts_the_deadline(left: float, jitter: float, attempt: int) -> None:
     """A pause is always shorter than what is left of the deadline."""
-    pause = pause_before_retry(LOST, attempt=attempt, policy=POLICY, seconds_left=left, jitter=jitter)
+    pause = retry_delay_seconds(LOST, attempt=attempt, policy=POLICY, seconds_left=left, jitter=jitter)
     assert pause is None or pause < left
 
 
 def test_retry_after_does_not_make_errors_retryable() -> None:
     """A 404 with a Retry-After is still final."""
     error = errors.NotFoundError("gone", status=404, retry_after=1.0)
-    assert pause_before_retry(error, attempt=1, policy=POLICY, seconds_left=100, jitter=0.5) is None
+    assert retry_delay_seconds(error, attempt=1, policy=POLICY, seconds_left=100, jitter=0.5) is None
 
 
 def retries_until_empty(quota: RetryQuota, error: FutureAGIError) -> int:
@@ -218,7 +218,7 @@ OUTAGES = ("refused connection", "timeout", "not HTTP", "502", "503", "504")
 def test_an_outage_is_many_requests_in_a_row_that_reached_nobody(trouble: str) -> None:
     """Answers about the request itself, a server's own bugs too, show that it lives."""
     make, _ = TRIES[trouble]
-    watch = OutageWatch()
+    watch = OutageDetector()
     for _ in range(OUTAGE_FAILURES - 1):
         watch.failed(make())
     assert not watch.is_out
@@ -229,9 +229,9 @@ def test_an_outage_is_many_requests_in_a_row_that_reached_nobody(trouble: str) -
 @pytest.mark.parametrize("news", ["a success", "a 404"])
 def test_a_sign_of_life_ends_an_outage(news: str) -> None:
     """Then the count begins again."""
-    watch = OutageWatch(failures=OUTAGE_FAILURES - 1)
+    watch = OutageDetector(failures=OUTAGE_FAILURES - 1)
     if news == "a success":
         watch.succeeded()
     else:
         watch.failed(error_of(Reply(404, {}, b"")))
-    assert watch == OutageWatch()
+    assert watch == OutageDetector()

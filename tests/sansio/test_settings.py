@@ -150,7 +150,7 @@ def test_keys_cannot_be_taken_out(take: Callable[[Keys], object]) -> None:
 def test_mask_blanks_out_both_keys() -> None:
     """Where a server repeats the keys, they are blanked out everywhere."""
     keys = Keys(API, SECRET)
-    assert keys.mask(f"{API} and {SECRET} and {API}") == "*** and *** and ***"
-    assert keys.mask("nothing") == "nothing"
-    assert keys.mask("") == ""
-    assert keys.mask(None) is None
+    assert keys.redact(f"{API} and {SECRET} and {API}") == "*** and *** and ***"
+    assert keys.redact("nothing") == "nothing"
+    assert keys.redact("") == ""
+    assert keys.redact(None) is None

@@ -7,18 +7,18 @@ import attrs
 
 from futureagi_async._sansio.covering.pages import (
     RUN_TEST_OVERHANG,
-    Ask,
-    EndDoubt,
+    EndConfidence,
     ListTraits,
-    Seen,
+    PageRequest,
+    PageResult,
     tail_window,
 )
 
 PATIENCE_SECONDS = 3.0
 """What one page may take: as parallel pages, its rows would arrive sooner."""
-PATIENCE_SECONDS_CROWDED = 15.0
+PATIENCE_SECONDS_SLOTS_FULL = 15.0
 """The same, while other lists fill all slots."""
-PATIENCE_SECONDS_KEYLESS = 60.0
+PATIENCE_SECONDS_WITHOUT_KEYS = 60.0
 """The same, where rows show no time of last change: nothing else could prove the list complete."""
 LEAST_TAIL = 10
 _READS = 10
@@ -33,15 +33,17 @@ class AtomicRead:
     are in one or the other unless that happened to both.
     """
 
-    def __init__(self, traits: ListTraits, first: Seen, doubt: EndDoubt, *, largest_limit: int) -> None:
+    def __init__(
+        self, traits: ListTraits, first: PageResult, end_confidence: EndConfidence, *, largest_limit: int
+    ) -> None:
         self.first = first
         self.proven = False
-        self.hopeless = False
+        self.failed = False
         self._traits = traits
-        self._doubt = doubt
+        self._end_confidence = end_confidence
         self._largest_limit = largest_limit
         self._count = first.count or 0
-        self._tail: Seen | None = first if self._reaches_end(first) else None
+        self._tail: PageResult | None = first if self._reaches_end(first) else None
         self._agreeing = 1
         """Reads of the end that agree on it, one after another."""
         self._reads = 0
@@ -51,61 +53,61 @@ class AtomicRead:
         """Whether page 1 was already the whole list, and nothing else is needed."""
         return not self._traits.counted_first and self._reaches_end(self.first)
 
-    def fits(self, max_body_bytes: int, *, crowded: bool) -> bool:
+    def fits(self, max_body_bytes: int, *, slots_full: bool) -> bool:
         """Whether one page is worth trying, judging by what page 1 took."""
         rows = self.rows
-        seen = self.first
-        read = max(1, len(seen.keys))
-        seconds = (seen.received_at - seen.sent_at) * rows / read
-        patience = PATIENCE_SECONDS_CROWDED if crowded else PATIENCE_SECONDS
-        if seen.keyless:
-            patience = PATIENCE_SECONDS_KEYLESS
-        small = seen.body_bytes * rows / read <= max_body_bytes / 2
+        result = self.first
+        read = max(1, len(result.keys))
+        seconds = (result.received_at - result.sent_at) * rows / read
+        patience = PATIENCE_SECONDS_SLOTS_FULL if slots_full else PATIENCE_SECONDS
+        if result.lacks_keys:
+            patience = PATIENCE_SECONDS_WITHOUT_KEYS
+        small = result.body_bytes * rows / read <= max_body_bytes / 2
         return rows <= self._largest_limit and seconds <= patience and small
 
-    def next_ask(self) -> Ask:
+    def next_page(self) -> PageRequest:
         """Return the tail first where it is needed, then the one page."""
         if self._traits.counted_first and self._tail is None:
             return tail_window(self._count, LEAST_TAIL, 2 * LEAST_TAIL)
-        return Ask(1, self.rows, optional=True)
+        return PageRequest(1, self.rows, optional=True)
 
-    def take(self, seen: Seen) -> None:
+    def add_result(self, result: PageResult) -> None:
         """Take the tail, or the one page."""
         self._reads += 1
-        self._count = seen.count if seen.count is not None else min(self._count, seen.ask.offset)
-        self._agreeing = self._agreeing + 1 if self._tail_is_in(seen) else 1
-        needed = self._doubt.reads_needed() if self._traits.counted_first else 1
-        whole = seen.ask.page == 1 and self._reaches_end(seen)
+        self._count = result.count if result.count is not None else min(self._count, result.request.offset)
+        self._agreeing = self._agreeing + 1 if self._tail_is_in(result) else 1
+        needed = self._end_confidence.reads_needed() if self._traits.counted_first else 1
+        whole = result.request.page == 1 and self._reaches_end(result)
         self.proven = whole and needed is not None and self._agreeing >= needed
-        if self._reaches_end(seen):
-            self._tail = seen
+        if self._reaches_end(result):
+            self._tail = result
         tired = self._reads >= _READS or self.rows > self._largest_limit
-        self.hopeless = not self.proven and (tired or needed is None)
+        self.failed = not self.proven and (tired or needed is None)
 
     @property
     def rows(self) -> int:
         """How many rows to ask for, so that the list still fits when it has grown a little."""
         return ceil(self._count * 1.1) + 50
 
-    def _reaches_end(self, seen: Seen) -> bool:
-        if seen.count is None:
+    def _reaches_end(self, result: PageResult) -> bool:
+        if result.count is None:
             return False
         overhang = 0 if self._traits.counted_first else RUN_TEST_OVERHANG
-        reaches = seen.ask.end >= seen.count + overhang and not seen.has_next
-        begins_before = seen.ask.page == 1 or seen.count - seen.ask.offset >= LEAST_TAIL
+        reaches = result.request.end >= result.count + overhang and not result.has_next
+        begins_before = result.request.page == 1 or result.count - result.request.offset >= LEAST_TAIL
         return reaches and begins_before
 
-    def _tail_is_in(self, seen: Seen) -> bool:
+    def _tail_is_in(self, result: PageResult) -> bool:
         """Whether the page joins the earlier read of the end, so that no oldest row fell between."""
         tail = self._tail
         if tail is None:
             return False
-        if set(tail.ids) <= set(seen.ids):
+        if set(tail.ids) <= set(result.ids):
             return True
-        lowest, highest_of_tail = seen.keys[-1:], tail.keys[:1]
+        lowest, highest_of_tail = result.keys[-1:], tail.keys[:1]
         if not lowest or not highest_of_tail or lowest[0] is None or highest_of_tail[0] is None:
             return False
-        return tail.ask.page == 1 or lowest[0] < highest_of_tail[0]
+        return tail.request.page == 1 or lowest[0] < highest_of_tail[0]
 
 
 EARLIEST = 1_420_070_400.0  # 2015, before the service
@@ -117,58 +119,58 @@ _SMALLEST_SECONDS = 0.001
 class _Window:
     start: float
     end: float
-    doubt: EndDoubt = attrs.field(factory=EndDoubt)
+    end_confidence: EndConfidence = attrs.field(factory=EndConfidence)
     atomic: AtomicRead | None = None
 
 
-class CreationRead:
+class CreationWindows:
     """Chooses windows, and reads each as one page."""
 
     def __init__(self, traits: ListTraits, *, now: float, page_size: int, largest_limit: int) -> None:
-        self.hopeless = False
+        self.failed = False
         self.last_sent_at = 0.0
         self._traits = traits
         self._page_size = page_size
         self._largest_limit = largest_limit
         self._waiting = deque([_Window(EARLIEST, now + _A_DAY_AHEAD)])
-        self._in_flight: dict[Ask, _Window] = {}
+        self._in_flight: dict[PageRequest, _Window] = {}
 
     @property
     def done(self) -> bool:
         """Whether every window was read."""
-        return not self._waiting and not self._in_flight and not self.hopeless
+        return not self._waiting and not self._in_flight and not self.failed
 
-    def next_ask(self) -> Ask | None:
+    def next_page(self) -> PageRequest | None:
         """Return a page of some window."""
         if not self._waiting:
             return None
         window = self._waiting.popleft()
-        plain = window.atomic.next_ask() if window.atomic is not None else Ask(1, self._page_size)
-        ask = attrs.evolve(plain, created=(window.start, window.end), optional=False)
-        self._in_flight[ask] = window
-        return ask
+        plain = window.atomic.next_page() if window.atomic is not None else PageRequest(1, self._page_size)
+        request = attrs.evolve(plain, created=(window.start, window.end), optional=False)
+        self._in_flight[request] = window
+        return request
 
-    def asked(self, ask: Ask) -> bool:
-        """Whether ``ask`` was this one's."""
-        return ask in self._in_flight
+    def asked(self, request: PageRequest) -> bool:
+        """Whether ``request`` was this one's."""
+        return request in self._in_flight
 
-    def take(self, seen: Seen) -> None:
+    def add_result(self, result: PageResult) -> None:
         """Finish, go on with, or halve the window that was read."""
-        window = self._in_flight.pop(seen.ask)
-        window.doubt.note(seen)
-        self.last_sent_at = max(self.last_sent_at, seen.sent_at)
+        window = self._in_flight.pop(result.request)
+        window.end_confidence.note(result)
+        self.last_sent_at = max(self.last_sent_at, result.sent_at)
         if window.atomic is None:
-            self._begin(window, seen)
+            self._begin(window, result)
             return
-        window.atomic.take(seen)
-        if window.atomic.hopeless:
+        window.atomic.add_result(result)
+        if window.atomic.failed:
             self._halve(window)
         elif not window.atomic.proven:
             self._waiting.appendleft(window)
 
-    def _begin(self, window: _Window, seen: Seen) -> None:
-        atomic = AtomicRead(self._traits, seen, window.doubt, largest_limit=self._largest_limit)
-        if seen.count == 0:
+    def _begin(self, window: _Window, result: PageResult) -> None:
+        atomic = AtomicRead(self._traits, result, window.end_confidence, largest_limit=self._largest_limit)
+        if result.count == 0:
             return
         if atomic.rows > self._largest_limit:
             self._halve(window)
@@ -179,6 +181,6 @@ class CreationRead:
     def _halve(self, window: _Window) -> None:
         middle = (window.start + window.end) / 2
         if window.end - window.start < _SMALLEST_SECONDS:
-            self.hopeless = True
+            self.failed = True
             return
         self._waiting.extendleft([_Window(middle, window.end), _Window(window.start, middle)])

@@ -6,7 +6,7 @@ The lists are sorted by last change, newest first, without a tie-break, and chan
 than t - ``DELTA_SECONDS`` (which must exceed the longest transaction, clock skew and the gap between
 the server's statements); ids are stable.
 
-**Guarantee.** A finding ``complete`` with ``complete_as_of`` = tau says: every row that was visible
+**Guarantee.** A conclusion ``complete`` with ``complete_as_of`` = tau says: every row that was visible
 during the whole last read of page 1, which began at tau, has been read. For version lists, and lists
 with a status or filters, rows may enter with an old key; there it is every row that was in the list
 from the start of the read until tau. The end of lists that are counted first carries a residual that is
@@ -21,21 +21,21 @@ order can't be trusted are read in windows of creation time (`creation`) where t
 
 **Termination.** Requests are bounded by ``6 * ceil(count / page_size) + 30`` and the sweep converges
 iff (distinct changes a second) * (latency + delta) is less than the largest front page; otherwise the
-budget ends it, and the finding is ``incomplete``.
+budget ends it, and the conclusion is ``incomplete``.
 """
 
 from math import ceil, isfinite
 
-from futureagi_async._sansio.covering.atomic import AtomicRead, CreationRead
+from futureagi_async._sansio.covering.atomic import AtomicRead, CreationWindows
 from futureagi_async._sansio.covering.keycover import KeyCover
 from futureagi_async._sansio.covering.pages import (
     DELTA_SECONDS,
     SMALLEST_LIMIT,
-    Ask,
-    EndDoubt,
-    Finding,
+    Conclusion,
+    EndConfidence,
     ListTraits,
-    Seen,
+    PageRequest,
+    PageResult,
     ServerClock,
     is_sorted,
 )
@@ -48,10 +48,10 @@ LOST_PAGES_IN_ALL = 20
 
 
 class Cover:
-    """The reading of one list: ask, feed the answers back, until there is a finding.
+    """The reading of one list: ask, feed the answers back, until there is a conclusion.
 
-    Call `next_ask` whenever a request may be sent. ``None`` means "not now": wait for an answer to
-    `take` or a page to `lose`, or stop where `finding` is set.
+    Call `next_page` whenever a request may be sent. ``None`` means "not now": wait for an answer to
+    `add_result` or a page to `add_failure`, or stop where `conclusion` is set.
 
     ``since``, in Unix seconds of the server's clock, says that an earlier reading was complete then: only
     what changed since is read, which is what sweeping the front does anyway, where the rows' keys can be
@@ -68,26 +68,26 @@ class Cover:
         since: float | None = None,
     ) -> None:
         self.count: int | None = None
-        self.finding: Finding | None = None
+        self.conclusion: Conclusion | None = None
         self.requests = 0
         self._traits = traits
         self._page_size = max(page_size, SMALLEST_LIMIT)
-        self._first = Ask(1, page_size)
+        self._first = PageRequest(1, page_size)
         self._largest_limit = max(LARGEST_LIMIT, page_size)
         self._max_body_bytes = max_body_bytes
         self._since = since
         self._clock = ServerClock()
-        self._doubt = EndDoubt()
+        self._end_confidence = EndConfidence()
         self._in_flight = 0
         self._lost = 0
         self._undecoded = 0
         self._trouble: str | None = None
         self._atomic: AtomicRead | None = None
-        self._creation: CreationRead | None = None
+        self._creation: CreationWindows | None = None
         self._keys = KeyCover(
             traits,
             self._clock,
-            self._doubt,
+            self._end_confidence,
             page_size=self._page_size,
             largest_limit=self._largest_limit,
             delta=delta,
@@ -108,61 +108,63 @@ class Cover:
         """How many rows were asked for twice on purpose."""
         return self._keys.overlapping_rows
 
-    def next_ask(self) -> Ask | None:
+    def next_page(self) -> PageRequest | None:
         """Return a page to read now."""
-        if self.finding is not None:
+        if self.conclusion is not None:
             return None
         if self.requests >= self._budget():
             self._give_up(f"The list changes faster than it can be read within {self._budget()} requests.")
             return None
-        ask = self._choose()
-        if ask is not None:
+        request = self._choose()
+        if request is not None:
             self.requests += 1
             self._in_flight += 1
-        return ask
+        return request
 
-    def _choose(self) -> Ask | None:
+    def _choose(self) -> PageRequest | None:
         idle = not self._in_flight
         if self.count is None:
             return self._first if idle else None
         if self._trouble is not None:  # what can't be proven complete is still delivered
             return self._keys.next_unread()
         if self._atomic is not None:
-            return self._atomic.next_ask() if idle else None
+            return self._atomic.next_page() if idle else None
         if self._creation is not None:
-            return self._creation.next_ask()
-        ask = self._keys.next_ask(self.count, idle=idle)
+            return self._creation.next_page()
+        request = self._keys.next_page(self.count, idle=idle)
         if self._keys.trouble is not None:
             self._give_up(self._keys.trouble)
-        return ask
+        return request
 
     def _budget(self) -> int:
         return 6 * ceil((self.count or 0) / self._page_size) + 30
 
-    def take(self, seen: Seen, *, crowded: bool = False) -> None:
+    def add_result(self, result: PageResult, *, slots_full: bool = False) -> None:
         """Take an answer into account.
 
-        ``crowded`` says that enough other lists wait to fill every slot, so that one slow page costs
+        ``slots_full`` says that enough other lists wait to fill every slot, so that one slow page costs
         nothing.
         """
         self._in_flight -= 1
-        self._undecoded += seen.undecoded
-        self._clock.note(seen.server_time, seen.received_at)
-        self._doubt.note(seen)
+        self._undecoded += result.undecoded
+        self._clock.note(result.server_time, result.received_at)
+        self._end_confidence.note(result)
         first = self.count is None
-        if seen.ask.created is None:
-            self.count = seen.count if seen.count is not None else min(self.count or 0, seen.ask.offset)
+        if result.request.created is None:
+            self.count = (
+                result.count if result.count is not None else min(self.count or 0, result.request.offset)
+            )
         if first:
-            self._take_first(seen, crowded=crowded)
+            self._take_first(result, slots_full=slots_full)
         elif self._creation is not None:
-            self._take_creation(self._creation, seen)
+            self._take_creation(self._creation, result)
         elif self._atomic is not None:
-            self._take_atomic(self._atomic, seen)
+            self._take_atomic(self._atomic, result)
         else:
-            self._take_window(seen)
+            self._take_window(result)
         self._settle()
 
-    def lose(self, ask: Ask) -> bool:
+    def add_failure(self, request: PageRequest) -> bool:
         """Take into account that a page could not be read; whether there is another way."""
         self._in_flight -= 1
         if self.count is None:
@@ -172,9 +174,9 @@ class Cover:
         elif self._atomic is not None:
             self._leave_atomic(self._atomic)
         else:
-            self._lose_window(ask)
+            self._lose_window(request)
         self._settle()
-        return ask.optional
+        return request.optional
 
     def resume(self) -> None:
         """Go on after an interruption.
@@ -182,31 +184,31 @@ class Cover:
         Our clock may have begun anew. The caller gives earlier answers times that are as far apart as
         they were, and none later than now: so no earlier ``Date`` makes the server's clock seem ahead.
         """
-        self._doubt.forget()
+        self._end_confidence.forget()
 
     def stop(self, reason: str) -> None:
         """End the reading from outside, for instance at a deadline."""
-        self.finding = self.finding or Finding("incomplete", reason)
+        self.conclusion = self.conclusion or Conclusion("incomplete", reason)
 
-    def _take_first(self, seen: Seen, *, crowded: bool) -> None:
-        if self._since is not None and seen.has_next and self._trouble_with(seen) is None:
-            self._keys.begin_since(seen, self._since)
+    def _take_first(self, result: PageResult, *, slots_full: bool) -> None:
+        if self._since is not None and result.has_next and self._trouble_with(result) is None:
+            self._keys.begin_since(result, self._since)
             self._check_covered()
             return
-        self._keys.begin(seen)
-        atomic = AtomicRead(self._traits, seen, self._doubt, largest_limit=self._largest_limit)
+        self._keys.begin(result)
+        atomic = AtomicRead(self._traits, result, self._end_confidence, largest_limit=self._largest_limit)
         if atomic.proven_by_first:
-            self._complete(seen.sent_at, "One page held the whole list.")
-        elif atomic.fits(self._max_body_bytes, crowded=crowded):
+            self._complete(result.sent_at, "One page held the whole list.")
+        elif atomic.fits(self._max_body_bytes, slots_full=slots_full):
             self._atomic = atomic
         else:
-            self._check_coverable(seen)
+            self._check_coverable(result)
 
-    def _take_atomic(self, atomic: AtomicRead, seen: Seen) -> None:
-        atomic.take(seen)
+    def _take_atomic(self, atomic: AtomicRead, result: PageResult) -> None:
+        atomic.add_result(result)
         if atomic.proven:
-            self._complete(seen.sent_at, "One page, read last, held the whole list.")
-        elif atomic.hopeless:
+            self._complete(result.sent_at, "One page, read last, held the whole list.")
+        elif atomic.failed:
             self._leave_atomic(atomic)
 
     def _leave_atomic(self, atomic: AtomicRead) -> None:
@@ -214,9 +216,9 @@ class Cover:
         self._atomic = None
         self._check_coverable(atomic.first)
 
-    def _take_window(self, seen: Seen) -> None:
-        self._check_coverable(seen)
-        self._keys.take(seen)
+    def _take_window(self, result: PageResult) -> None:
+        self._check_coverable(result)
+        self._keys.add_result(result)
         self._check_covered()
 
     def _check_covered(self) -> None:
@@ -225,44 +227,44 @@ class Cover:
                 self._keys.covered_at, "Overlapping pages cover the list, and its front was read last."
             )
 
-    def _lose_window(self, ask: Ask) -> None:
+    def _lose_window(self, request: PageRequest) -> None:
         """Leave a lost page to the repairs, or give up after several."""
         self._lost += 1
-        self._keys.lose(ask)
+        self._keys.add_failure(request)
         if self._lost > LOST_PAGES_ALLOWED:
             self._give_up("Several pages could not be read.")
         if self._lost > LOST_PAGES_IN_ALL:
             self.stop("Too many pages could not be read.")
 
-    def _check_coverable(self, seen: Seen) -> None:
-        trouble = self._trouble_with(seen)
+    def _check_coverable(self, result: PageResult) -> None:
+        trouble = self._trouble_with(result)
         if trouble is not None:
-            self._leave_cover(seen, trouble)
+            self._leave_cover(result, trouble)
 
-    def _trouble_with(self, seen: Seen) -> str | None:
+    def _trouble_with(self, result: PageResult) -> str | None:
         """Say why the keys of a page prove nothing."""
-        if seen.keyless:
+        if result.lacks_keys:
             return "The rows show no time of last change; only a list that fits one page can be proven."
         if not isfinite(self._clock.at(0.0)):
             return "The server sends no Date header to compare the rows' times with."
-        if not is_sorted(self._keys.trusted(seen)):
+        if not is_sorted(self._keys.trusted(result)):
             return "The server does not sort this list by the time of last change."
         return None
 
-    def _leave_cover(self, seen: Seen, trouble: str) -> None:
+    def _leave_cover(self, result: PageResult, trouble: str) -> None:
         """Read in windows of creation time where that works, else without proof."""
-        now = self._clock.at(seen.sent_at)
+        now = self._clock.at(result.sent_at)
         if not self._traits.filters_creation or not isfinite(now):
             self._give_up(trouble)
             return
-        self._creation = CreationRead(
+        self._creation = CreationWindows(
             self._traits, now=now, page_size=self._page_size, largest_limit=self._largest_limit
         )
 
-    def _take_creation(self, creation: CreationRead, seen: Seen) -> None:
-        if creation.asked(seen.ask):
-            creation.take(seen)
-        if creation.hopeless:
+    def _take_creation(self, creation: CreationWindows, result: PageResult) -> None:
+        if creation.asked(result.request):
+            creation.add_result(result)
+        if creation.failed:
             self._give_up("Some window of creation time could not be read.")
         elif creation.done and not self._in_flight:
             self._complete(
@@ -279,7 +281,7 @@ class Cover:
         if self._traits.rows_enter_with_old_keys:
             how += " Rows that entered it meanwhile may be missing: they do not enter at the front."
         tau = self._clock.at(sent_at)
-        self.finding = self.finding or Finding("complete", how, tau if isfinite(tau) else None)
+        self.conclusion = self.conclusion or Conclusion("complete", how, tau if isfinite(tau) else None)
 
     def _give_up(self, reason: str) -> None:
         self._trouble = self._trouble or reason

@@ -2,7 +2,13 @@
 
 from math import ceil
 
-from futureagi_async._sansio.covering.pages import RUN_TEST_OVERHANG, Ask, Finding, ListTraits, Seen
+from futureagi_async._sansio.covering.pages import (
+    RUN_TEST_OVERHANG,
+    Conclusion,
+    ListTraits,
+    PageRequest,
+    PageResult,
+)
 
 
 class FastRead:
@@ -10,7 +16,7 @@ class FastRead:
 
     def __init__(self, traits: ListTraits, *, page_size: int) -> None:
         self.count: int | None = None
-        self.finding: Finding | None = None
+        self.conclusion: Conclusion | None = None
         self.requests = 0
         self.sweeps = self.gaps_repaired = self.overlapping_rows = 0
         self._traits = traits
@@ -20,28 +26,31 @@ class FastRead:
         self._lost = 0
         self._proven = False
 
-    def next_ask(self) -> Ask | None:
+    def next_page(self) -> PageRequest | None:
         """Return a page to read now."""
-        if self.finding is not None or self._next_page > self._last_page:
+        if self.conclusion is not None or self._next_page > self._last_page:
             return None
         self._next_page += 1
         self.requests += 1
         self._in_flight += 1
-        return Ask(self._next_page - 1, self._page_size)
+        return PageRequest(self._next_page - 1, self._page_size)
 
-    def take(self, seen: Seen, *, crowded: bool = False) -> None:
+    def add_result(self, result: PageResult, *, slots_full: bool = False) -> None:
         """Take an answer into account."""
         self._in_flight -= 1
-        if seen.count is not None:
-            self.count = seen.count
-            self._last_page = max(self._last_page, ceil(seen.count / self._page_size))
-            overhangs = seen.ask.end >= seen.count + RUN_TEST_OVERHANG
+        if result.count is not None:
+            self.count = result.count
+            self._last_page = max(self._last_page, ceil(result.count / self._page_size))
+            overhangs = result.request.end >= result.count + RUN_TEST_OVERHANG
             self._proven = (
-                seen.ask.page == 1 and overhangs and not self._traits.counted_first and not seen.undecoded
+                result.request.page == 1
+                and overhangs
+                and not self._traits.counted_first
+                and not result.undecoded
             )
         self._settle()
 
-    def lose(self, ask: Ask) -> bool:
+    def add_failure(self, request: PageRequest) -> bool:
         """Take into account that a page could not be read; there is no other way."""
         self._in_flight -= 1
         self._lost += 1
@@ -50,14 +59,14 @@ class FastRead:
 
     def stop(self, reason: str) -> None:
         """End the reading from outside, for instance at a deadline."""
-        self.finding = self.finding or Finding("incomplete", reason)
+        self.conclusion = self.conclusion or Conclusion("incomplete", reason)
 
     def _settle(self) -> None:
         if self._in_flight or (self._next_page <= self._last_page and self.count is not None):
             return
         if self._lost:
-            self.finding = Finding("incomplete", f"{self._lost} pages could not be read.")
+            self.conclusion = Conclusion("incomplete", f"{self._lost} pages could not be read.")
         elif self._proven:
-            self.finding = Finding("complete", "One page held the whole list.")
+            self.conclusion = Conclusion("complete", "One page held the whole list.")
         else:
-            self.finding = Finding("incomplete", "Read without proof (consistency='fast').")
+            self.conclusion = Conclusion("incomplete", "Read without proof (consistency='fast').")

@@ -4,10 +4,10 @@ from math import ceil, inf
 
 from futureagi_async._sansio.covering.pages import (
     RUN_TEST_OVERHANG,
-    Ask,
-    EndDoubt,
+    EndConfidence,
     ListTraits,
-    Seen,
+    PageRequest,
+    PageResult,
     ServerClock,
     tail_window,
     trusted_keys,
@@ -25,25 +25,25 @@ class TailRead:
         self.agreeing = 1
         """Reads of the end so far that agree on its lowest row."""
         self._page_size = page_size
-        self._asked: Ask | None = None
+        self._asked: PageRequest | None = None
 
-    def next_ask(self, count: int, largest_tie: int) -> Ask:
+    def next_page(self, count: int, largest_tie: int) -> PageRequest:
         """Return a page that begins well before the end and reaches past it."""
         self._asked = tail_window(count, max(LEAST_ROWS, largest_tie + 1), self._page_size)
         return self._asked
 
-    def asked(self, ask: Ask) -> bool:
-        """Whether ``ask`` was this one's."""
-        return ask is self._asked
+    def asked(self, request: PageRequest) -> bool:
+        """Whether ``request`` was this one's."""
+        return request is self._asked
 
-    def take(self, seen: Seen, lowest: KeyRange | None) -> None:
+    def add_result(self, result: PageResult, lowest: KeyRange | None) -> None:
         """Compare the end with the lowest key known so far."""
-        keys = [key for key in seen.keys if key is not None]
-        at_end = seen.count is not None and seen.ask.end >= seen.count and not seen.has_next
-        enough = seen.count is not None and (
-            seen.ask.page == 1 or seen.count - seen.ask.offset >= min(LEAST_ROWS, seen.count)
+        keys = [key for key in result.keys if key is not None]
+        at_end = result.count is not None and result.request.end >= result.count and not result.has_next
+        enough = result.count is not None and (
+            result.request.page == 1 or result.count - result.request.offset >= min(LEAST_ROWS, result.count)
         )
-        emptied = seen.count == 0
+        emptied = result.count == 0
         joins = bool(keys) and lowest is not None and keys[-1] >= lowest.low and keys[0] > lowest.low
         if at_end and enough and (emptied or joins):
             self.agreeing += 1
@@ -55,7 +55,7 @@ _LEAST_GROWTH = 1.3
 _MOST_GROWTH = 4.0
 
 
-class Sweep:
+class FrontRead:
     """Chooses how much of the front to read."""
 
     def __init__(self, page_size: int, largest_limit: int) -> None:
@@ -63,29 +63,29 @@ class Sweep:
         """Whether the largest page did not reach far enough."""
         self._limit = page_size
         self._largest_limit = largest_limit
-        self._asked: Ask | None = None
+        self._asked: PageRequest | None = None
 
-    def next_ask(self, expected_rows: float) -> Ask:
+    def next_page(self, expected_rows: float) -> PageRequest:
         """Return page 1 with the limit that should reach; the first guess is ``expected_rows``."""
         if self._asked is None:
             self._limit = min(self._largest_limit, max(self._limit, ceil(_LEAST_GROWTH * expected_rows)))
-        self._asked = Ask(1, self._limit)
+        self._asked = PageRequest(1, self._limit)
         return self._asked
 
-    def asked(self, ask: Ask) -> bool:
-        """Whether ``ask`` was this one's."""
-        return ask is self._asked
+    def asked(self, request: PageRequest) -> bool:
+        """Whether ``request`` was this one's."""
+        return request is self._asked
 
-    def take(self, seen: Seen, keys: list[float], until: float) -> None:
+    def add_result(self, result: PageResult, keys: list[float], until: float) -> None:
         """Choose a larger limit, from how densely keys lie at the front."""
-        self.exhausted = seen.ask.limit >= self._largest_limit
+        self.exhausted = result.request.limit >= self._largest_limit
         growth = _MOST_GROWTH
         if len(keys) > 1 and keys[0] > keys[-1]:
             growth = _LEAST_GROWTH * (keys[0] - until) / (keys[0] - keys[-1])
         growth = min(_MOST_GROWTH, max(_LEAST_GROWTH, growth))
         self._limit = min(self._largest_limit, ceil(self._limit * growth))
 
-    def lose(self) -> None:
+    def add_failure(self) -> None:
         """Read a smaller page after one that failed."""
         self._limit = max(1, self._limit // 2)
         self._largest_limit = max(self._limit, self._largest_limit // 2)
@@ -98,7 +98,7 @@ class KeyCover:
         self,
         traits: ListTraits,
         clock: ServerClock,
-        doubt: EndDoubt,
+        end_confidence: EndConfidence,
         *,
         page_size: int,
         largest_limit: int,
@@ -111,7 +111,7 @@ class KeyCover:
         self.sweeps = 0
         self._traits = traits
         self._clock = clock
-        self._doubt = doubt
+        self._end_confidence = end_confidence
         self._page_size = page_size
         self._largest_limit = largest_limit
         self._delta = delta
@@ -122,8 +122,8 @@ class KeyCover:
         """T: what the server's clock showed, at least, when the pass began."""
         self._passes: list[Pass] = []
         self._tail: TailRead | None = None
-        self._sweep = Sweep(page_size, largest_limit)
-        self._restart: Ask | None = None
+        self._sweep = FrontRead(page_size, largest_limit)
+        self._restart: PageRequest | None = None
 
     @property
     def gaps_repaired(self) -> int:
@@ -144,28 +144,28 @@ class KeyCover:
     def _pass(self) -> Pass:
         return self._passes[-1]
 
-    def trusted(self, seen: Seen) -> list[float]:
+    def trusted(self, result: PageResult) -> list[float]:
         """Return the keys of a page that bound an interval."""
-        return trusted_keys(seen, self._traits, self._clock, self._delta)
+        return trusted_keys(result, self._traits, self._clock, self._delta)
 
-    def begin(self, first: Seen) -> None:
+    def begin(self, first: PageResult) -> None:
         """Start from page 1, the first window."""
         self._note_density(first)
         self._begin_pass(first, bottom=-inf, page_size=self._page_size)
 
-    def begin_since(self, first: Seen, since: float) -> None:
+    def begin_since(self, first: PageResult, since: float) -> None:
         """Start from page 1 as if a pass had begun at ``since``, on the server's clock, and be done."""
         self._note_density(first)
         self._latest = first.received_at
         self._began = since
         self._take_sweep(first, self.trusted(first))
 
-    def _note_density(self, first: Seen) -> None:
+    def _note_density(self, first: PageResult) -> None:
         keys = [key for key in first.keys if key is not None]
         if keys and keys[0] > keys[-1]:
             self._rows_a_second = len(keys) / (keys[0] - keys[-1])
 
-    def next_ask(self, count: int, *, idle: bool) -> Ask | None:
+    def next_page(self, count: int, *, idle: bool) -> PageRequest | None:
         """Return the next page; the end and the front are read when nothing else is in flight."""
         if self._restart is not None:
             return self._restart if idle else None
@@ -174,80 +174,82 @@ class KeyCover:
             return self._pass.next_window() or self._pass.next_repair(top)
         return self._next_tail(count) or self._next_sweep() if idle else None
 
-    def next_unread(self) -> Ask | None:
+    def next_unread(self) -> PageRequest | None:
         """Return a window that was not read yet, and nothing else."""
         return self._pass.next_window() if self._passes else None
 
-    def take(self, seen: Seen) -> None:
+    def add_result(self, result: PageResult) -> None:
         """Take the answer to one of its pages."""
-        keys = self.trusted(seen)
-        self._latest = max(self._latest, seen.received_at)
-        if seen.ask is self._restart:
-            self._begin_front_pass(seen)
-        elif self._sweep.asked(seen.ask):
-            self._take_sweep(seen, keys)
-        elif self._tail is not None and self._tail.asked(seen.ask):
-            self._tail.take(seen, self._pass.ranges.lowest)
-            self._pass.add(seen, keys)
+        keys = self.trusted(result)
+        self._latest = max(self._latest, result.received_at)
+        if result.request is self._restart:
+            self._begin_front_pass(result)
+        elif self._sweep.asked(result.request):
+            self._take_sweep(result, keys)
+        elif self._tail is not None and self._tail.asked(result.request):
+            self._tail.add_result(result, self._pass.ranges.lowest)
+            self._pass.add(result, keys)
         else:
-            self._pass.take(seen, keys)
+            self._pass.add_result(result, keys)
 
-    def lose(self, ask: Ask) -> None:
+    def add_failure(self, request: PageRequest) -> None:
         """Take into account that one of its pages could not be read."""
-        if self._sweep.asked(ask):
-            self._sweep.lose()
-        elif ask is not self._restart and not (self._tail is not None and self._tail.asked(ask)):
-            self._pass.lose(ask)
+        if self._sweep.asked(request):
+            self._sweep.add_failure()
+        elif request is not self._restart and not (self._tail is not None and self._tail.asked(request)):
+            self._pass.add_failure(request)
 
     def _trusted_until(self) -> float:
         """T - delta: rows with older keys have not moved since the pass began."""
         return self._began - self._delta
 
-    def _next_tail(self, count: int) -> Ask | None:
+    def _next_tail(self, count: int) -> PageRequest | None:
         if self._tail is None or not self._pass.ends_at_the_end:
             return None
-        needed = self._doubt.reads_needed()
+        needed = self._end_confidence.reads_needed()
         if needed is None:
             self.trouble = "Rows enter the list faster than its end can be confirmed."
             return None
         if self._tail.agreeing >= needed:
             return None
-        return self._tail.next_ask(count, self._pass.largest_tie)
+        return self._tail.next_page(count, self._pass.largest_tie)
 
-    def _next_sweep(self) -> Ask | None:
+    def _next_sweep(self) -> PageRequest | None:
         if self.trouble is not None:
             return None
         self.sweeps += 1
         seconds = max(0.0, self._clock.at(self._latest) - self._began) + self._delta
-        return self._sweep.next_ask(self._rows_a_second * seconds)
+        return self._sweep.next_page(self._rows_a_second * seconds)
 
-    def _take_sweep(self, seen: Seen, keys: list[float]) -> None:
+    def _take_sweep(self, result: PageResult, keys: list[float]) -> None:
         until = self._trusted_until()
-        past_end = seen.ask.end >= (seen.count or 0) + RUN_TEST_OVERHANG
+        past_end = result.request.end >= (result.count or 0) + RUN_TEST_OVERHANG
         whole = past_end and not self._traits.counted_first
         if whole or (keys and keys[-1] < until):
-            self.covered_at = seen.sent_at
+            self.covered_at = result.sent_at
             return
-        self._sweep.take(seen, keys, until)
-        if not self._passes and seen.ask.end >= (seen.count or 0):  # the whole list is younger than T
-            self._begin_front_pass(seen)
+        self._sweep.add_result(result, keys, until)
+        if not self._passes and result.request.end >= (result.count or 0):  # the whole list is younger than T
+            self._begin_front_pass(result)
         elif self._sweep.exhausted and keys and keys[0] <= self._began:
-            self._wait_for(seen, keys[0])
+            self._wait_for(result, keys[0])
         elif self._sweep.exhausted:
-            self._begin_front_pass(seen)
+            self._begin_front_pass(result)
 
-    def _wait_for(self, seen: Seen, newest: float) -> None:
+    def _wait_for(self, result: PageResult, newest: float) -> None:
         """Read the front again when its keys are old enough to be believed: nothing changes now."""
-        seconds = newest + self._delta - self._clock.at(seen.received_at)
-        self._restart = Ask(1, seen.ask.limit, not_before=seen.received_at + max(0.0, seconds) + 0.001)
+        seconds = newest + self._delta - self._clock.at(result.received_at)
+        self._restart = PageRequest(
+            1, result.request.limit, not_before=result.received_at + max(0.0, seconds) + 0.001
+        )
 
-    def _begin_front_pass(self, seen: Seen) -> None:
+    def _begin_front_pass(self, result: PageResult) -> None:
         """Start a pass over the front alone, which was too long for one page."""
         bottom = self._trusted_until()
-        self._sweep, self._restart = Sweep(self._page_size, self._largest_limit), None
-        self._begin_pass(seen, bottom=bottom, page_size=seen.ask.limit)
+        self._sweep, self._restart = FrontRead(self._page_size, self._largest_limit), None
+        self._begin_pass(result, bottom=bottom, page_size=result.request.limit)
 
-    def _begin_pass(self, first: Seen, *, bottom: float, page_size: int) -> None:
+    def _begin_pass(self, first: PageResult, *, bottom: float, page_size: int) -> None:
         self._began = self._clock.at(first.sent_at)
         self._tail = TailRead(self._page_size) if self._traits.counted_first else None
         self._passes.append(Pass(self._traits, page_size, bottom=bottom, largest_limit=self._largest_limit))

@@ -9,7 +9,7 @@ import attrs
 from futureagi_async.models import Verdict
 
 RUN_TEST_OVERHANG = 50
-"""Rows past ``count`` that a page must ask for, on lists that are counted after they are read."""
+"""Rows past ``count`` that a page must reach, on lists that are counted after they are read."""
 
 
 @attrs.define(frozen=True)
@@ -27,7 +27,7 @@ class ListTraits:
 
 
 @attrs.define(frozen=True)
-class Ask:
+class PageRequest:
     """A page to read."""
 
     page: int
@@ -51,10 +51,10 @@ class Ask:
 
 
 @attrs.define(frozen=True, kw_only=True)
-class Seen:
-    """What the answer to an `Ask` showed. Times in seconds of the session's clock."""
+class PageResult:
+    """What the answer to a `PageRequest` showed. Times in seconds of the session's clock."""
 
-    ask: Ask
+    request: PageRequest
     count: int | None
     """The list's length as the server counted it; ``None`` past the end, where it does not say."""
     ids: Sequence[str]
@@ -70,13 +70,13 @@ class Seen:
     """Rows of the page that could not be read."""
 
     @property
-    def keyless(self) -> bool:
+    def lacks_keys(self) -> bool:
         """Whether some row shows no key."""
         return any(key is None for key in self.keys)
 
 
 @attrs.define(frozen=True)
-class Finding:
+class Conclusion:
     """What may be said of a list once nothing is left to ask."""
 
     verdict: Verdict
@@ -101,16 +101,16 @@ class ServerClock:
         return self._ahead + moment
 
 
-def trusted_keys(seen: Seen, traits: ListTraits, clock: ServerClock, delta: float) -> list[float]:
+def trusted_keys(result: PageResult, traits: ListTraits, clock: ServerClock, delta: float) -> list[float]:
     """Return the keys that bound an interval: those that surely were the row's place.
 
     Where places and rows are two statements, a key younger than the request (less ``delta``) may be
     newer than the place it was delivered for.
     """
     if traits.counted_first:
-        return [key for key in seen.keys if key is not None]
-    newest = clock.at(seen.sent_at) - delta
-    return [key for key in seen.keys if key is not None and key <= newest]
+        return [key for key in result.keys if key is not None]
+    newest = clock.at(result.sent_at) - delta
+    return [key for key in result.keys if key is not None and key <= newest]
 
 
 def is_sorted(keys: Sequence[float]) -> bool:
@@ -132,38 +132,40 @@ SMALLEST_LIMIT = 20
 """Below it, overlaps cost more than the rows."""
 
 
-def window_from(start: int, known_to: int, page_size: int) -> Ask:
+def window_from(start: int, known_to: int, page_size: int) -> PageRequest:
     """Return a page of about ``page_size`` rows that holds offset ``start`` and reaches far.
 
     Near the front, where few offsets exist, none may get beyond offset ``known_to``; then sizes
     from half to twice as many rows are looked at for the most new rows a row read.
     """
     usual = range(max(1, page_size * 4 // 5), max(page_size * 6 // 5, page_size + 8) + 1)
-    ask = max(_holding(start, usual), key=lambda ask: ask.end)
-    if ask.end - known_to >= page_size // 4:
-        return ask
+    request = max(_holding(start, usual), key=lambda request: request.end)
+    if request.end - known_to >= page_size // 4:
+        return request
     unusual = range(max(1, page_size // 2), 2 * page_size + 1)
-    return max(_holding(start, unusual), key=lambda ask: (ask.end - known_to) / ask.limit)
+    return max(_holding(start, unusual), key=lambda request: (request.end - known_to) / request.limit)
 
 
-def window_around(middle: int, limit: int) -> Ask:
+def window_around(middle: int, limit: int) -> PageRequest:
     """Return a page of ``limit`` rows or a few more that has an offset near its middle."""
     limits = range(limit, limit + max(8, limit // 2) + 1)
-    return min(_holding(max(0, middle), limits), key=lambda ask: abs(ask.offset + ask.end - 2 * middle))
+    return min(
+        _holding(max(0, middle), limits), key=lambda request: abs(request.offset + request.end - 2 * middle)
+    )
 
 
-def tail_window(count: int, margin: int, page_size: int) -> Ask:
+def tail_window(count: int, margin: int, page_size: int) -> PageRequest:
     """Return a page that begins at least ``margin`` rows before offset ``count`` and reaches past it."""
     start = max(0, count - margin)
     for limit in range(max(margin + 1, page_size * 4 // 5), 2 * max(margin + 1, page_size) + 1):
-        ask = Ask(start // limit + 1, limit)
-        if ask.end > count:
-            return ask
-    return Ask(1, count + margin)
+        request = PageRequest(start // limit + 1, limit)
+        if request.end > count:
+            return request
+    return PageRequest(1, count + margin)
 
 
-def _holding(offset: int, limits: Iterable[int]) -> Iterable[Ask]:
-    return (Ask(offset // limit + 1, limit) for limit in limits)
+def _holding(offset: int, limits: Iterable[int]) -> Iterable[PageRequest]:
+    return (PageRequest(offset // limit + 1, limit) for limit in limits)
 
 
 _RESIDUAL = 1e-4
@@ -173,7 +175,7 @@ _GAP_SHARE = 0.25
 _MOST_READS = 12
 
 
-class EndDoubt:
+class EndConfidence:
     """How many reads must agree on the end, given how fast rows enter.
 
     A row that enters between COUNT and the rows pushes the oldest off. One read that nothing enters
@@ -186,23 +188,23 @@ class EndDoubt:
         self._first_at = self._last_at = 0.0
         self._quickest_seconds = inf
 
-    def note(self, seen: Seen) -> None:
+    def note(self, result: PageResult) -> None:
         """Learn from any answer how fast the list grows."""
-        if seen.count is None:
+        if result.count is None:
             return
         if self._count is None:
-            self._first_at = seen.sent_at
+            self._first_at = result.sent_at
         else:
-            self._entered += max(0, seen.count - self._count)
-        self._count, self._last_at = seen.count, seen.received_at
-        self._quickest_seconds = min(self._quickest_seconds, seen.received_at - seen.sent_at)
+            self._entered += max(0, result.count - self._count)
+        self._count, self._last_at = result.count, result.received_at
+        self._quickest_seconds = min(self._quickest_seconds, result.received_at - result.sent_at)
 
     def forget(self) -> None:
         """Begin anew after an interruption, of which nobody knows what it brought."""
         self._count, self._entered = None, 0
 
     def reads_needed(self) -> int | None:
-        """Return how many reads of the end must agree, the first included; ``None``: hopeless."""
+        """Return how many reads of the end must agree, the first included; ``None``: no number is enough."""
         if not self._entered:
             return 2
         per_second = self._entered / max(self._last_at - self._first_at, 1e-9)

@@ -7,9 +7,9 @@ import attrs
 
 from futureagi_async._sansio.covering.pages import (
     RUN_TEST_OVERHANG,
-    Ask,
     ListTraits,
-    Seen,
+    PageRequest,
+    PageResult,
     largest_tie,
     tail_window,
     window_around,
@@ -122,35 +122,35 @@ class Pass:
         self._planned_to = 0
         self._count = 0
         self._number = 0
-        self._windows: dict[Ask, int] = {}
+        self._windows: dict[PageRequest, int] = {}
         """In flight, with their number on the way down."""
         self._edges: dict[int, tuple[float, float]] = {}
         """First and last key of the windows read."""
-        self._repairs: dict[Ask, Gap] = {}
+        self._repairs: dict[PageRequest, Gap] = {}
         """In flight, with the gap each is for."""
         self._aims: dict[tuple[float, float], _Aim] = {}
         self._overlap = max(_LEAST_OVERLAP, page_size // 10)
-        self._neighbours = self._strangers = 0
+        self._neighbours = self._disconnected = 0
 
-    def begin(self, seen: Seen, keys: list[float]) -> None:
+    def begin(self, result: PageResult, keys: list[float]) -> None:
         """Start from a page 1 that was read already."""
-        self._planned_to = seen.ask.end
-        self.add(seen, keys)
+        self._planned_to = result.request.end
+        self.add(result, keys)
 
-    def next_window(self) -> Ask | None:
+    def next_window(self) -> PageRequest | None:
         """Return the next page on the way down, each once."""
         if self._bottom != -inf and len(self._windows) >= _AHEAD_OF_A_BOTTOM:
             return None
         if self.all_planned():
             return None
-        ask = self._window()
-        self.overlapping_rows += max(0, self._planned_to - ask.offset)
-        self._planned_to = max(ask.end, self._planned_to + 1)
+        request = self._window()
+        self.overlapping_rows += max(0, self._planned_to - request.offset)
+        self._planned_to = max(request.end, self._planned_to + 1)
         self._number += 1
-        self._windows[ask] = self._number
-        return ask
+        self._windows[request] = self._number
+        return request
 
-    def _window(self) -> Ask:
+    def _window(self) -> PageRequest:
         start = max(0, self._planned_to - self._overlap)
         rest = self._wanted_to() - start
         if self._bottom == -inf and rest <= self._page_size * 6 // 5:
@@ -160,7 +160,7 @@ class Pass:
     def _wanted_to(self) -> int:
         return self._count + (0 if self._traits.counted_first else RUN_TEST_OVERHANG)
 
-    def next_repair(self, top: float) -> Ask | None:
+    def next_repair(self, top: float) -> PageRequest | None:
         """Return a page around a gap among the keys up to ``top``, once all windows are read."""
         if self._windows or not self.all_planned():
             return None
@@ -182,33 +182,33 @@ class Pass:
         lowest = self.ranges.lowest
         return lowest is None or lowest.low >= self._bottom
 
-    def take(self, seen: Seen, keys: list[float]) -> None:
+    def add_result(self, result: PageResult, keys: list[float]) -> None:
         """Take the answer to one of this pass's pages."""
-        gap = self._repairs.pop(seen.ask, None)
+        gap = self._repairs.pop(result.request, None)
         if gap is None:
-            self._watch_neighbours(self._windows.pop(seen.ask), keys)
-        self.add(seen, keys)
+            self._watch_neighbours(self._windows.pop(result.request), keys)
+        self.add(result, keys)
         if gap is not None:
-            self._aim_again(gap, seen, keys)
+            self._aim_again(gap, result, keys)
 
-    def lose(self, ask: Ask) -> None:
+    def add_failure(self, request: PageRequest) -> None:
         """Take into account that one of this pass's pages could not be read."""
-        if self._repairs.pop(ask, None) is None:
-            self._windows.pop(ask)
+        if self._repairs.pop(request, None) is None:
+            self._windows.pop(request)
 
-    def add(self, seen: Seen, keys: list[float]) -> None:
+    def add(self, result: PageResult, keys: list[float]) -> None:
         """Add a scan, whoever asked for it."""
-        ask = seen.ask
-        if seen.count is not None:
-            self._count = seen.count
-            self.end_reached |= ask.end >= seen.count
+        request = result.request
+        if result.count is not None:
+            self._count = result.count
+            self.end_reached |= request.end >= result.count
         self.largest_tie = max(self.largest_tie, largest_tie(keys))
         if self.largest_tie * 2 >= self._page_size:
             self._page_size = min(_FACTOR_FOR_TIES * self._page_size, self._largest_limit)
         self._overlap = max(self._overlap, min(self.largest_tie + 1, self._page_size * 3 // 5))
-        high = inf if ask.page == 1 else (keys[0] if keys else -inf)
-        low = -inf if self._proves_end(seen) else (keys[-1] if keys else inf)
-        self.ranges.add(low, high, low_at=ask.offset + len(seen.keys), high_at=ask.offset)
+        high = inf if request.page == 1 else (keys[0] if keys else -inf)
+        low = -inf if self._proves_end(result) else (keys[-1] if keys else inf)
+        self.ranges.add(low, high, low_at=request.offset + len(result.keys), high_at=request.offset)
 
     def _lowest_wanted(self) -> float:
         """Where the list is counted first, its end is confirmed by a later read, and no gap until then."""
@@ -217,11 +217,11 @@ class Pass:
             return max(lowest.low, self._bottom)
         return self._bottom
 
-    def _proves_end(self, seen: Seen) -> bool:
+    def _proves_end(self, result: PageResult) -> bool:
         """Whether nothing can be below this page: on lists counted last, places far past the count."""
-        if self._traits.counted_first or seen.count is None:
+        if self._traits.counted_first or result.count is None:
             return False
-        return seen.ask.end >= seen.count + RUN_TEST_OVERHANG
+        return result.request.end >= result.count + RUN_TEST_OVERHANG
 
     def all_planned(self) -> bool:
         """Whether every window on the way down was asked for."""
@@ -236,26 +236,28 @@ class Pass:
         for upper in (number - 1, number):
             if upper in self._edges and upper + 1 in self._edges:
                 self._neighbours += 1
-                self._strangers += not self._edges[upper + 1][0] > self._edges[upper][1]
-        if self._neighbours >= 8 and self._strangers * 8 > self._neighbours:
+                self._disconnected += not self._edges[upper + 1][0] > self._edges[upper][1]
+        if self._neighbours >= 8 and self._disconnected * 8 > self._neighbours:
             self._overlap = min(2 * self._overlap, self._page_size * 3 // 5)
-            self._neighbours = self._strangers = 0
+            self._neighbours = self._disconnected = 0
 
-    def _repair(self, gap: Gap) -> Ask:
+    def _repair(self, gap: Gap) -> PageRequest:
         aim = self._aims.setdefault(
             (gap.low, gap.high),
             _Aim((gap.low_at + gap.high_at) // 2, max(self._page_size, 2 * self.largest_tie)),
         )
         if gap.low == -inf:
-            ask = tail_window(self._count + RUN_TEST_OVERHANG, RUN_TEST_OVERHANG + self._overlap, aim.limit)
+            request = tail_window(
+                self._count + RUN_TEST_OVERHANG, RUN_TEST_OVERHANG + self._overlap, aim.limit
+            )
         else:
-            ask = window_around(aim.middle, aim.limit)
-        while ask in self._repairs:
-            ask = Ask(ask.page, ask.limit + 1)
-        self._repairs[ask] = gap
-        return ask
+            request = window_around(aim.middle, aim.limit)
+        while request in self._repairs:
+            request = PageRequest(request.page, request.limit + 1)
+        self._repairs[request] = gap
+        return request
 
-    def _aim_again(self, gap: Gap, seen: Seen, keys: list[float]) -> None:
+    def _aim_again(self, gap: Gap, result: PageResult, keys: list[float]) -> None:
         """Count a repaired gap, or read elsewhere, or with a larger limit, the next time."""
         aim = self._aims.pop((gap.low, gap.high), None)
         if aim is None or gap not in self.ranges.gaps(-inf, gap.high):
@@ -263,9 +265,9 @@ class Pass:
             return
         aim.reads += 1
         if keys and keys[-1] > gap.high:
-            aim.middle = seen.ask.end + aim.limit // 4
+            aim.middle = result.request.end + aim.limit // 4
         elif keys and keys[0] < gap.low:
-            aim.middle = seen.ask.offset - aim.limit // 4
+            aim.middle = result.request.offset - aim.limit // 4
         elif aim.reads >= _PATIENCE_WITH_A_GAP or (keys and keys[0] == keys[-1]):
             aim.limit = min(_FACTOR_FOR_TIES * aim.limit, self._largest_limit)
         self._aims[(gap.low, gap.high)] = aim

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from struct import Struct
 from typing import Literal, TypeAlias
 
-Entry: TypeAlias = Literal["new", "newer", "again"]
+Novelty: TypeAlias = Literal["new", "newer", "again"]
 
 _ID = Struct("16s")
 _ROW = Struct("=16sd")
@@ -19,7 +19,7 @@ _STRIDE = 37  # from one UUID's text to the next, a space between them
 _HYPHENS_AT = (8, 13, 18, 23)
 
 
-class Ledger:
+class SeenIds:
     """Remembers ids with the greatest sort key each was read with."""
 
     def __init__(self) -> None:
@@ -34,14 +34,14 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._uuids) + len(self._others)
 
-    def enter_all(self, ids: Sequence[str], keys: Sequence[float | None]) -> list[Entry]:
+    def add_all(self, ids: Sequence[str], keys: Sequence[float | None]) -> list[Novelty]:
         """Say of each record of a page whether it is new, a newer version of a known one, or known."""
         entries = self._enter(ids, [key or 0.0 for key in keys])
         self.duplicates += len(entries) - entries.count("new")
         self.updates += entries.count("newer")
         return entries
 
-    def _enter(self, ids: Sequence[str], keys: Sequence[float]) -> list[Entry]:
+    def _enter(self, ids: Sequence[str], keys: Sequence[float]) -> list[Novelty]:
         packed = _pack_uuids(ids)
         if packed is not None:
             return self._uuids.enter(packed, keys)
@@ -49,7 +49,7 @@ class Ledger:
             return [self._enter_other(ids[0], keys[0])]
         return [self._enter([id_], [key])[0] for id_, key in zip(ids, keys, strict=True)]
 
-    def _enter_other(self, id_: str, key: float) -> Entry:
+    def _enter_other(self, id_: str, key: float) -> Novelty:
         before = self._others.get(id_)
         if before is not None and key <= before:
             return "again"
@@ -74,12 +74,12 @@ class PackedKeys:
     def __len__(self) -> int:
         return self._rows
 
-    def enter(self, packed: bytes, keys: Sequence[float]) -> list[Entry]:
+    def enter(self, packed: bytes, keys: Sequence[float]) -> list[Novelty]:
         """Enter ids that stand one behind the other, each with its key."""
         while self._rows + len(keys) > _MEAN_ROWS * len(self._buckets):
             self._split()
         buckets, mask = self._buckets, self._mask
-        entries: list[Entry] = []
+        entries: list[Novelty] = []
         for (id_,), key in zip(_ID.iter_unpack(packed), keys, strict=True):
             place = hash(id_) & mask
             bucket = buckets[place if place < len(buckets) else place & mask >> 1]

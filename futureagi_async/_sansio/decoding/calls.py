@@ -7,11 +7,11 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import UNSET
 
-from futureagi_async._sansio.decoding.fragments import JSON_FAULTS, Part, Siblings, Structure
+from futureagi_async._sansio.decoding.fragments import JSON_ERRORS, Fragment, ListContext, Structure
 from futureagi_async._sansio.decoding.nested import NestedReader
 from futureagi_async._sansio.decoding.wire import (
+    ALIASES,
     ELSEWHERE,
-    FIRST_OF,
     MILLISECONDS_BESIDE_MS,
     SECONDS,
     TIMES,
@@ -19,14 +19,14 @@ from futureagi_async._sansio.decoding.wire import (
     ScenarioWire,
 )
 from futureagi_async.models import CallExecution, Scenario
-from futureagi_async.models.lazy import defer
+from futureagi_async.models.lazy import set_reader
 
 Copy: TypeAlias = Callable[[CallExecution, CallWire], None]
 
 
 def make_copy() -> Copy:
     """Return ``copy(call, wire)``."""
-    tables = FIRST_OF | TIMES | SECONDS
+    tables = ALIASES | TIMES | SECONDS
     chosen = {key for keys in tables.values() for key in keys} | ELSEWHERE
     lines = ["def copy(call, wire):", "    call.is_snapshot = False"]
     lines += [f"    call.{name} = wire.{name}" for name in CallWire.__struct_fields__ if name not in chosen]
@@ -53,7 +53,7 @@ def _choose(name: str, keys: Sequence[str]) -> Iterator[str]:
         yield "    elif value is not None and value.tzinfo is None: value = value.replace(tzinfo=UTC)"
 
 
-CallHook: TypeAlias = Callable[[Part, Any], CallExecution]
+CallHook: TypeAlias = Callable[[Fragment, Any], CallExecution]
 
 _decode = msgspec.json.Decoder(CallWire).decode
 _copy = make_copy()
@@ -67,15 +67,15 @@ def make_call_hook(structure: Structure) -> CallHook:
     It runs for every record of every page, and so spares what can be spared.
     """
 
-    def structure_call(part: Part, _kind: Any) -> CallExecution:
+    def structure_call(fragment: Fragment, _kind: Any) -> CallExecution:
         try:
-            wire = _decode(part.raw)
-        except JSON_FAULTS as error:
-            raise part.fault(error) from None
-        siblings = part.siblings or Siblings(part.endpoint, part.path)
-        reader = siblings.reader
+            wire = _decode(fragment.raw)
+        except JSON_ERRORS as error:
+            raise fragment.error(error) from None
+        list_context = fragment.list_context or ListContext(fragment.endpoint, fragment.path)
+        reader = list_context.reader
         if reader is None:
-            reader = siblings.reader = NestedReader(structure, siblings)
+            reader = list_context.reader = NestedReader(structure, list_context)
         call = _new(CallExecution)
         _copy(call, wire)
         call.scenario = _scenario(wire)
@@ -84,11 +84,11 @@ def make_call_hook(structure: Structure) -> CallHook:
             or wire.call_metadata is not UNSET
             or (wire.rerun_snapshots is not UNSET and bytes(wire.rerun_snapshots) not in _NOTHING)
         )
-        call.source = siblings.source
-        call.raw = part.raw
-        if wire.is_snapshot or siblings.snapshots_of is not None:
-            _complete_snapshot(call, wire, siblings.snapshots_of)
-        defer(call, reader, part.index)
+        call.source = list_context.source
+        call.raw = fragment.raw
+        if wire.is_snapshot or list_context.snapshots_of is not None:
+            _complete_snapshot(call, wire, list_context.snapshots_of)
+        set_reader(call, reader, fragment.index)
         return call
 
     return structure_call

@@ -24,12 +24,12 @@ from msgspec import Raw
 
 from futureagi_async._sansio.decoding import calls, kpis, nested
 from futureagi_async._sansio.decoding.fragments import (
-    JSON_FAULTS,
-    Part,
-    Siblings,
+    JSON_ERRORS,
+    Fragment,
+    ListContext,
     check_keys,
     check_text,
-    explain,
+    decoding_error,
     id_of,
     structure_object,
 )
@@ -59,7 +59,7 @@ T = TypeVar("T")
 
 @cache
 def converter() -> "cattrs.Converter":
-    """Return the converter; every hook takes a `Part`: bytes and where they stood."""
+    """Return the converter; every hook takes a `Fragment`: bytes and where they stood."""
     import cattrs  # here, so that importing the package does not wait for it
 
     made = cattrs.Converter()
@@ -76,9 +76,9 @@ def converter() -> "cattrs.Converter":
 
 def decode_call(body: bytes, endpoint: str, *, eager: bool = False) -> CallExecution:
     """Decode a call's full detail; ``eager`` structures its nested parts at once."""
-    part = Part(body, endpoint, "$")
-    check_text(part)
-    call = _structure(part, CallExecution)
+    fragment = Fragment(body, endpoint, "$")
+    check_text(fragment)
+    call = _structure(fragment, CallExecution)
     if eager:
         read_lazy_fields(call)
     return call
@@ -87,15 +87,15 @@ def decode_call(body: bytes, endpoint: str, *, eager: bool = False) -> CallExecu
 def decode_kpis(body: bytes, endpoint: str) -> ExecutionKPIs:
     """Decode a test execution's key figures."""
     check_keys(body, (), endpoint)
-    return _structure(Part(body, endpoint, "$"), ExecutionKPIs)
+    return _structure(Fragment(body, endpoint, "$"), ExecutionKPIs)
 
 
 def decode_list(body: bytes, endpoint: str) -> ListWire:
     """Decode a list's envelope and find its records' bytes, without looking into them."""
     try:
         wire = _LIST.decode(body)
-    except JSON_FAULTS as error:
-        raise explain(error, body, endpoint, "$") from None
+    except JSON_ERRORS as error:
+        raise decoding_error(error, body, endpoint, "$") from None
     check_keys(body, wire.results, endpoint)
     return wire
 
@@ -108,27 +108,27 @@ def decode_records(
     ``eager`` structures the nested parts at once, so that a malformed one fails its record here.
     """
     decoded: list[CallExecution | RecordFailure] = []
-    siblings = Siblings(endpoint, "$.results", source)
+    list_context = ListContext(endpoint, "$.results", source)
     structure = converter().get_structure_hook(CallExecution)
-    part = Part(b"", endpoint, "$.results", siblings)
-    for part.index, record in enumerate(records, first_index):
-        part.raw = bytes(record)
+    fragment = Fragment(b"", endpoint, "$.results", list_context)
+    for fragment.index, record in enumerate(records, first_index):
+        fragment.raw = bytes(record)
         try:
-            check_text(part)
-            call = structure(part, CallExecution)
+            check_text(fragment)
+            call = structure(fragment, CallExecution)
             if eager:
                 read_lazy_fields(call)
             decoded.append(call)
         except DecodingError as error:
             # without its frames, which would keep the whole page alive
             error = error.with_traceback(None)
-            decoded.append(RecordFailure(part.index, id_of(part.raw), error, part.raw))
+            decoded.append(RecordFailure(fragment.index, id_of(fragment.raw), error, fragment.raw))
     return decoded
 
 
 def decode_record(raw: bytes, source: CallSource, endpoint: str) -> CallExecution:
     """Decode one record of a list from bytes that decoded before."""
-    return _structure(Part(raw, endpoint, "$", Siblings(endpoint, "$", source)), CallExecution)
+    return _structure(Fragment(raw, endpoint, "$", ListContext(endpoint, "$", source)), CallExecution)
 
 
 def build_page(
@@ -163,8 +163,8 @@ def decode_groups(body: bytes, endpoint: str, *, page: int, limit: int) -> Group
     wire = decode_list(body, endpoint)
     groups: list[ReadOnlyDict[JsonValue]] = []
     for index, record in enumerate(wire.results):
-        part = Part(bytes(record), endpoint, f"$.results[{index}]")
-        groups.append(structure_object(part))
+        fragment = Fragment(bytes(record), endpoint, f"$.results[{index}]")
+        groups.append(structure_object(fragment))
     return GroupPage(
         **_envelope(wire, page, limit),
         groups=tuple(groups),
@@ -176,12 +176,12 @@ def decode_groups(body: bytes, endpoint: str, *, page: int, limit: int) -> Group
 _LIST = msgspec.json.Decoder(ListWire)
 
 
-def _hook(structure: Callable[[Part], Any]) -> Callable[[Part, Any], Any]:
-    return lambda part, _kind: structure(part)
+def _hook(structure: Callable[[Fragment], Any]) -> Callable[[Fragment, Any], Any]:
+    return lambda fragment, _kind: structure(fragment)
 
 
-def _structure(part: Part, kind: type[T]) -> T:
-    return converter().structure(part, kind)
+def _structure(fragment: Fragment, kind: type[T]) -> T:
+    return converter().structure(fragment, kind)
 
 
 def _envelope(wire: ListWire, page: int, limit: int) -> dict[str, Any]:
@@ -196,6 +196,6 @@ def _envelope(wire: ListWire, page: int, limit: int) -> dict[str, Any]:
 
 def _columns(wire: ListWire, endpoint: str) -> tuple[Column, ...]:
     return tuple(
-        _structure(Part(bytes(raw), endpoint, f"$.column_order[{index}]"), Column)
+        _structure(Fragment(bytes(raw), endpoint, f"$.column_order[{index}]"), Column)
         for index, raw in enumerate(wire.column_order or ())
     )

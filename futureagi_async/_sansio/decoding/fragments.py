@@ -15,14 +15,14 @@ from futureagi_async.models import ReadOnlyDict
 from futureagi_async.models.lazy import FieldReader
 from futureagi_async.sources import CallSource
 
-JSON_FAULTS = (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError)
+JSON_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError)
 """All that the JSON decoder raises for any input whatever."""
 
 _PLACE = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
 _EXCERPT_BYTES = 200
 
 
-def explain(error: BaseException, raw: bytes, endpoint: str, json_path: str) -> DecodingError:
+def decoding_error(error: BaseException, raw: bytes, endpoint: str, json_path: str) -> DecodingError:
     """Say what is wrong with ``raw``, which stood at ``json_path`` of an answer.
 
     Only an answer that is no JSON object may be better the next time (a proxy's page, a cut body).
@@ -71,7 +71,7 @@ _OBJECT = msgspec.json.Decoder(dict[str, object])
 
 
 @attrs.define
-class Siblings:
+class ListContext:
     """What the records of one list have in common."""
 
     endpoint: str
@@ -84,18 +84,18 @@ class Siblings:
 
 
 @attrs.define
-class Part:
+class Fragment:
     """Some JSON of an answer, and where it stood: what the converter's hooks take."""
 
     raw: bytes
     endpoint: str
     path: str
-    siblings: Siblings | None = None
+    list_context: ListContext | None = None
     index: int = -1
     key: str = ""
-    """For a nested part: its key in the record that ``raw`` is."""
+    """For a nested fragment: its key in the record that ``raw`` is."""
     value: Any = None
-    """For a nested part: what the JSON decoder made of it."""
+    """For a nested fragment: what the JSON decoder made of it."""
 
     @property
     def json_path(self) -> str:
@@ -103,12 +103,12 @@ class Part:
         place = self.path if self.index < 0 else f"{self.path}[{self.index}]"
         return f"{place}.{self.key}" if self.key else place
 
-    def fault(self, error: BaseException) -> DecodingError:
+    def error(self, error: BaseException) -> DecodingError:
         """Say what is wrong with it."""
-        return explain(error, self.raw, self.endpoint, self.json_path)
+        return decoding_error(error, self.raw, self.endpoint, self.json_path)
 
 
-Structure: TypeAlias = Callable[[Part, Any], Any]
+Structure: TypeAlias = Callable[[Fragment, Any], Any]
 """The converter's ``structure``."""
 
 
@@ -116,32 +116,32 @@ def id_of(raw: bytes) -> str | None:
     """Return a record's id where that much can be read."""
     try:
         found = _OBJECT.decode(raw).get("id")
-    except JSON_FAULTS:
+    except JSON_ERRORS:
         return None
     return found if isinstance(found, str) else None
 
 
-def check_text(part: Part) -> None:
+def check_text(fragment: Fragment) -> None:
     """Refuse a record that is not UTF-8: what is read of it later was only skimmed until then.
 
     Record by record, because a whole page as one str would take four bytes a character where one of
     them is an emoji, and as long as all the rest of the decoding.
     """
-    if part.raw.isascii():
+    if fragment.raw.isascii():
         return
     try:
-        part.raw.decode()
+        fragment.raw.decode()
     except UnicodeDecodeError as error:
         problem = f"The record is not UTF-8 (byte {error.start})"
-        whole = part.json_path == "$"
+        whole = fragment.json_path == "$"
         raise DecodingError.at(
-            problem, endpoint=part.endpoint, json_path=part.json_path, retryable=whole
+            problem, endpoint=fragment.endpoint, json_path=fragment.json_path, retryable=whole
         ) from None
 
 
-def structure_object(part: Part) -> ReadOnlyDict[Any]:
+def structure_object(fragment: Fragment) -> ReadOnlyDict[Any]:
     """Structure a JSON object whose keys are free."""
     try:
-        return ReadOnlyDict(_OBJECT.decode(part.raw))
-    except JSON_FAULTS as error:
-        raise part.fault(error) from None
+        return ReadOnlyDict(_OBJECT.decode(fragment.raw))
+    except JSON_ERRORS as error:
+        raise fragment.error(error) from None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from futureagi_async._sansio.decoding.fragments import Part, structure_object
+from futureagi_async._sansio.decoding.fragments import Fragment, structure_object
 from futureagi_async.errors import DecodingError
 from futureagi_async.models import ExecutionKPIs, JsonValue, ReadOnlyDict
 
@@ -51,9 +51,9 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
 }
 
 
-def structure_kpis(part: Part) -> ExecutionKPIs:
+def structure_kpis(fragment: Fragment) -> ExecutionKPIs:
     """Structure a test execution's key figures."""
-    sent = dict(structure_object(part))
+    sent = dict(structure_object(fragment))
     served = not any(name in sent for name in _CAMEL_CASE.values()) and any(
         name in sent for name in _CAMEL_CASE
     )
@@ -67,20 +67,20 @@ def structure_kpis(part: Part) -> ExecutionKPIs:
         if counts is not None:
             collisions[key], choice_counts[key] = value, counts
         elif value is not None:
-            fixed[name] = _checked(value, name, key, part)
+            fixed[name] = _checked(value, name, key, fragment)
     if served:
         for name in _MILLISECONDS_WHERE_SERVED:
             if name in fixed:
-                fixed[name] = _seconds(fixed[name], name, part)
-    return ExecutionKPIs(**fixed, **_dynamic(sent, choice_counts, collisions), raw=part.raw)
+                fixed[name] = _seconds(fixed[name], name, fragment)
+    return ExecutionKPIs(**fixed, **_dynamic(sent, choice_counts, collisions), raw=fragment.raw)
 
 
-def _seconds(milliseconds: float, key: str, part: Part) -> float:
+def _seconds(milliseconds: float, key: str, fragment: Fragment) -> float:
     try:
         return milliseconds / 1000
     except OverflowError:
         raise DecodingError.at(
-            "Integer value out of range", endpoint=part.endpoint, json_path=f"$.{key}"
+            "Integer value out of range", endpoint=fragment.endpoint, json_path=f"$.{key}"
         ) from None
 
 
@@ -121,11 +121,13 @@ def _choice_counts(value: object) -> Mapping[str, int] | None:
     return ReadOnlyDict(counts)
 
 
-def _checked(value: object, name: str, key: str, part: Part) -> Any:
+def _checked(value: object, name: str, key: str, fragment: Fragment) -> Any:
     kinds = _KINDS[name]
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         expected = " or ".join(kind.__name__ for kind in kinds)
         raise DecodingError.at(
-            f"Expected {expected}, got {type(value).__name__}", endpoint=part.endpoint, json_path=f"$.{key}"
+            f"Expected {expected}, got {type(value).__name__}",
+            endpoint=fragment.endpoint,
+            json_path=f"$.{key}",
         )
     return ReadOnlyDict(value) if isinstance(value, dict) else value

@@ -7,14 +7,14 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from futureagi_async._sansio.decoding.fragments import (
-    JSON_FAULTS,
-    Part,
-    Siblings,
+    JSON_ERRORS,
+    Fragment,
+    ListContext,
     Structure,
     structure_object,
 )
 from futureagi_async._sansio.decoding.wire import (
-    FIRST_OF,
+    ALIASES,
     PROVIDER_DATA,
     SECONDS,
     TIMES,
@@ -26,7 +26,7 @@ from futureagi_async._sansio.decoding.wire import (
     withholds,
 )
 from futureagi_async.models import CallExecution, Column, EvalOutput, JsonValue, ReadOnlyDict, TranscriptTurn
-from futureagi_async.models.lazy import index_of, keep_parts, parts_of
+from futureagi_async.models.lazy import cached, index_of, set_cached
 
 Turns: TypeAlias = tuple[TranscriptTurn, ...]
 Evals: TypeAlias = dict[str, EvalOutput]
@@ -37,27 +37,27 @@ _COLUMN_KEYS = frozenset(ColumnWire.__struct_fields__)
 _new = object.__new__
 
 
-def structure_column(part: Part) -> Column:
+def structure_column(fragment: Fragment) -> Column:
     """Structure one entry of ``column_order``."""
     try:
-        wire = _COLUMN.decode(part.raw)
-    except JSON_FAULTS as error:
-        raise part.fault(error) from None
+        wire = _COLUMN.decode(fragment.raw)
+    except JSON_ERRORS as error:
+        raise fragment.error(error) from None
     known = {name: getattr(wire, name) for name in ColumnWire.__struct_fields__}
     if wire.eval_config is not None:
         known["eval_config"] = ReadOnlyDict(wire.eval_config)
-    others = {name: value for name, value in structure_object(part).items() if name not in _COLUMN_KEYS}
+    others = {name: value for name, value in structure_object(fragment).items() if name not in _COLUMN_KEYS}
     return Column(**known, extra=ReadOnlyDict(others))
 
 
-def structure_turns(part: Part) -> Turns:
+def structure_turns(fragment: Fragment) -> Turns:
     """Structure a transcript in any of its three shapes.
 
     Turns are most of what a page holds: the loop calls nothing, and sets the lazy field's slots itself.
     """
-    extras = _TurnExtras(part)
+    extras = _TurnExtras(fragment)
     turns: list[TranscriptTurn] = []
-    for index, wire in enumerate(part.value):
+    for index, wire in enumerate(fragment.value):
         turn = _new(TranscriptTurn)
         role, messages, content = wire.role, wire.messages, wire.content
         turn.role = role if role is not UNSET else wire.speaker_role or None
@@ -85,8 +85,8 @@ class _TurnExtras:
 
     __slots__ = ("_part", "_turns")
 
-    def __init__(self, part: Part) -> None:
-        self._part = part
+    def __init__(self, fragment: Fragment) -> None:
+        self._part = fragment
         self._turns: list[dict[str, Any]] | None = None
 
     def __call__(self, turn: TranscriptTurn, _name: str) -> ReadOnlyDict[JsonValue]:
@@ -101,16 +101,16 @@ class _TurnExtras:
         return ReadOnlyDict({key: value for key, value in sent.items() if key not in filled})
 
     def _decode(self) -> list[dict[str, Any]]:
-        part = self._part
+        fragment = self._part
         try:
-            return _DICTS.decode(_RAWS_BY_KEY.decode(part.raw)[part.key])
-        except JSON_FAULTS as error:
-            raise part.fault(error) from None
+            return _DICTS.decode(_RAWS_BY_KEY.decode(fragment.raw)[fragment.key])
+        except JSON_ERRORS as error:
+            raise fragment.error(error) from None
 
 
-def structure_evals(part: Part) -> Evals:
+def structure_evals(fragment: Fragment) -> Evals:
     """Structure ``eval_outputs`` in either shape, legacy bare values included."""
-    return ReadOnlyDict({key: _eval(key, entry) for key, entry in part.value.items()})
+    return ReadOnlyDict({key: _eval(key, entry) for key, entry in fragment.value.items()})
 
 
 def _eval(key: str, wire: Any) -> EvalOutput:
@@ -133,7 +133,7 @@ def _eval(key: str, wire: Any) -> EvalOutput:
 
 
 _ALIASES = {
-    **FIRST_OF,
+    **ALIASES,
     **TIMES,
     **SECONDS,
     "scenario": ("scenario", "scenario_name"),
@@ -156,21 +156,21 @@ class NestedReader:
 
     __slots__ = ("_siblings", "_structure")
 
-    def __init__(self, structure: Structure, siblings: Siblings) -> None:
+    def __init__(self, structure: Structure, list_context: ListContext) -> None:
         self._structure = structure
-        self._siblings = siblings
+        self._siblings = list_context
 
     def __call__(self, call: CallExecution, name: str) -> Any:
         if name == "extra":
             return self._extra(call)
-        wire = parts_of(call) or self._open(call)
+        wire = cached(call) or self._open(call)
         value = getattr(wire, name)
         if type(value) is dict and name != "eval_outputs":
             return ReadOnlyDict(value)
         return self._special(call, wire, name, value)
 
     def _special(self, call: CallExecution, wire: Any, name: str, value: Any) -> Any:
-        """Return a part that is more than an object with free keys."""
+        """Return a fragment that is more than an object with free keys."""
         key = name
         if value is UNSET and name == "transcript":
             key, value = "transcripts", wire.transcripts
@@ -180,45 +180,49 @@ class NestedReader:
             return None
         match name:
             case "transcript":
-                part = self._part(call, key, value)
-                return None if _is_withheld(call, value) else self._structure(part, Turns)
+                fragment = self._part(call, key, value)
+                return None if _is_withheld(call, value) else self._structure(fragment, Turns)
             case "eval_outputs":
                 return self._structure(self._part(call, key, value), Evals)
             case "rerun_snapshots":
                 return self._snapshots(call, value) if value else ()
         return ReadOnlyDict(value) if isinstance(value, dict) else value
 
-    def _part(self, call: CallExecution, key: str = "", value: Any = None) -> Part:
-        siblings = self._siblings
-        return Part(call.raw, siblings.endpoint, siblings.path, siblings, index_of(call), key, value)
+    def _part(self, call: CallExecution, key: str = "", value: Any = None) -> Fragment:
+        list_context = self._siblings
+        return Fragment(
+            call.raw, list_context.endpoint, list_context.path, list_context, index_of(call), key, value
+        )
 
     def _open(self, call: CallExecution) -> PartsWire | RawPartsWire:
         try:
             wire = _PARTS.decode(call.raw)
-        except JSON_FAULTS:
+        except JSON_ERRORS:
             return self._open_singly(call)
-        keep_parts(call, wire)
+        set_cached(call, wire)
         return wire
 
     def _open_singly(self, call: CallExecution) -> RawPartsWire:
         try:
             wire = _RAW_PARTS.decode(call.raw)
-        except JSON_FAULTS as error:
-            raise self._part(call).fault(error) from None
-        keep_parts(call, wire)
+        except JSON_ERRORS as error:
+            raise self._part(call).error(error) from None
+        set_cached(call, wire)
         return wire
 
     def _decode_alone(self, call: CallExecution, key: str, raw: Raw) -> Any:
         try:
             return _ONE_PART[key].decode(raw)
-        except JSON_FAULTS as error:
-            raise self._part(call, key).fault(error) from None
+        except JSON_ERRORS as error:
+            raise self._part(call, key).error(error) from None
 
     def _snapshots(self, call: CallExecution, raws: list[Raw]) -> tuple[CallExecution, ...]:
         here = self._part(call, "rerun_snapshots")
-        siblings = Siblings(here.endpoint, here.json_path, call.source, snapshots_of=call.id)
+        list_context = ListContext(here.endpoint, here.json_path, call.source, snapshots_of=call.id)
         return tuple(
-            self._structure(Part(bytes(raw), here.endpoint, here.json_path, siblings, index), CallExecution)
+            self._structure(
+                Fragment(bytes(raw), here.endpoint, here.json_path, list_context, index), CallExecution
+            )
             for index, raw in enumerate(raws)
         )
 

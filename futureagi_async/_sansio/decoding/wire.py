@@ -176,7 +176,7 @@ class ListWire(Struct):
     error_messages: list[str] | None = None
 
 
-FIRST_OF = {
+ALIASES = {
     "duration": ("duration", "duration_seconds"),
     "customer_name": ("customer_name", "customer_number"),
     "audio_url": ("audio_url", "recording_url"),

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from futureagi_async._sansio.downloads import Head, Part, check_size
+from futureagi_async._sansio.downloads import BodyInfo, PartialFile, check_size
 from futureagi_async.errors import APIConnectionError, ExportError
 from futureagi_async.export.staging.files import (
     create_file,
@@ -39,18 +39,18 @@ class AudioFile:
         self._max_bytes = max_bytes
         self._descriptor: int | None = None
         self._hash = hashlib.sha256()
-        self._head: Head | None = None
+        self._head: BodyInfo | None = None
 
-    def find_part(self) -> Part | None:
+    def find_part(self) -> PartialFile | None:
         """Return what an earlier try left of this very file, if anything."""
         with suppress(OSError, ValueError, TypeError, KeyError, ExportError):
             noted = json.loads(self._tag.read_bytes()) if is_file(self._tag) else {}
             size = self._path.stat().st_size if is_file(self._path) else 0
             if size and noted["origin"] == self._origin:
-                return Part(size, str(noted["validator"]))
+                return PartialFile(size, str(noted["validator"]))
         return None
 
-    def begin(self, head: Head) -> None:
+    def begin(self, head: BodyInfo) -> None:
         """Make ready for a body: behind the part, or anew."""
         check_size(head.size or 0, self._max_bytes)
         self.close()

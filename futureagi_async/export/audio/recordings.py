@@ -13,7 +13,7 @@ from anyio.to_thread import run_sync
 from futureagi_async._http.clock import Clock, SystemClock
 from futureagi_async._http.downloads import Download, Downloader
 from futureagi_async._sansio.downloads import is_public, split_url
-from futureagi_async._sansio.retrying import OutageWatch
+from futureagi_async._sansio.retrying import OutageDetector
 from futureagi_async.errors import APIConnectionError, APITimeoutError
 from futureagi_async.export.audio.audio_file import AudioFile
 from futureagi_async.export.staging.files import make_directory
@@ -115,7 +115,7 @@ class _Job:
     max_file_bytes: int
     max_file_seconds: float
     clock: Clock
-    watches: dict[str, OutageWatch] = attrs.field(factory=lambda: defaultdict(OutageWatch))
+    watches: dict[str, OutageDetector] = attrs.field(factory=lambda: defaultdict(OutageDetector))
     """By host."""
 
     async def fetch(self, recording: Recording) -> RecordingFile:

@@ -9,8 +9,8 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from futureagi_async._sansio.decoding.wire import EvalWire, TurnWire
-from futureagi_async.export.formats.records import Entries
-from futureagi_async.export.formats.schema import EVALUATIONS, SOURCE, TURN, Kind, Origin
+from futureagi_async.export.formats.records import WireEvals
+from futureagi_async.export.formats.schema import EVALUATIONS, SOURCE, TURN, Kind, SourceRow
 
 Arrow: TypeAlias = Any
 """pyarrow, or a value of it: it brings no types."""
@@ -133,7 +133,7 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 
 
 def evaluations_batch(
-    pa: Arrow, calls: Arrow, entries: Sequence[Entries], schema: Arrow
+    pa: Arrow, calls: Arrow, entries: Sequence[WireEvals], schema: Arrow
 ) -> tuple[Arrow, list[int]]:
     """Return a record batch, and of each of its rows which row of ``calls`` it belongs to."""
     rows = [row for row, found in enumerate(entries) for _ in found]
@@ -180,7 +180,7 @@ def _number(value: Any) -> float | None:
     return float(value) if type(value) is int and is_double(value) else None
 
 
-def origin_columns(pa: Arrow, origins: Sequence[Origin]) -> dict[str, Arrow]:
+def origin_columns(pa: Arrow, origins: Sequence[SourceRow]) -> dict[str, Arrow]:
     """Return the columns `SOURCE`."""
     if origins.count(origins[0]) == len(origins):
         return {

@@ -22,19 +22,19 @@ from futureagi_async.export.formats.arrow_arrays import (
     times_of,
     transcript_column,
 )
-from futureagi_async.export.formats.arrow_fast import CareNeededError, Rows, ShapedColumns, Shapes
+from futureagi_async.export.formats.arrow_fast import FastColumns, Rows, RowSchemas, SlowPathNeededError
 from futureagi_async.export.formats.records import (
     NULL,
     Batch,
-    Entries,
+    WireEvals,
     entries_of,
     extra_of,
     fields_of,
     scenario_of,
     transcript_key,
-    wires_of,
+    wire_turns,
 )
-from futureagi_async.export.formats.schema import CALLS, EVALUATIONS, JSON_PARTS, PLAIN, Origins
+from futureagi_async.export.formats.schema import CALLS, EVALUATIONS, JSON_PARTS, PLAIN, SourceColumns
 from futureagi_async.models import CallExecution
 from futureagi_async.sources import CallSource
 
@@ -44,7 +44,7 @@ _plain_values = attrgetter(*PLAIN)
 class CallColumns:
     """The columns of some calls."""
 
-    def __init__(self, calls: Sequence[CallExecution], origins: Origins, pa: Arrow) -> None:
+    def __init__(self, calls: Sequence[CallExecution], origins: SourceColumns, pa: Arrow) -> None:
         self.calls = calls
         self.fields = [fields_of(call) for call in calls]
         self.misfits: dict[int, dict[str, Raw]] = {}
@@ -65,7 +65,7 @@ class CallColumns:
         columns["misfits"] = self._misfit_column()  # the last: the others add to it
         return pa.RecordBatch.from_arrays([columns[name] for name in CALLS], schema=schema)
 
-    def entries(self) -> list[Entries]:
+    def entries(self) -> list[WireEvals]:
         """Return the evaluations of each call; those of no known shape are put aside."""
         return list(map(self._entries, range(len(self.calls))))
 
@@ -109,7 +109,7 @@ class CallColumns:
 
     def _wires(self, row: int) -> Wires:
         try:
-            return wires_of(self.calls[row], self.fields[row])
+            return wire_turns(self.calls[row], self.fields[row])
         except DecodingError:
             self._put_transcript_aside(row)
             return None
@@ -121,7 +121,7 @@ class CallColumns:
         self._put_transcript_aside(row)
         return None
 
-    def _entries(self, row: int) -> Entries:
+    def _entries(self, row: int) -> WireEvals:
         try:
             return entries_of(self.calls[row], self.fields[row])
         except DecodingError:
@@ -143,7 +143,7 @@ class CallColumns:
 
 
 @attrs.define(frozen=True)
-class Piece:
+class ArrowRow:
     """Rows of a table, and the places of their calls in the batch."""
 
     rows: Arrow
@@ -151,11 +151,11 @@ class Piece:
 
 
 @attrs.define
-class Pieces:
+class ArrowRows:
     """What becomes of a batch."""
 
-    calls: list[Piece] = attrs.field(factory=list)
-    evaluations: list[Piece] = attrs.field(factory=list)
+    calls: list[ArrowRow] = attrs.field(factory=list)
+    evaluations: list[ArrowRow] = attrs.field(factory=list)
     misfits: int = 0
     """Calls with a value that its column can't hold."""
 
@@ -167,44 +167,46 @@ class BatchMaker:
         self.calls_schema = arrow_schema(pa, CALLS)
         self.evaluations_schema = arrow_schema(pa, EVALUATIONS)
         self._pa = pa
-        self._origins = Origins(sources)
+        self._origins = SourceColumns(sources)
         self._wants_evaluations = evaluations
-        self._shapes = Shapes()
+        self._shapes = RowSchemas()
 
-    def make(self, batch: Batch) -> Pieces:
+    def make(self, batch: Batch) -> ArrowRows:
         """Return the rows of both tables, in pieces to be put `in_order`."""
-        pieces = Pieces()
+        pieces = ArrowRows()
         shaped, others = self._shapes.sort(batch.raws)
         for rows in shaped:
             try:
                 self._make_quickly(batch, rows, pieces)
-            except CareNeededError:
+            except SlowPathNeededError:
                 others += rows.places
         if others:
             self._make_carefully(batch, sorted(others), pieces)
         return pieces
 
-    def _make_quickly(self, batch: Batch, rows: Rows, pieces: Pieces) -> None:
-        columns = ShapedColumns(rows, batch, self._pa)
+    def _make_quickly(self, batch: Batch, rows: Rows, pieces: ArrowRows) -> None:
+        columns = FastColumns(rows, batch, self._pa)
         entries = columns.entries() if self._wants_evaluations else []
         calls = columns.batch(self._origins, self.calls_schema)
         self._add(calls, entries, rows.places, pieces)
 
-    def _make_carefully(self, batch: Batch, places: Sequence[int], pieces: Pieces) -> None:
+    def _make_carefully(self, batch: Batch, places: Sequence[int], pieces: ArrowRows) -> None:
         columns = CallColumns(list(map(batch.restore, places)), self._origins, self._pa)
         entries = columns.entries() if self._wants_evaluations else []
         calls = columns.batch(self.calls_schema)
         self._add(calls, entries, places, pieces)
         pieces.misfits += len(columns.misfits)
 
-    def _add(self, calls: Arrow, entries: Sequence[Entries], places: Sequence[int], pieces: Pieces) -> None:
-        pieces.calls.append(Piece(calls, places))
+    def _add(
+        self, calls: Arrow, entries: Sequence[WireEvals], places: Sequence[int], pieces: ArrowRows
+    ) -> None:
+        pieces.calls.append(ArrowRow(calls, places))
         if self._wants_evaluations:
             evaluations, rows = evaluations_batch(self._pa, calls, entries, self.evaluations_schema)
-            pieces.evaluations.append(Piece(evaluations, [places[row] for row in rows]))
+            pieces.evaluations.append(ArrowRow(evaluations, [places[row] for row in rows]))
 
 
-def in_order(pa: Arrow, pieces: Sequence[Piece]) -> list[Arrow]:
+def in_order(pa: Arrow, pieces: Sequence[ArrowRow]) -> list[Arrow]:
     """Return record batches that have the rows of all pieces in the order of their calls."""
     rows = [piece.rows for piece in pieces]
     places = list(chain.from_iterable(piece.places for piece in pieces))

@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import astuple
 
 from futureagi_async._sansio.decoding.wire import (
-    FIRST_OF,
+    ALIASES,
     MILLISECONDS_BESIDE_MS,
     SECONDS,
     TIMES,
@@ -30,21 +30,21 @@ from futureagi_async.export.formats.arrow_arrays import (
     transcript_column,
 )
 from futureagi_async.export.formats.records import (
-    FAULTS,
+    JSON_ERRORS,
     Batch,
-    Entries,
     Fields,
+    WireEvals,
     decode_entries,
     extra_names,
     extra_template,
     transcript_key,
 )
-from futureagi_async.export.formats.schema import JSON_PARTS, PLAIN, Origins
+from futureagi_async.export.formats.schema import JSON_PARTS, PLAIN, SourceColumns
 
-_SEVERAL: Final = FIRST_OF | TIMES | SECONDS
+_SEVERAL: Final = ALIASES | TIMES | SECONDS
 
 
-class Filler(NamedTuple):
+class ColumnBuilder(NamedTuple):
     """What fills a column."""
 
     key: str
@@ -52,30 +52,30 @@ class Filler(NamedTuple):
     """Whether it is sent in milliseconds, where the column has seconds."""
 
 
-Fillers: TypeAlias = Mapping[str, Filler]
+ColumnBuilders: TypeAlias = Mapping[str, ColumnBuilder]
 """By column; one that is not in it has no values."""
 
 
-def fillers_of(keys: Container[str]) -> Fillers:
+def builders_of(keys: Container[str]) -> ColumnBuilders:
     """Return what fills the columns `PLAIN` of a row: the first key present, in the column's unit."""
-    fillers: dict[str, Filler] = {}
+    fillers: dict[str, ColumnBuilder] = {}
     for name in PLAIN:
         key = next((key for key in _SEVERAL.get(name, (name,)) if key in keys), None)
         if key is not None:
-            fillers[name] = Filler(key, in_ms=_is_in_ms(name, key, keys))
+            fillers[name] = ColumnBuilder(key, in_ms=_is_in_ms(name, key, keys))
     return fillers
 
 
-def snapshot_fillers_of(keys: Container[str]) -> Fillers | None:
+def snapshot_builders_of(keys: Container[str]) -> ColumnBuilders | None:
     """Return the same for a snapshot; ``None`` where keys alone do not tell.
 
     One of a served run-test list, told by its lack of ``created_at``, sends milliseconds.
     """
     if "created_at" in keys:
         return None  # which may be null
-    fillers = dict(fillers_of(keys))
+    fillers = dict(builders_of(keys))
     if "snapshot_timestamp" in keys or "original_call_execution_id" in keys:
-        fillers |= {name: Filler(name, in_ms=True) for name in SECONDS if name in keys}
+        fillers |= {name: ColumnBuilder(name, in_ms=True) for name in SECONDS if name in keys}
     return fillers
 
 
@@ -94,7 +94,7 @@ _REMEMBERED = 16  # shapes: rows of more of them at a time would gain nothing by
 _NEW_AT_ONCE = 4  # shapes that are learnt from one batch: each takes a millisecond
 
 
-class Shape:
+class RowSchema:
     """A set of keys."""
 
     def __init__(self, keys: Sequence[str]) -> None:
@@ -103,17 +103,17 @@ class Shape:
         self.extra = extra_names(keys)
         self.transcript = transcript_key(keys)
         self.scenario = "scenario" if "scenario" in keys else "scenario_name"
-        self._fillers = fillers_of(keys)
-        self._snapshot_fillers = snapshot_fillers_of(keys)
+        self._fillers = builders_of(keys)
+        self._snapshot_fillers = snapshot_builders_of(keys)
         names = [f"value_{place}" for place in range(len(keys))]
         struct = _struct(keys, names, as_sent={*self.extra, *JSON_PARTS})
         self.decode: Callable[[bytes], Struct] = msgspec.json.Decoder(struct).decode
-        """Decodes a row of just these keys, or raises one of `FAULTS`."""
+        """Decodes a row of just these keys, or raises one of `JSON_ERRORS`."""
         self.is_snapshot: Callable[[Struct], bool | None] = (
             attrgetter(names[keys.index("is_snapshot")]) if "is_snapshot" in keys else lambda _: False
         )
 
-    def fillers(self, *, snapshots: bool) -> Fillers | None:
+    def fillers(self, *, snapshots: bool) -> ColumnBuilders | None:
         """Return what fills columns; ``None`` where keys alone do not tell."""
         return self._snapshot_fillers if snapshots else self._fillers
 
@@ -122,30 +122,30 @@ class Shape:
 class Rows:
     """Rows of one shape; all of them snapshots, or none."""
 
-    shape: Shape
+    shape: RowSchema
     are_snapshots: bool
     structs: list[Struct] = attrs.field(factory=list)
     places: list[int] = attrs.field(factory=list)
     """Where they stand in their batch."""
 
 
-def _decode_alike(shape: Shape, raws: Sequence[bytes]) -> Rows | None:
+def _decode_alike(shape: RowSchema, raws: Sequence[bytes]) -> Rows | None:
     """Return rows that all have one shape and are no snapshots, as most batches are; ``None`` for others."""
     try:
         structs = list(map(shape.decode, raws))
-    except FAULTS:
+    except JSON_ERRORS:
         return None
     if any(map(shape.is_snapshot, structs)):
         return None
     return Rows(shape, are_snapshots=False, structs=structs, places=list(range(len(raws))))
 
 
-class Shapes:
+class RowSchemas:
     """The shapes that the rows of a file have, learnt from the rows."""
 
     def __init__(self) -> None:
-        self._known: dict[frozenset[str], Shape | None] = {}
-        self._recent: list[Shape] = []
+        self._known: dict[frozenset[str], RowSchema | None] = {}
+        self._recent: list[RowSchema] = []
         """The two that rows had last, as lists with snapshots have two."""
         self._learnt = 0
 
@@ -155,7 +155,7 @@ class Shapes:
         if alike is not None:
             return [alike], []
         self._learnt = 0
-        shaped: dict[tuple[Shape, bool], Rows] = {}
+        shaped: dict[tuple[RowSchema, bool], Rows] = {}
         others: list[int] = []
         for place, raw in enumerate(raws):
             found = self._read(raw)
@@ -169,11 +169,11 @@ class Shapes:
             rows.places.append(place)
         return list(shaped.values()), others
 
-    def _read(self, raw: bytes) -> tuple[Shape, Struct] | None:
+    def _read(self, raw: bytes) -> tuple[RowSchema, Struct] | None:
         for shape in self._recent:
             try:
                 found = shape, shape.decode(raw)
-            except FAULTS:
+            except JSON_ERRORS:
                 continue  # a key more, or a key less; or a value of another type
             if shape is not self._recent[0]:
                 self._recent.reverse()
@@ -183,24 +183,24 @@ class Shapes:
             if new is None or new in self._recent:
                 return None
             found = new, new.decode(raw)
-        except FAULTS:
+        except JSON_ERRORS:
             return None
         self._recent = [new, *self._recent[:1]]
         return found
 
-    def _shape_of(self, keys: tuple[str, ...]) -> Shape | None:
+    def _shape_of(self, keys: tuple[str, ...]) -> RowSchema | None:
         found = frozenset(keys)
         if found not in self._known and self._learnt < _NEW_AT_ONCE:
             self._learnt += 1
             if len(self._known) == _REMEMBERED:
                 del self._known[next(iter(self._known))]  # the oldest
-            self._known[found] = _make_shape(keys)
+            self._known[found] = _make_schema(keys)
         return self._known.get(found)
 
 
-def _make_shape(keys: tuple[str, ...]) -> Shape | None:
+def _make_schema(keys: tuple[str, ...]) -> RowSchema | None:
     try:
-        return Shape(keys) if "id" in keys else None
+        return RowSchema(keys) if "id" in keys else None
     except ValueError:
         return None  # a key that no struct can have, such as one with a quote in it
 
@@ -217,12 +217,12 @@ def _struct(keys: Sequence[str], names: Sequence[str], as_sent: set[str]) -> typ
     )
 
 
-class CareNeededError(Exception):
+class SlowPathNeededError(Exception):
     """Some of the rows have a value that does not fit its column, or whose unit their keys do not tell."""
 
 
-class ShapedColumns:
-    """The columns of some rows of one shape, or `CareNeededError`."""
+class FastColumns:
+    """The columns of some rows of one shape, or `SlowPathNeededError`."""
 
     def __init__(self, rows: Rows, batch: Batch, pa: Arrow) -> None:
         self._pa = pa
@@ -234,23 +234,23 @@ class ShapedColumns:
         columns = zip(*map(astuple, rows.structs), strict=True)
         self._sent: dict[str, Sequence[Any]] = dict(zip(rows.shape.keys, columns, strict=True))
 
-    def entries(self) -> Sequence[Entries]:
+    def entries(self) -> Sequence[WireEvals]:
         """Return the evaluations of each row."""
         if "eval_outputs" not in self._sent:
             return [{}] * len(self._nothing)
         try:
             return list(map(decode_entries, self._sent["eval_outputs"]))
-        except FAULTS as error:
-            raise CareNeededError from error
+        except JSON_ERRORS as error:
+            raise SlowPathNeededError from error
 
-    def batch(self, origins: Origins, schema: Arrow) -> Arrow:
+    def batch(self, origins: SourceColumns, schema: Arrow) -> Arrow:
         """Return a record batch."""
         pa = self._pa
         try:
             columns = self.plain_columns() | self.scenario_columns()
             columns["transcript"] = self.transcript_column(schema.field("transcript").type)
         except (pa.ArrowInvalid, OverflowError) as error:  # a whole number that no double holds
-            raise CareNeededError from error
+            raise SlowPathNeededError from error
         columns |= origin_columns(pa, origins.of_all(self._sources)) | self.json_columns()
         empty = {field.name: field.type for field in schema if field.name not in columns}
         columns |= {name: pa.nulls(len(self._nothing), kind) for name, kind in empty.items()}
@@ -260,7 +260,7 @@ class ShapedColumns:
         """Return the columns `PLAIN` for which something was sent."""
         fillers = self._shape.fillers(snapshots=self._rows.are_snapshots)
         if fillers is None:
-            raise CareNeededError
+            raise SlowPathNeededError
         columns: dict[str, Arrow] = {}
         for name, filler in fillers.items():
             values = self._sent[filler.key]
@@ -279,7 +279,7 @@ class ShapedColumns:
         if ScenarioWire in map(type, names):
             inner = [each.id if type(each) is ScenarioWire else None for each in names]
             if any(one and other and one != other for one, other in zip(inner, ids, strict=True)):
-                raise CareNeededError
+                raise SlowPathNeededError
             names = [each.name if type(each) is ScenarioWire else each for each in names]
             ids = [outer or each or outer for outer, each in zip(ids, inner, strict=True)]
         return {

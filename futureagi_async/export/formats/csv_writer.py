@@ -25,7 +25,7 @@ from futureagi_async.export.formats.records import (
     transcript_key,
     turns_of,
 )
-from futureagi_async.export.formats.schema import CALLS, JSON_PARTS, SCALARS, Origins
+from futureagi_async.export.formats.schema import CALLS, JSON_PARTS, SCALARS, SourceColumns
 from futureagi_async.models import CallExecution, EvalOutput, TranscriptTurn
 from futureagi_async.sources import CallSource
 
@@ -147,7 +147,7 @@ class CsvWriter:
         self, file: BinaryIO, *, sources: Iterable[CallSource] = (), evaluations: Sequence[EvaluationColumn]
     ) -> None:
         self._file = file
-        self._origins = Origins(sources)
+        self._origins = SourceColumns(sources)
         self._evaluations = [evaluation.id for evaluation in evaluations]
         self._lines = _Lines()
         self._csv = csv.writer(self._lines, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\r\n")

@@ -10,7 +10,7 @@ import msgspec
 from futureagi_async.errors import ExportError
 from futureagi_async.export.formats import check_compression, decompression_faults, open_decompressed
 from futureagi_async.export.formats.csv_writer import original_text
-from futureagi_async.export.formats.records import FAULTS
+from futureagi_async.export.formats.records import JSON_ERRORS
 
 SourceAndId: TypeAlias = tuple[int | None, str]
 
@@ -23,11 +23,11 @@ class _Place(msgspec.Struct):
     index: int | None = None
 
 
-class _Line(msgspec.Struct):
+class _Waiters(msgspec.Struct):
     id: str
 
 
-class _NormalisedLine(_Line):
+class _NormalisedLine(_Waiters):
     source: _Place | None
 
 
@@ -43,7 +43,7 @@ def read_ids(path: Path, format: str, *, normalised: bool = False) -> Iterator[S
         "parquet": _from_parquet,
     }
     check_compression(path.suffix.lower())
-    faults: tuple[type[Exception], ...] = (OSError, KeyError, *FAULTS, *decompression_faults(path))
+    faults: tuple[type[Exception], ...] = (OSError, KeyError, *JSON_ERRORS, *decompression_faults(path))
     try:
         with open_decompressed(path) as file:
             yield from read[format](file)
@@ -52,7 +52,7 @@ def read_ids(path: Path, format: str, *, normalised: bool = False) -> Iterator[S
 
 
 def _from_lines(file: BinaryIO) -> Iterator[SourceAndId]:
-    decode = msgspec.json.Decoder(_Line).decode
+    decode = msgspec.json.Decoder(_Waiters).decode
     for line in file:
         yield None, decode(line).id
 

@@ -22,7 +22,7 @@ from futureagi_async.export.formats.records import (
     turns_of,
     without_provider_data,
 )
-from futureagi_async.export.formats.schema import FACTS, JSON_PARTS, Origins
+from futureagi_async.export.formats.schema import JSON_PARTS, MODEL_FIELDS, SourceColumns
 from futureagi_async.models import CallExecution, EvalOutput
 from futureagi_async.sources import CallSource
 
@@ -37,19 +37,19 @@ def encode_lines(records: Iterable[bytes], *, include_provider_data: bool = Fals
 Object: TypeAlias = dict[str, Any]
 
 _SCALARS: Final = [
-    field.name for field in FACTS if field.name not in CallExecution.lazy_fields | {"id", "source"}
+    field.name for field in MODEL_FIELDS if field.name not in CallExecution.lazy_fields | {"id", "source"}
 ]
 _AS_SENT: Final = [name for name in JSON_PARTS if name not in ("eval_outputs", "rerun_snapshots")]
 _EVALUATION: Final = [field.name for field in attrs.fields(EvalOutput)]
 
 
-def normalise(call: CallExecution, origins: Origins) -> tuple[bytes, bool]:
+def normalise(call: CallExecution, origins: SourceColumns) -> tuple[bytes, bool]:
     """Return the call as one JSON object, and whether parts of no known shape went to ``misfits``."""
     made = _object(call, origins)
     return msgspec.json.encode(made), made["misfits"] is not None
 
 
-def _object(call: CallExecution, origins: Origins) -> Object:
+def _object(call: CallExecution, origins: SourceColumns) -> Object:
     fields = fields_of(call)
     misfits: dict[str, Raw] = {}
 
@@ -108,7 +108,7 @@ def _evaluations(call: CallExecution, fields: Fields) -> dict[str, Object] | Non
     }
 
 
-def _snapshots(call: CallExecution, fields: Fields, origins: Origins) -> list[Object] | None:
+def _snapshots(call: CallExecution, fields: Fields, origins: SourceColumns) -> list[Object] | None:
     if json_of(fields, "rerun_snapshots") in (None, b"[]"):
         return None if json_of(fields, "rerun_snapshots") is None else []
     return [_object(snapshot, origins) for snapshot in call.rerun_snapshots or ()]
@@ -139,7 +139,7 @@ class NormalisedWriter:
 
     def __init__(self, file: BinaryIO, *, sources: Iterable[CallSource] = ()) -> None:
         self._file = file
-        self._origins = Origins(sources)
+        self._origins = SourceColumns(sources)
 
     def write(self, batch: Batch) -> None:
         """Append one line a call."""

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from futureagi_async._sansio.decoding import decode_call
-from futureagi_async._sansio.decoding.fragments import Part
+from futureagi_async._sansio.decoding.fragments import Fragment
 from futureagi_async._sansio.decoding.nested import structure_evals, structure_turns
 from futureagi_async._sansio.decoding.wire import EvalEntry, TurnWire
 from futureagi_async.models import CallExecution, EvalOutput, TranscriptTurn
@@ -83,7 +83,7 @@ def on_one_line(record: bytes) -> bytes:
     return record
 
 
-Entries: TypeAlias = Mapping[str, EvalEntry]
+WireEvals: TypeAlias = Mapping[str, EvalEntry]
 """Evaluations by id, as sent."""
 
 NULL: Final = Raw(b"null")
@@ -91,7 +91,7 @@ NULL: Final = Raw(b"null")
 
 _TURNS = msgspec.json.Decoder(list[TurnWire] | None)
 _EVALS = msgspec.json.Decoder(dict[str, EvalEntry] | None)
-FAULTS: Final[tuple[type[Exception], ...]] = (msgspec.MsgspecError, ValueError, RecursionError)
+JSON_ERRORS: Final[tuple[type[Exception], ...]] = (msgspec.MsgspecError, ValueError, RecursionError)
 """All that the JSON decoder raises for any input whatever."""
 
 _SHAPES = 256  # kinds of rows remembered; a list has one or two
@@ -123,14 +123,14 @@ def transcript_key(keys: Container[str]) -> str:
     return "transcript" if "transcript" in keys else "transcripts"
 
 
-def wires_of(call: CallExecution, fields: Fields) -> Sequence[TurnWire] | None:
+def wire_turns(call: CallExecution, fields: Fields) -> Sequence[TurnWire] | None:
     """Return the turns as sent, where ``call.transcript`` has some; else ``()`` or ``None`` as it does.
 
     Raises `DecodingError` where ``call.transcript`` does.
     """
     try:
         wires = _TURNS.decode(bytes(fields.get(transcript_key(fields), NULL)))
-    except FAULTS:
+    except JSON_ERRORS:
         wires = []
     if wires or wires is None:
         return wires
@@ -139,23 +139,23 @@ def wires_of(call: CallExecution, fields: Fields) -> Sequence[TurnWire] | None:
 
 def turns_of(call: CallExecution, fields: Fields) -> Sequence[TranscriptTurn] | None:
     """Return ``call.transcript`` at a fraction of its cost; raises `DecodingError` as it does."""
-    wires = wires_of(call, fields)
+    wires = wire_turns(call, fields)
     if not wires:
         return None if wires is None else ()
-    return structure_turns(Part(call.raw, "", "$", key=transcript_key(fields), value=wires))
+    return structure_turns(Fragment(call.raw, "", "$", key=transcript_key(fields), value=wires))
 
 
-def entries_of(call: CallExecution, fields: Fields) -> Entries:
+def entries_of(call: CallExecution, fields: Fields) -> WireEvals:
     """Return the evaluations as sent, empty for null; raises `DecodingError` where the call does."""
     try:
         return decode_entries(fields.get("eval_outputs", NULL))
-    except FAULTS:
+    except JSON_ERRORS:
         refused = call.eval_outputs  # raises, and says where
         raise AssertionError(f"What no decoder takes became {refused!r}.") from None
 
 
-def decode_entries(sent: Raw) -> Entries:
-    """Decode evaluations, empty for null; raises one of `FAULTS`."""
+def decode_entries(sent: Raw) -> WireEvals:
+    """Decode evaluations, empty for null; raises one of `JSON_ERRORS`."""
     return _EVALS.decode(sent) or {}
 
 
@@ -164,7 +164,7 @@ def evaluations_of(call: CallExecution, fields: Fields) -> Mapping[str, EvalOutp
 
     Raises `DecodingError` as it does.
     """
-    return structure_evals(Part(call.raw, "", "$", value=entries_of(call, fields)))
+    return structure_evals(Fragment(call.raw, "", "$", value=entries_of(call, fields)))
 
 
 def extra_of(fields: Fields) -> bytes:

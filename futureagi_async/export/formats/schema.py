@@ -34,7 +34,7 @@ JSON_PARTS: Final = (
 )
 """Nested parts that a table holds as JSON text."""
 
-FACTS: Final = [field for field in attrs.fields(CallExecution) if field.eq]
+MODEL_FIELDS: Final = [field for field in attrs.fields(CallExecution) if field.eq]
 """The model's fields but those that are about the record: its bytes, and what is known of them."""
 
 _KINDS: Final[dict[object, Kind]] = {
@@ -48,7 +48,7 @@ _KINDS: Final[dict[object, Kind]] = {
 
 
 def _scalars() -> dict[str, Kind]:
-    fields = [field for field in FACTS if field.type in _KINDS]
+    fields = [field for field in MODEL_FIELDS if field.type in _KINDS]
     return {
         "scenario_name" if field.type == Scenario | None else field.name: _KINDS[field.type]
         for field in fields
@@ -99,24 +99,24 @@ EVALUATIONS: Final[Mapping[str, Kind]] = {
 """The long table: one row for each evaluation of each call."""
 
 
-Origin: TypeAlias = tuple[int | str | None, ...]
+SourceRow: TypeAlias = tuple[int | str | None, ...]
 """The values of the columns `SOURCE`."""
 
-_NOWHERE: Origin = (None,) * len(SOURCE)
+_NO_SOURCE: SourceRow = (None,) * len(SOURCE)
 
 
-class Origins:
+class SourceColumns:
     """Gives a source its place among those of an export, and the ids it is made of."""
 
     def __init__(self, sources: Iterable[CallSource]) -> None:
         self._sources = list(sources)
         self._known = {id(source): self._describe(source) for source in self._sources}
 
-    def of(self, source: CallSource | None) -> Origin:
+    def of(self, source: CallSource | None) -> SourceRow:
         """Return the values of the columns `SOURCE`."""
         return self._known.get(id(source)) or self._describe(source)
 
-    def of_all(self, sources: Sequence[CallSource | None]) -> list[Origin]:
+    def of_all(self, sources: Sequence[CallSource | None]) -> list[SourceRow]:
         """Return them for many; most often there is but one."""
         if sources.count(sources[0]) == len(sources):
             return [self.of(sources[0])] * len(sources)
@@ -128,9 +128,9 @@ class Origins:
         named = {name.removeprefix("source_"): value for name, value in values if value is not None}
         return named or None
 
-    def _describe(self, source: CallSource | None) -> Origin:
+    def _describe(self, source: CallSource | None) -> SourceRow:
         if source is None:
-            return _NOWHERE
+            return _NO_SOURCE
         index = self._sources.index(source) if source in self._sources else None
         if isinstance(source, RunTestCalls):
             return index, "run_test", source.run_test_id, None, None, None

@@ -17,7 +17,7 @@ from futureagi_async.export.staging.files import (
 
 
 class Journal:
-    """Entries in the order they were appended; an entry that was not written whole never was."""
+    """WireEvals in the order they were appended; an entry that was not written whole never was."""
 
     def __init__(self, path: Path, size: int, checksum: int) -> None:
         self._path = path
