@@ -228,12 +228,12 @@ def test_recorded_errors_map(recording: Recording) -> None:
         check_reply(reply)
         return
     error = error_of(reply)
-    missing_execution = "No TestExecution matches" in str(recording.json)
-    expected = errors.NotFoundError if missing_execution else EXPECTED_CLASSES[recording.status]
+    not_found = any(part in str(recording.json) for part in ("No TestExecution matches", "Invalid page."))
+    expected = errors.NotFoundError if not_found else EXPECTED_CLASSES[recording.status]
     assert type(error) is expected
     assert error.status == recording.status
     assert error.request_id == recording.headers.get("x-request-id")
-    if isinstance(recording.json, dict) and not missing_execution:
+    if isinstance(recording.json, dict) and not not_found:
         assert error.message.startswith(recording.json["message"])
     deterministic = isinstance(recording.json, dict) and recording.status == 500
     assert error.retryable == (recording.status == 500 and not deterministic)

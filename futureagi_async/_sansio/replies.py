@@ -184,7 +184,7 @@ def retry_after(reply: Reply) -> float | None:
 
 
 def is_past_the_end(error: BaseException) -> bool:
-    """Whether a version list says with this error that the page asked for does not exist."""
+    """Whether a list says with this error that the page asked for does not exist."""
     return isinstance(error, NotFoundError) and error.message.startswith("Invalid page")
 
 
@@ -238,6 +238,8 @@ def _verdict_on_500(reply: Reply, message: str) -> tuple[type[APIStatusError], b
     """Tell a missing test execution, a wrong parameter and a passing trouble apart."""
     if reply.status == 500 and "No TestExecution matches" in message:
         return NotFoundError, False, "Test execution not found."
+    if reply.status == 500 and message.endswith("Invalid page."):  # past the end of some lists
+        return NotFoundError, False, "Invalid page."
     if reply.status == 500 and any(part in message for part in DETERMINISTIC_500S):
         if "'Cast'" in message:
             message += (
