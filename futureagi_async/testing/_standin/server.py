@@ -20,7 +20,7 @@ from futureagi_async.testing._standin.wire.dialect import DOCUMENTED, SERVED, Di
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from futureagi_async.testing._standin.journal import ServedRequest
+    from futureagi_async.testing._standin.request_log import ServedRequest
 
 _DIALECTS = {"served": SERVED, "documented": DOCUMENTED}
 

@@ -8,9 +8,9 @@ from attrs import frozen
 
 if TYPE_CHECKING:
     from futureagi_async.testing._standin.data.evals import Stored
-    from futureagi_async.testing._standin.data.measures import Chat, Costs, Speech
     from futureagi_async.testing._standin.data.scenarios import Cells, Scenario
     from futureagi_async.testing._standin.data.turns import Turn
+    from futureagi_async.testing._standin.data.values import Chat, Costs, Speech
 
 
 @frozen

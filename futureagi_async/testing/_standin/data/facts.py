@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from futureagi_async.testing._standin.data import texts
 from futureagi_async.testing._standin.data.content import CallFacts
 from futureagi_async.testing._standin.data.evals import Stored, stored_evals
-from futureagi_async.testing._standin.data.measures import (
+from futureagi_async.testing._standin.data.turns import chat_turns, voice_turns
+from futureagi_async.testing._standin.data.values import (
     Chat,
     Costs,
     Speech,
@@ -15,7 +16,6 @@ from futureagi_async.testing._standin.data.measures import (
     costs_of,
     speech_measures,
 )
-from futureagi_async.testing._standin.data.turns import chat_turns, voice_turns
 from futureagi_async.testing._standin.seeding import seeded_random, seeded_uuid
 from futureagi_async.testing._standin.times import MINUTE_US
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from futureagi_async.testing._standin.data.facts import facts_of
 from futureagi_async.testing._standin.data.records import Call, Row, RunTest
 from futureagi_async.testing._standin.query.comparisons import number_test
-from futureagi_async.testing._standin.query.filter_columns import CallTest, all_of, column_test
-from futureagi_async.testing._standin.query.filter_rules import Filter, FilterRefusedError
+from futureagi_async.testing._standin.web.filter_syntax import Filter, FilterRefusedError
+from futureagi_async.testing._standin.web.filters import CallTest, all_of, column_test
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,12 +8,12 @@ from attrs import frozen
 
 from futureagi_async.testing._standin.data.records import Row, RunTest
 from futureagi_async.testing._standin.query.datetimes import BadDatetimeError
-from futureagi_async.testing._standin.query.filter_columns import CallTest, ReportedError, all_of, column_test
+from futureagi_async.testing._standin.web.filters import CallTest, ReportedError, all_of, column_test
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from futureagi_async.testing._standin.query.filter_rules import Filter
+    from futureagi_async.testing._standin.web.filter_syntax import Filter
 
 
 @frozen

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from futureagi_async.testing._standin.web import documented_lists, served_execution, served_lists
 from futureagi_async.testing._standin.web.answers import Answer, json_answer, refusal
 from futureagi_async.testing._standin.web.backend import Backend
-from futureagi_async.testing._standin.web.visit import Visit
+from futureagi_async.testing._standin.web.request import Visit
 
 if TYPE_CHECKING:
     from futureagi_async.testing._standin.web.routes import EndpointName, Route

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from futureagi_async.testing._standin.web.visit import Visit
+    from futureagi_async.testing._standin.web.request import Visit
 
 
 @frozen

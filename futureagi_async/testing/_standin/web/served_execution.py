@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from futureagi_async.testing._standin.query.filter_columns import ServerFaultError
 from futureagi_async.testing._standin.query.filtering import Applied, apply_filters
-from futureagi_async.testing._standin.query.groups import dataset_groups, is_dataset_group
 from futureagi_async.testing._standin.query.search import found_on_execution
 from futureagi_async.testing._standin.web.answers import Answer, refusal
+from futureagi_async.testing._standin.web.filters import ServerFaultError
+from futureagi_async.testing._standin.web.groups import dataset_groups, is_dataset_group
 from futureagi_async.testing._standin.web.links import Links, framework_links, relative_links
 from futureagi_async.testing._standin.web.served_lists import framework_rows
 from futureagi_async.testing._standin.web.served_parameters import Parameters, read_parameters
@@ -18,7 +18,7 @@ from futureagi_async.testing._standin.wire.dialect import page_json, to_json
 if TYPE_CHECKING:
     from futureagi_async.testing._standin.data.records import Row, TestExecution
     from futureagi_async.testing._standin.web.backend import Backend, Condition
-    from futureagi_async.testing._standin.web.visit import Visit
+    from futureagi_async.testing._standin.web.request import Visit
 
 _DEFAULT_LIMIT = 10
 _DECLARED_LIMIT = 30

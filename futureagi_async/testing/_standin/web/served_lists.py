@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from futureagi_async.testing._standin.data.listing import Listing
     from futureagi_async.testing._standin.data.records import Row
     from futureagi_async.testing._standin.web.backend import Backend, Condition
-    from futureagi_async.testing._standin.web.visit import Visit
+    from futureagi_async.testing._standin.web.request import Visit
 
 _BIGGEST = 2**63 - 1
 _DEFAULT_LIMIT = 10

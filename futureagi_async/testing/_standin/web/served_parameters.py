@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from futureagi_async.testing._standin.query.filter_rules import (
+from futureagi_async.testing._standin.web.answers import Answer, refusal
+from futureagi_async.testing._standin.web.filter_syntax import (
     SERVED_OPERATORS,
     Filter,
     FilterRefusedError,
     read_filters,
 )
-from futureagi_async.testing._standin.web.answers import Answer, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from futureagi_async.testing._standin.data.content import CallFacts
 from futureagi_async.testing._standin.data.facts import facts_of
 from futureagi_async.testing._standin.seeding import seeded_uuid
 from futureagi_async.testing._standin.times import iso_utc
-from futureagi_async.testing._standin.wire.eval_results import eval_outputs
+from futureagi_async.testing._standin.wire.nested import eval_outputs
 from futureagi_async.testing._standin.wire.numbers import dollars, seconds
 from futureagi_async.testing._standin.wire.served_calls import chat_seconds, recordings, scenario_columns
 from futureagi_async.testing._standin.wire.served_snapshots import (

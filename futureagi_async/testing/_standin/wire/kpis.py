@@ -9,7 +9,7 @@ from attrs import frozen
 from futureagi_async.testing._standin.data.content import CallFacts
 from futureagi_async.testing._standin.data.facts import facts_of
 from futureagi_async.testing._standin.data.records import Call, TestExecution
-from futureagi_async.testing._standin.wire.eval_results import chosen, is_pending
+from futureagi_async.testing._standin.wire.nested import chosen, is_pending
 from futureagi_async.testing._standin.wire.numbers import mean
 
 if TYPE_CHECKING:

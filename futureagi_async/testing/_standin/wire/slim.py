@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from futureagi_async.testing._standin.data.content import CallFacts
 from futureagi_async.testing._standin.data.facts import facts_of
 from futureagi_async.testing._standin.times import iso_utc
-from futureagi_async.testing._standin.wire.eval_results import eval_outputs
+from futureagi_async.testing._standin.wire.nested import eval_outputs
 
 if TYPE_CHECKING:
     from futureagi_async.testing._standin.data.records import Call, Snapshot

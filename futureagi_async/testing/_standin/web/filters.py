@@ -14,7 +14,7 @@ from futureagi_async.testing._standin.query.datetimes import moment_test
 from futureagi_async.testing._standin.wire.served_versions import raw_call_type
 
 if TYPE_CHECKING:
-    from futureagi_async.testing._standin.query.filter_rules import Filter
+    from futureagi_async.testing._standin.web.filter_syntax import Filter
 
 CallTest = Callable[[Call], bool]
 
