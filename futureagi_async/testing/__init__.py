@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from futureagi_async.testing._standin.clock import VirtualClock
-    from futureagi_async.testing._standin.motion.plan import Motion
+    from futureagi_async.testing._standin.motion import Motion
     from futureagi_async.testing._standin.request_log import ServedRequest
     from futureagi_async.testing._standin.server import StandInServer
 
 __all__ = ["Motion", "ServedRequest", "StandInServer", "VirtualClock"]
 
 _HOMES = {
-    "Motion": "motion.plan",
+    "Motion": "motion",
     "ServedRequest": "request_log",
     "StandInServer": "server",
     "VirtualClock": "clock",

@@ -1,10 +1,38 @@
 """The server's clock: virtual where requests take virtual time, otherwise the machine's own."""
 
+from __future__ import annotations
+
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 
-from futureagi_async.testing._standin.times import SECOND_US, microseconds
+SECOND_US = 1_000_000
+MINUTE_US = 60 * SECOND_US
+DAY_US = 86_400 * SECOND_US
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def microseconds(moment: datetime) -> int:
+    """Return the aware `moment` as microseconds since 1970."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def moment_of(us: int) -> datetime:
+    """Return the aware UTC datetime of `us`; adding integers keeps it exact where a float would round."""
+    return _EPOCH + timedelta(microseconds=us)
+
+
+def iso_utc(us: int | None) -> str | None:
+    """`2026-01-08T09:00:00.123456Z`; the fraction is absent when it is zero, as the vendor writes it."""
+    return None if us is None else iso_utc_text(us)
+
+
+def iso_utc_text(us: int) -> str:
+    """As `iso_utc`, for a moment that is there."""
+    return moment_of(us).isoformat().replace("+00:00", "Z")
+
 
 VIRTUAL_START = datetime(2026, 2, 2, 9, 0, 0, 250_000, tzinfo=UTC)
 """Where virtual time begins: after all sample data, and not on a whole second."""

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Self
 
 from futureagi_async.testing._standin.background import BackgroundServer
 from futureagi_async.testing._standin.clock import VirtualClock
-from futureagi_async.testing._standin.data.demo import Samples, build_samples
-from futureagi_async.testing._standin.data.world import World
+from futureagi_async.testing._standin.data.builders import Samples, build_samples
+from futureagi_async.testing._standin.data.records import World
 from futureagi_async.testing._standin.faces.faults import FaultMethods
 from futureagi_async.testing._standin.faces.motion import MotionMethods
-from futureagi_async.testing._standin.motion.schedule import Schedule
+from futureagi_async.testing._standin.motion import Schedule
 from futureagi_async.testing._standin.web.backend import Backend
 from futureagi_async.testing._standin.web.faults import FaultScript
 from futureagi_async.testing._standin.web.site import Site

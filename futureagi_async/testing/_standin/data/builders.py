@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from futureagi_async.testing._standin.data import evals
-from futureagi_async.testing._standin.data.listing import EXECUTION_RULE, RUN_TEST_RULE, VERSION_RULE, Listing
+from futureagi_async.testing._standin.clock import DAY_US, MINUTE_US, SECOND_US
+from futureagi_async.testing._standin.data.listing import (
+    ALWAYS,
+    EXECUTION_RULE,
+    RUN_TEST_RULE,
+    VERSION_RULE,
+    Listing,
+    State,
+)
 from futureagi_async.testing._standin.data.records import (
     Agent,
     AgentVersion,
@@ -18,13 +25,16 @@ from futureagi_async.testing._standin.data.records import (
     Snapshot,
     TestExecution,
 )
-from futureagi_async.testing._standin.data.rows import ALWAYS, State
-from futureagi_async.testing._standin.data.scenarios import sample_scenarios
-from futureagi_async.testing._standin.seeding import seeded_uuid
-from futureagi_async.testing._standin.times import DAY_US, MINUTE_US, SECOND_US
+from futureagi_async.testing._standin.data.scenarios import (
+    colliding_evals,
+    sample_scenarios,
+    text_evals,
+    voice_evals,
+)
+from futureagi_async.testing._standin.data.values import seeded_uuid
 
 if TYPE_CHECKING:
-    from futureagi_async.testing._standin.data.world import World
+    from futureagi_async.testing._standin.data.records import World
 
 NEWEST_US = 1_769_796_000_123_456
 """The newest key of sample data, 2026-01-30T18:00:00.123456Z: well before virtual time begins."""
@@ -115,9 +125,9 @@ def _agent_name(plan: Plan) -> str:
 
 
 def _run_test(world: World, plan: Plan, agent: Agent, id_: str) -> RunTest:
-    configs = evals.voice_evals(world.seed) if plan.kind == "voice" else evals.text_evals(world.seed)
+    configs = voice_evals(world.seed) if plan.kind == "voice" else text_evals(world.seed)
     if plan.sparse:
-        configs += evals.colliding_evals(world.seed)
+        configs += colliding_evals(world.seed)
     scenarios = sample_scenarios(world.seed)
     return RunTest(
         id_, plan.kind, agent, scenarios, configs, Listing(id_, RUN_TEST_RULE), plan.slim, plan.sparse
@@ -164,4 +174,46 @@ def _snapshot(calls: list[Call], plan: Plan, index: int) -> Snapshot:
         key_us=key,
         state=state,
         timeline=[(ALWAYS, state)],
+    )
+
+
+@frozen
+class Samples:
+    """The ids of the sample data set."""
+
+    run_test_ids: tuple[str, ...] = ()
+    agent_versions: tuple[tuple[str, str], ...] = ()
+    test_execution_ids: tuple[str, ...] = ()
+
+
+def build_samples(world: World) -> Samples:
+    """Make 230 voice calls, 120 chats, and a small run test with everything that is rare.
+
+    The voice calls have reruns, soft-deleted holes and ties of four. The small run test has every status,
+    missing values, and evaluations whose names collide with fixed KPIs.
+    """
+    voice = build(world, Plan(calls=230, tie_size=4, snapshots=26, holes=5, versions=2))
+    text = build(
+        world, Plan(calls=120, kind="text", tie_size=4, provider=None, execution_status="evaluating")
+    )
+    small = build(
+        world,
+        Plan(
+            calls=16,
+            sparse=True,
+            tie_size=3,
+            snapshots=1,
+            holes=1,
+            provider="retell",
+            execution_status="failed",
+        ),
+    )
+    return _samples((voice, text, small), with_versions=(voice, text))
+
+
+def _samples(built: tuple[Family, ...], with_versions: tuple[Family, ...]) -> Samples:
+    return Samples(
+        run_test_ids=tuple(one.run_test.id for one in built),
+        agent_versions=tuple((v.agent.id, v.id) for one in with_versions for v in one.versions),
+        test_execution_ids=tuple(one.execution.id for one in built),
     )

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from futureagi_async.testing._standin.data import texts
-from futureagi_async.testing._standin.data.content import CallFacts
-from futureagi_async.testing._standin.data.evals import Stored, stored_evals
-from futureagi_async.testing._standin.data.turns import chat_turns, voice_turns
+from futureagi_async.testing._standin.clock import MINUTE_US
+from futureagi_async.testing._standin.data.records import CallFacts
+from futureagi_async.testing._standin.data.scenarios import Stored, stored_evals
 from futureagi_async.testing._standin.data.values import (
+    ENDED_REASONS,
+    SUMMARIES,
     Chat,
     Costs,
     Speech,
     chat_measures,
+    chat_turns,
     costs_of,
+    seeded_random,
+    seeded_uuid,
     speech_measures,
+    voice_turns,
 )
-from futureagi_async.testing._standin.seeding import seeded_random, seeded_uuid
-from futureagi_async.testing._standin.times import MINUTE_US
 
 if TYPE_CHECKING:
     from futureagi_async.testing._standin.data.records import Call
-    from futureagi_async.testing._standin.data.turns import Turn
+    from futureagi_async.testing._standin.data.values import Turn
 
 _HAPPENED = ("completed", "failed", "analyzing")
 
@@ -77,14 +80,14 @@ def _conduct(call: Call, happened: bool) -> dict[str, Any]:
     n, voice = call.number, call.kind == "voice"
     recorded = happened and voice and call.status == "completed" and not call.run_test.slim
     audio = f"https://recordings.example.com/{call.id}"
-    summary = texts.SUMMARIES[n % len(texts.SUMMARIES)] if happened else None
+    summary = SUMMARIES[n % len(SUMMARIES)] if happened else None
     return {
         "started_us": call.created_us + MINUTE_US if happened else None,
         "duration_seconds": _duration(call) if happened and voice else None,
         "response_ms": 400 + n * 37 % 1100 if happened and voice else None,
         "audio_url": f"{audio}.mp3" if recorded and n % 9 else None,
         "stereo_url": f"{audio}-stereo.wav" if recorded and n % 4 else None,
-        "ended_reason": texts.ENDED_REASONS[n % len(texts.ENDED_REASONS)] if happened else None,
+        "ended_reason": ENDED_REASONS[n % len(ENDED_REASONS)] if happened else None,
         "summary": f"{summary or ''} (revision {call.revision})" if call.revision else summary,
         "tool_outputs": _tool_outputs(call) if happened and voice else None,
         "skipped": happened and n % 40 == 13,

@@ -2,15 +2,109 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from bisect import bisect_left, bisect_right, insort
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from futureagi_async.testing._standin.data.ordering import Entry, NewestFirst, window
-from futureagi_async.testing._standin.seeding import seeded_random
+from attrs import define, field
+
+from futureagi_async.testing._standin.data.values import seeded_random
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    import random
+    from collections.abc import Callable, Hashable, Iterator, Sequence
 
-    from futureagi_async.testing._standin.data.rows import Listed, State
+ALWAYS = float("-inf")
+"""The moment since which sample data has been there."""
+
+
+class State(NamedTuple):
+    """What decides in which lists a row stands and whether it is delivered."""
+
+    exists: bool
+    deleted: bool
+    status: str | None
+    evaluated: bool
+
+
+@define(eq=False, kw_only=True)
+class Listed:
+    """A row as lists see it. `timeline` holds its states, each with the virtual moment it holds from.
+
+    `serial` is the row's number in the world, and `fragments` its JSON by kind of row, once written.
+    """
+
+    id: str
+    key_us: int
+    state: State
+    timeline: list[tuple[float, State]]
+    serial: int = -1
+    fragments: dict[str, bytes] = field(factory=dict, repr=False)
+
+
+Entry = tuple[int, int]
+"""The negated key, so that ascending order is newest first, and the row's serial number."""
+
+
+class NewestFirst:
+    """The places of rows, kept sorted; entering and leaving cost a bisection and a short memory move."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self._keys: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __contains__(self, serial: int) -> bool:
+        return serial in self._keys
+
+    def extend(self, rows: Sequence[tuple[int, int]]) -> None:
+        """Add many `(key, serial)` at the cost of one sort."""
+        self._keys.update((serial, key) for key, serial in rows)
+        self.entries.extend((-key, serial) for key, serial in rows)
+        self.entries.sort()
+
+    def put(self, key: int, serial: int) -> None:
+        self._keys[serial] = key
+        insort(self.entries, (-key, serial))
+
+    def take(self, serial: int) -> None:
+        """Remove the row if it is there."""
+        key = self._keys.pop(serial, None)
+        if key is not None:
+            del self.entries[bisect_left(self.entries, (-key, serial))]
+
+
+def window(entries: Sequence[Entry], offset: int, limit: int, draw: random.Random) -> list[int]:
+    """Return the serials at `offset`, rows of one key in the order `draw` gives them for this one query.
+
+    A group that reaches over an edge of the window leaves it to chance which of its rows lie inside;
+    another query, for the neighbouring page, draws anew. So pages repeat and lose rows without a write.
+    """
+    stop = min(offset + max(limit, 0), len(entries))
+    place, chosen = offset, []
+    while place < stop:
+        key = entries[place][0]
+        first, end = _group_bounds(entries, place, key)
+        inside = min(end, stop) - place
+        if end - first == 1:
+            chosen.append(entries[place][1])
+        else:
+            chosen.extend(entries[i][1] for i in draw.sample(range(first, end), inside))
+        place += inside
+    return chosen
+
+
+def _group_bounds(entries: Sequence[Entry], place: int, key: int) -> tuple[int, int]:
+    """Where the rows with this key begin and end; a lone row, the usual case, costs two comparisons."""
+    first = place
+    if place and entries[place - 1][0] == key:
+        first = bisect_left(entries, (key,), hi=place)
+    end = place + 1
+    if end < len(entries) and entries[end][0] == key:
+        end = bisect_left(entries, (key + 1,), lo=end)
+    return first, end
+
 
 RowT = TypeVar("RowT")
 
@@ -102,3 +196,35 @@ class Listing:
         question = (offset, limit, name)
         times = self._asked[question] = self._asked.get(question, -1) + 1
         return window(entries, offset, limit, seeded_random(seed, self.name, offset, limit, times))
+
+
+def alive_throughout(listing: Listing, start: float, end: float, status: str | None) -> set[str]:
+    """Return the ids of rows that were delivered at every moment from `start` to `end`."""
+    counts = _counts(listing, status)
+    return {row.id for row in listing.members if all(map(counts, _states(row, start, end)))}
+
+
+def alive_sometime(listing: Listing, start: float, end: float, status: str | None) -> set[str]:
+    """Return the ids of rows that were delivered at some moment from `start` to `end`."""
+    counts = _counts(listing, status)
+    return {row.id for row in listing.members if any(map(counts, _states(row, start, end)))}
+
+
+def _counts(listing: Listing, status: str | None) -> Callable[[State | None], bool]:
+    def counts(state: State | None) -> bool:
+        if state is None or not listing.rule.delivers(state):
+            return False
+        return status is None or state.status == status
+
+    return counts
+
+
+def _states(row: Listed, start: float, end: float) -> Iterator[State | None]:
+    """Yield the state at `start`, `None` before the row was there, and each that came up to `end`."""
+    timeline = row.timeline
+    first = bisect_right(timeline, start, key=lambda entry: entry[0])
+    yield timeline[first - 1][1] if first else None
+    for moment, state in timeline[first:]:
+        if moment > end:
+            return
+        yield state

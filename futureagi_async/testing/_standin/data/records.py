@@ -6,17 +6,55 @@ is made when somebody asks (`facts.py`), so that ten thousand calls cost nothing
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import threading
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import define, field, frozen
 
-from futureagi_async.testing._standin.data.rows import Listed
+from futureagi_async.testing._standin.data.listing import Listed
 
 if TYPE_CHECKING:
-    from futureagi_async.testing._standin.data.content import CallFacts
-    from futureagi_async.testing._standin.data.evals import EvalConfig
-    from futureagi_async.testing._standin.data.listing import Listing
-    from futureagi_async.testing._standin.data.scenarios import DatasetColumn, Scenario
+    from collections.abc import Sequence
+
+    from futureagi_async.testing._standin.data.listing import Listing, State
+    from futureagi_async.testing._standin.data.scenarios import (
+        Cells,
+        DatasetColumn,
+        EvalConfig,
+        Scenario,
+        Stored,
+    )
+    from futureagi_async.testing._standin.data.values import Chat, Costs, Speech, Turn
+
+
+@frozen
+class CallFacts:
+    """One call's content; `None` and empty values are what the server would store for its status."""
+
+    scenario: Scenario
+    cells: Cells | None
+    direction: str
+    phone: str | None
+    customer_number: str | None
+    customer_call_id: str | None
+    session_id: str | None
+    started_us: int | None
+    duration_seconds: int | None
+    turns: tuple[Turn, ...]
+    score: float | None
+    response_ms: int | None
+    audio_url: str | None
+    stereo_url: str | None
+    ended_reason: str | None
+    summary: str | None
+    evals: Stored
+    tool_outputs: dict[str, Any] | None
+    speech: Speech
+    chat: Chat
+    costs: Costs
+    skipped: bool
+    simulated: bool
+
 
 Kind = Literal["voice", "text"]
 
@@ -123,3 +161,74 @@ class Snapshot(Listed):
 
 
 Row = Call | Snapshot
+
+
+class World:
+    """The data of one server. `lock` must be held by whoever reads or changes it across threads."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.lock = threading.RLock()
+        self.rows: list[Row] = []
+        self.calls: dict[str, Call] = {}
+        self.run_tests: dict[str, RunTest] = {}
+        self.versions: dict[tuple[str, str], AgentVersion] = {}
+        self.executions: dict[str, TestExecution] = {}
+        self.families: dict[str, Family] = {}
+        self._made = 0
+
+    def next_number(self) -> int:
+        """Return a number no other thing of this world was made from."""
+        self._made += 1
+        return self._made
+
+    def add_rows(self, rows: Sequence[Row]) -> None:
+        """Take new rows in, and put them on their lists."""
+        by_listing: dict[Listing, list[Row]] = {}
+        for row in rows:
+            row.serial = len(self.rows)
+            self.rows.append(row)
+            if isinstance(row, Call):
+                self.calls[row.id] = row
+                for listing in row.listings:
+                    by_listing.setdefault(listing, []).append(row)
+            else:
+                row.call.snapshots.append(row)
+                by_listing.setdefault(row.call.run_test.listing, []).append(row)
+        for listing, members in by_listing.items():
+            listing.add_all(members)
+
+    def change(self, call: Call, at: float, *, key_us: int | None = None, state: State | None = None) -> None:
+        """Give a call another key or state, visible from the virtual moment `at` on.
+
+        A call that ceases to exist takes its snapshots with it.
+        """
+        for listing in call.listings:
+            listing.lift(call)
+        if key_us is not None:
+            call.key_us = key_us
+        if state is not None and state != call.state:
+            call.state = state
+            call.timeline.append((at, state))
+        call.revision += 1
+        call.facts = None
+        call.fragments.clear()
+        for listing in call.listings:
+            listing.settle(call)
+        if not call.state.exists:
+            self._drop_snapshots(call, at)
+
+    def _drop_snapshots(self, call: Call, at: float) -> None:
+        listing = call.run_test.listing
+        for snapshot in call.snapshots:
+            listing.lift(snapshot)
+            snapshot.state = snapshot.state._replace(exists=False)
+            snapshot.timeline.append((at, snapshot.state))
+            listing.settle(snapshot)
+
+    def listing(self, name: str | tuple[str, str]) -> Listing:
+        """Return the list of a run test or test execution id, or of an (agent id, version id) pair."""
+        if isinstance(name, tuple):
+            return self.versions[name].listing
+        owner = self.run_tests.get(name) or self.executions[name]
+        return owner.listing

@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import frozen
 
-from futureagi_async.testing._standin.seeding import seeded_uuid
+from futureagi_async.testing._standin.data.values import seeded_random, seeded_uuid
 
 Cells = dict[str, Any]
 
@@ -90,3 +90,108 @@ def sample_scenarios(seed: int) -> tuple[Scenario, ...]:
         make("50% off_coupon (v2) [draft]"),
         make("Retired: old tariff", deleted=True),
     )
+
+
+Stored = dict[str, Any]
+"""Evaluation id to the stored entry, mostly an object."""
+
+
+@frozen(eq=False)
+class EvalConfig:
+    """A configured evaluation; `removed` ones linger in stored results."""
+
+    id: str
+    name: str
+    output_type: str
+    choices: tuple[str, ...] = ()
+    removed: bool = False
+    never_ran: bool = False
+
+
+def _config(
+    seed: int,
+    name: str,
+    output_type: str,
+    choices: tuple[str, ...] = (),
+    *,
+    removed: bool = False,
+    never_ran: bool = False,
+) -> EvalConfig:
+    return EvalConfig(seeded_uuid(seed, "eval", name), name, output_type, choices, removed, never_ran)
+
+
+def voice_evals(seed: int) -> tuple[EvalConfig, ...]:
+    return (
+        _config(seed, "Politeness", "score"),
+        _config(seed, "Goal Reached", "Pass/Fail"),
+        _config(seed, "Caller Mood", "choices", ("Calm", "Mixed", "Angry")),
+        _config(seed, "Old Check", "Pass/Fail", removed=True),
+        _config(seed, "Not Started", "score", never_ran=True),
+    )
+
+
+def text_evals(seed: int) -> tuple[EvalConfig, ...]:
+    return (
+        _config(seed, "Helpfulness", "score"),
+        _config(seed, "Safe Answer", "Pass/Fail"),
+        _config(seed, "Main Topic", "choices", ("Billing", "Technik", "その他")),
+    )
+
+
+def colliding_evals(seed: int) -> tuple[EvalConfig, ...]:
+    """Return evaluations whose KPI names fall on fixed ones: `avg_score` and `agent_type`."""
+    return (_config(seed, "Score", "score"), _config(seed, "Agent Type", "choices", ("warm", "cold")))
+
+
+def stored_evals(configs: tuple[EvalConfig, ...], call_id: str, number: int, *, slim: bool) -> Stored:
+    """Return the stored results of one call; its number decides which of the known shapes they have."""
+    ran = [config for config in configs if not config.never_ran]
+    if slim:
+        return {ran[0].id: _entry(ran[0].name, "score", round(number % 11 / 10, 1), None)}
+    shapes = {"score": _score, "Pass/Fail": _pass_fail, "choices": _choice}
+    return {config.id: shapes[config.output_type](config, call_id, number) for config in ran}
+
+
+def _entry(name: str, output_type: str | None, output: Any, reason: str | None) -> dict[str, Any]:
+    return {
+        "name": name,
+        "output": output,
+        "reason": reason,
+        "status": "Completed",
+        "output_type": output_type,
+    }
+
+
+def _score(config: EvalConfig, call_id: str, number: int) -> Any:
+    value = round(seeded_random(call_id, config.id).random(), 2)
+    special: dict[int, Any] = {
+        1: {"status": "pending"},
+        3: {"name": config.name, "output": 0, "reason": None, "output_type": "score"},
+        5: _entry(config.name, "score", {"score": value, "explanation": "three turns weighed"}, "an object"),
+        7: _entry(config.name, None, None, "nobody spoke") | {"status": "skipped", "skipped": True},
+        9: _entry(config.name, "score", None, "timed out") | {"status": "Failed", "error": "error"},
+        10: _entry(config.name, "score", 1, "perfect ⭐"),
+    }
+    return special.get(number % 12, _entry(config.name, "score", value, "weighed turn by turn"))
+
+
+def _pass_fail(config: EvalConfig, call_id: str, number: int) -> Any:
+    if config.removed:
+        return "legacy-string" if number % 4 == 1 else _entry(config.name, "Pass/Fail", "Passed", "stale")
+    passed = seeded_random(call_id, config.id).random() < 2 / 3
+    return _entry(config.name, "Pass/Fail", "Passed" if passed else "Failed", "…erledigt oder nicht")
+
+
+def _choice(config: EvalConfig, call_id: str, number: int) -> Any:
+    first, second = seeded_random(call_id, config.id).sample(config.choices, 2)
+    outputs: tuple[Any, ...] = (
+        first,
+        [first],
+        {"choice": first, "score": 0.1},
+        {"choices": [first, second]},
+        [first, second],
+        None,
+    )
+    output = outputs[number % len(outputs)]
+    entry = _entry(config.name, "choices", output, "heard in the last turn")
+    return entry | {"status": "Failed", "error": True} if output is None else entry

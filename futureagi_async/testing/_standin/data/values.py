@@ -2,9 +2,125 @@
 
 from __future__ import annotations
 
+import random
+import uuid
+
 from attrs import frozen
 
-from futureagi_async.testing._standin.seeding import seeded_random
+from futureagi_async.testing._standin.clock import MINUTE_US, SECOND_US
+
+_NAMESPACE = uuid.UUID("5f2d7c1e-86a4-4b0e-9d53-0c8be1a7f294")
+
+
+def seeded_random(*parts: object) -> random.Random:
+    """Return a generator of its own for these parts, so that no draw depends on what was drawn elsewhere."""
+    return random.Random(":".join(map(str, parts)))  # noqa: S311 - sample data, no secrets
+
+
+def seeded_uuid(*parts: object) -> str:
+    """Return a lower-case UUID for these parts."""
+    return str(uuid.uuid5(_NAMESPACE, ":".join(map(str, parts))))
+
+
+def seconds(ms: float | None) -> float | None:
+    """Milliseconds as seconds, to the millisecond."""
+    return None if ms is None else round(ms / 1000, 3)
+
+
+def dollars(cents: int | None) -> float | None:
+    """Cents as US dollars."""
+    return None if cents is None else cents / 100
+
+
+def mean(values: list[float], digits: int) -> float:
+    """Return the rounded mean; 0.0 for no values, which is what the vendor sends for "no data"."""
+    return round(sum(values) / len(values), digits) if values else 0.0
+
+
+VOICE_LINES = (
+    "Hi, this is the service desk. What can I do for you?",
+    "Mein Paket ist seit drei Wochen unterwegs — wo bleibt es? 📦",
+    "שלום, אני רוצה לבטל את ההזמנה שלי",
+    "荷物がまだ届いていません。確認してください。",
+    'She said "call me back", then hung up; it\'s in C:\\notes\\new.txt',
+    "=1+1",
+    "",
+    "طلبت استرداد المبلغ ولم يصلني شيء",
+    "Zeile eins\nZeile zwei\tmit Tabulator",
+    "@SUM(A1:A9)",
+    "<b>not bold</b> &amp; not an entity",
+    "우편번호는 04524입니다. 감사합니다 🙏🏽",
+    "-2 degrees outside, +3 inside",
+    "Null, None, NaN and true are just words here",
+    "emoji family: 👩‍👩‍👧‍👦, flag: 🇨🇭, combining: e\u0301",
+    "a line separator\u2028and a zero\u200bwidth space",
+)
+
+SUMMARIES = (
+    "The caller's parcel was traced and will arrive tomorrow.",
+    "Rückfrage zur Rechnung, offen geblieben 🧾",
+    None,
+    '=HYPERLINK("https://example.com")',
+    "顧客は満足して電話を切った。",
+    "لم تُحل المشكلة",
+)
+
+ENDED_REASONS = (
+    "customer-ended-call",
+    "assistant-ended-call",
+    "silence-timed-out",
+    None,
+    'provider error: "no route" (code 17)',
+)
+
+
+_ROLES = ("assistant", "user", "assistant", "user", "tool_calls", "tool_call_result", "system")
+
+
+@frozen
+class Turn:
+    """One turn. `end_ms` 0 means unknown; a tool's turn in a chat has content but no message."""
+
+    id: str
+    role: str
+    text: str
+    start_ms: int
+    end_ms: int
+    created_us: int
+    confidence: float = 1.0
+
+
+def voice_turns(call_id: str, number: int, created_us: int) -> tuple[Turn, ...]:
+    """One to seven turns; every fifth end is unknown."""
+    return tuple(
+        Turn(
+            id=seeded_uuid(call_id, "turn", i),
+            role=_ROLES[i],
+            text=VOICE_LINES[(number + i) % len(VOICE_LINES)],
+            start_ms=2600 * i,
+            end_ms=0 if (number + i) % 5 == 0 else 2600 * i + 2100,
+            created_us=created_us + 3 * MINUTE_US,
+            confidence=1.0 if i % 2 == 0 else 0.87,
+        )
+        for i in range(1 + number % 7)
+    )
+
+
+def chat_turns(call_id: str, number: int, created_us: int) -> tuple[Turn, ...]:
+    """Three to six messages, a tool's among the longer ones."""
+    begin = created_us + MINUTE_US
+    roles = ("user", "assistant", "tool", "assistant", "user", "assistant")
+    return tuple(
+        Turn(
+            id=seeded_uuid(call_id, "turn", i),
+            role=roles[i],
+            text=VOICE_LINES[(number * 3 + i) % len(VOICE_LINES)],
+            start_ms=6400 * i,
+            end_ms=6400 * i,
+            created_us=begin + i * (6 * SECOND_US + 400_250),
+        )
+        for i in range(3 + number % 4)
+    )
 
 
 @frozen

@@ -8,8 +8,7 @@ from futureagi_async.testing._standin.data.builders import Plan, build
 
 if TYPE_CHECKING:
     from futureagi_async.testing._standin.data.listing import Listing
-    from futureagi_async.testing._standin.data.records import Family, Kind
-    from futureagi_async.testing._standin.data.world import World
+    from futureagi_async.testing._standin.data.records import Family, Kind, World
 
 ListName = str | tuple[str, str]
 """A run test's or a test execution's id, or an `(agent_id, version_id)` pair."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from futureagi_async.testing._standin.data.listing import alive_sometime, alive_throughout
 from futureagi_async.testing._standin.faces.data import DataMethods, ListName
-from futureagi_async.testing._standin.motion.mover import Mover
-from futureagi_async.testing._standin.motion.truth import alive_sometime, alive_throughout
+from futureagi_async.testing._standin.motion import Mover
 
 if TYPE_CHECKING:
     from futureagi_async.testing._standin.clock import VirtualClock
     from futureagi_async.testing._standin.data.listing import Listing
-    from futureagi_async.testing._standin.motion.plan import Motion
-    from futureagi_async.testing._standin.motion.schedule import Schedule
+    from futureagi_async.testing._standin.motion import Motion, Schedule
 
 
 class MotionMethods(DataMethods):

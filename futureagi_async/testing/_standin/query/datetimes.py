@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from futureagi_async.testing._standin.times import DAY_US, microseconds
+from futureagi_async.testing._standin.clock import DAY_US, microseconds
 
 MomentTest = Callable[[int], bool]
 

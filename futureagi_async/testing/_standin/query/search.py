@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from futureagi_async.testing._standin.data.content import CallFacts
 from futureagi_async.testing._standin.data.facts import facts_of
-from futureagi_async.testing._standin.data.records import Call, Row, Snapshot
+from futureagi_async.testing._standin.data.records import Call, CallFacts, Row, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable

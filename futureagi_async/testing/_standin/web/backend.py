@@ -11,7 +11,7 @@ from futureagi_async.testing._standin.data.records import Row
 
 if TYPE_CHECKING:
     from futureagi_async.testing._standin.data.listing import Listing
-    from futureagi_async.testing._standin.data.world import World
+    from futureagi_async.testing._standin.data.records import World
     from futureagi_async.testing._standin.wire.dialect import Dialect
 
 Condition = Callable[[Row], bool]

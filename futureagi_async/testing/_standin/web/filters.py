@@ -6,9 +6,8 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from futureagi_async.testing._standin.data.content import CallFacts
 from futureagi_async.testing._standin.data.facts import facts_of
-from futureagi_async.testing._standin.data.records import Call, Row, RunTest
+from futureagi_async.testing._standin.data.records import Call, CallFacts, Row, RunTest
 from futureagi_async.testing._standin.query.comparisons import number_test, text_test, to_number
 from futureagi_async.testing._standin.query.datetimes import moment_test
 from futureagi_async.testing._standin.wire.served_versions import raw_call_type

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from futureagi_async.testing._standin.data.content import CallFacts
+from futureagi_async.testing._standin.clock import iso_utc_text
 from futureagi_async.testing._standin.data.facts import facts_of
-from futureagi_async.testing._standin.times import iso_utc_text
+from futureagi_async.testing._standin.data.records import CallFacts
 from futureagi_async.testing._standin.wire.columns import column_order
 
 if TYPE_CHECKING:

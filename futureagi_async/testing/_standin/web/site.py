@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from futureagi_async.testing._standin.data.values import seeded_uuid
 from futureagi_async.testing._standin.request_log import Journal, ServedRequest
-from futureagi_async.testing._standin.seeding import seeded_uuid
 from futureagi_async.testing._standin.web.answers import HTML, Answer, detailed_refusal, html_page, refusal
 from futureagi_async.testing._standin.web.endpoints import answer_route
 from futureagi_async.testing._standin.web.keys import check_keys

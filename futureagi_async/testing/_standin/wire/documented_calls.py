@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from futureagi_async.testing._standin.data.content import CallFacts
+from futureagi_async.testing._standin.clock import iso_utc
 from futureagi_async.testing._standin.data.facts import facts_of
-from futureagi_async.testing._standin.seeding import seeded_uuid
-from futureagi_async.testing._standin.times import iso_utc
+from futureagi_async.testing._standin.data.records import CallFacts
+from futureagi_async.testing._standin.data.values import dollars, seconds, seeded_uuid
 from futureagi_async.testing._standin.wire.nested import eval_outputs
-from futureagi_async.testing._standin.wire.numbers import dollars, seconds
 from futureagi_async.testing._standin.wire.served_calls import chat_seconds, recordings, scenario_columns
 from futureagi_async.testing._standin.wire.served_snapshots import (
     RERUN_TYPE,

@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from futureagi_async.testing._standin.data.content import CallFacts
 from futureagi_async.testing._standin.data.facts import facts_of
-from futureagi_async.testing._standin.data.records import Call, TestExecution
+from futureagi_async.testing._standin.data.records import Call, CallFacts, TestExecution
+from futureagi_async.testing._standin.data.values import mean
 from futureagi_async.testing._standin.wire.nested import chosen, is_pending
-from futureagi_async.testing._standin.wire.numbers import mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from futureagi_async.testing._standin.data.evals import EvalConfig
+    from futureagi_async.testing._standin.data.scenarios import EvalConfig
 
 
 @frozen

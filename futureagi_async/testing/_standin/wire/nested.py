@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from futureagi_async.testing._standin.data.evals import EvalConfig, Stored
+    from futureagi_async.testing._standin.data.scenarios import EvalConfig, Stored
 
 Result = dict[str, Any]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from futureagi_async.testing._standin.data.evals import stored_evals
-from futureagi_async.testing._standin.data.turns import Turn, voice_turns
-from futureagi_async.testing._standin.times import iso_utc
+from futureagi_async.testing._standin.clock import iso_utc
+from futureagi_async.testing._standin.data.scenarios import stored_evals
+from futureagi_async.testing._standin.data.values import Turn, voice_turns
 from futureagi_async.testing._standin.wire.transcripts import stored_transcript
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from futureagi_async.testing._standin.data.content import CallFacts
+from futureagi_async.testing._standin.clock import SECOND_US, iso_utc
 from futureagi_async.testing._standin.data.facts import facts_of, tool_eval_id
-from futureagi_async.testing._standin.times import SECOND_US, iso_utc
-from futureagi_async.testing._standin.wire.numbers import seconds
+from futureagi_async.testing._standin.data.records import CallFacts
+from futureagi_async.testing._standin.data.values import seconds
 from futureagi_async.testing._standin.wire.served_calls import (
     cost_breakdown,
     latency_metrics,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from futureagi_async.testing._standin.data.content import CallFacts
+from futureagi_async.testing._standin.clock import iso_utc
 from futureagi_async.testing._standin.data.facts import facts_of
-from futureagi_async.testing._standin.times import iso_utc
+from futureagi_async.testing._standin.data.records import CallFacts
 from futureagi_async.testing._standin.wire.nested import eval_outputs
 
 if TYPE_CHECKING:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from futureagi_async.testing._standin.times import iso_utc_text
+from futureagi_async.testing._standin.clock import iso_utc_text
 
 if TYPE_CHECKING:
-    from futureagi_async.testing._standin.data.content import CallFacts
-    from futureagi_async.testing._standin.data.records import Call
-    from futureagi_async.testing._standin.data.turns import Turn
+    from futureagi_async.testing._standin.data.records import Call, CallFacts
+    from futureagi_async.testing._standin.data.values import Turn
 
 _OUTBOUND_OFFSET_MS = 250
 

@@ -2,23 +2,134 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
 from typing import TYPE_CHECKING
 
+from attrs import field, frozen
+
+from futureagi_async.testing._standin.clock import MINUTE_US
 from futureagi_async.testing._standin.data.builders import Plan, build, new_call
-from futureagi_async.testing._standin.data.listing import VERSION_RULE, Listing
+from futureagi_async.testing._standin.data.listing import VERSION_RULE, Listing, State
 from futureagi_async.testing._standin.data.records import AgentVersion, Call, Family
-from futureagi_async.testing._standin.data.rows import State
-from futureagi_async.testing._standin.motion.pool import Pool
-from futureagi_async.testing._standin.seeding import seeded_random
-from futureagi_async.testing._standin.times import MINUTE_US
+from futureagi_async.testing._standin.data.values import seeded_random
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import random
 
     from futureagi_async.testing._standin.clock import VirtualClock
-    from futureagi_async.testing._standin.data.world import World
-    from futureagi_async.testing._standin.motion.plan import Motion
-    from futureagi_async.testing._standin.motion.schedule import Schedule
+    from futureagi_async.testing._standin.data.records import World
+
+
+def _not_negative(_instance: object, attribute: object, value: float) -> None:
+    if value < 0:
+        raise ValueError(f"{getattr(attribute, 'name', 'a rate')} must not be negative")
+
+
+@frozen(kw_only=True)
+class Motion:
+    """How a list moves: rates are events in a virtual second, and everything follows from the seed.
+
+    Attributes:
+        updates: saves of a call, which give it the key of their moment.
+        inserts: new calls with the key of their moment.
+        deletes: calls (and their snapshots) that cease to exist.
+        soft_deletes: calls that are marked deleted, which is a save; run-test lists go on counting them.
+        tie_updates: jobs that save `tie_size` calls at once with one identical key.
+        tie_size: how many calls such a job saves.
+        old_key_entries: on a version list, calls that enter it with an old key because they were
+            evaluated; on the other lists, calls that change their status but not their key, and so enter
+            and leave the list filtered by it.
+        commit_delay_seconds: a change becomes visible this much later than its key says: least and most.
+        clock_skew_seconds: by how much the clocks of some writers, and so their keys, may be off.
+        gap_share: which share of `request_seconds` passes between the statements of one request.
+        seed: the same seed, data and requests give the same changes at the same moments.
+
+    """
+
+    updates: float = field(default=0.0, validator=_not_negative)
+    inserts: float = field(default=0.0, validator=_not_negative)
+    deletes: float = field(default=0.0, validator=_not_negative)
+    soft_deletes: float = field(default=0.0, validator=_not_negative)
+    tie_updates: float = field(default=0.0, validator=_not_negative)
+    tie_size: int = 50
+    old_key_entries: float = field(default=0.0, validator=_not_negative)
+    commit_delay_seconds: tuple[float, float] = (0.0, 0.0)
+    clock_skew_seconds: float = field(default=0.0, validator=_not_negative)
+    gap_share: float = 0.2
+    seed: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        least, most = self.commit_delay_seconds
+        if not 0 <= least <= most:
+            raise ValueError("commit_delay_seconds must be (least, most), neither negative")
+        if not 0 <= self.gap_share <= 1:
+            raise ValueError("gap_share must be between 0 and 1")
+        if self.tie_size < 1:
+            raise ValueError("tie_size must be at least 1")
+
+
+Happening = Callable[[float], None]
+"""Told the moment for which it was planned."""
+
+
+class Schedule:
+    """Happenings to come. Nothing in here looks at a clock."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Happening]] = []
+        self._order = count()
+
+    def plan(self, moment: float, happening: Happening) -> None:
+        heappush(self._heap, (moment, next(self._order), happening))
+
+    def run_until(self, moment: float) -> None:
+        """Let everything happen that was planned up to and including the moment."""
+        while self._heap and self._heap[0][0] <= moment:
+            planned, _, happening = heappop(self._heap)
+            happening(planned)
+
+
+_TRIES = 16
+"""Calls with a change under way are passed over; when most have one, a change is left out instead."""
+
+
+class Pool:
+    """Calls that are in a list and delivered there; others are dropped when they are drawn."""
+
+    def __init__(self, listing: Listing, draw: random.Random) -> None:
+        self._listing = listing
+        self._draw = draw
+        self._calls = [row for row in listing.members if isinstance(row, Call) and self._may_change(row)]
+
+    def add(self, call: Call) -> None:
+        self._calls.append(call)
+
+    def take(self) -> Call | None:
+        """Draw a call that no change is under way for, and lock it."""
+        for _ in range(_TRIES):
+            call = self._draw_alive()
+            if call is None or not call.locked:
+                break
+        else:
+            return None
+        if call is not None:
+            call.locked = True
+        return call
+
+    def _draw_alive(self) -> Call | None:
+        while self._calls:
+            place = self._draw.randrange(len(self._calls))
+            if self._may_change(self._calls[place]):
+                return self._calls[place]
+            self._calls[place] = self._calls[-1]
+            self._calls.pop()
+        return None
+
+    def _may_change(self, call: Call) -> bool:
+        return self._listing.holds(call) and self._listing.rule.delivers(call.state)
+
 
 _WRITERS = 4
 _NEW = State(exists=True, deleted=False, status="completed", evaluated=True)

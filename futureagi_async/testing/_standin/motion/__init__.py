@@ -1,1 +1,0 @@
-"""How the lists change while they are read, and what was true at which virtual moment."""
