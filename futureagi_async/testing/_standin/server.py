@@ -12,8 +12,8 @@ from futureagi_async.testing._standin.data.records import World
 from futureagi_async.testing._standin.faces.faults import FaultMethods
 from futureagi_async.testing._standin.faces.motion import MotionMethods
 from futureagi_async.testing._standin.motion import Schedule
-from futureagi_async.testing._standin.web.backend import Backend
 from futureagi_async.testing._standin.web.faults import FaultScript
+from futureagi_async.testing._standin.web.request import Backend
 from futureagi_async.testing._standin.web.site import Site
 from futureagi_async.testing._standin.wire.dialect import DOCUMENTED, SERVED, DialectName
 

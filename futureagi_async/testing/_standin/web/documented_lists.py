@@ -6,27 +6,27 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from futureagi_async.testing._standin.data.records import Call, Row, TestExecution
-from futureagi_async.testing._standin.query.documented_filters import apply_documented_filters
-from futureagi_async.testing._standin.query.search import found_on_run_test
-from futureagi_async.testing._standin.web.answers import Answer, refusal
+from futureagi_async.testing._standin.web.answers import Answer, framework_links, refusal
 from futureagi_async.testing._standin.web.filter_syntax import (
     DOCUMENTED_OPERATORS,
     FilterRefusedError,
     read_filters,
 )
-from futureagi_async.testing._standin.web.filters import ServerFaultError
+from futureagi_async.testing._standin.web.filters import (
+    ServerFaultError,
+    apply_documented_filters,
+    found_on_run_test,
+)
 from futureagi_async.testing._standin.web.groups import DOCUMENTED_COLUMNS, documented_groups
-from futureagi_async.testing._standin.web.links import framework_links
 from futureagi_async.testing._standin.web.served_lists import framework_rows, run_test_condition
-from futureagi_async.testing._standin.wire.columns import column_order
 from futureagi_async.testing._standin.wire.dialect import RowKind, page_json, to_json
+from futureagi_async.testing._standin.wire.nested import column_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from futureagi_async.testing._standin.data.listing import Listing
-    from futureagi_async.testing._standin.web.backend import Backend, Condition
-    from futureagi_async.testing._standin.web.request import Visit
+    from futureagi_async.testing._standin.web.request import Backend, Condition, Visit
 
 _EXECUTION_LIMIT = 30
 

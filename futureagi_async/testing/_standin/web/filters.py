@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from attrs import frozen
 
 from futureagi_async.testing._standin.data.facts import facts_of
-from futureagi_async.testing._standin.data.records import Call, CallFacts, Row, RunTest
-from futureagi_async.testing._standin.query.comparisons import number_test, text_test, to_number
-from futureagi_async.testing._standin.query.datetimes import moment_test
+from futureagi_async.testing._standin.data.records import Call, CallFacts, Row, RunTest, Snapshot
+from futureagi_async.testing._standin.web.filter_syntax import (
+    BadDatetimeError,
+    Filter,
+    FilterRefusedError,
+    moment_test,
+    number_test,
+    text_test,
+    to_number,
+)
 from futureagi_async.testing._standin.wire.served_versions import raw_call_type
-
-if TYPE_CHECKING:
-    from futureagi_async.testing._standin.web.filter_syntax import Filter
 
 CallTest = Callable[[Call], bool]
 
@@ -197,3 +204,114 @@ def _cast(value: Any) -> float | None:
         return float(value)
     except (ValueError, TypeError):
         raise ServerFaultError(f'invalid input syntax for type numeric: "{value}"') from None
+
+
+@frozen
+class Applied:
+    """`wanted` is `None` when no filter takes effect, which a failed one does not."""
+
+    wanted: Callable[[Row], bool] | None
+    error_messages: list[str]
+
+
+def apply_filters(run_test: RunTest, filters: list[Filter]) -> Applied:
+    """Combine the filters; all must hold, and those that fail are left out with a message."""
+    tests: list[CallTest] = []
+    messages: list[str] = []
+    for one in filters:
+        try:
+            test = column_test(run_test, one)
+        except (BadDatetimeError, ReportedError) as error:
+            messages.append(str(error))
+        except (ValueError, TypeError) as error:
+            messages.append(f"Error applying filter for column {one.column_id}: {error}")
+        else:
+            tests += [test] if test else []
+    return Applied(all_of(tests), messages)
+
+
+def apply_documented_filters(run_test: RunTest, filters: list[Filter]) -> Callable[[Row], bool] | None:
+    """Combine the filters; all must hold.
+
+    Raises:
+        FilterRefusedError: for a column or value the documents do not know.
+
+    """
+    return all_of([_test(run_test, one) for one in filters])
+
+
+def _test(run_test: RunTest, wanted: Filter) -> CallTest:
+    try:
+        if wanted.column_id == "call_execution_id":
+            return _id_test(wanted)
+        if wanted.column_id == "response_time":
+            return _response_seconds_test(wanted)
+        test = column_test(run_test, wanted)
+    except (ValueError, TypeError) as error:
+        raise FilterRefusedError(f"{wanted.column_id}: {error}") from None
+    if test is None:
+        raise FilterRefusedError(f"{wanted.column_id}: '{wanted.operator}' is not supported.")
+    return test
+
+
+def _id_test(wanted: Filter) -> CallTest:
+    ids = wanted.value if isinstance(wanted.value, list) else [wanted.value]
+    if wanted.operator == "not_equals":
+        return lambda call: call.id not in ids
+    return lambda call: call.id in ids
+
+
+def _response_seconds_test(wanted: Filter) -> CallTest:
+    test = number_test(wanted.operator, wanted.value)
+    if test is None:
+        raise ValueError(f"'{wanted.operator}' is not supported.")
+
+    def holds(call: Call) -> bool:
+        ms = facts_of(call).response_ms
+        return test(None if ms is None else ms / 1000)
+
+    return holds
+
+
+def _like(pattern: str) -> re.Pattern[str]:
+    """Compile SQL's `ILIKE '%pattern%'`: `%` and `_` are wildcards, a backslash takes them literally."""
+    parts: list[str] = []
+    characters = iter(pattern)
+    for character in characters:
+        if character == "\\":
+            parts.append(re.escape(next(characters, "")))
+        else:
+            parts.append({"%": ".*", "_": "."}.get(character) or re.escape(character))
+    return re.compile("".join(parts), re.IGNORECASE | re.DOTALL)
+
+
+def found_on_run_test(text: str) -> Callable[[Row], bool]:
+    """Tell whether phone number or scenario name match, with SQL's wildcards."""
+    pattern = _like(text.strip())
+
+    def found(row: Row) -> bool:
+        facts = facts_of(row.call if isinstance(row, Snapshot) else row)
+        return any(pattern.search(value) for value in (facts.phone, facts.scenario.name) if value)
+
+    return found
+
+
+def found_on_execution(text: str) -> Callable[[Row], bool]:
+    """Tell whether anything said or known about the call contains the text, except messages of chats."""
+    plain, pattern = text.casefold(), _like(text)
+
+    def found(row: Row) -> bool:
+        if not isinstance(row, Call):
+            return False
+        facts = facts_of(row)
+        known = [facts.phone, facts.scenario.name, facts.customer_number, facts.summary]
+        spoken = [turn.text for turn in facts.turns] if row.kind == "voice" else []
+        if any(plain in value.casefold() for value in [*known, *spoken] if value):
+            return True
+        return any(pattern.search(cell) for cell in _cells(facts))
+
+    return found
+
+
+def _cells(facts: CallFacts) -> list[str]:
+    return [str(cell) for cell in (facts.cells or {}).values()]

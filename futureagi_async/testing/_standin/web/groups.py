@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from futureagi_async.testing._standin.clock import iso_utc_text
 from futureagi_async.testing._standin.data.facts import facts_of
 from futureagi_async.testing._standin.data.records import CallFacts
-from futureagi_async.testing._standin.wire.columns import column_order
+from futureagi_async.testing._standin.wire.nested import column_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

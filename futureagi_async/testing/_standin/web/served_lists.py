@@ -2,18 +2,145 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import re
+from typing import TYPE_CHECKING, Any
 
-from futureagi_async.testing._standin.query.search import found_on_run_test
-from futureagi_async.testing._standin.web.answers import Answer, detailed_refusal, refusal
-from futureagi_async.testing._standin.web.links import Links, framework_links, handmade_links
-from futureagi_async.testing._standin.wire.dialect import RowKind, page_json
+from attrs import frozen
+
+from futureagi_async.testing._standin.web.answers import (
+    Answer,
+    Links,
+    detailed_refusal,
+    framework_links,
+    handmade_links,
+    refusal,
+    relative_links,
+)
+from futureagi_async.testing._standin.web.filter_syntax import (
+    SERVED_OPERATORS,
+    Filter,
+    FilterRefusedError,
+    read_filters,
+)
+from futureagi_async.testing._standin.web.filters import (
+    Applied,
+    ServerFaultError,
+    apply_filters,
+    found_on_execution,
+    found_on_run_test,
+)
+from futureagi_async.testing._standin.web.groups import dataset_groups, is_dataset_group
+from futureagi_async.testing._standin.wire.dialect import RowKind, page_json, to_json
+from futureagi_async.testing._standin.wire.nested import column_order
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from futureagi_async.testing._standin.data.listing import Listing
-    from futureagi_async.testing._standin.data.records import Row
-    from futureagi_async.testing._standin.web.backend import Backend, Condition
-    from futureagi_async.testing._standin.web.request import Visit
+    from futureagi_async.testing._standin.data.records import Row, TestExecution
+    from futureagi_async.testing._standin.web.request import Backend, Condition, Visit
+
+_LONGEST_NUMBER = 1000
+
+
+@frozen
+class Parameters:
+    """The query, read. `limit` is `None` where none was sent, because the defaults differ by place."""
+
+    page: int
+    limit: int | None
+    search: str
+    filters: list[Filter]
+    row_groups: list[object]
+
+
+class _BadFieldError(ValueError):
+    def __init__(self, message: str, code: str = "invalid") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def read_parameters(query: Mapping[str, str]) -> Parameters | Answer:
+    """Read the query, or answer 400 with every field that is wrong."""
+    readers = {
+        "search": _search,
+        "filters": _filters,
+        "row_groups": _json_list,
+        "group_keys": _json_list,
+        "page": _positive,
+        "limit": _positive,
+    }
+    read: dict[str, object] = {}
+    wrong: dict[str, _BadFieldError] = {}
+    for name, reader in readers.items():
+        try:
+            read[name] = reader(query.get(name, ""))
+        except _BadFieldError as error:
+            wrong[name] = error
+    wrong |= {name: _BadFieldError("Unknown field.") for name in query if name not in readers}
+    return _refused(wrong) if wrong else _parameters(read)
+
+
+def _parameters(read: Mapping[str, object]) -> Parameters:
+    page, limit, filters, groups = (read[name] for name in ("page", "limit", "filters", "row_groups"))
+    return Parameters(
+        page=page if isinstance(page, int) else 1,
+        limit=limit if isinstance(limit, int) else None,
+        search=str(read["search"]),
+        filters=filters if isinstance(filters, list) else [],
+        row_groups=groups if isinstance(groups, list) else [],
+    )
+
+
+def _refused(wrong: Mapping[str, _BadFieldError]) -> Answer:
+    message = "; ".join(f"{name}: {error}" for name, error in wrong.items())
+    details = {name: [str(error)] for name, error in wrong.items()}
+    return refusal("served", 400, message, code=next(iter(wrong.values())).code, details=details)
+
+
+def _positive(text: str) -> int | None:
+    if not text:
+        return None
+    if len(text) > _LONGEST_NUMBER:
+        raise _BadFieldError("String value too large.", "max_string_length")
+    try:
+        number = int(re.sub(r"\.0*\s*$", "", text))
+    except ValueError:
+        raise _BadFieldError("A valid integer is required.") from None
+    if number < 1:
+        raise _BadFieldError("Ensure this value is greater than or equal to 1.", "min_value")
+    return number
+
+
+def _without_nul(text: str) -> str:
+    if "\x00" in text:
+        raise _BadFieldError("Null characters are not allowed.", "null_characters_not_allowed")
+    return text
+
+
+def _search(text: str) -> str:
+    return _without_nul(text).strip()
+
+
+def _filters(text: str) -> list[Filter]:
+    try:
+        return read_filters(_without_nul(text), SERVED_OPERATORS)
+    except FilterRefusedError as error:
+        raise _BadFieldError(str(error)) from None
+
+
+def _json_list(text: str) -> list[object]:
+    if not text:
+        return []
+    try:
+        value = json.loads(text)
+    except ValueError:
+        raise _BadFieldError("Value must be valid JSON.") from None
+    if not isinstance(value, list):
+        raise _BadFieldError("Value must be a list.")
+    return value
+
 
 _BIGGEST = 2**63 - 1
 _DEFAULT_LIMIT = 10
@@ -128,3 +255,91 @@ def framework_rows(
 
 def _page(count: int, links: Links, rows: list[bytes], total_pages: int, page: int) -> Answer:
     return Answer(200, page_json(links.head(count), rows, {"total_pages": total_pages, "current_page": page}))
+
+
+_DECLARED_LIMIT = 30
+"""The default the vendor declares: groups use it, and the number of pages past the end."""
+
+
+def test_execution(backend: Backend, visit: Visit, ids: tuple[str, ...]) -> Answer:
+    """Answer a page of calls, or of groups. An unknown id is a 500, which bad parameters win over."""
+    asked = read_parameters(visit.query)
+    if isinstance(asked, Answer):
+        return asked
+    execution = backend.world.executions.get(ids[0])
+    if execution is None:
+        return _failed("No TestExecution matches the given query.")
+    try:
+        if asked.row_groups:
+            return _groups(backend, visit, execution, asked)
+        return _calls(backend, visit, execution, asked)
+    except ServerFaultError as fault:
+        return _failed(str(fault))
+
+
+def _failed(reason: str) -> Answer:
+    return refusal("served", 500, f"Failed to retrieve test execution: {reason}")
+
+
+def _calls(backend: Backend, visit: Visit, execution: TestExecution, asked: Parameters) -> Answer:
+    applied = apply_filters(execution.run_test, asked.filters)
+    wanted = _condition(applied, asked.search)
+    name = (visit.query.get("filters"), asked.search)
+    limit, listing = asked.limit or _DEFAULT_LIMIT, execution.listing
+    visit.plan(listing, statements=2)
+    visit.look()
+    count = backend.count(listing, wanted, name)
+    tail = {
+        "column_order": column_order(execution.run_test),
+        "error_messages": applied.error_messages,
+        "status": execution.status,
+    }
+    if (asked.page - 1) * limit >= count and asked.page > 1:
+        return _past_the_end(count, asked, tail)
+    rows = framework_rows(backend, visit, listing, count, asked.page, limit, "execution", wanted, name)
+    links = framework_links(visit, asked.page, more=asked.page * limit < count)
+    head = links.head(count) | {"total_pages": max(1, -(-count // limit)), "current_page": asked.page}
+    agent = {"provider": execution.run_test.agent.provider, "agent_type": execution.run_test.kind}
+    return Answer(200, page_json(head, rows, tail | agent))
+
+
+def _condition(applied: Applied, search: str) -> Condition | None:
+    found = found_on_execution(search) if search else None
+    if found is None or applied.wanted is None:
+        return found or applied.wanted
+    filtered = applied.wanted
+
+    def wanted(row: Row) -> bool:
+        return filtered(row) and found(row)
+
+    return wanted
+
+
+def _past_the_end(count: int, asked: Parameters, tail: dict[str, Any]) -> Answer:
+    """Answer 200 without rows or links, and without `provider` and `agent_type`."""
+    total = -(-count // (asked.limit or _DECLARED_LIMIT))
+    pages = {"total_pages": total, "current_page": asked.page}
+    return Answer(200, page_json(Links(None, None).head(count) | pages, [], tail))
+
+
+def _groups(backend: Backend, visit: Visit, execution: TestExecution, asked: Parameters) -> Answer:
+    """Answer groups by a dataset column: over all executions there are. Any other grouping is a 500."""
+    group = asked.row_groups[0]
+    if not isinstance(group, str):
+        return _failed(f"'{type(group).__name__}' object has no attribute 'startswith'")
+    if not is_dataset_group(group):
+        return _failed("module 'django.db.models' has no attribute 'Cast'")
+    visit.look()
+    calls = [call for call in backend.world.calls.values() if call.state.exists]
+    groups = dataset_groups(execution.run_test, group, calls)
+    limit = asked.limit or _DECLARED_LIMIT
+    begin = (asked.page - 1) * limit
+    rows = [to_json(group) for group in groups[begin : begin + limit]]
+    links = relative_links(asked.page, more=begin + limit < len(groups))
+    tail = {
+        "total_pages": -(-len(groups) // limit),
+        "current_page": asked.page,
+        "column_order": column_order(execution.run_test),
+        "error_messages": [],
+    }
+    return Answer(200, page_json(links.head(len(groups)), rows, tail))

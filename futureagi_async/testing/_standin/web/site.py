@@ -3,26 +3,133 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Callable
 from email.utils import format_datetime
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from aiohttp import web
+from attrs import frozen
 
 from futureagi_async.testing._standin.data.values import seeded_uuid
 from futureagi_async.testing._standin.request_log import Journal, ServedRequest
-from futureagi_async.testing._standin.web.answers import HTML, Answer, detailed_refusal, html_page, refusal
-from futureagi_async.testing._standin.web.endpoints import answer_route
-from futureagi_async.testing._standin.web.keys import check_keys
-from futureagi_async.testing._standin.web.request import Visit
-from futureagi_async.testing._standin.web.routes import Route, find_route
+from futureagi_async.testing._standin.web import documented_lists, served_lists
+from futureagi_async.testing._standin.web.answers import (
+    HTML,
+    Answer,
+    detailed_refusal,
+    html_page,
+    json_answer,
+    refusal,
+)
+from futureagi_async.testing._standin.web.request import Backend, Visit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
     from futureagi_async.testing._standin.clock import VirtualClock
-    from futureagi_async.testing._standin.web.backend import Backend
     from futureagi_async.testing._standin.web.faults import FaultScript
+    from futureagi_async.testing._standin.wire.dialect import DialectName
+
+EndpointName = Literal["call_execution", "run_test", "version", "execution", "kpis"]
+
+_ID = "([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
+
+_PATHS: dict[EndpointName, re.Pattern[str]] = {
+    "call_execution": re.compile(rf"/simulate/call-executions/{_ID}/"),
+    "run_test": re.compile(rf"/simulate/run-tests/{_ID}/call-executions/"),
+    "version": re.compile(rf"/simulate/agent-definitions/{_ID}/versions/{_ID}/call-executions/"),
+    "execution": re.compile(rf"/simulate/test-executions/{_ID}/"),
+    "kpis": re.compile(rf"/simulate/test-executions/{_ID}/kpis/"),
+}
+
+
+@frozen
+class Route:
+    """An endpoint and the ids in its path."""
+
+    endpoint: EndpointName
+    ids: tuple[str, ...]
+
+    @property
+    def allow(self) -> str:
+        """The methods the endpoint announces."""
+        return "GET, PATCH, HEAD, OPTIONS" if self.endpoint == "call_execution" else "GET, HEAD, OPTIONS"
+
+
+def find_route(path: str) -> Route | None:
+    """Find the endpoint of an undecoded path."""
+    for endpoint, pattern in _PATHS.items():
+        if match := pattern.fullmatch(path):
+            return Route(endpoint, match.groups())
+    return None
+
+
+_FOREIGN_AUTHORIZATION = "Invalid Token parsed: Invalid Token parsed: Invalid token encryption"
+_CHALLENGE = {"WWW-Authenticate": "ApiKey"}
+
+
+def check_keys(
+    headers: Mapping[str, str], api_key: str, secret_key: str, dialect: DialectName
+) -> Answer | None:
+    """Refuse a request without the right pair; any `Authorization` header wins over it, and is wrong."""
+    if "Authorization" in headers:
+        return _unauthorized(dialect, "authentication_failed", _FOREIGN_AUTHORIZATION)
+    given = (headers.get("X-Api-Key"), headers.get("X-Secret-Key"))
+    if not all(given):
+        return _unauthorized(dialect, "not_authenticated", "Authentication credentials were not provided.")
+    if given != (api_key, secret_key):
+        return _unauthorized(dialect, "authentication_failed", "Invalid API key or secret key")
+    return None
+
+
+def _unauthorized(dialect: DialectName, code: str, message: str) -> Answer:
+    answer = detailed_refusal(dialect, 401, message, code=code)
+    return Answer(answer.status, answer.body, headers=_CHALLENGE)
+
+
+Endpoint = Callable[[Backend, Visit, tuple[str, ...]], Answer]
+
+
+def answer_route(backend: Backend, visit: Visit, route: Route) -> Answer:
+    return _ENDPOINTS[backend.dialect.name][route.endpoint](backend, visit, route.ids)
+
+
+def _call_execution(backend: Backend, visit: Visit, ids: tuple[str, ...]) -> Answer:
+    """Answer a call's detail; deleted calls and ids of snapshots are unknown here."""
+    visit.look()
+    call = backend.world.calls.get(ids[0])
+    if call is None or call.state.deleted or not call.state.exists:
+        return refusal(backend.dialect.name, 404, "Call execution not found")
+    return Answer(200, backend.dialect.row(call, "detail"))
+
+
+def _kpis(backend: Backend, visit: Visit, ids: tuple[str, ...]) -> Answer:
+    visit.look()
+    execution = backend.world.executions.get(ids[0])
+    if execution is None:
+        return refusal(backend.dialect.name, 404, "Test execution not found.")
+    return json_answer(backend.dialect.write_kpis(execution))
+
+
+_ENDPOINTS: dict[DialectName, dict[EndpointName, Endpoint]] = {
+    "served": {
+        "call_execution": _call_execution,
+        "run_test": served_lists.run_test_calls,
+        "version": served_lists.version_calls,
+        "execution": served_lists.test_execution,
+        "kpis": _kpis,
+    },
+    "documented": {
+        "call_execution": _call_execution,
+        "run_test": documented_lists.run_test_calls,
+        "version": documented_lists.version_calls,
+        "execution": documented_lists.test_execution,
+        "kpis": _kpis,
+    },
+}
+
 
 _LONGEST_REQUEST_LINE = 65_536
 _EVERYWHERE = {

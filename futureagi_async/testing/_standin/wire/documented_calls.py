@@ -8,13 +8,14 @@ from futureagi_async.testing._standin.clock import iso_utc
 from futureagi_async.testing._standin.data.facts import facts_of
 from futureagi_async.testing._standin.data.records import CallFacts
 from futureagi_async.testing._standin.data.values import dollars, seconds, seeded_uuid
-from futureagi_async.testing._standin.wire.nested import eval_outputs
-from futureagi_async.testing._standin.wire.served_calls import chat_seconds, recordings, scenario_columns
-from futureagi_async.testing._standin.wire.served_snapshots import (
+from futureagi_async.testing._standin.wire.nested import documented_transcript, eval_outputs
+from futureagi_async.testing._standin.wire.served_calls import (
     RERUN_TYPE,
+    chat_seconds,
+    recordings,
+    scenario_columns,
     snapshot_turns,
 )
-from futureagi_async.testing._standin.wire.transcripts import documented_transcript
 
 if TYPE_CHECKING:
     from futureagi_async.testing._standin.data.records import Call, Snapshot

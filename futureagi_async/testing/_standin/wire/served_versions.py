@@ -8,12 +8,12 @@ from futureagi_async.testing._standin.clock import SECOND_US, iso_utc
 from futureagi_async.testing._standin.data.facts import facts_of, tool_eval_id
 from futureagi_async.testing._standin.data.records import CallFacts
 from futureagi_async.testing._standin.data.values import seconds
+from futureagi_async.testing._standin.wire.nested import recording_offset_ms, voice_transcript
 from futureagi_async.testing._standin.wire.served_calls import (
     cost_breakdown,
     latency_metrics,
     provider_payload,
 )
-from futureagi_async.testing._standin.wire.transcripts import recording_offset_ms, voice_transcript
 
 if TYPE_CHECKING:
     from futureagi_async.testing._standin.data.records import Call

@@ -1,1 +1,0 @@
-"""Which rows are meant: search, filters and groups, with the vendor's own surprises."""
