@@ -1,1 +1,0 @@
-"""The methods of the server, by what they are for: data, faults, motion."""
