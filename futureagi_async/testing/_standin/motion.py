@@ -70,32 +70,32 @@ class Motion:
             raise ValueError("tie_size must be at least 1")
 
 
-Happening = Callable[[float], None]
+Callback = Callable[[float], None]
 """Told the moment for which it was planned."""
 
 
 class Schedule:
-    """Happenings to come. Nothing in here looks at a clock."""
+    """Callbacks to come. Nothing in here looks at a clock."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Happening]] = []
+        self._heap: list[tuple[float, int, Callback]] = []
         self._order = count()
 
-    def plan(self, moment: float, happening: Happening) -> None:
-        heappush(self._heap, (moment, next(self._order), happening))
+    def plan(self, moment: float, callback: Callback) -> None:
+        heappush(self._heap, (moment, next(self._order), callback))
 
     def run_until(self, moment: float) -> None:
         """Let everything happen that was planned up to and including the moment."""
         while self._heap and self._heap[0][0] <= moment:
-            planned, _, happening = heappop(self._heap)
-            happening(planned)
+            planned, _, callback = heappop(self._heap)
+            callback(planned)
 
 
 _TRIES = 16
 """Calls with a change under way are passed over; when most have one, a change is left out instead."""
 
 
-class Pool:
+class CallPool:
     """Calls that are in a list and delivered there; others are dropped when they are drawn."""
 
     def __init__(self, listing: Listing, draw: random.Random) -> None:
@@ -155,7 +155,7 @@ class Mover:
         self._family = world.families[listing.name]
         self._elsewhere: Family | None = None
         self._draw = seeded_random(world.seed, listing.name, motion.seed)
-        self._pool = Pool(listing, self._draw)
+        self._pool = CallPool(listing, self._draw)
         skew = motion.clock_skew_seconds
         self._skews = [0.0, *(self._draw.uniform(-skew, skew) for _ in range(_WRITERS - 1))]
         self._kinds: dict[Callable[[float], None], float] = {

@@ -27,7 +27,7 @@ class ServedRequest:
     ended: float
 
 
-class Journal:
+class RequestLog:
     """The newest requests served, in the order in which they ended, and how many ran at once."""
 
     def __init__(self) -> None:

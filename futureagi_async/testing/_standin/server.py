@@ -15,11 +15,10 @@ from futureagi_async.testing._standin.web.answers import JSON, Answer
 from futureagi_async.testing._standin.web.faults import (
     Disconnect,
     FaultScript,
-    Instead,
+    Replace,
     Stall,
     failure_answer,
 )
-from futureagi_async.testing._standin.web.request import Backend
 from futureagi_async.testing._standin.web.site import Site
 from futureagi_async.testing._standin.wire.dialect import DOCUMENTED, SERVED, DialectName
 
@@ -243,7 +242,7 @@ class FaultMethods:
         a limiter (429) or the API itself would say.
         """
         answer = failure_answer(self.dialect, status, headers, body)
-        self._faults.add(Instead(answer), path_contains, times=times, after=after)
+        self._faults.add(Replace(answer), path_contains, times=times, after=after)
 
     def stall(
         self,
@@ -284,7 +283,7 @@ class FaultMethods:
         """Answer with exactly these bytes; they are not encoded, whatever `content_encoding` claims."""
         more = dict(headers or {}) | ({"Content-Encoding": content_encoding} if content_encoding else {})
         answer = Answer(status, body, content_type, more)
-        self._faults.add(Instead(answer), path_contains, times=times, after=after)
+        self._faults.add(Replace(answer), path_contains, times=times, after=after)
 
     def clear_faults(self) -> None:
         """Forget every fault that was not used up."""
@@ -339,8 +338,9 @@ class StandInServer(MotionMethods, FaultMethods):
         self._faults = FaultScript()
         self._schedule = Schedule()
         self._movers = []
-        backend = Backend(self._world, _DIALECTS[dialect])
-        self._site = Site(backend, self.clock, self._faults, (api_key, secret_key), self._catch_up)
+        self._site = Site(
+            self._world, _DIALECTS[dialect], self.clock, self._faults, (api_key, secret_key), self._catch_up
+        )
         self._site.latency_seconds = latency_seconds
         self._host = host
         self._background = BackgroundServer(self._site.handle, host, port)
@@ -404,18 +404,18 @@ class StandInServer(MotionMethods, FaultMethods):
     @property
     def requests(self) -> list[ServedRequest]:
         """What was served, in the order in which it ended: a copy, up to 100,000 of the newest."""
-        return self._site.journal.read()
+        return self._site.log.read()
 
     def clear_requests(self) -> None:
         """Forget what was served, and begin `peak_in_flight` anew."""
-        self._site.journal.clear()
+        self._site.log.clear()
 
     @property
     def in_flight(self) -> int:
         """How many requests are being handled now."""
-        return self._site.journal.in_flight
+        return self._site.log.in_flight
 
     @property
     def peak_in_flight(self) -> int:
         """The greatest number of requests handled at once."""
-        return self._site.journal.peak_in_flight
+        return self._site.log.peak_in_flight

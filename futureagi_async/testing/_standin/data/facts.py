@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from futureagi_async.testing._standin.clock import MINUTE_US
 from futureagi_async.testing._standin.data.records import CallFacts
-from futureagi_async.testing._standin.data.scenarios import Stored, stored_evals
+from futureagi_async.testing._standin.data.scenarios import StoredEvals, stored_evals
 from futureagi_async.testing._standin.data.values import (
     ENDED_REASONS,
     SUMMARIES,
@@ -40,7 +40,7 @@ def _make(call: Call) -> CallFacts:
     bare, voice = _is_bare(call), call.kind == "voice"
     happened = call.status in _HAPPENED and not bare
     id_, n, slim = call.id, call.number, call.run_test.slim
-    evals: Stored = {}
+    evals: StoredEvals = {}
     if call.state.evaluated:
         evals = stored_evals(call.run_test.evals, id_, n, slim=slim)
     return CallFacts(

@@ -64,11 +64,11 @@ class NewestFirst:
         self.entries.extend((-key, serial) for key, serial in rows)
         self.entries.sort()
 
-    def put(self, key: int, serial: int) -> None:
+    def insert(self, key: int, serial: int) -> None:
         self._keys[serial] = key
         insort(self.entries, (-key, serial))
 
-    def take(self, serial: int) -> None:
+    def remove(self, serial: int) -> None:
         """Remove the row if it is there."""
         key = self._keys.pop(serial, None)
         if key is not None:
@@ -158,14 +158,14 @@ class Listing:
         self._places.extend([(row.key_us, row.serial) for row in rows if self.rule.holds(row.state)])
         self._revision += 1
 
-    def lift(self, row: Listed) -> None:
+    def remove(self, row: Listed) -> None:
         """Take the row out while it changes."""
-        self._places.take(row.serial)
+        self._places.remove(row.serial)
 
-    def settle(self, row: Listed) -> None:
+    def insert(self, row: Listed) -> None:
         """Put the row where its key says, if the rule still holds it."""
         if self.rule.holds(row.state):
-            self._places.put(row.key_us, row.serial)
+            self._places.insert(row.key_us, row.serial)
         self._revision += 1
 
     def holds(self, row: Listed) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         DatasetColumn,
         EvalConfig,
         Scenario,
-        Stored,
+        StoredEvals,
     )
     from futureagi_async.testing._standin.data.values import Chat, Costs, Speech, Turn
 
@@ -47,7 +47,7 @@ class CallFacts:
     stereo_url: str | None
     ended_reason: str | None
     summary: str | None
-    evals: Stored
+    evals: StoredEvals
     tool_outputs: dict[str, Any] | None
     speech: Speech
     chat: Chat
@@ -204,7 +204,7 @@ class World:
         A call that ceases to exist takes its snapshots with it.
         """
         for listing in call.listings:
-            listing.lift(call)
+            listing.remove(call)
         if key_us is not None:
             call.key_us = key_us
         if state is not None and state != call.state:
@@ -214,17 +214,17 @@ class World:
         call.facts = None
         call.fragments.clear()
         for listing in call.listings:
-            listing.settle(call)
+            listing.insert(call)
         if not call.state.exists:
             self._drop_snapshots(call, at)
 
     def _drop_snapshots(self, call: Call, at: float) -> None:
         listing = call.run_test.listing
         for snapshot in call.snapshots:
-            listing.lift(snapshot)
+            listing.remove(snapshot)
             snapshot.state = snapshot.state._replace(exists=False)
             snapshot.timeline.append((at, snapshot.state))
-            listing.settle(snapshot)
+            listing.insert(snapshot)
 
     def listing(self, name: str | tuple[str, str]) -> Listing:
         """Return the list of a run test or test execution id, or of an (agent id, version id) pair."""

@@ -92,7 +92,7 @@ def sample_scenarios(seed: int) -> tuple[Scenario, ...]:
     )
 
 
-Stored = dict[str, Any]
+StoredEvals = dict[str, Any]
 """Evaluation id to the stored entry, mostly an object."""
 
 
@@ -143,7 +143,7 @@ def colliding_evals(seed: int) -> tuple[EvalConfig, ...]:
     return (_config(seed, "Score", "score"), _config(seed, "Agent Type", "choices", ("warm", "cold")))
 
 
-def stored_evals(configs: tuple[EvalConfig, ...], call_id: str, number: int, *, slim: bool) -> Stored:
+def stored_evals(configs: tuple[EvalConfig, ...], call_id: str, number: int, *, slim: bool) -> StoredEvals:
     """Return the stored results of one call; its number decides which of the known shapes they have."""
     ran = [config for config in configs if not config.never_ran]
     if slim:

@@ -12,7 +12,7 @@ from futureagi_async.testing._standin.wire.dialect import DialectName, to_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from futureagi_async.testing._standin.web.request import Visit
+    from futureagi_async.testing._standin.web.request import RequestContext
 
 JSON = "application/json"
 HTML = "text/html; charset=utf-8"
@@ -95,27 +95,27 @@ class Links:
         return {"count": count, "next": self.next, "previous": self.previous}
 
 
-def handmade_links(visit: Visit, page: int, *, more: bool) -> Links:
+def handmade_links(context: RequestContext, page: int, *, more: bool) -> Links:
     """Link as the run-test view does: query in its order, and a bare `?` when nothing is left of it."""
 
     def link(number: int) -> str:
-        query = visit.query | {"page": str(number)}
+        query = context.query | {"page": str(number)}
         if number == 1:
             query.pop("page")
-        return f"{visit.url}?{urlencode(query)}"
+        return f"{context.url}?{urlencode(query)}"
 
     return Links(link(page + 1) if more else None, link(page - 1) if page > 1 else None)
 
 
-def framework_links(visit: Visit, page: int, *, more: bool) -> Links:
+def framework_links(context: RequestContext, page: int, *, more: bool) -> Links:
     """Link as the framework's paginator does: query sorted, no `page` for the first page."""
 
     def link(number: int) -> str:
-        pairs = [pair for pair in visit.pairs if pair[0] != "page"]
+        pairs = [pair for pair in context.pairs if pair[0] != "page"]
         if number > 1:
             pairs.append(("page", str(number)))
         query = urlencode(sorted(pairs, key=lambda pair: pair[0]))
-        return f"{visit.url}?{query}" if query else visit.url
+        return f"{context.url}?{query}" if query else context.url
 
     return Links(link(page + 1) if more else None, link(page - 1) if page > 1 else None)
 

@@ -18,6 +18,7 @@ from futureagi_async.testing._standin.web.filters import (
     found_on_run_test,
 )
 from futureagi_async.testing._standin.web.groups import DOCUMENTED_COLUMNS, documented_groups
+from futureagi_async.testing._standin.web.request import Selection
 from futureagi_async.testing._standin.web.served_lists import framework_rows, run_test_condition
 from futureagi_async.testing._standin.wire.dialect import RowKind, page_json, to_json
 from futureagi_async.testing._standin.wire.nested import column_order
@@ -25,8 +26,7 @@ from futureagi_async.testing._standin.wire.nested import column_order
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from futureagi_async.testing._standin.data.listing import Listing
-    from futureagi_async.testing._standin.web.request import Backend, Condition, Visit
+    from futureagi_async.testing._standin.web.request import Condition, RequestContext
 
 _EXECUTION_LIMIT = 30
 
@@ -35,33 +35,33 @@ class _BadRequestError(ValueError):
     """A parameter is wrong; the text says which and why."""
 
 
-def run_test_calls(backend: Backend, visit: Visit, ids: tuple[str, ...]) -> Answer:
+def run_test_calls(context: RequestContext, ids: tuple[str, ...]) -> Answer:
     """Answer a page of a run test; soft-deleted calls take no place here."""
-    run_test = backend.world.run_tests.get(ids[0])
+    run_test = context.world.run_tests.get(ids[0])
     if run_test is None:
         return refusal("documented", 404, "Run test not found.")
-    asked, listing = run_test_condition(visit), run_test.listing
+    asked, listing = run_test_condition(context), run_test.listing
 
     def wanted(row: Row) -> bool:
         return listing.rule.delivers(row.state) and (asked is None or asked(row))
 
-    name = ("documented", visit.query.get("status"), visit.query.get("search"))
-    return _guarded(lambda: _page(backend, visit, listing, "run_test", 10, wanted, name))
+    name = ("documented", context.query.get("status"), context.query.get("search"))
+    return _guarded(lambda: _page(context, Selection(listing, wanted, name), "run_test", 10))
 
 
-def version_calls(backend: Backend, visit: Visit, ids: tuple[str, ...]) -> Answer:
-    version = backend.world.versions.get((ids[0], ids[1]))
+def version_calls(context: RequestContext, ids: tuple[str, ...]) -> Answer:
+    version = context.world.versions.get((ids[0], ids[1]))
     if version is None:
         return refusal("documented", 404, "Agent version not found.")
-    return _guarded(lambda: _page(backend, visit, version.listing, "version", 10, None, None))
+    return _guarded(lambda: _page(context, Selection(version.listing), "version", 10))
 
 
-def test_execution(backend: Backend, visit: Visit, ids: tuple[str, ...]) -> Answer:
+def test_execution(context: RequestContext, ids: tuple[str, ...]) -> Answer:
     """Answer a page of calls with the grid's columns, or of groups."""
-    execution = backend.world.executions.get(ids[0])
+    execution = context.world.executions.get(ids[0])
     if execution is None:
         return refusal("documented", 404, "Test execution not found.")
-    return _guarded(lambda: _execution(backend, visit, execution))
+    return _guarded(lambda: _execution(context, execution))
 
 
 def _guarded(answer: Callable[[], Answer]) -> Answer:
@@ -71,9 +71,9 @@ def _guarded(answer: Callable[[], Answer]) -> Answer:
         return refusal("documented", 400, str(error))
 
 
-def _execution(backend: Backend, visit: Visit, execution: TestExecution) -> Answer:
-    wanted = _execution_condition(visit, execution)
-    columns, keys = _json_list(visit, "row_groups"), _json_list(visit, "group_keys")
+def _execution(context: RequestContext, execution: TestExecution) -> Answer:
+    wanted = _execution_condition(context, execution)
+    columns, keys = _json_list(context, "row_groups"), _json_list(context, "group_keys")
     if any(column not in DOCUMENTED_COLUMNS for column in columns):
         raise _BadRequestError("row_groups: unknown column.")
     tail = {
@@ -84,17 +84,18 @@ def _execution(backend: Backend, visit: Visit, execution: TestExecution) -> Answ
         "agent_type": execution.run_test.kind,
     }
     if columns and not keys:
-        return _groups(visit, execution, columns, wanted, tail)
+        return _groups(context, execution, columns, wanted, tail)
     if columns:
         wanted = _of_groups(columns, keys, wanted)
-    name = tuple(visit.query.get(key) for key in ("search", "filters", "row_groups", "group_keys"))
-    return _page(backend, visit, execution.listing, "execution", _EXECUTION_LIMIT, wanted, name, tail)
+    name = tuple(context.query.get(key) for key in ("search", "filters", "row_groups", "group_keys"))
+    selection = Selection(execution.listing, wanted, name)
+    return _page(context, selection, "execution", _EXECUTION_LIMIT, tail)
 
 
-def _execution_condition(visit: Visit, execution: TestExecution) -> Condition | None:
-    filters = read_filters(visit.query.get("filters", ""), DOCUMENTED_OPERATORS)
+def _execution_condition(context: RequestContext, execution: TestExecution) -> Condition | None:
+    filters = read_filters(context.query.get("filters", ""), DOCUMENTED_OPERATORS)
     filtered = apply_documented_filters(execution.run_test, filters)
-    search = visit.query.get("search", "").strip()
+    search = context.query.get("search", "").strip()
     if not search:
         return filtered
     found = found_on_run_test(search)
@@ -112,48 +113,48 @@ def _of_groups(columns: list[Any], keys: list[Any], wanted: Condition | None) ->
 
 
 def _groups(
-    visit: Visit, execution: TestExecution, columns: list[str], wanted: Condition | None, tail: dict[str, Any]
+    context: RequestContext,
+    execution: TestExecution,
+    columns: list[str],
+    wanted: Condition | None,
+    tail: dict[str, Any],
 ) -> Answer:
-    visit.look()
+    context.run_statement()
     members = [row for row in execution.listing.members if execution.listing.holds(row)]
     calls = [row for row in members if isinstance(row, Call) and (wanted is None or wanted(row))]
     groups = documented_groups(columns, calls)
-    page, limit = _positive(visit, "page", 1), _positive(visit, "limit", _EXECUTION_LIMIT)
+    page, limit = _positive(context, "page", 1), _positive(context, "limit", _EXECUTION_LIMIT)
     rows = [to_json(group) for group in groups[(page - 1) * limit : page * limit]]
-    return _envelope(visit, len(groups), page, limit, rows, tail)
+    return _envelope(context, len(groups), page, limit, rows, tail)
 
 
 def _page(
-    backend: Backend,
-    visit: Visit,
-    listing: Listing,
+    context: RequestContext,
+    selection: Selection,
     kind: RowKind,
     default_limit: int,
-    wanted: Condition | None,
-    name: object,
     tail: dict[str, Any] | None = None,
 ) -> Answer:
-    page, limit = _positive(visit, "page", 1), _positive(visit, "limit", default_limit)
-    visit.plan(listing, statements=2)
-    visit.look()
-    count = backend.count(listing, wanted, name)
-    rows = framework_rows(backend, visit, listing, count, page, limit, kind, wanted, name)
-    return _envelope(visit, count, page, limit, rows, tail)
+    page, limit = _positive(context, "page", 1), _positive(context, "limit", default_limit)
+    context.plan_statements(selection.listing, 2)
+    count = context.count(selection)
+    rows = framework_rows(context, selection, count, page, limit, kind)
+    return _envelope(context, count, page, limit, rows, tail)
 
 
 def _envelope(
-    visit: Visit, count: int, page: int, limit: int, rows: list[bytes], tail: dict[str, Any] | None
+    context: RequestContext, count: int, page: int, limit: int, rows: list[bytes], tail: dict[str, Any] | None
 ) -> Answer:
     """Only the test-execution endpoint documents `total_pages` and `current_page`."""
-    links = framework_links(visit, page, more=page * limit < count)
+    links = framework_links(context, page, more=page * limit < count)
     head = links.head(count)
     if tail is not None:
         head |= {"total_pages": -(-count // limit), "current_page": page}
     return Answer(200, page_json(head, rows, tail or {}))
 
 
-def _positive(visit: Visit, name: str, default: int) -> int:
-    text = visit.query.get(name, "")
+def _positive(context: RequestContext, name: str, default: int) -> int:
+    text = context.query.get(name, "")
     if not text:
         return default
     if not (text.isascii() and text.isdigit() and int(text) > 0):
@@ -161,8 +162,8 @@ def _positive(visit: Visit, name: str, default: int) -> int:
     return int(text)
 
 
-def _json_list(visit: Visit, name: str) -> list[Any]:
-    text = visit.query.get(name, "")
+def _json_list(context: RequestContext, name: str) -> list[Any]:
+    text = context.query.get(name, "")
     try:
         value = json.loads(text) if text else []
     except ValueError:

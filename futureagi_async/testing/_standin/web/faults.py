@@ -46,17 +46,17 @@ class Fault(Protocol):
     """One kind of misbehaviour."""
 
     @abstractmethod
-    async def play(self, exchange: Exchange) -> web.StreamResponse:
+    async def apply(self, exchange: Exchange) -> web.StreamResponse:
         """Deal with the request."""
 
 
 @frozen
-class Instead:
+class Replace:
     """Another answer than the usual one."""
 
     answer: Answer
 
-    async def play(self, exchange: Exchange) -> web.StreamResponse:
+    async def apply(self, exchange: Exchange) -> web.StreamResponse:
         return exchange.respond(self.answer)
 
 
@@ -67,7 +67,7 @@ class Stall:
     seconds: float | None
     after_bytes: int | None
 
-    async def play(self, exchange: Exchange) -> web.StreamResponse:
+    async def apply(self, exchange: Exchange) -> web.StreamResponse:
         answer = exchange.usual()
         if self.after_bytes is None:
             await self._wait()
@@ -88,7 +88,7 @@ class Disconnect:
     after_bytes: int | None
     reset: bool
 
-    async def play(self, exchange: Exchange) -> web.StreamResponse:
+    async def apply(self, exchange: Exchange) -> web.StreamResponse:
         response = web.StreamResponse()
         if self.after_bytes is not None:
             response = await exchange.send_part(exchange.usual(), self.after_bytes)

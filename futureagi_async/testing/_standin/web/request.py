@@ -1,4 +1,4 @@
-"""One request under way: what was asked, and the moments at which the answer looks at the data."""
+"""One request while it is answered: its parameters, and its statements, which read the data."""
 
 from __future__ import annotations
 
@@ -16,9 +16,20 @@ if TYPE_CHECKING:
     from futureagi_async.testing._standin.data.records import World
     from futureagi_async.testing._standin.wire.dialect import Dialect
 
+Condition = Callable[[Row], bool]
 
-class Visit:
-    """A request's question, with a handle on the time that passes while it is answered.
+
+@frozen
+class Selection:
+    """The rows of a list that a condition wants, or all; conditions with equal names are taken for equal."""
+
+    listing: Listing
+    wanted: Condition | None = None
+    name: Hashable = None
+
+
+class RequestContext:
+    """A request's parameters, the data, and the virtual time that passes while it is answered.
 
     `pairs` is the query in its order, `query` its last values. `url` is the address the request seemed
     to have to the server: scheme and `Host` header are what it goes by.
@@ -30,29 +41,46 @@ class Visit:
         path: str,
         query_string: str,
         host: str,
+        world: World,
+        dialect: Dialect,
         clock: VirtualClock,
         catch_up: Callable[[], None],
     ) -> None:
         self.pairs = parse_qsl(query_string, keep_blank_values=True)
         self.query = dict(self.pairs)
         self.url = f"http://{host}{path}"
+        self.world = world
+        self.dialect = dialect
         self._clock = clock
         self._catch_up = catch_up
         self._spent = 0.0
-        self._until_look = clock.request_seconds / 2
-        self._between_looks = 0.0
+        self._until_statement = clock.request_seconds / 2
+        self._between_statements = 0.0
 
-    def plan(self, listing: Listing, *, statements: int) -> None:
+    def plan_statements(self, listing: Listing, count: int) -> None:
         """Say how many statements will follow: the list's share of the time passes between them."""
         between = self._clock.request_seconds * listing.gap_share
-        self._until_look = (self._clock.request_seconds - between) / 2
-        self._between_looks = between / (statements - 1)
+        self._until_statement = (self._clock.request_seconds - between) / 2
+        self._between_statements = between / (count - 1)
 
-    def look(self) -> None:
-        """Let time pass and the data change up to now; call it before each statement."""
-        self._spend(self._until_look)
-        self._until_look = self._between_looks
+    def run_statement(self) -> None:
+        """Let time pass and the data change up to now; whatever is read next is read at one moment."""
+        self._spend(self._until_statement)
+        self._until_statement = self._between_statements
         self._catch_up()
+
+    def count(self, selection: Selection) -> int:
+        """Count the places, as one statement."""
+        self.run_statement()
+        return len(selection.listing.entries(self.world.rows, selection.wanted, selection.name))
+
+    def select(self, selection: Selection, offset: int, limit: int) -> list[Row]:
+        """Read the rows at `offset`, as one statement."""
+        self.run_statement()
+        listing, rows = selection.listing, self.world.rows
+        entries = listing.entries(rows, selection.wanted, selection.name)
+        serials = listing.select(entries, offset, limit, seed=self.world.seed, name=selection.name)
+        return [rows[serial] for serial in serials]
 
     def finish(self) -> None:
         """Let the rest of the request's time pass."""
@@ -62,26 +90,3 @@ class Visit:
         if seconds > 0:
             self._clock.advance(seconds)
             self._spent += seconds
-
-
-Condition = Callable[[Row], bool]
-
-
-@frozen
-class Backend:
-    """The data and the dialect it is told in."""
-
-    world: World
-    dialect: Dialect
-
-    def count(self, listing: Listing, wanted: Condition | None, name: Hashable) -> int:
-        """Count the places, as one statement."""
-        return len(listing.entries(self.world.rows, wanted, name))
-
-    def select(
-        self, listing: Listing, offset: int, limit: int, wanted: Condition | None, name: Hashable
-    ) -> list[Row]:
-        """Read the rows at `offset`, as one statement."""
-        entries = listing.entries(self.world.rows, wanted, name)
-        serials = listing.select(entries, offset, limit, seed=self.world.seed, name=name)
-        return [self.world.rows[serial] for serial in serials]

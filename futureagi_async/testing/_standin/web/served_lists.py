@@ -31,15 +31,15 @@ from futureagi_async.testing._standin.web.filters import (
     found_on_run_test,
 )
 from futureagi_async.testing._standin.web.groups import dataset_groups, is_dataset_group
+from futureagi_async.testing._standin.web.request import Selection
 from futureagi_async.testing._standin.wire.dialect import RowKind, page_json, to_json
 from futureagi_async.testing._standin.wire.nested import column_order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from futureagi_async.testing._standin.data.listing import Listing
     from futureagi_async.testing._standin.data.records import Row, TestExecution
-    from futureagi_async.testing._standin.web.request import Backend, Condition, Visit
+    from futureagi_async.testing._standin.web.request import Condition, RequestContext
 
 _LONGEST_NUMBER = 1000
 
@@ -146,31 +146,29 @@ _BIGGEST = 2**63 - 1
 _DEFAULT_LIMIT = 10
 
 
-def run_test_calls(backend: Backend, visit: Visit, ids: tuple[str, ...]) -> Answer:
+def run_test_calls(context: RequestContext, ids: tuple[str, ...]) -> Answer:
     """Answer a page of a run test: places, then what stands there by then, then the count.
 
     Nothing is validated; what SQL or `int` choke on becomes a 500 with their words.
     """
-    run_test = backend.world.run_tests.get(ids[0])
+    run_test = context.world.run_tests.get(ids[0])
     if run_test is None:
         return refusal("served", 404, "Run test not found")
     try:
-        page, limit = int(visit.query.get("page", "1")), int(visit.query.get("limit", "10"))
-        _check_for_sql(page, limit, visit.query.get("search", ""))
+        page, limit = int(context.query.get("page", "1")), int(context.query.get("limit", "10"))
+        _check_for_sql(page, limit, context.query.get("search", ""))
     except ValueError as error:
         return refusal("served", 500, f"Failed to retrieve call executions: {error}")
-    wanted = run_test_condition(visit)
-    name = (visit.query.get("status"), visit.query.get("search"))
-    listing, offset = run_test.listing, (page - 1) * limit
-    visit.plan(listing, statements=3)
-    visit.look()
-    places = backend.select(listing, offset, limit, wanted, name)
-    visit.look()
-    rows = [row for row in places if listing.rule.delivers(row.state)]
-    body = [backend.dialect.row(row, "run_test") for row in rows]
-    visit.look()
-    count = backend.count(listing, wanted, name)
-    links = handmade_links(visit, page, more=offset + limit < count)
+    name = (context.query.get("status"), context.query.get("search"))
+    selection = Selection(run_test.listing, run_test_condition(context), name)
+    offset = (page - 1) * limit
+    context.plan_statements(run_test.listing, 3)
+    places = context.select(selection, offset, limit)
+    context.run_statement()
+    rows = [row for row in places if run_test.listing.rule.delivers(row.state)]
+    body = [context.dialect.row(row, "run_test") for row in rows]
+    count = context.count(selection)
+    links = handmade_links(context, page, more=offset + limit < count)
     total = -(-count // limit) if limit else 1
     return _page(count, links, body, total, page)
 
@@ -186,9 +184,9 @@ def _check_for_sql(page: int, limit: int, search: str) -> None:
         raise ValueError("bigint out of range")
 
 
-def run_test_condition(visit: Visit) -> Condition | None:
+def run_test_condition(context: RequestContext) -> Condition | None:
     """Build the condition of `status` and `search`; empty ones are none."""
-    status, search = visit.query.get("status"), visit.query.get("search", "").strip()
+    status, search = context.query.get("status"), context.query.get("search", "").strip()
     found = found_on_run_test(search) if search else None
     if not status:
         return found
@@ -199,20 +197,19 @@ def run_test_condition(visit: Visit) -> Condition | None:
     return wanted
 
 
-def version_calls(backend: Backend, visit: Visit, ids: tuple[str, ...]) -> Answer:
+def version_calls(context: RequestContext, ids: tuple[str, ...]) -> Answer:
     """Answer a page of an agent version: the count, then rows up to that count."""
-    version = backend.world.versions.get((ids[0], ids[1]))
+    version = context.world.versions.get((ids[0], ids[1]))
     if version is None:
         return refusal("served", 404, "Agent version not found.")
-    listing, limit = version.listing, _framework_limit(visit.query.get("limit"))
-    visit.plan(listing, statements=2)
-    visit.look()
-    count = backend.count(listing, None, None)
-    page = _framework_page(visit.query.get("page") or "1", count, limit)
+    selection, limit = Selection(version.listing), _framework_limit(context.query.get("limit"))
+    context.plan_statements(version.listing, 2)
+    count = context.count(selection)
+    page = _framework_page(context.query.get("page") or "1", count, limit)
     if page is None:
         return detailed_refusal("served", 404, "Invalid page.")
-    body = framework_rows(backend, visit, listing, count, page, limit, "version")
-    links = framework_links(visit, page, more=page * limit < count)
+    body = framework_rows(context, selection, count, page, limit, "version")
+    links = framework_links(context, page, more=page * limit < count)
     return _page(count, links, body, max(1, -(-count // limit)), page)
 
 
@@ -236,21 +233,12 @@ def _framework_page(text: str, count: int, limit: int) -> int | None:
 
 
 def framework_rows(
-    backend: Backend,
-    visit: Visit,
-    listing: Listing,
-    count: int,
-    page: int,
-    limit: int,
-    kind: RowKind,
-    wanted: Condition | None = None,
-    name: object = None,
+    context: RequestContext, selection: Selection, count: int, page: int, limit: int, kind: RowKind
 ) -> list[bytes]:
     """Read the second statement's rows: its LIMIT is cut to the count of the first, whatever came since."""
     offset = (page - 1) * limit
-    visit.look()
-    rows = backend.select(listing, offset, min(limit, count - offset), wanted, name)
-    return [backend.dialect.row(row, kind) for row in rows]
+    rows = context.select(selection, offset, min(limit, count - offset))
+    return [context.dialect.row(row, kind) for row in rows]
 
 
 def _page(count: int, links: Links, rows: list[bytes], total_pages: int, page: int) -> Answer:
@@ -261,18 +249,18 @@ _DECLARED_LIMIT = 30
 """The default the vendor declares: groups use it, and the number of pages past the end."""
 
 
-def test_execution(backend: Backend, visit: Visit, ids: tuple[str, ...]) -> Answer:
+def test_execution(context: RequestContext, ids: tuple[str, ...]) -> Answer:
     """Answer a page of calls, or of groups. An unknown id is a 500, which bad parameters win over."""
-    asked = read_parameters(visit.query)
+    asked = read_parameters(context.query)
     if isinstance(asked, Answer):
         return asked
-    execution = backend.world.executions.get(ids[0])
+    execution = context.world.executions.get(ids[0])
     if execution is None:
         return _failed("No TestExecution matches the given query.")
     try:
         if asked.row_groups:
-            return _groups(backend, visit, execution, asked)
-        return _calls(backend, visit, execution, asked)
+            return _groups(context, execution, asked)
+        return _calls(context, execution, asked)
     except ServerFaultError as fault:
         return _failed(str(fault))
 
@@ -281,14 +269,13 @@ def _failed(reason: str) -> Answer:
     return refusal("served", 500, f"Failed to retrieve test execution: {reason}")
 
 
-def _calls(backend: Backend, visit: Visit, execution: TestExecution, asked: Parameters) -> Answer:
+def _calls(context: RequestContext, execution: TestExecution, asked: Parameters) -> Answer:
     applied = apply_filters(execution.run_test, asked.filters)
-    wanted = _condition(applied, asked.search)
-    name = (visit.query.get("filters"), asked.search)
-    limit, listing = asked.limit or _DEFAULT_LIMIT, execution.listing
-    visit.plan(listing, statements=2)
-    visit.look()
-    count = backend.count(listing, wanted, name)
+    name = (context.query.get("filters"), asked.search)
+    selection = Selection(execution.listing, _condition(applied, asked.search), name)
+    limit = asked.limit or _DEFAULT_LIMIT
+    context.plan_statements(execution.listing, 2)
+    count = context.count(selection)
     tail = {
         "column_order": column_order(execution.run_test),
         "error_messages": applied.error_messages,
@@ -296,8 +283,8 @@ def _calls(backend: Backend, visit: Visit, execution: TestExecution, asked: Para
     }
     if (asked.page - 1) * limit >= count and asked.page > 1:
         return _past_the_end(count, asked, tail)
-    rows = framework_rows(backend, visit, listing, count, asked.page, limit, "execution", wanted, name)
-    links = framework_links(visit, asked.page, more=asked.page * limit < count)
+    rows = framework_rows(context, selection, count, asked.page, limit, "execution")
+    links = framework_links(context, asked.page, more=asked.page * limit < count)
     head = links.head(count) | {"total_pages": max(1, -(-count // limit)), "current_page": asked.page}
     agent = {"provider": execution.run_test.agent.provider, "agent_type": execution.run_test.kind}
     return Answer(200, page_json(head, rows, tail | agent))
@@ -322,15 +309,15 @@ def _past_the_end(count: int, asked: Parameters, tail: dict[str, Any]) -> Answer
     return Answer(200, page_json(Links(None, None).head(count) | pages, [], tail))
 
 
-def _groups(backend: Backend, visit: Visit, execution: TestExecution, asked: Parameters) -> Answer:
+def _groups(context: RequestContext, execution: TestExecution, asked: Parameters) -> Answer:
     """Answer groups by a dataset column: over all executions there are. Any other grouping is a 500."""
     group = asked.row_groups[0]
     if not isinstance(group, str):
         return _failed(f"'{type(group).__name__}' object has no attribute 'startswith'")
     if not is_dataset_group(group):
         return _failed("module 'django.db.models' has no attribute 'Cast'")
-    visit.look()
-    calls = [call for call in backend.world.calls.values() if call.state.exists]
+    context.run_statement()
+    calls = [call for call in context.world.calls.values() if call.state.exists]
     groups = dataset_groups(execution.run_test, group, calls)
     limit = asked.limit or _DECLARED_LIMIT
     begin = (asked.page - 1) * limit

@@ -1,4 +1,4 @@
-"""From a request to a response: faults, routing, keys, endpoint, headers, and an entry in the journal."""
+"""From a request to a response: faults, routing, keys, endpoint, headers, and an entry in the log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiohttp import web
 from attrs import frozen
 
 from futureagi_async.testing._standin.data.values import seeded_uuid
-from futureagi_async.testing._standin.request_log import Journal, ServedRequest
+from futureagi_async.testing._standin.request_log import RequestLog, ServedRequest
 from futureagi_async.testing._standin.web import documented_lists, served_lists
 from futureagi_async.testing._standin.web.answers import (
     HTML,
@@ -23,14 +23,15 @@ from futureagi_async.testing._standin.web.answers import (
     json_answer,
     refusal,
 )
-from futureagi_async.testing._standin.web.request import Backend, Visit
+from futureagi_async.testing._standin.web.request import RequestContext
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from futureagi_async.testing._standin.clock import VirtualClock
+    from futureagi_async.testing._standin.data.records import World
     from futureagi_async.testing._standin.web.faults import FaultScript
-    from futureagi_async.testing._standin.wire.dialect import DialectName
+    from futureagi_async.testing._standin.wire.dialect import Dialect, DialectName
 
 EndpointName = Literal["call_execution", "run_test", "version", "execution", "kpis"]
 
@@ -89,28 +90,24 @@ def _unauthorized(dialect: DialectName, code: str, message: str) -> Answer:
     return Answer(answer.status, answer.body, headers=_CHALLENGE)
 
 
-Endpoint = Callable[[Backend, Visit, tuple[str, ...]], Answer]
+Endpoint = Callable[[RequestContext, tuple[str, ...]], Answer]
 
 
-def answer_route(backend: Backend, visit: Visit, route: Route) -> Answer:
-    return _ENDPOINTS[backend.dialect.name][route.endpoint](backend, visit, route.ids)
-
-
-def _call_execution(backend: Backend, visit: Visit, ids: tuple[str, ...]) -> Answer:
+def _call_execution(context: RequestContext, ids: tuple[str, ...]) -> Answer:
     """Answer a call's detail; deleted calls and ids of snapshots are unknown here."""
-    visit.look()
-    call = backend.world.calls.get(ids[0])
+    context.run_statement()
+    call = context.world.calls.get(ids[0])
     if call is None or call.state.deleted or not call.state.exists:
-        return refusal(backend.dialect.name, 404, "Call execution not found")
-    return Answer(200, backend.dialect.row(call, "detail"))
+        return refusal(context.dialect.name, 404, "Call execution not found")
+    return Answer(200, context.dialect.row(call, "detail"))
 
 
-def _kpis(backend: Backend, visit: Visit, ids: tuple[str, ...]) -> Answer:
-    visit.look()
-    execution = backend.world.executions.get(ids[0])
+def _kpis(context: RequestContext, ids: tuple[str, ...]) -> Answer:
+    context.run_statement()
+    execution = context.world.executions.get(ids[0])
     if execution is None:
-        return refusal(backend.dialect.name, 404, "Test execution not found.")
-    return json_answer(backend.dialect.write_kpis(execution))
+        return refusal(context.dialect.name, 404, "Test execution not found.")
+    return json_answer(context.dialect.write_kpis(execution))
 
 
 _ENDPOINTS: dict[DialectName, dict[EndpointName, Endpoint]] = {
@@ -146,66 +143,65 @@ class Site:
 
     def __init__(
         self,
-        backend: Backend,
+        world: World,
+        dialect: Dialect,
         clock: VirtualClock,
         faults: FaultScript,
         keys: tuple[str, str],
         catch_up: Callable[[], None],
     ) -> None:
-        self.backend = backend
+        self.world = world
+        self.dialect = dialect
         self.clock = clock
         self.faults = faults
         self.keys = keys
         self.catch_up = catch_up
-        self.journal = Journal()
+        self.log = RequestLog()
         self.latency_seconds = 0.0
         self._numbers = count()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, and note it: also when it was cancelled or cut off."""
-        self.journal.begin()
+        self.log.begin()
         exchange = _Exchange(self, request)
         try:
             if self.latency_seconds > 0:
                 await asyncio.sleep(self.latency_seconds)
             fault = self.faults.take(request.raw_path)
-            return exchange.respond(exchange.usual()) if fault is None else await fault.play(exchange)
+            return exchange.respond(exchange.usual()) if fault is None else await fault.apply(exchange)
         finally:
-            self.journal.finish(exchange.entry())
+            self.log.finish(exchange.entry())
 
-    def answer(self, request: web.BaseRequest, path: str, visit: Visit) -> Answer:
+    def answer(self, request: web.BaseRequest, route: Route | None, context: RequestContext) -> Answer:
         """Decide in the vendor's order: length, address, slash, wanted format, keys, method, endpoint."""
         if len(request.raw_path) > _LONGEST_REQUEST_LINE:
             return Answer(414, closes=True)
-        route = find_route(path)
         if route is None:
-            return _lost(path, request.raw_path)
-        refused = self._refuse(request, route, visit)
+            return _redirect_or_not_found(request.raw_path)
+        refused = self._refuse(request, route, context)
         if refused is not None:
             return refused
-        with self.backend.world.lock:
-            return answer_route(self.backend, visit, route)
+        with self.world.lock:
+            return _ENDPOINTS[self.dialect.name][route.endpoint](context, route.ids)
 
-    def _refuse(self, request: web.BaseRequest, route: Route, visit: Visit) -> Answer | None:
-        dialect = self.backend.dialect.name
+    def _refuse(self, request: web.BaseRequest, route: Route, context: RequestContext) -> Answer | None:
         if not _accepts_json(request.headers.get("Accept")):
-            return detailed_refusal(dialect, 406, "Could not satisfy the request Accept header.")
-        if route.endpoint != "execution" and visit.query.get("format", "json") != "json":
-            return refusal(dialect, 404, "Not found.", code="error")
-        refused = check_keys(request.headers, *self.keys, dialect)
+            return detailed_refusal(self.dialect.name, 406, "Could not satisfy the request Accept header.")
+        if route.endpoint != "execution" and context.query.get("format", "json") != "json":
+            return refusal(self.dialect.name, 404, "Not found.", code="error")
+        refused = check_keys(request.headers, *self.keys, self.dialect.name)
         if refused is None and request.method not in {"GET", "HEAD"}:
-            return detailed_refusal(dialect, 405, f'Method "{request.method}" not allowed.')
+            return detailed_refusal(self.dialect.name, 405, f'Method "{request.method}" not allowed.')
         return refused
 
-    def headers(self, answer: Answer, path: str) -> dict[str, str]:
+    def headers(self, answer: Answer, route: Route | None) -> dict[str, str]:
         """Collect the headers of an answer; a redirect and a refused address bear no request id."""
         now = format_datetime(self.clock.now(), usegmt=True)
         headers = {"Date": now, **_EVERYWHERE, "Content-Type": answer.content_type}
         if answer.status not in {301, 414}:
             number = next(self._numbers)
-            headers["X-Request-Id"] = seeded_uuid(self.backend.world.seed, "request", number)
+            headers["X-Request-Id"] = seeded_uuid(self.world.seed, "request", number)
             headers["X-Frame-Options"] = "DENY"
-            route = find_route(path)
             if route is not None:
                 headers["Allow"] = route.allow
         return headers | dict(answer.headers)
@@ -220,30 +216,33 @@ class _Exchange:
         self._started = site.clock.monotonic()
         self._status = 0
         self._path, _, query_string = request.raw_path.partition("?")
-        self._visit = Visit(
+        self._route = find_route(self._path)
+        self._context = RequestContext(
             path=self._path,
             query_string=query_string,
             host=request.headers.get("Host", ""),
+            world=site.world,
+            dialect=site.dialect,
             clock=site.clock,
             catch_up=site.catch_up,
         )
 
     def usual(self) -> Answer:
-        return self._site.answer(self.request, self._path, self._visit)
+        return self._site.answer(self.request, self._route, self._context)
 
     def respond(self, answer: Answer) -> web.StreamResponse:
-        self._visit.finish()
+        self._context.finish()
         self._status = answer.status
-        headers = self._site.headers(answer, self._path)
+        headers = self._site.headers(answer, self._route)
         response = web.Response(status=answer.status, body=answer.body, headers=headers)
         if answer.closes:
             response.force_close()
         return response
 
     async def send_part(self, answer: Answer, body_bytes: int) -> web.StreamResponse:
-        self._visit.finish()
+        self._context.finish()
         self._status = answer.status
-        response = web.StreamResponse(status=answer.status, headers=self._site.headers(answer, self._path))
+        response = web.StreamResponse(status=answer.status, headers=self._site.headers(answer, self._route))
         response.content_length = len(answer.body)
         await response.prepare(self.request)
         await response.write(answer.body[:body_bytes])
@@ -251,11 +250,11 @@ class _Exchange:
 
     def entry(self) -> ServedRequest:
         """Note what happened; the request's time passes in any case."""
-        self._visit.finish()
+        self._context.finish()
         return ServedRequest(
             method=self.request.method,
             path=self._path,
-            query=self._visit.query,
+            query=self._context.query,
             headers=self.request.headers,
             status=self._status,
             started=self._started,
@@ -271,8 +270,9 @@ def _accepts_json(accept: str | None) -> bool:
     return bool(wanted & {"*/*", "application/*", "application/json"})
 
 
-def _lost(path: str, raw_path: str) -> Answer:
+def _redirect_or_not_found(raw_path: str) -> Answer:
     """Send to the address with a slash if that one exists; otherwise nothing is here, in HTML."""
+    path = raw_path.partition("?")[0]
     if find_route(f"{path}/") is None:
         text = "The requested resource was not found on this server."
         return html_page(404, "Not Found", text)

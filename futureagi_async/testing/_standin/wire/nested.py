@@ -9,7 +9,7 @@ from futureagi_async.testing._standin.data.facts import tool_eval_id
 
 if TYPE_CHECKING:
     from futureagi_async.testing._standin.data.records import Call, CallFacts, RunTest
-    from futureagi_async.testing._standin.data.scenarios import EvalConfig, Stored
+    from futureagi_async.testing._standin.data.scenarios import EvalConfig, StoredEvals
     from futureagi_async.testing._standin.data.values import Turn
 
 _OUTBOUND_OFFSET_MS = 250
@@ -88,7 +88,9 @@ def is_pending(entry: Result) -> bool:
     return entry.get("status") == "pending"
 
 
-def eval_outputs(stored: Stored, configs: tuple[EvalConfig, ...], *, with_removed: bool) -> dict[str, Result]:
+def eval_outputs(
+    stored: StoredEvals, configs: tuple[EvalConfig, ...], *, with_removed: bool
+) -> dict[str, Result]:
     """Results by evaluation id; `{}` for a pending one, nothing for an entry that is no object."""
     shown = {config.id for config in configs if with_removed or not config.removed}
     return {
