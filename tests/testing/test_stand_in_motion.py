@@ -206,7 +206,7 @@ def test_calls_enter_filtered_lists_with_old_keys(moving: Any) -> None:
     assert after - before
     assert server.run_test_rows(run_test) == order
     ended = server.clock.monotonic()
-    assert server.present_from(run_test, started, ended, status="completed") <= before & after
+    assert server.alive_throughout(run_test, started, ended, status="completed") <= before & after
     assert server.alive_throughout(run_test, started, ended) == set(order)
 
 

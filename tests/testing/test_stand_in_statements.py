@@ -126,7 +126,6 @@ def test_the_truth_is_what_a_constant_observer_sees(moving: Any, name: str, stat
     always, ever = observe(server, thing, status, moments=400)
     end = server.clock.monotonic()
     assert server.alive_throughout(thing, start, end, status=status) == always
-    assert server.present_from(thing, start, end, status=status) == always
     assert server.alive_sometime(thing, start, end, status=status) == ever
     assert always < ever
     assert rows().status == 200

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from futureagi_async.testing._standin.background import BackgroundServer
 from futureagi_async.testing._standin.clock import VirtualClock
-from futureagi_async.testing._standin.data.builders import Plan, Samples, build, build_samples
+from futureagi_async.testing._standin.data.builders import Plan, PlanOptions, Samples, build, build_samples
 from futureagi_async.testing._standin.data.listing import alive_sometime, alive_throughout
 from futureagi_async.testing._standin.data.records import World
 from futureagi_async.testing._standin.motion import Mover, Schedule
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from futureagi_async.testing._standin.data.listing import Listing
-    from futureagi_async.testing._standin.data.records import Family, Kind
+    from futureagi_async.testing._standin.data.records import Family
     from futureagi_async.testing._standin.motion import Motion
     from futureagi_async.testing._standin.request_log import ServedRequest
 
@@ -35,271 +35,23 @@ ListName = str | tuple[str, str]
 """A run test's or a test execution's id, or an `(agent_id, version_id)` pair."""
 
 
-class DataMethods:
-    """Builders and oracles. All of them may be called while the server runs, from any thread."""
-
-    _world: World
-
-    def _catch_up(self) -> None:
-        """Let the data become what it is now: nothing to do where it does not move."""
-
-    def add_run_test(
-        self,
-        calls: int = 3000,
-        *,
-        kind: Kind = "voice",
-        tie_size: int = 1,
-        slim: bool = False,
-        snapshots: int = 0,
-        deleted: int = 0,
-    ) -> str:
-        """Make a run test with calls of every status, in a test execution of its own; return its id.
-
-        Args:
-            calls: how many calls take a place in the list.
-            kind: whether they were spoken or written.
-            tie_size: how many neighbours share one sort key.
-            slim: whether rows have few small fields, for tests that are about their number.
-            snapshots: how many rerun snapshots come on top.
-            deleted: how many of the calls are soft-deleted: counted, at the front, and never delivered.
-
-        """
-        return self._build(
-            Plan(calls=calls, kind=kind, tie_size=tie_size, slim=slim, snapshots=snapshots, deleted=deleted)
-        ).run_test.id
-
-    def add_test_execution(
-        self,
-        calls: int = 3000,
-        *,
-        kind: Kind = "voice",
-        tie_size: int = 1,
-        slim: bool = False,
-        snapshots: int = 0,
-        deleted: int = 0,
-    ) -> str:
-        """Make a test execution (and the run test it belongs to); return its id.
-
-        The arguments are those of `add_run_test`, but soft-deleted calls are not in this list at all.
-        """
-        return self._build(
-            Plan(calls=calls, kind=kind, tie_size=tie_size, slim=slim, snapshots=snapshots, deleted=deleted)
-        ).execution.id
-
-    def add_agent_version(
-        self,
-        calls: int = 3000,
-        *,
-        kind: Kind = "voice",
-        tie_size: int = 1,
-        slim: bool = False,
-        deleted: int = 0,
-    ) -> tuple[str, str]:
-        """Make an agent version whose calls are all completed and evaluated; return agent and version id."""
-        plan = Plan(calls=calls, kind=kind, tie_size=tie_size, slim=slim, deleted=deleted, mixed=False)
-        version = self._build(plan).versions[0]
-        return version.agent.id, version.id
-
-    def run_test_rows(self, run_test_id: str) -> list[str]:
-        """Return the ids, calls and snapshots, that the list delivers now, newest first."""
-        return self._rows(run_test_id)
-
-    def version_rows(self, agent_id: str, version_id: str) -> list[str]:
-        """Return the call ids that the list of an agent version delivers now, newest first."""
-        return self._rows((agent_id, version_id))
-
-    def test_execution_rows(self, test_execution_id: str) -> list[str]:
-        """Return the call ids that the list of a test execution delivers now, newest first."""
-        return self._rows(test_execution_id)
-
-    def call_execution_ids(self) -> list[str]:
-        """Return the ids of all calls that have a detail now."""
-        with self._world.lock:
-            self._catch_up()
-            calls = self._world.calls.values()
-            return [call.id for call in calls if call.state.exists and not call.state.deleted]
-
-    def _rows(self, name: ListName) -> list[str]:
-        with self._world.lock:
-            self._catch_up()
-            listing, rows = self._find(name), self._world.rows
-            placed = [rows[serial] for _, serial in listing.entries(rows)]
-            return [row.id for row in placed if listing.rule.delivers(row.state)]
-
-    def _build(self, plan: Plan) -> Family:
-        with self._world.lock:
-            return build(self._world, plan)
-
-    def _find(self, name: ListName) -> Listing:
-        try:
-            return self._world.listing(name)
-        except KeyError:
-            raise ValueError(f"the server has no list {name!r}") from None
-
-
-class MotionMethods(DataMethods):
-    """Motion and truth. A list is named by its id, or by `(agent_id, version_id)`."""
-
-    clock: VirtualClock
-    _schedule: Schedule
-    _movers: list[Mover]
-
-    def move(self, list_name: ListName, motion: Motion) -> None:
-        """Set a list in motion, from now on.
-
-        Its changes are driven by the virtual clock alone, which the requests served move on, so equal
-        requests meet equal data. They happen before and between the statements of a request. A call that
-        changes does so in all its lists. Several motions of one list add up.
-
-        Raises:
-            ValueError: the server was made without `request_seconds`, so that its clock is not virtual.
-
-        """
-        if not self.clock.is_virtual:
-            raise ValueError("move() needs a virtual clock: StandInServer(request_seconds=0.05)")
-        with self._world.lock:
-            self._catch_up()
-            listing = self._find(list_name)
-            listing.gap_share = motion.gap_share
-            mover = Mover(self._world, self._schedule, self.clock, listing, motion)
-            mover.start(self.clock.monotonic())
-            self._movers.append(mover)
-
-    def stop_motion(self) -> None:
-        """Let no further change begin; those that wait for their commit still become visible."""
-        with self._world.lock:
-            self._catch_up()
-            for mover in self._movers:
-                mover.stop()
-            self._movers.clear()
-
-    def alive_throughout(
-        self, list_name: ListName, start: float, end: float, *, status: str | None = None
-    ) -> set[str]:
-        """Return the ids that a list delivered at every moment from `start` to `end`, both included.
-
-        The moments are readings of `clock.monotonic()`, such as `started` and `ended` of the entries of
-        `requests`. `status` narrows the list as the parameter or filter of that name does.
-        """
-        with self._world.lock:
-            return alive_throughout(self._past(list_name, end), start, end, status)
-
-    def present_from(
-        self, list_name: ListName, start: float, end: float, *, status: str | None = None
-    ) -> set[str]:
-        """Return the ids that were in a list at `start` and never left it until `end`.
-
-        That is `alive_throughout` in the words of the weaker promise, the one for version lists and
-        filtered ones: `start` is where the whole reading began, `end` is what it is complete as of.
-        """
-        return self.alive_throughout(list_name, start, end, status=status)
-
-    def alive_sometime(
-        self, list_name: ListName, start: float, end: float, *, status: str | None = None
-    ) -> set[str]:
-        """Return the ids that a list delivered at some moment from `start` to `end`.
-
-        A reader must not have any other.
-        """
-        with self._world.lock:
-            return alive_sometime(self._past(list_name, end), start, end, status)
-
-    def _past(self, list_name: ListName, end: float) -> Listing:
-        self._catch_up()
-        if end > self.clock.monotonic():
-            raise ValueError("that moment has not come yet")
-        return self._find(list_name)
-
-    def _catch_up(self) -> None:
-        """Let the data become what it is at the clock's time."""
-        if self.clock.is_virtual:
-            self._schedule.run_until(self.clock.monotonic())
-
-
-class FaultMethods:
-    """Faults meet requests whose path and query contain `path_contains`; the default meets all.
-
-    Each is used up by the next `times` such requests, after `after` of them went through. Where several
-    are due, the one scripted first is used. They come before routing and keys.
-    """
-
-    _faults: FaultScript
-    dialect: DialectName
-
-    def fail(
-        self,
-        path_contains: str = "",
-        *,
-        times: int = 1,
-        status: int = 503,
-        headers: Mapping[str, str] | None = None,
-        body: Any = None,
-        after: int = 0,
-    ) -> None:
-        """Answer with an error status.
-
-        `body`: text or bytes as they are, or a value sent as JSON; by default what a proxy (502 to 504),
-        a limiter (429) or the API itself would say.
-        """
-        answer = failure_answer(self.dialect, status, headers, body)
-        self._faults.add(Replace(answer), path_contains, times=times, after=after)
-
-    def stall(
-        self,
-        path_contains: str = "",
-        *,
-        times: int = 1,
-        seconds: float | None = None,
-        after_bytes: int | None = None,
-        after: int = 0,
-    ) -> None:
-        """Wait real `seconds` (for ever by default) before the answer, or after some bytes of its body."""
-        self._faults.add(Stall(seconds, after_bytes), path_contains, times=times, after=after)
-
-    def disconnect(
-        self,
-        path_contains: str = "",
-        *,
-        times: int = 1,
-        after_bytes: int | None = None,
-        reset: bool = False,
-        after: int = 0,
-    ) -> None:
-        """Close the connection without an answer, or after some bytes of its body; `reset` sends an RST."""
-        self._faults.add(Disconnect(after_bytes, reset), path_contains, times=times, after=after)
-
-    def respond(
-        self,
-        path_contains: str = "",
-        *,
-        body: bytes,
-        content_type: str = JSON,
-        content_encoding: str | None = None,
-        status: int = 200,
-        headers: Mapping[str, str] | None = None,
-        times: int = 1,
-        after: int = 0,
-    ) -> None:
-        """Answer with exactly these bytes; they are not encoded, whatever `content_encoding` claims."""
-        more = dict(headers or {}) | ({"Content-Encoding": content_encoding} if content_encoding else {})
-        answer = Answer(status, body, content_type, more)
-        self._faults.add(Replace(answer), path_contains, times=times, after=after)
-
-    def clear_faults(self) -> None:
-        """Forget every fault that was not used up."""
-        self._faults.clear()
-
-
 _DIALECTS = {"served": SERVED, "documented": DOCUMENTED}
 
 
-class StandInServer(MotionMethods, FaultMethods):
+class StandInServer:
     """A real HTTP server on loopback that behaves like the vendor's, with data that follows from a seed.
 
     It runs on an event loop of its own in a thread, so both kinds of tests can use it::
 
         with StandInServer() as server: ...
         async with StandInServer(dialect="documented") as server: ...
+
+    A list is named by its id, or by `(agent_id, version_id)`.
+
+    Faults (`fail`, `stall`, `disconnect`, `respond`) meet requests whose path and query contain
+    `path_contains`; the default meets all. Each is used up by the next `times` such requests, after `after`
+    of them went through. Where several are due, the one scripted first is used. They come before routing
+    and keys.
 
     Args:
         dialect: `"served"`, what the vendor's server answers, or `"documented"`, what its documents promise.
@@ -337,7 +89,7 @@ class StandInServer(MotionMethods, FaultMethods):
         self._samples = build_samples(self._world) if demo else Samples()
         self._faults = FaultScript()
         self._schedule = Schedule()
-        self._movers = []
+        self._movers: list[Mover] = []
         self._site = Site(
             self._world, _DIALECTS[dialect], self.clock, self._faults, (api_key, secret_key), self._catch_up
         )
@@ -419,3 +171,198 @@ class StandInServer(MotionMethods, FaultMethods):
     def peak_in_flight(self) -> int:
         """The greatest number of requests handled at once."""
         return self._site.log.peak_in_flight
+
+    # Data: builders, and what a perfect reader would get. They may be called at any moment, from any thread.
+
+    def add_run_test(self, calls: int = 3000, **options: Unpack[PlanOptions]) -> str:
+        """Make a run test with calls of every status, in a test execution of its own; return its id.
+
+        Args:
+            calls: how many calls take a place in the list.
+            options: `kind`, whether they are `"voice"` (the default) or `"text"`; `tie_size`, how many
+                neighbours share one sort key (1); `slim`, whether rows have few small fields, for tests
+                that are about their number (`False`); `snapshots`, how many rerun snapshots come on top
+                (0); `deleted`, how many of the calls are soft-deleted: counted, at the front, and never
+                delivered (0).
+
+        """
+        return self._build(Plan(calls=calls, **options)).run_test.id
+
+    def add_test_execution(self, calls: int = 3000, **options: Unpack[PlanOptions]) -> str:
+        """Make a test execution (and the run test it belongs to); return its id.
+
+        The options are those of `add_run_test`, but soft-deleted calls are not in this list at all.
+        """
+        return self._build(Plan(calls=calls, **options)).execution.id
+
+    def add_agent_version(self, calls: int = 3000, **options: Unpack[PlanOptions]) -> tuple[str, str]:
+        """Make an agent version whose calls are all completed and evaluated; return agent and version id.
+
+        The options are those of `add_run_test`; neither soft-deleted calls nor snapshots are in this list.
+        """
+        version = self._build(Plan(calls=calls, mixed=False, **options)).versions[0]
+        return version.agent.id, version.id
+
+    def run_test_rows(self, run_test_id: str) -> list[str]:
+        """Return the ids, calls and snapshots, that the list delivers now, newest first."""
+        return self._rows(run_test_id)
+
+    def version_rows(self, agent_id: str, version_id: str) -> list[str]:
+        """Return the call ids that the list of an agent version delivers now, newest first."""
+        return self._rows((agent_id, version_id))
+
+    def test_execution_rows(self, test_execution_id: str) -> list[str]:
+        """Return the call ids that the list of a test execution delivers now, newest first."""
+        return self._rows(test_execution_id)
+
+    def call_execution_ids(self) -> list[str]:
+        """Return the ids of all calls that have a detail now."""
+        with self._world.lock:
+            self._catch_up()
+            calls = self._world.calls.values()
+            return [call.id for call in calls if call.state.exists and not call.state.deleted]
+
+    def _rows(self, name: ListName) -> list[str]:
+        with self._world.lock:
+            self._catch_up()
+            listing, rows = self._find(name), self._world.rows
+            placed = [rows[serial] for _, serial in listing.entries(rows)]
+            return [row.id for row in placed if listing.rule.delivers(row.state)]
+
+    def _build(self, plan: Plan) -> Family:
+        with self._world.lock:
+            return build(self._world, plan)
+
+    def _find(self, name: ListName) -> Listing:
+        try:
+            return self._world.listing(name)
+        except KeyError:
+            raise ValueError(f"the server has no list {name!r}") from None
+
+    # Motion: lists that change while they are read, and the history of what they held.
+
+    def move(self, list_name: ListName, motion: Motion) -> None:
+        """Set a list in motion, from now on.
+
+        Its changes are driven by the virtual clock alone, which the requests served move on, so equal
+        requests meet equal data. They happen before and between the statements of a request. A call that
+        changes does so in all its lists. Several motions of one list add up.
+
+        Raises:
+            ValueError: the server was made without `request_seconds`, so that its clock is not virtual.
+
+        """
+        if not self.clock.is_virtual:
+            raise ValueError("move() needs a virtual clock: StandInServer(request_seconds=0.05)")
+        with self._world.lock:
+            self._catch_up()
+            listing = self._find(list_name)
+            listing.gap_share = motion.gap_share
+            mover = Mover(self._world, self._schedule, self.clock, listing, motion)
+            mover.start(self.clock.monotonic())
+            self._movers.append(mover)
+
+    def stop_motion(self) -> None:
+        """Let no further change begin; those that wait for their commit still become visible."""
+        with self._world.lock:
+            self._catch_up()
+            for mover in self._movers:
+                mover.stop()
+            self._movers.clear()
+
+    def alive_throughout(
+        self, list_name: ListName, start: float, end: float, *, status: str | None = None
+    ) -> set[str]:
+        """Return the ids that a list delivered at every moment from `start` to `end`, both included.
+
+        The moments are readings of `clock.monotonic()`, such as `started` and `ended` of the entries of
+        `requests`. `status` narrows the list as the parameter or filter of that name does.
+        """
+        with self._world.lock:
+            return alive_throughout(self._past(list_name, end), start, end, status)
+
+    def alive_sometime(
+        self, list_name: ListName, start: float, end: float, *, status: str | None = None
+    ) -> set[str]:
+        """Return the ids that a list delivered at some moment from `start` to `end`.
+
+        A reader must not have any other.
+        """
+        with self._world.lock:
+            return alive_sometime(self._past(list_name, end), start, end, status)
+
+    def _past(self, list_name: ListName, end: float) -> Listing:
+        self._catch_up()
+        if end > self.clock.monotonic():
+            raise ValueError("that moment has not come yet")
+        return self._find(list_name)
+
+    def _catch_up(self) -> None:
+        """Let the data become what it is at the clock's time."""
+        if self.clock.is_virtual:
+            self._schedule.run_until(self.clock.monotonic())
+
+    # Faults
+
+    def fail(
+        self,
+        path_contains: str = "",
+        *,
+        times: int = 1,
+        status: int = 503,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        after: int = 0,
+    ) -> None:
+        """Answer with an error status.
+
+        `body`: text or bytes as they are, or a value sent as JSON; by default what a proxy (502 to 504),
+        a limiter (429) or the API itself would say.
+        """
+        answer = failure_answer(self.dialect, status, headers, body)
+        self._faults.add(Replace(answer), path_contains, times=times, after=after)
+
+    def stall(
+        self,
+        path_contains: str = "",
+        *,
+        times: int = 1,
+        seconds: float | None = None,
+        after_bytes: int | None = None,
+        after: int = 0,
+    ) -> None:
+        """Wait real `seconds` (for ever by default) before the answer, or after some bytes of its body."""
+        self._faults.add(Stall(seconds, after_bytes), path_contains, times=times, after=after)
+
+    def disconnect(
+        self,
+        path_contains: str = "",
+        *,
+        times: int = 1,
+        after_bytes: int | None = None,
+        reset: bool = False,
+        after: int = 0,
+    ) -> None:
+        """Close the connection without an answer, or after some bytes of its body; `reset` sends an RST."""
+        self._faults.add(Disconnect(after_bytes, reset), path_contains, times=times, after=after)
+
+    def respond(
+        self,
+        path_contains: str = "",
+        *,
+        body: bytes,
+        content_type: str = JSON,
+        content_encoding: str | None = None,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        times: int = 1,
+        after: int = 0,
+    ) -> None:
+        """Answer with exactly these bytes; they are not encoded, whatever `content_encoding` claims."""
+        more = dict(headers or {}) | ({"Content-Encoding": content_encoding} if content_encoding else {})
+        answer = Answer(status, body, content_type, more)
+        self._faults.add(Replace(answer), path_contains, times=times, after=after)
+
+    def clear_faults(self) -> None:
+        """Forget every fault that was not used up."""
+        self._faults.clear()

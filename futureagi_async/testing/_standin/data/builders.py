@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from attrs import frozen
 
@@ -44,6 +44,16 @@ _SPAN_US = 7 * DAY_US
 
 _STATUSES = {3: "failed", 6: "pending", 9: "queued", 11: "ongoing", 13: "analyzing", 16: "cancelled"}
 _ALL_STATUSES = ("completed", "failed", "analyzing", "ongoing", "queued", "pending", "cancelled")
+
+
+class PlanOptions(TypedDict, total=False):
+    """What users may say of a run test besides how many calls it has."""
+
+    kind: Kind
+    tie_size: int
+    slim: bool
+    snapshots: int
+    deleted: int
 
 
 @frozen(kw_only=True)
