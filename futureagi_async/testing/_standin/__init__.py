@@ -1,4 +1,5 @@
-"""The stand-in server, from the inside out: data, wire, query, web, faces; and motion, over the data.
+"""The stand-in server: `data` holds calls and lists, `wire` writes them as JSON, `web` answers requests.
 
-Nothing in here imports the client: a stand-in that shared its code would share its mistakes.
+Users hold `server.StandInServer`. Nothing in here imports the client: a stand-in that shared its code would
+share its mistakes.
 """

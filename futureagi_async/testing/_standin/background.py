@@ -1,4 +1,4 @@
-"""A server on an event loop of its own, in a thread that ends with it."""
+"""Runs a web server on an event loop of its own, in a thread that ends with it."""
 
 from __future__ import annotations
 
@@ -99,9 +99,8 @@ class BackgroundServer:
             await self._stopping.wait()
             with suppress(NotImplementedError):  # of Windows' event loop
                 self._loop.remove_reader(listening)
-            await (
-                _let_settle()
-            )  # a connection accepted in this moment fails half-made where the site is closed
+            # A connection accepted in this moment would fail half-made where the site is closed.
+            await _let_settle()
             await site.stop()
             for task in self._handling:
                 task.cancel()

@@ -1,4 +1,4 @@
-"""The server's clock: virtual where requests take virtual time, otherwise the machine's own."""
+"""The server's clock, virtual or the machine's, and moments as whole microseconds since 1970."""
 
 from __future__ import annotations
 

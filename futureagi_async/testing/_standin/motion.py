@@ -1,4 +1,4 @@
-"""One list in motion: a seeded stream of changes, each with its key, its delay and its row."""
+"""Lists that change while they are read: seeded updates, inserts and deletes on the virtual clock."""
 
 from __future__ import annotations
 
@@ -172,13 +172,13 @@ class Mover:
         """Plan the first change."""
         rate = sum(self._kinds.values())
         if rate > 0:
-            self._schedule.plan(moment + self._draw.expovariate(rate), self._happen)
+            self._schedule.plan(moment + self._draw.expovariate(rate), self._change_something)
 
     def stop(self) -> None:
         """Begin no further change; those under way still commit."""
         self._is_stopped = True
 
-    def _happen(self, moment: float) -> None:
+    def _change_something(self, moment: float) -> None:
         if self._is_stopped:
             return
         (kind,) = self._draw.choices(list(self._kinds), list(self._kinds.values()))

@@ -1,4 +1,4 @@
-"""What was served: one frozen entry a request, readable from any thread."""
+"""The log of served requests: one frozen entry a request, readable from any thread."""
 
 import threading
 from collections import deque

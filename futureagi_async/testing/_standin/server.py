@@ -1,4 +1,4 @@
-"""The stand-in server as its users hold it."""
+"""The stand-in server as its users hold it: starting and stopping, data, motion, faults."""
 
 from __future__ import annotations
 

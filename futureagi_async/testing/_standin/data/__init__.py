@@ -1,1 +1,1 @@
-"""What the stand-in knows: calls, the lists they stand in, and the seeded facts about them."""
+"""What the stand-in holds: calls, the lists they are in, and the seeded content of each call."""

@@ -1,4 +1,4 @@
-"""Making run tests with everything that hangs on them: agent, versions, execution, calls, snapshots."""
+"""Builds run tests with everything that belongs to them, and the sample data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making up what a call says about itself, from its id, its number and its state."""
+"""What a call says about itself (score, turns, costs, ...), made from its id, number and state."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _make(call: Call) -> CallFacts:
         chat=chat_measures(id_, n, slim=slim) if happened and not voice else Chat(),
         costs=costs_of(n, slim=slim) if happened and voice else Costs(),
         **_identity(call, bare),
-        **_conduct(call, happened),
+        **_outcome(call, happened),
     )
 
 
@@ -76,7 +76,7 @@ def _identity(call: Call, bare: bool) -> dict[str, Any]:
     }
 
 
-def _conduct(call: Call, happened: bool) -> dict[str, Any]:
+def _outcome(call: Call, happened: bool) -> dict[str, Any]:
     n, voice = call.number, call.kind == "voice"
     recorded = happened and voice and call.status == "completed" and not call.run_test.slim
     audio = f"https://recordings.example.com/{call.id}"

@@ -1,4 +1,4 @@
-"""One list of the API: which rows take a place in it, and which of those are delivered."""
+"""One list of the API: which rows are in it, in which order, page by page, and its history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The things that have identity: calls, snapshots, and what they belong to.
+"""What the server holds: run tests, executions, agents, calls and snapshots, and how calls change.
 
 Only what decides a row's place and membership is stored; everything it *says* follows from its id and
 is made when somebody asks (`facts.py`), so that ten thousand calls cost nothing until they are read.

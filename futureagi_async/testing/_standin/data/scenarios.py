@@ -1,4 +1,4 @@
-"""Scenarios and the dataset rows behind them."""
+"""Scenarios with their dataset rows, and evaluations with their stored results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The numbers of a call: speech, chat and costs."""
+"""Sample values that follow from a seed: ids, numbers, wordings, turns; and unit conversions."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How a request becomes an answer: routing, keys, paging, error bodies, scripted faults."""
+"""How requests are answered: routing, keys, parameters, paging, error bodies, scripted faults."""

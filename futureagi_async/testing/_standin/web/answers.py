@@ -1,4 +1,4 @@
-"""An answer before it is sent, and the bodies of refusals."""
+"""Answers before they are sent: error bodies, HTML pages, and links to neighbouring pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documented lists: documented names and defaults, and a plain 400 or 404 where something is wrong."""
+"""The three lists of calls in the documented dialect: names, defaults, and plain 400s and 404s."""
 
 from __future__ import annotations
 

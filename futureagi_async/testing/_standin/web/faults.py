@@ -1,4 +1,4 @@
-"""Scripted misbehaviour: what goes wrong, for which requests, and how often."""
+"""Scripted faults: what goes wrong, for which requests, and how often."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the `filters` parameter may look like, and the vendor's words for everything else."""
+"""The syntax of the `filters` parameter with its error messages, and the operators on values."""
 
 from __future__ import annotations
 

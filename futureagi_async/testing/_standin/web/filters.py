@@ -1,4 +1,4 @@
-"""What each column of `filters` looks at, and which combinations do nothing without a word."""
+"""The `filters` and `search` parameters: which rows they keep, column by column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The served lists of run tests and agent versions: paging as the vendor's two views do it."""
+"""The three lists of calls in the served dialect: their parameters, paging and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a request to a response: faults, routing, keys, endpoint, headers, and an entry in the log."""
+"""Answers a request: scripted faults, routing, keys, the endpoint, headers, and an entry in the log."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ class _Exchange:
         return response
 
     def entry(self) -> ServedRequest:
-        """Note what happened; the request's time passes in any case."""
+        """Say what was asked and answered; the request's time passes in any case."""
         self._context.finish()
         return ServedRequest(
             method=self.request.method,

@@ -1,1 +1,1 @@
-"""How the stand-in says what it knows: rows, numbers and columns in both dialects."""
+"""How the data look as JSON, in both dialects."""

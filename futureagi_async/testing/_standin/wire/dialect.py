@@ -1,4 +1,4 @@
-"""A dialect: the functions that write each kind of row, and the bytes they became."""
+"""Writes rows as JSON in the served or the documented dialect, also the small rows of slim lists."""
 
 from __future__ import annotations
 

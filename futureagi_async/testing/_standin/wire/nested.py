@@ -1,4 +1,4 @@
-"""Stored evaluation results as details and listings show them."""
+"""The nested parts of rows: transcripts, evaluation results, and the columns of the grid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A call as the served dialect writes it: the 59 keys of a detail, and the listings' variants of it."""
+"""Calls and rerun snapshots as the served dialect writes them: details, listed and nested rows."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _call(call: Call, *, listed_in_run_test: bool) -> Fields:
     outputs = eval_outputs(facts.evals, call.run_test.evals, with_removed=listed_in_run_test)
     template = None if listed_in_run_test else "single"
     return {
-        **_happening(call, facts),
+        **_overview(call, facts),
         "eval_outputs": outputs,
         "eval_metrics": eval_metrics(
             outputs, template=template, localizer=not listed_in_run_test and call.number % 10 == 8
@@ -74,7 +74,7 @@ def _call(call: Call, *, listed_in_run_test: bool) -> Fields:
     }
 
 
-def _happening(call: Call, facts: CallFacts) -> Fields:
+def _overview(call: Call, facts: CallFacts) -> Fields:
     return {
         "id": call.id,
         "service_provider_call_id": facts.customer_call_id,
