@@ -250,3 +250,129 @@ def test_motions_follow_their_seed(start: Any) -> None:
         ask.server.clock.advance(3)
         found.append(json.dumps(ask.server.run_test_rows(run_test)))
     assert found[0] == found[1] != found[2]
+
+
+def test_a_deleted_execution_leaves_holes_in_its_run_test(moving: Any) -> None:
+    """The places are counted where they were: a page in the middle is empty, and has a next one."""
+    server = moving.server
+    run_test = server.add_run_test(90, slim=True, executions=(30, 40, 20))
+    executions = server.run_test_executions(run_test)
+    before = [row["id"] for row in rows_of(moving.run_test(run_test, limit=90))]
+    server.delete_execution(executions[1])
+    pages = [moving.run_test(run_test, limit=20, page=page).json() for page in (1, 2, 3, 4, 5)]
+    assert [len(page["results"]) for page in pages] == [20, 0, 0, 20, 10]
+    assert [(page["count"], page["next"] is None) for page in pages] == [(90, False)] * 4 + [(90, True)]
+    left = [row["id"] for page in pages for row in page["results"]]
+    assert left == before[:20] + before[60:] == server.run_test_rows(run_test)
+    assert server.run_test_executions(run_test) == [executions[0], executions[2]]
+
+
+def test_a_deleted_execution_leaves_the_other_lists(moving: Any) -> None:
+    """Its calls have no detail and no place in a version; its neighbours stay."""
+    server = moving.server
+    version = server.add_agent_version(60, slim=False, executions=(40, 20))
+    newest, *_, oldest = server.version_rows(*version)
+    kept, deleted = (moving.detail(id_).json()["test_execution_id"] for id_ in (oldest, newest))
+    gone = set(server.test_execution_rows(deleted))
+    assert len(gone) == 20
+    server.delete_execution(deleted)
+    assert {moving.detail(id_).status for id_ in gone} == {404}
+    assert moving.version(version, limit=100).json()["count"] == 40
+    assert moving.execution(kept, limit=100).json()["count"] == 40
+    assert server.test_execution_rows(deleted) == []
+    assert gone.isdisjoint(server.call_execution_ids())
+
+
+def test_snapshots_of_a_deleted_execution_stay(moving: Any) -> None:
+    """They have a mark of their own, which the statement does not set."""
+    server = moving.server
+    run_test = server.add_run_test(60, slim=True, snapshots=6)
+    server.delete_execution(*server.run_test_executions(run_test))
+    body = moving.run_test(run_test, limit=100).json()
+    assert [row["is_snapshot"] for row in body["results"]] == [True] * 6
+    assert body["count"] == 66
+
+
+@pytest.mark.parametrize("dialect", ["served", "documented"])
+def test_a_deleted_execution_is_not_found(start: Any, dialect: str) -> None:
+    """The served dialect says so with a 500 for its calls; the KPIs, and the documents, with a 404."""
+    ask = start(dialect=dialect)
+    execution = ask.server.test_execution_ids[0]
+    count = ask.run_test(ask.server.run_test_ids[0]).json()["count"]
+    ask.server.delete_execution(execution)
+    reply = ask.execution(execution)
+    assert reply.status == (500 if dialect == "served" else 404)
+    assert dialect == "documented" or "No TestExecution matches" in reply.json()["message"]
+    assert ask.kpis(execution).status == 404
+    left = ask.run_test(ask.server.run_test_ids[0]).json()["count"]
+    assert left == (
+        count if dialect == "served" else 26
+    )  # documented lists hold what they deliver: snapshots
+    assert ask.kpis(ask.server.test_execution_ids[1]).status == 200
+
+
+def test_wrong_deletions_are_refused(start: Any) -> None:
+    """Unknown and deleted executions, and moments that cannot come."""
+    ask = start(demo=False)
+    execution = ask.server.add_test_execution(5, slim=True)
+    with pytest.raises(ValueError, match="virtual clock"):
+        ask.server.delete_execution(execution, after_seconds=1)
+    ask.server.delete_execution(execution)
+    for unknown in (execution, "unknown"):
+        with pytest.raises(ValueError, match="no test execution"):
+            ask.server.delete_execution(unknown)
+    with pytest.raises(ValueError, match="no run test"):
+        ask.server.run_test_executions(execution)
+    with pytest.raises(ValueError, match="add up to the 5 calls"):
+        ask.server.add_run_test(5, executions=(2, 2))
+
+
+def test_a_deletion_within_a_request_meets_its_statements(moving: Any) -> None:
+    """The places were read before it, the rows after it: counted, and already gone."""
+    server = moving.server
+    run_test = server.add_run_test(50, slim=True, executions=(20, 30))
+    newest = server.run_test_executions(run_test)[1]
+    server.delete_execution(newest, after_seconds=0.022)  # statements at 0.02, 0.025 and 0.03 of 0.05 s
+    body = moving.run_test(run_test, limit=40).json()
+    assert (len(body["results"]), body["count"]) == (10, 50)
+    (request,) = server.requests
+    began = server.alive_throughout(run_test, request.started, request.started)
+    throughout = server.alive_throughout(run_test, request.started, request.ended)
+    assert (len(began), len(throughout)) == (50, 20)
+    assert throughout == set(server.run_test_rows(run_test))
+    assert server.alive_sometime(run_test, request.started, request.ended) == began
+    assert server.alive_throughout(newest, request.started, request.ended) == set()
+    assert len(server.alive_sometime(newest, request.started, request.ended)) == 30
+
+
+def test_a_deletion_before_a_request_is_seen_by_it(moving: Any) -> None:
+    """The request that comes next does not find the execution, although nobody looked meanwhile."""
+    execution = moving.server.add_test_execution(5, slim=True)
+    moving.server.delete_execution(execution, after_seconds=1)
+    assert moving.execution(execution).json()["count"] == 5
+    moving.server.clock.advance(1)
+    assert moving.execution(execution).status == 500
+
+
+def test_an_execution_is_deleted_while_its_calls_change(moving: Any) -> None:
+    """No change under way brings a call back, and none enters the deleted execution."""
+    server = moving.server
+    run_test = server.add_run_test(120, slim=True, executions=(60, 60))
+    kept, deleted = server.run_test_executions(run_test)
+    before = {*server.test_execution_rows(kept), *server.test_execution_rows(deleted)}
+    gone = set(server.test_execution_rows(deleted))
+    everything = Motion(
+        updates=30, inserts=10, old_key_entries=20, tie_updates=1, commit_delay_seconds=(1, 2)
+    )
+    server.move(run_test, everything)
+    server.move(deleted, Motion(inserts=10))
+    server.clock.advance(2)
+    gone |= set(server.test_execution_rows(deleted))
+    server.delete_execution(deleted)
+    moment = server.clock.monotonic()
+    for _ in range(10):
+        server.clock.advance(1)
+        assert gone.isdisjoint(server.run_test_rows(run_test))
+    assert server.test_execution_rows(deleted) == []
+    assert set(server.test_execution_rows(kept)) - before
+    assert gone.isdisjoint(server.alive_sometime(run_test, moment + 0.001, server.clock.monotonic()))

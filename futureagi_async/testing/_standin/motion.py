@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import random
 
     from futureagi_async.testing._standin.clock import VirtualClock
-    from futureagi_async.testing._standin.data.records import World
+    from futureagi_async.testing._standin.data.records import TestExecution, World
 
 
 def _not_negative(_instance: object, attribute: object, value: float) -> None:
@@ -195,13 +195,13 @@ class Mover:
         else:
             act(moment)
 
-    def _save(self, moment: float, calls: list[Call], key_us: int | None, state: State | None = None) -> None:
-        """Change locked calls together, once the change commits."""
+    def _save(self, moment: float, calls: list[Call], key_us: int | None, **changes: Any) -> None:
+        """Change locked calls together, once the change commits; what else was changed by then stays so."""
 
         def commit(visible: float) -> None:
             for call in calls:
                 call.locked = False
-                self._world.change(call, visible, key_us=key_us, state=state)
+                self._world.change(call, visible, key_us=key_us, **changes)
 
         self._commit(moment, commit)
 
@@ -211,11 +211,11 @@ class Mover:
 
     def _delete(self, moment: float) -> None:
         if call := self._pool.take():
-            self._save(moment, [call], None, call.state._replace(exists=False))
+            self._save(moment, [call], None, exists=False)
 
     def _soft_delete(self, moment: float) -> None:
         if call := self._pool.take():
-            self._save(moment, [call], self._key_us(moment), call.state._replace(deleted=True))
+            self._save(moment, [call], self._key_us(moment), deleted=True)
 
     def _update_many(self, moment: float) -> None:
         taken = [self._pool.take() for _ in range(self._motion.tie_size)]
@@ -234,12 +234,15 @@ class Mover:
             self._add(moment, self._family_elsewhere(), old_us - 10 * MINUTE_US, old_us)
         elif call := self._pool.take():
             status = "analyzing" if call.state.status == "completed" else "completed"
-            self._save(moment, [call], None, call.state._replace(status=status))
+            self._save(moment, [call], None, status=status)
 
     def _add(self, moment: float, family: Family, created_us: int, key_us: int) -> None:
         number = _NUMBERS_FROM + self._world.next_number()
 
         def commit(visible: float) -> None:
+            execution = self._execution_of(family)
+            if execution is None:
+                return
             call = new_call(
                 family,
                 number,
@@ -247,12 +250,19 @@ class Mover:
                 key_us=key_us,
                 state=_NEW,
                 since=visible,
+                execution=execution,
                 version=self._version(),
             )
             self._world.add_rows([call])
             self._pool.add(call)
 
         self._commit(moment, commit)
+
+    def _execution_of(self, family: Family) -> TestExecution | None:
+        """Return where new calls belong: the execution in motion, or the newest; deleted ones get none."""
+        own = [execution for execution in family.executions if execution.listing is self._listing]
+        alive = [execution for execution in own or family.executions if not execution.deleted]
+        return alive[-1] if alive else None
 
     def _version(self) -> AgentVersion | None:
         """Return the version whose list is in motion, so that new calls stand in it."""

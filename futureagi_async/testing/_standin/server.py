@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from futureagi_async.testing._standin.background import BackgroundServer
@@ -175,7 +176,7 @@ class StandInServer:
     # Data: builders, and what a perfect reader would get. They may be called at any moment, from any thread.
 
     def add_run_test(self, calls: int = 3000, **options: Unpack[PlanOptions]) -> str:
-        """Make a run test with calls of every status, in a test execution of its own; return its id.
+        """Make a run test with calls of every status, in test executions of its own; return its id.
 
         Args:
             calls: how many calls take a place in the list.
@@ -183,7 +184,8 @@ class StandInServer:
                 neighbours share one sort key (1); `slim`, whether rows have few small fields, for tests
                 that are about their number (`False`); `snapshots`, how many rerun snapshots come on top
                 (0); `deleted`, how many of the calls are soft-deleted: counted, at the front, and never
-                delivered (0).
+                delivered (0); `executions`, how many calls each test execution has, oldest first (one has
+                all).
 
         """
         return self._build(Plan(calls=calls, **options)).run_test.id
@@ -191,9 +193,10 @@ class StandInServer:
     def add_test_execution(self, calls: int = 3000, **options: Unpack[PlanOptions]) -> str:
         """Make a test execution (and the run test it belongs to); return its id.
 
-        The options are those of `add_run_test`, but soft-deleted calls are not in this list at all.
+        The options are those of `add_run_test`, but soft-deleted calls are not in this list at all. Of
+        several executions it is the oldest.
         """
-        return self._build(Plan(calls=calls, **options)).execution.id
+        return self._build(Plan(calls=calls, **options)).executions[0].id
 
     def add_agent_version(self, calls: int = 3000, **options: Unpack[PlanOptions]) -> tuple[str, str]:
         """Make an agent version whose calls are all completed and evaluated; return agent and version id.
@@ -202,6 +205,43 @@ class StandInServer:
         """
         version = self._build(Plan(calls=calls, mixed=False, **options)).versions[0]
         return version.agent.id, version.id
+
+    def delete_execution(self, test_execution_id: str, *, after_seconds: float = 0.0) -> None:
+        """Soft-delete a test execution and its calls, in one statement that leaves their sort keys alone.
+
+        Run-test lists go on counting the calls, where they were, and do not deliver them: short and empty
+        pages in the middle of a list. The other lists drop them, their details are not found, and neither
+        is the execution: 404, but 500 for its calls in the served dialect. Rerun snapshots stay.
+
+        Args:
+            test_execution_id: a sample's, one of `run_test_executions`, or an added one.
+            after_seconds: virtual seconds from now at which it happens, also within a request.
+
+        Raises:
+            ValueError: there is no such execution (any more), or time to come on a clock that is not virtual.
+
+        """
+        if after_seconds < 0 or (after_seconds and not self.clock.is_virtual):
+            raise ValueError("after_seconds needs a virtual clock, and does not go back")
+        with self._world.lock:
+            self._catch_up()
+            execution, now = self._world.execution(test_execution_id), self.clock.monotonic()
+            if execution is None:
+                raise ValueError(f"the server has no test execution {test_execution_id!r}")
+            delete = partial(self._world.delete_execution, execution)
+            if after_seconds:
+                self._schedule.plan(now + after_seconds, delete)
+            else:
+                delete(now)
+
+    def run_test_executions(self, run_test_id: str) -> list[str]:
+        """Return the ids of a run test's test executions that are not deleted now, oldest first."""
+        with self._world.lock:
+            self._catch_up()
+            if run_test_id not in self._world.run_tests:
+                raise ValueError(f"the server has no run test {run_test_id!r}")
+            family = self._world.families[run_test_id]
+            return [execution.id for execution in family.executions if not execution.deleted]
 
     def run_test_rows(self, run_test_id: str) -> list[str]:
         """Return the ids, calls and snapshots, that the list delivers now, newest first."""

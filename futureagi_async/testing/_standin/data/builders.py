@@ -54,6 +54,7 @@ class PlanOptions(TypedDict, total=False):
     slim: bool
     snapshots: int
     deleted: int
+    executions: tuple[int, ...]
 
 
 @frozen(kw_only=True)
@@ -61,6 +62,7 @@ class Plan:
     """What a run test shall hold. `mixed`: calls of every status, otherwise all completed and evaluated.
 
     `deleted` of the calls are soft-deleted and stand at the front; `holes` of them all over the list.
+    `executions` are the numbers of calls of each test execution, oldest first; by default one has all.
     """
 
     calls: int
@@ -70,6 +72,7 @@ class Plan:
     snapshots: int = 0
     deleted: int = 0
     holes: int = 0
+    executions: tuple[int, ...] = ()
     mixed: bool = True
     sparse: bool = False
     versions: int = 1
@@ -81,6 +84,8 @@ class Plan:
             raise ValueError("counts must not be negative, and tie_size is at least 1")
         if self.deleted + self.holes > self.calls or (self.snapshots and not self.calls):
             raise ValueError("deleted calls and the calls behind snapshots must be among the calls")
+        if self.executions and (min(self.executions) < 0 or sum(self.executions) != self.calls):
+            raise ValueError(f"executions must add up to the {self.calls} calls, and none may be negative")
 
 
 def build(world: World, plan: Plan) -> Family:
@@ -88,22 +93,23 @@ def build(world: World, plan: Plan) -> Family:
     base = (world.seed, world.next_number())
     agent = Agent(seeded_uuid(*base, "agent"), _agent_name(plan), plan.kind, plan.provider)
     run_test = _run_test(world, plan, agent, seeded_uuid(*base, "run test"))
-    execution_id = seeded_uuid(*base, "execution")
-    inbound = None if plan.sparse else False
-    listing = Listing(execution_id, EXECUTION_RULE)
-    execution = TestExecution(execution_id, run_test, listing, plan.execution_status, inbound)
+    sizes = plan.executions or (plan.calls,)
+    executions = tuple(_execution(plan, run_test, base, number) for number in range(len(sizes)))
     ids = [seeded_uuid(*base, "version", i) for i in range(plan.versions)]
     versions = tuple(AgentVersion(id_, agent, Listing(id_, VERSION_RULE)) for id_ in ids)
-    world.run_tests[run_test.id] = run_test
-    world.executions[execution.id] = execution
-    world.versions.update({(agent.id, version.id): version for version in versions})
-    family = Family(run_test, execution, versions)
-    world.families.update((listing.name, family) for listing in (run_test.listing, execution.listing))
-    world.families.update((version.id, family) for version in versions)
-    calls = [_planned_call(family, plan, number) for number in range(plan.calls)]
+    family = Family(run_test, executions, versions)
+    world.add_family(family)
+    owners = [execution for execution, size in zip(executions, sizes, strict=True) for _ in range(size)]
+    calls = [_planned_call(family, plan, number, owner) for number, owner in enumerate(owners)]
     world.add_rows(calls)
     world.add_rows([_snapshot(calls, plan, i) for i in range(plan.snapshots)])
     return family
+
+
+def _execution(plan: Plan, run_test: RunTest, base: tuple[int, int], number: int) -> TestExecution:
+    id_ = seeded_uuid(*base, "execution", *([number] if number else []))
+    inbound = None if plan.sparse else False
+    return TestExecution(id_, run_test, Listing(id_, EXECUTION_RULE), plan.execution_status, inbound)
 
 
 def new_call(
@@ -114,6 +120,7 @@ def new_call(
     key_us: int,
     state: State,
     since: float,
+    execution: TestExecution,
     version: AgentVersion | None = None,
 ) -> Call:
     """Return a call of a family, there from the virtual moment `since` on."""
@@ -121,7 +128,7 @@ def new_call(
         id=seeded_uuid(family.run_test.id, "call", number),
         number=number,
         run_test=family.run_test,
-        execution=family.execution,
+        execution=execution,
         version=version or family.versions[number % len(family.versions)],
         created_us=created_us,
         key_us=key_us,
@@ -144,7 +151,7 @@ def _run_test(world: World, plan: Plan, agent: Agent, id_: str) -> RunTest:
     )
 
 
-def _planned_call(family: Family, plan: Plan, number: int) -> Call:
+def _planned_call(family: Family, plan: Plan, number: int, execution: TestExecution) -> Call:
     """Newer calls have greater numbers; keys fall into groups of `tie_size`."""
     groups = -(-plan.calls // plan.tie_size)
     step = min(MINUTE_US, _SPAN_US // groups)
@@ -157,6 +164,7 @@ def _planned_call(family: Family, plan: Plan, number: int) -> Call:
         key_us=NEWEST_US - group * step,
         state=_planned_state(plan, number),
         since=ALWAYS,
+        execution=execution,
     )
 
 
@@ -225,5 +233,5 @@ def _samples(built: tuple[Family, ...], with_versions: tuple[Family, ...]) -> Sa
     return Samples(
         run_test_ids=tuple(one.run_test.id for one in built),
         agent_versions=tuple((v.agent.id, v.id) for one in with_versions for v in one.versions),
-        test_execution_ids=tuple(one.execution.id for one in built),
+        test_execution_ids=tuple(execution.id for one in built for execution in one.executions),
     )

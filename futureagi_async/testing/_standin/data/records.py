@@ -16,7 +16,7 @@ from futureagi_async.testing._standin.data.listing import Listed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from futureagi_async.testing._standin.data.listing import Listing, State
+    from futureagi_async.testing._standin.data.listing import Listing
     from futureagi_async.testing._standin.data.scenarios import (
         Cells,
         DatasetColumn,
@@ -98,9 +98,9 @@ class RunTest:
         return tuple(column for dataset in datasets for column in dataset.columns)
 
 
-@frozen(eq=False)
+@define(eq=False)
 class TestExecution:
-    """One execution of a run test and the list of its calls."""
+    """One execution of a run test and the list of its calls; no endpoint finds a deleted one."""
 
     __test__ = False
 
@@ -109,14 +109,15 @@ class TestExecution:
     listing: Listing
     status: str = "completed"
     is_inbound: bool | None = False
+    deleted: bool = False
 
 
 @frozen(eq=False)
 class Family:
-    """A run test with its test execution and the agent versions its calls ran against."""
+    """A run test with its test executions, oldest first, and the agent versions its calls ran against."""
 
     run_test: RunTest
-    execution: TestExecution
+    executions: tuple[TestExecution, ...]
     versions: tuple[AgentVersion, ...]
 
 
@@ -182,6 +183,16 @@ class World:
         self._made += 1
         return self._made
 
+    def add_family(self, family: Family) -> None:
+        """Take a run test in, with its executions and versions, but no calls."""
+        self.run_tests[family.run_test.id] = family.run_test
+        self.executions |= {execution.id: execution for execution in family.executions}
+        self.versions |= {(version.agent.id, version.id): version for version in family.versions}
+        listings = [family.run_test.listing]
+        listings += [execution.listing for execution in family.executions]
+        listings += [version.listing for version in family.versions]
+        self.families |= {listing.name: family for listing in listings}
+
     def add_rows(self, rows: Sequence[Row]) -> None:
         """Take new rows in, and put them on their lists."""
         by_listing: dict[Listing, list[Row]] = {}
@@ -198,16 +209,17 @@ class World:
         for listing, members in by_listing.items():
             listing.add_all(members)
 
-    def change(self, call: Call, at: float, *, key_us: int | None = None, state: State | None = None) -> None:
-        """Give a call another key or state, visible from the virtual moment `at` on.
+    def change(self, call: Call, at: float, *, key_us: int | None = None, **changes: Any) -> None:
+        """Give a call another key, or change its state, visible from the virtual moment `at` on.
 
         A call that ceases to exist takes its snapshots with it.
         """
+        state = call.state._replace(**changes)
         for listing in call.listings:
             listing.remove(call)
         if key_us is not None:
             call.key_us = key_us
-        if state is not None and state != call.state:
+        if state != call.state:
             call.state = state
             call.timeline.append((at, state))
         call.revision += 1
@@ -217,6 +229,21 @@ class World:
             listing.insert(call)
         if not call.state.exists:
             self._drop_snapshots(call, at)
+
+    def delete_execution(self, execution: TestExecution, at: float) -> None:
+        """Soft-delete an execution with its calls, as one statement that leaves their keys alone.
+
+        Rerun snapshots have a mark of their own, and stay.
+        """
+        execution.deleted = True
+        for call in execution.listing.members:
+            if isinstance(call, Call) and call.state.exists and not call.state.deleted:
+                self.change(call, at, deleted=True)
+
+    def execution(self, id_: str) -> TestExecution | None:
+        """Return what endpoints find under the id of a test execution: nothing where it is deleted."""
+        execution = self.executions.get(id_)
+        return None if execution is None or execution.deleted else execution
 
     def _drop_snapshots(self, call: Call, at: float) -> None:
         listing = call.run_test.listing

@@ -58,7 +58,7 @@ def version_calls(context: RequestContext, ids: tuple[str, ...]) -> Answer:
 
 def test_execution(context: RequestContext, ids: tuple[str, ...]) -> Answer:
     """Answer a page of calls with the grid's columns, or of groups."""
-    execution = context.world.executions.get(ids[0])
+    execution = context.world.execution(ids[0])
     if execution is None:
         return refusal("documented", 404, "Test execution not found.")
     return _guarded(lambda: _execution(context, execution))

@@ -254,7 +254,7 @@ def test_execution(context: RequestContext, ids: tuple[str, ...]) -> Answer:
     asked = read_parameters(context.query)
     if isinstance(asked, Answer):
         return asked
-    execution = context.world.executions.get(ids[0])
+    execution = context.world.execution(ids[0])
     if execution is None:
         return _failed("No TestExecution matches the given query.")
     try:

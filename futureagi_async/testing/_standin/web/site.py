@@ -104,7 +104,7 @@ def _call_execution(context: RequestContext, ids: tuple[str, ...]) -> Answer:
 
 def _kpis(context: RequestContext, ids: tuple[str, ...]) -> Answer:
     context.run_statement()
-    execution = context.world.executions.get(ids[0])
+    execution = context.world.execution(ids[0])
     if execution is None:
         return refusal(context.dialect.name, 404, "Test execution not found.")
     return json_answer(context.dialect.write_kpis(execution))
@@ -182,6 +182,7 @@ class Site:
         if refused is not None:
             return refused
         with self.world.lock:
+            self.catch_up()
             return _ENDPOINTS[self.dialect.name][route.endpoint](context, route.ids)
 
     def _refuse(self, request: web.BaseRequest, route: Route, context: RequestContext) -> Answer | None:
