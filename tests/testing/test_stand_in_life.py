@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from futureagi_async import testing
-from futureagi_async.testing import ServedRequest, StandInServer
+from futureagi_async.testing import ServedRequest, ServerCost, StandInServer
+from futureagi_async.testing._standin.web.cost import Workers
 
 
 @pytest.fixture
@@ -117,6 +118,61 @@ async def test_a_cancelled_caller_leaves_no_thread(more_threads: Callable[[], in
     with pytest.raises(asyncio.CancelledError):
         await holding
     assert more_threads() == 0
+
+
+def test_each_request_goes_to_the_worker_that_is_free_first() -> None:
+    """A fixed time and one for each row; a third request waits for the first of two workers."""
+    workers = Workers(ServerCost(seconds_per_request=1.0, seconds_per_row=0.5, workers=2))
+    asked = [(100.0, 2), (100.0, 8), (100.5, 0), (103.5, 1), (200.0, 0)]
+    assert [workers.reserve(now, rows) for now, rows in asked] == [2.0, 5.0, 2.5, 1.5, 1.0]
+    with pytest.raises(ValueError, match="workers"):
+        ServerCost(workers=0)
+    with pytest.raises(ValueError, match="seconds_per_row"):
+        ServerCost(seconds_per_row=-1.0)
+
+
+@pytest.mark.parametrize("dialect", ["served", "documented"])
+def test_rows_cost_time(start: Any, dialect: str) -> None:
+    """Every list's, and a detail's: each read takes at least the time of its rows."""
+    ask = start(dialect=dialect, cost=ServerCost(seconds_per_row=0.01))
+    server = ask.server
+    for rows, read in (
+        (8, lambda: ask.run_test(server.run_test_ids[1], limit=8)),
+        (8, lambda: ask.version(server.agent_versions[0], limit=8)),
+        (8, lambda: ask.execution(server.test_execution_ids[0], limit=8)),
+        (1, lambda: ask.detail(server.call_execution_ids()[0])),
+    ):
+        begun = time.monotonic()
+        assert read().status == 200
+        assert time.monotonic() - begun >= 0.01 * rows
+
+
+def test_places_without_a_row_cost_nothing(start: Any) -> None:
+    """Where a row takes minutes, empty pages, KPIs and refusals come at once; all take the fixed time."""
+    ask = start(demo=False, cost=ServerCost(seconds_per_request=0.01, seconds_per_row=600.0, workers=1))
+    run_test = ask.server.add_run_test(40, slim=True, deleted=30)
+    (execution,) = ask.server.run_test_executions(run_test)
+    begun = time.monotonic()
+    replies = [ask.run_test(run_test, limit=30), ask.run_test(run_test, page=9)]
+    assert [(reply.status, reply.json()["results"]) for reply in replies] == [(200, [])] * 2
+    assert [ask.kpis(execution).status, ask.detail(execution).status] == [200, 404]
+    assert time.monotonic() - begun >= 0.04
+
+
+def test_requests_wait_for_a_worker_and_faults_for_none(start: Any) -> None:
+    """Three at once on one worker take three times as long; an answer put in their place takes none."""
+    ask = start(cost=ServerCost(seconds_per_request=0.05, workers=1))
+    execution = ask.server.test_execution_ids[0]
+    threads = [threading.Thread(target=ask.kpis, args=(execution,)) for _ in range(3)]
+    begun = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert time.monotonic() - begun >= 0.15
+    slow = start(cost=ServerCost(seconds_per_request=600.0))
+    slow.server.fail(status=504)
+    assert slow.kpis(execution).status == 504
 
 
 def test_requests_are_told_while_serving(ask: Any) -> None:

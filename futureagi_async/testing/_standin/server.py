@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from futureagi_async.testing._standin.data.records import Family
     from futureagi_async.testing._standin.motion import Motion
     from futureagi_async.testing._standin.request_log import ServedRequest
+    from futureagi_async.testing._standin.web.cost import ServerCost
 
 ListName = str | tuple[str, str]
 """A run test's or a test execution's id, or an `(agent_id, version_id)` pair."""
@@ -64,6 +65,7 @@ class StandInServer:
         port: 0 takes a free one.
         demo: whether to make the sample data set.
         request_seconds: virtual seconds each request takes; with 0 the clock is the machine's.
+        cost: real time that answering takes, by requests and rows, on a number of workers; by default none.
 
     """
 
@@ -79,6 +81,7 @@ class StandInServer:
         port: int = 0,
         demo: bool = True,
         request_seconds: float = 0.0,
+        cost: ServerCost | None = None,
     ) -> None:
         if dialect not in _DIALECTS:
             raise ValueError(f"dialect must be 'served' or 'documented', not {dialect!r}")
@@ -92,7 +95,13 @@ class StandInServer:
         self._schedule = Schedule()
         self._movers: list[Mover] = []
         self._site = Site(
-            self._world, _DIALECTS[dialect], self.clock, self._faults, (api_key, secret_key), self._catch_up
+            self._world,
+            _DIALECTS[dialect],
+            self.clock,
+            self._faults,
+            keys=(api_key, secret_key),
+            catch_up=self._catch_up,
+            cost=cost,
         )
         self._site.latency_seconds = latency_seconds
         self._host = host

@@ -32,17 +32,26 @@ _CODES = {404: "not_found", 405: "method_not_allowed", 406: "not_acceptable", 50
 
 @frozen
 class Answer:
-    """Status, body and the headers that are not the same for every answer."""
+    """Status, body and the headers that are not the same for every answer; `rows` is what it cost."""
 
     status: int
     body: bytes = b""
     content_type: str = JSON
     headers: Mapping[str, str] = field(factory=dict)
     closes: bool = False
+    rows: int = 0
 
 
 def json_answer(value: Any) -> Answer:
     return Answer(200, to_json(value))
+
+
+def page_answer(head: dict[str, Any], rows: list[bytes], tail: dict[str, Any]) -> Answer:
+    """Put an envelope around rows that are JSON already."""
+    parts = [to_json(head)[:-1], b',"results":[', b",".join(rows), b"]"]
+    if tail:
+        parts += [b",", to_json(tail)[1:-1]]
+    return Answer(200, b"".join([*parts, b"}"]), rows=len(rows))
 
 
 def refusal(

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from futureagi_async.testing._standin.data.records import Call, Row, TestExecution
-from futureagi_async.testing._standin.web.answers import Answer, framework_links, refusal
+from futureagi_async.testing._standin.web.answers import Answer, framework_links, page_answer, refusal
 from futureagi_async.testing._standin.web.filter_syntax import (
     DOCUMENTED_OPERATORS,
     FilterRefusedError,
@@ -20,7 +20,7 @@ from futureagi_async.testing._standin.web.filters import (
 from futureagi_async.testing._standin.web.groups import DOCUMENTED_COLUMNS, documented_groups
 from futureagi_async.testing._standin.web.request import Selection
 from futureagi_async.testing._standin.web.served_lists import framework_rows, run_test_condition
-from futureagi_async.testing._standin.wire.dialect import RowKind, page_json, to_json
+from futureagi_async.testing._standin.wire.dialect import RowKind, to_json
 from futureagi_async.testing._standin.wire.nested import column_order
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def _envelope(
     head = links.head(count)
     if tail is not None:
         head |= {"total_pages": -(-count // limit), "current_page": page}
-    return Answer(200, page_json(head, rows, tail or {}))
+    return page_answer(head, rows, tail or {})
 
 
 def _positive(context: RequestContext, name: str, default: int) -> int:

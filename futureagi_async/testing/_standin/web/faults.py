@@ -30,8 +30,8 @@ class Exchange(Protocol):
     request: web.BaseRequest
 
     @abstractmethod
-    def usual(self) -> Answer:
-        """Make the answer that would have been given."""
+    async def usual(self) -> Answer:
+        """Make the answer that would have been given, in the time that it costs."""
 
     @abstractmethod
     def respond(self, answer: Answer) -> web.StreamResponse:
@@ -68,7 +68,7 @@ class Stall:
     after_bytes: int | None
 
     async def apply(self, exchange: Exchange) -> web.StreamResponse:
-        answer = exchange.usual()
+        answer = await exchange.usual()
         if self.after_bytes is None:
             await self._wait()
             return exchange.respond(answer)
@@ -91,7 +91,7 @@ class Disconnect:
     async def apply(self, exchange: Exchange) -> web.StreamResponse:
         response = web.StreamResponse()
         if self.after_bytes is not None:
-            response = await exchange.send_part(exchange.usual(), self.after_bytes)
+            response = await exchange.send_part(await exchange.usual(), self.after_bytes)
         transport = exchange.request.transport
         if transport is not None and self.reset:
             raw: socket.socket = transport.get_extra_info("socket")

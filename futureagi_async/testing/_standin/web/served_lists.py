@@ -14,6 +14,7 @@ from futureagi_async.testing._standin.web.answers import (
     detailed_refusal,
     framework_links,
     handmade_links,
+    page_answer,
     refusal,
     relative_links,
 )
@@ -32,7 +33,7 @@ from futureagi_async.testing._standin.web.filters import (
 )
 from futureagi_async.testing._standin.web.groups import dataset_groups, is_dataset_group
 from futureagi_async.testing._standin.web.request import Selection
-from futureagi_async.testing._standin.wire.dialect import RowKind, page_json, to_json
+from futureagi_async.testing._standin.wire.dialect import RowKind, to_json
 from futureagi_async.testing._standin.wire.nested import column_order
 
 if TYPE_CHECKING:
@@ -242,7 +243,7 @@ def framework_rows(
 
 
 def _page(count: int, links: Links, rows: list[bytes], total_pages: int, page: int) -> Answer:
-    return Answer(200, page_json(links.head(count), rows, {"total_pages": total_pages, "current_page": page}))
+    return page_answer(links.head(count), rows, {"total_pages": total_pages, "current_page": page})
 
 
 _DECLARED_LIMIT = 30
@@ -287,7 +288,7 @@ def _calls(context: RequestContext, execution: TestExecution, asked: Parameters)
     links = framework_links(context, asked.page, more=asked.page * limit < count)
     head = links.head(count) | {"total_pages": max(1, -(-count // limit)), "current_page": asked.page}
     agent = {"provider": execution.run_test.agent.provider, "agent_type": execution.run_test.kind}
-    return Answer(200, page_json(head, rows, tail | agent))
+    return page_answer(head, rows, tail | agent)
 
 
 def _condition(applied: Applied, search: str) -> Condition | None:
@@ -306,7 +307,7 @@ def _past_the_end(count: int, asked: Parameters, tail: dict[str, Any]) -> Answer
     """Answer 200 without rows or links, and without `provider` and `agent_type`."""
     total = -(-count // (asked.limit or _DECLARED_LIMIT))
     pages = {"total_pages": total, "current_page": asked.page}
-    return Answer(200, page_json(Links(None, None).head(count) | pages, [], tail))
+    return page_answer(Links(None, None).head(count) | pages, [], tail)
 
 
 def _groups(context: RequestContext, execution: TestExecution, asked: Parameters) -> Answer:
@@ -329,4 +330,4 @@ def _groups(context: RequestContext, execution: TestExecution, asked: Parameters
         "column_order": column_order(execution.run_test),
         "error_messages": [],
     }
-    return Answer(200, page_json(links.head(len(groups)), rows, tail))
+    return page_answer(links.head(len(groups)), rows, tail)

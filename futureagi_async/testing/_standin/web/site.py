@@ -23,6 +23,7 @@ from futureagi_async.testing._standin.web.answers import (
     json_answer,
     refusal,
 )
+from futureagi_async.testing._standin.web.cost import Workers
 from futureagi_async.testing._standin.web.request import RequestContext
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from futureagi_async.testing._standin.clock import VirtualClock
     from futureagi_async.testing._standin.data.records import World
+    from futureagi_async.testing._standin.web.cost import ServerCost
     from futureagi_async.testing._standin.web.faults import FaultScript
     from futureagi_async.testing._standin.wire.dialect import Dialect, DialectName
 
@@ -99,7 +101,7 @@ def _call_execution(context: RequestContext, ids: tuple[str, ...]) -> Answer:
     call = context.world.calls.get(ids[0])
     if call is None or call.state.deleted or not call.state.exists:
         return refusal(context.dialect.name, 404, "Call execution not found")
-    return Answer(200, context.dialect.row(call, "detail"))
+    return Answer(200, context.dialect.row(call, "detail"), rows=1)
 
 
 def _kpis(context: RequestContext, ids: tuple[str, ...]) -> Answer:
@@ -149,6 +151,7 @@ class Site:
         faults: FaultScript,
         keys: tuple[str, str],
         catch_up: Callable[[], None],
+        cost: ServerCost | None,
     ) -> None:
         self.world = world
         self.dialect = dialect
@@ -158,6 +161,7 @@ class Site:
         self.catch_up = catch_up
         self.log = RequestLog()
         self.latency_seconds = 0.0
+        self.workers = None if cost is None else Workers(cost)
         self._numbers = count()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -168,7 +172,9 @@ class Site:
             if self.latency_seconds > 0:
                 await asyncio.sleep(self.latency_seconds)
             fault = self.faults.take(request.raw_path)
-            return exchange.respond(exchange.usual()) if fault is None else await fault.apply(exchange)
+            if fault is not None:
+                return await fault.apply(exchange)
+            return exchange.respond(await exchange.usual())
         finally:
             self.log.finish(exchange.entry())
 
@@ -228,8 +234,11 @@ class _Exchange:
             catch_up=site.catch_up,
         )
 
-    def usual(self) -> Answer:
-        return self._site.answer(self.request, self._route, self._context)
+    async def usual(self) -> Answer:
+        answer = self._site.answer(self.request, self._route, self._context)
+        if self._site.workers is not None:
+            await self._site.workers.answer(answer.rows)
+        return answer
 
     def respond(self, answer: Answer) -> web.StreamResponse:
         self._context.finish()

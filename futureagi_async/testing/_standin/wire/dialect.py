@@ -120,14 +120,6 @@ def to_json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
-def page_json(head: dict[str, Any], rows: list[bytes], tail: dict[str, Any]) -> bytes:
-    """Return an envelope around rows that are JSON already."""
-    parts = [to_json(head)[:-1], b',"results":[', b",".join(rows), b"]"]
-    if tail:
-        parts += [b",", to_json(tail)[1:-1]]
-    return b"".join([*parts, b"}"])
-
-
 SERVED = Dialect(
     "served",
     {
