@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from futureagi_async.testing import Motion
+
 
 def test_fail_is_used_up_and_then_things_are_as_before(ask: Any) -> None:
     """A proxy's page with headers of choice, `times` times."""
@@ -126,6 +128,44 @@ def test_faults_can_be_forgotten(ask: Any) -> None:
     assert ask.kpis(ask.server.test_execution_ids[0]).status == 200
     with pytest.raises(ValueError, match="at least once"):
         ask.server.fail(times=0)
+
+
+@pytest.mark.parametrize("dialect", ["served", "documented"])
+@pytest.mark.parametrize("name", ["run_test", "version", "execution"])
+def test_a_poisoned_call_breaks_the_pages_that_hold_it(start: Any, dialect: str, name: str) -> None:
+    """HTML and 500 for them and for its detail, also of rows that were read before; other pages are well."""
+    ask = start(dialect=dialect, demo=False)
+    add, read = {
+        "run_test": (ask.server.add_run_test, ask.run_test),
+        "version": (ask.server.add_agent_version, ask.version),
+        "execution": (ask.server.add_test_execution, ask.execution),
+    }[name]
+    thing = add(30, slim=True)
+    rows = [row for page in (1, 2, 3) for row in read(thing, limit=10, page=page).json()["results"]]
+    ask.server.poison(rows[17]["id"])
+    replies = [read(thing, limit=10, page=page) for page in (1, 2, 3)]
+    assert [reply.status for reply in replies] == [200, 500, 200]
+    assert replies[1].headers["Content-Type"].startswith("text/html")
+    assert b"<h1>Server Error (500)</h1>" in replies[1].body
+    assert [read(thing, limit=1, page=page).status for page in (17, 18, 19)] == [200, 500, 200]
+    assert [ask.detail(rows[place]["id"]).status for place in (16, 17)] == [200, 500]
+    ask.server.clear_faults()
+    assert read(thing, limit=10, page=2).json()["results"] == rows[10:20]
+    assert ask.detail(rows[17]["id"]).status == 200
+
+
+def test_a_call_stays_poisoned_when_it_changes(start: Any) -> None:
+    """It moves to the front, and breaks the front then."""
+    ask = start(demo=False, request_seconds=0.05)
+    run_test = ask.server.add_run_test(1, slim=True)
+    (call_id,) = ask.server.run_test_rows(run_test)
+    ask.server.poison(call_id)
+    ask.server.move(run_test, Motion(updates=10, inserts=10))
+    ask.server.clock.advance(2)
+    place = ask.server.run_test_rows(run_test).index(call_id) + 1
+    assert ask.run_test(run_test, limit=1, page=place).status == 500
+    with pytest.raises(ValueError, match="no call 'unknown'"):
+        ask.server.poison("unknown")
 
 
 def wait_until(condition: Any) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from futureagi_async.testing._standin.data.listing import Listing
-    from futureagi_async.testing._standin.data.records import Family
+    from futureagi_async.testing._standin.data.records import Call, Family
     from futureagi_async.testing._standin.motion import Motion
     from futureagi_async.testing._standin.request_log import ServedRequest
     from futureagi_async.testing._standin.web.cost import ServerCost
@@ -53,7 +53,7 @@ class StandInServer:
     Faults (`fail`, `stall`, `disconnect`, `respond`) meet requests whose path and query contain
     `path_contains`; the default meets all. Each is used up by the next `times` such requests, after `after`
     of them went through. Where several are due, the one scripted first is used. They come before routing
-    and keys.
+    and keys. `poison` breaks whatever answers should hold a call.
 
     Args:
         dialect: `"served"`, what the vendor's server answers, or `"documented"`, what its documents promise.
@@ -282,6 +282,12 @@ class StandInServer:
         with self._world.lock:
             return build(self._world, plan)
 
+    def _call(self, call_id: str) -> Call:
+        call = self._world.calls.get(call_id)
+        if call is None:
+            raise ValueError(f"the server has no call {call_id!r}")
+        return call
+
     def _find(self, name: ListName) -> Listing:
         try:
             return self._world.listing(name)
@@ -412,6 +418,24 @@ class StandInServer:
         answer = Answer(status, body, content_type, more)
         self._faults.add(Replace(answer), path_contains, times=times, after=after)
 
+    def poison(self, call_id: str) -> None:
+        """Answer 500 in HTML whenever an answer should hold this call, as for NaN in a float column.
+
+        So do its detail and every page of a list that it is on, until `clear_faults`; other pages, and the
+        KPIs, are answered. A poisoned call stays on its lists, and counts as delivered in their history.
+
+        Raises:
+            ValueError: there is no such call.
+
+        """
+        with self._world.lock:
+            call = self._call(call_id)
+            call.poisoned = True
+            call.fragments.clear()
+
     def clear_faults(self) -> None:
-        """Forget every fault that was not used up."""
+        """Forget every fault that was not used up, and heal every poisoned call."""
         self._faults.clear()
+        with self._world.lock:
+            for call in self._world.calls.values():
+                call.poisoned = False

@@ -123,7 +123,10 @@ class Family:
 
 @define(eq=False, kw_only=True)
 class Call(Listed):
-    """A call execution. `number` counts within its run test: the variety of the samples follows it."""
+    """A call execution. `number` counts within its run test: the variety of the samples follows it.
+
+    A `locked` call has a change under way; a `poisoned` one breaks every answer that it should be in.
+    """
 
     number: int
     run_test: RunTest
@@ -132,6 +135,7 @@ class Call(Listed):
     created_us: int
     revision: int = 0
     locked: bool = False
+    poisoned: bool = False
     snapshots: list[Snapshot] = field(factory=list)
     facts: CallFacts | None = field(default=None, repr=False)
 

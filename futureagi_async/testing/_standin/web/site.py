@@ -25,6 +25,7 @@ from futureagi_async.testing._standin.web.answers import (
 )
 from futureagi_async.testing._standin.web.cost import Workers
 from futureagi_async.testing._standin.web.request import RequestContext
+from futureagi_async.testing._standin.wire.dialect import PoisonedRowError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -189,7 +190,10 @@ class Site:
             return refused
         with self.world.lock:
             self.catch_up()
-            return _ENDPOINTS[self.dialect.name][route.endpoint](context, route.ids)
+            try:
+                return _ENDPOINTS[self.dialect.name][route.endpoint](context, route.ids)
+            except PoisonedRowError:
+                return html_page(500, "Server Error (500)")
 
     def _refuse(self, request: web.BaseRequest, route: Route, context: RequestContext) -> Answer | None:
         if not _accepts_json(request.headers.get("Accept")):

@@ -91,6 +91,10 @@ WriteCall = Callable[[Call], dict[str, Any]]
 WriteSnapshot = Callable[[Snapshot], dict[str, Any]]
 
 
+class PoisonedRowError(Exception):
+    """A row that no answer can be made of."""
+
+
 @frozen
 class Dialect:
     """How one dialect writes rows and KPIs."""
@@ -103,7 +107,12 @@ class Dialect:
     write_kpis: Callable[[TestExecution], dict[str, Any]]
 
     def row(self, row: Row, kind: RowKind) -> bytes:
-        """Return the row's JSON, written once for each version of it."""
+        """Return the row's JSON, written once for each version of it.
+
+        Raises:
+            PoisonedRowError: the row is a poisoned call's.
+
+        """
         found = row.fragments.get(kind)
         if found is None:
             found = row.fragments[kind] = to_json(self._write(row, kind))
@@ -112,6 +121,8 @@ class Dialect:
     def _write(self, row: Row, kind: RowKind) -> dict[str, Any]:
         if isinstance(row, Snapshot):
             return (self.write_slim_snapshot if row.call.run_test.slim else self.write_snapshot)(row)
+        if row.poisoned:
+            raise PoisonedRowError(row.id)
         return (self.write_slim_call if row.run_test.slim else self.write_call)[kind](row)
 
 
