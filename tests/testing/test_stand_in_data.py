@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from futureagi_async.testing import StandInServer
+import pytest
+
+from futureagi_async.testing import Motion, StandInServer
 
 STATUSES = {"pending", "queued", "ongoing", "completed", "failed", "analyzing", "cancelled"}
 
@@ -150,3 +152,73 @@ def test_slim_rows_are_small(ask: Any) -> None:
     assert all({"id", "updated_at", "eval_outputs"} <= row.keys() for row in version)
     assert len(version) == 30
     assert ask.detail(rows[0]["id"]).status == 200
+
+
+@pytest.mark.parametrize("dialect", ["served", "documented"])
+def test_altered_values_are_sent_wherever_the_call_is(start: Any, dialect: str) -> None:
+    """On every list and in the detail, under keys that are there; altering again starts from what was."""
+    ask = start(dialect=dialect)
+    call_id = ask.server.version_rows(*ask.server.agent_versions[0])[3]
+    before = rows_of_call(ask, call_id)
+    altered = {"overall_score": "7.5", "session_id": 12345}
+    ask.server.alter_call(call_id, altered)
+    rows = rows_of_call(ask, call_id)
+    assert rows == [was | {key: altered[key] for key in altered if key in was} for was in before]
+    assert [row["overall_score"] for row in rows] == ["7.5"] * 4
+    assert {row.get("session_id", 12345) for row in rows} == {12345}
+    ask.server.alter_call(call_id, {"status": None})
+    assert rows_of_call(ask, call_id) == [was | {"status": None} for was in before]
+    ask.server.alter_call(call_id, {})
+    assert rows_of_call(ask, call_id) == before
+
+
+def rows_of_call(ask: Any, call_id: str) -> list[dict[str, Any]]:
+    """Return what the detail and the three lists say of a call."""
+    server = ask.server
+    replies = (
+        ask.run_test(server.run_test_ids[0], limit=500),
+        ask.version(server.agent_versions[0], limit=500),
+        ask.execution(server.test_execution_ids[0], limit=500),
+    )
+    rows = [row for reply in replies for row in reply.json()["results"] if row["id"] == call_id]
+    return [ask.detail(call_id).json(), *rows]
+
+
+@pytest.mark.parametrize("dialect", ["served", "documented"])
+def test_altered_kpis_are_sent(start: Any, dialect: str) -> None:
+    """Only those, and only of this execution."""
+    ask = start(dialect=dialect)
+    execution, other, _ = ask.server.test_execution_ids
+    before, untouched = ask.kpis(execution).json(), ask.kpis(other).json()
+    altered = {"total_calls": "many", "avg_score": None}
+    ask.server.alter_kpis(execution, altered)
+    assert ask.kpis(execution).json() == before | altered
+    assert ask.kpis(other).json() == untouched
+
+
+def test_an_altered_call_stays_so_when_it_changes(start: Any) -> None:
+    """Its place is that of its real key; what is altered is a copy."""
+    ask = start(demo=False, request_seconds=0.05)
+    run_test = ask.server.add_run_test(1, slim=True)
+    altered: dict[str, Any] = {"timestamp": 5, "call_summary": ["mine"]}
+    ask.server.alter_call(*ask.server.run_test_rows(run_test), altered)
+    altered["call_summary"].append("mine no more")
+    ask.server.move(run_test, Motion(updates=10))
+    ask.server.clock.advance(2)
+    (row,) = ask.run_test(run_test).json()["results"]
+    assert (row["timestamp"], row["call_summary"]) == (5, ["mine"])
+
+
+def test_impossible_alterations_are_refused(start: Any) -> None:
+    """Unknown things and keys, and values that are no JSON; nothing is altered then."""
+    server = start().server
+    call_id, execution = server.call_execution_ids()[0], server.test_execution_ids[0]
+    for alter, thing in ((server.alter_call, call_id), (server.alter_kpis, execution)):
+        with pytest.raises(ValueError, match="has the keys fast, slow"):
+            alter(thing, {"slow": 1, "fast": 2})
+        with pytest.raises(ValueError, match=r"no (call|test execution) 'unknown'"):
+            alter("unknown", {})
+        with pytest.raises(ValueError, match="JSON"):
+            alter(thing, {"id": float("nan")})
+        with pytest.raises(TypeError, match="JSON"):
+            alter(thing, {"id": object()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -21,14 +22,14 @@ from futureagi_async.testing._standin.web.faults import (
     failure_answer,
 )
 from futureagi_async.testing._standin.web.site import Site
-from futureagi_async.testing._standin.wire.dialect import DOCUMENTED, SERVED, DialectName
+from futureagi_async.testing._standin.wire.dialect import DOCUMENTED, SERVED, DialectName, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
     from futureagi_async.testing._standin.data.listing import Listing
-    from futureagi_async.testing._standin.data.records import Call, Family
+    from futureagi_async.testing._standin.data.records import Call, Family, TestExecution
     from futureagi_async.testing._standin.motion import Motion
     from futureagi_async.testing._standin.request_log import ServedRequest
     from futureagi_async.testing._standin.web.cost import ServerCost
@@ -233,15 +234,35 @@ class StandInServer:
         if after_seconds < 0 or (after_seconds and not self.clock.is_virtual):
             raise ValueError("after_seconds needs a virtual clock, and does not go back")
         with self._world.lock:
-            self._catch_up()
-            execution, now = self._world.execution(test_execution_id), self.clock.monotonic()
-            if execution is None:
-                raise ValueError(f"the server has no test execution {test_execution_id!r}")
+            execution, now = self._execution(test_execution_id), self.clock.monotonic()
             delete = partial(self._world.delete_execution, execution)
             if after_seconds:
                 self._schedule.plan(now + after_seconds, delete)
             else:
                 delete(now)
+
+    def alter_call(self, call_id: str, fields: Mapping[str, Any]) -> None:
+        """Send other values under some JSON keys of a call, in every answer with the call that has them.
+
+        That is how values of undocumented types come: `{"overall_score": "7.5", "session_id": 12345}`. Only
+        what is sent changes, not the call's place, nor what filters and KPIs make of it. Whatever was
+        altered before is as it was; `{}` alters nothing.
+
+        Raises:
+            ValueError: there is no such call, or no answer with it has one of the keys.
+            TypeError: a value can't be written as JSON (and NaN is a `ValueError`: see `poison`).
+
+        """
+        with self._world.lock:
+            call = self._call(call_id)
+            call.altered = self._checked(fields, call)
+            call.fragments.clear()
+
+    def alter_kpis(self, test_execution_id: str, fields: Mapping[str, Any]) -> None:
+        """Send other values under some JSON keys of a test execution's KPIs; otherwise as `alter_call`."""
+        with self._world.lock:
+            execution = self._execution(test_execution_id)
+            execution.altered = self._checked(fields, execution)
 
     def run_test_executions(self, run_test_id: str) -> list[str]:
         """Return the ids of a run test's test executions that are not deleted now, oldest first."""
@@ -281,6 +302,21 @@ class StandInServer:
     def _build(self, plan: Plan) -> Family:
         with self._world.lock:
             return build(self._world, plan)
+
+    def _checked(self, fields: Mapping[str, Any], thing: Call | TestExecution) -> dict[str, Any]:
+        """Return a copy of what was altered, if it is JSON under keys of the thing."""
+        copied: dict[str, Any] = json.loads(to_json(dict(fields)))
+        unknown = copied.keys() - _DIALECTS[self.dialect].keys_of(thing)
+        if unknown:
+            raise ValueError(f"no answer about {thing.id} has the keys {', '.join(sorted(unknown))}")
+        return copied
+
+    def _execution(self, test_execution_id: str) -> TestExecution:
+        self._catch_up()
+        execution = self._world.execution(test_execution_id)
+        if execution is None:
+            raise ValueError(f"the server has no test execution {test_execution_id!r}")
+        return execution
 
     def _call(self, call_id: str) -> Call:
         call = self._world.calls.get(call_id)

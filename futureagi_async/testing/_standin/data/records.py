@@ -100,7 +100,10 @@ class RunTest:
 
 @define(eq=False)
 class TestExecution:
-    """One execution of a run test and the list of its calls; no endpoint finds a deleted one."""
+    """One execution of a run test and the list of its calls; no endpoint finds a deleted one.
+
+    `altered` are JSON keys of its KPIs with the values sent instead.
+    """
 
     __test__ = False
 
@@ -110,6 +113,7 @@ class TestExecution:
     status: str = "completed"
     is_inbound: bool | None = False
     deleted: bool = False
+    altered: dict[str, Any] = field(factory=dict)
 
 
 @frozen(eq=False)
@@ -126,6 +130,7 @@ class Call(Listed):
     """A call execution. `number` counts within its run test: the variety of the samples follows it.
 
     A `locked` call has a change under way; a `poisoned` one breaks every answer that it should be in.
+    `altered` are JSON keys of its rows with the values sent instead.
     """
 
     number: int
@@ -136,6 +141,7 @@ class Call(Listed):
     revision: int = 0
     locked: bool = False
     poisoned: bool = False
+    altered: dict[str, Any] = field(factory=dict)
     snapshots: list[Snapshot] = field(factory=list)
     facts: CallFacts | None = field(default=None, repr=False)
 

@@ -20,7 +20,6 @@ from futureagi_async.testing._standin.web.answers import (
     Answer,
     detailed_refusal,
     html_page,
-    json_answer,
     refusal,
 )
 from futureagi_async.testing._standin.web.cost import Workers
@@ -110,7 +109,7 @@ def _kpis(context: RequestContext, ids: tuple[str, ...]) -> Answer:
     execution = context.world.execution(ids[0])
     if execution is None:
         return refusal(context.dialect.name, 404, "Test execution not found.")
-    return json_answer(context.dialect.write_kpis(execution))
+    return Answer(200, context.dialect.kpis(execution))
 
 
 _ENDPOINTS: dict[DialectName, dict[EndpointName, Endpoint]] = {

@@ -123,7 +123,25 @@ class Dialect:
             return (self.write_slim_snapshot if row.call.run_test.slim else self.write_snapshot)(row)
         if row.poisoned:
             raise PoisonedRowError(row.id)
-        return (self.write_slim_call if row.run_test.slim else self.write_call)[kind](row)
+        return _alter(self._write_call(row, kind), row.altered)
+
+    def _write_call(self, call: Call, kind: RowKind) -> dict[str, Any]:
+        return (self.write_slim_call if call.run_test.slim else self.write_call)[kind](call)
+
+    def kpis(self, execution: TestExecution) -> bytes:
+        """Return the KPIs of a test execution as JSON."""
+        return to_json(_alter(self.write_kpis(execution), execution.altered))
+
+    def keys_of(self, thing: Call | TestExecution) -> set[str]:
+        """Return the JSON keys of a call in any of its rows, or of a test execution's KPIs."""
+        if isinstance(thing, TestExecution):
+            return set(self.write_kpis(thing))
+        return {key for kind in _ROW_KINDS for key in self._write_call(thing, kind)}
+
+
+def _alter(fields: dict[str, Any], altered: dict[str, Any]) -> dict[str, Any]:
+    """Replace values under the keys that are there."""
+    return fields | {key: value for key, value in altered.items() if key in fields} if altered else fields
 
 
 def to_json(value: Any) -> bytes:
