@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from futureagi_async.testing._standin.data.records import Call, Row, TestExecution
@@ -18,6 +17,11 @@ from futureagi_async.testing._standin.web.filters import (
     found_on_run_test,
 )
 from futureagi_async.testing._standin.web.groups import DOCUMENTED_COLUMNS, documented_groups
+from futureagi_async.testing._standin.web.parameters import (
+    BadRequestError,
+    documented_list,
+    documented_page,
+)
 from futureagi_async.testing._standin.web.request import Selection
 from futureagi_async.testing._standin.web.served_lists import framework_rows, run_test_condition
 from futureagi_async.testing._standin.wire.dialect import RowKind, to_json
@@ -29,10 +33,6 @@ if TYPE_CHECKING:
     from futureagi_async.testing._standin.web.request import Condition, RequestContext
 
 _EXECUTION_LIMIT = 30
-
-
-class _BadRequestError(ValueError):
-    """A parameter is wrong; the text says which and why."""
 
 
 def run_test_calls(context: RequestContext, ids: tuple[str, ...]) -> Answer:
@@ -67,15 +67,15 @@ def test_execution(context: RequestContext, ids: tuple[str, ...]) -> Answer:
 def _guarded(answer: Callable[[], Answer]) -> Answer:
     try:
         return answer()
-    except (_BadRequestError, FilterRefusedError, ServerFaultError) as error:
+    except (BadRequestError, FilterRefusedError, ServerFaultError) as error:
         return refusal("documented", 400, str(error))
 
 
 def _execution(context: RequestContext, execution: TestExecution) -> Answer:
     wanted = _execution_condition(context, execution)
-    columns, keys = _json_list(context, "row_groups"), _json_list(context, "group_keys")
+    columns, keys = documented_list(context.query, "row_groups"), documented_list(context.query, "group_keys")
     if any(column not in DOCUMENTED_COLUMNS for column in columns):
-        raise _BadRequestError("row_groups: unknown column.")
+        raise BadRequestError("row_groups: unknown column.")
     tail = {
         "column_order": column_order(execution.run_test),
         "status": execution.status,
@@ -123,7 +123,7 @@ def _groups(
     members = [row for row in execution.listing.members if execution.listing.holds(row)]
     calls = [row for row in members if isinstance(row, Call) and (wanted is None or wanted(row))]
     groups = documented_groups(columns, calls)
-    page, limit = _positive(context, "page", 1), _positive(context, "limit", _EXECUTION_LIMIT)
+    page, limit = documented_page(context.query, _EXECUTION_LIMIT)
     rows = [to_json(group) for group in groups[(page - 1) * limit : page * limit]]
     return _envelope(context, len(groups), page, limit, rows, tail)
 
@@ -135,7 +135,7 @@ def _page(
     default_limit: int,
     tail: dict[str, Any] | None = None,
 ) -> Answer:
-    page, limit = _positive(context, "page", 1), _positive(context, "limit", default_limit)
+    page, limit = documented_page(context.query, default_limit)
     context.plan_statements(selection.listing, 2)
     count = context.count(selection)
     rows = framework_rows(context, selection, count, page, limit, kind)
@@ -151,23 +151,3 @@ def _envelope(
     if tail is not None:
         head |= {"total_pages": -(-count // limit), "current_page": page}
     return page_answer(head, rows, tail or {})
-
-
-def _positive(context: RequestContext, name: str, default: int) -> int:
-    text = context.query.get(name, "")
-    if not text:
-        return default
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise _BadRequestError(f"{name}: must be a positive integer.")
-    return int(text)
-
-
-def _json_list(context: RequestContext, name: str) -> list[Any]:
-    text = context.query.get(name, "")
-    try:
-        value = json.loads(text) if text else []
-    except ValueError:
-        value = None
-    if not isinstance(value, list):
-        raise _BadRequestError(f"{name}: must be a JSON array.")
-    return value

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -32,6 +30,17 @@ from futureagi_async.testing._standin.web.filters import (
     found_on_run_test,
 )
 from futureagi_async.testing._standin.web.groups import dataset_groups, is_dataset_group
+from futureagi_async.testing._standin.web.parameters import (
+    DEFAULT_LIMIT,
+    BadFieldError,
+    lenient_limit,
+    lenient_page,
+    list_field,
+    positive_field,
+    read_fields,
+    text_field,
+    without_nul,
+)
 from futureagi_async.testing._standin.web.request import Selection
 from futureagi_async.testing._standin.wire.dialect import RowKind, to_json
 from futureagi_async.testing._standin.wire.nested import column_order
@@ -42,12 +51,10 @@ if TYPE_CHECKING:
     from futureagi_async.testing._standin.data.records import Row, TestExecution
     from futureagi_async.testing._standin.web.request import Condition, RequestContext
 
-_LONGEST_NUMBER = 1000
-
 
 @frozen
 class Parameters:
-    """The query, read. `limit` is `None` where none was sent, because the defaults differ by place."""
+    """A test execution's query, read. `limit` is `None` where none was sent: defaults differ by place."""
 
     page: int
     limit: int | None
@@ -56,95 +63,30 @@ class Parameters:
     row_groups: list[object]
 
 
-class _BadFieldError(ValueError):
-    def __init__(self, message: str, code: str = "invalid") -> None:
-        super().__init__(message)
-        self.code = code
-
-
 def read_parameters(query: Mapping[str, str]) -> Parameters | Answer:
     """Read the query, or answer 400 with every field that is wrong."""
     readers = {
-        "search": _search,
-        "filters": _filters,
-        "row_groups": _json_list,
-        "group_keys": _json_list,
-        "page": _positive,
-        "limit": _positive,
+        "search": text_field,
+        "filters": _filters_field,
+        "row_groups": list_field,
+        "group_keys": list_field,
+        "page": positive_field,
+        "limit": positive_field,
     }
-    read: dict[str, object] = {}
-    wrong: dict[str, _BadFieldError] = {}
-    for name, reader in readers.items():
-        try:
-            read[name] = reader(query.get(name, ""))
-        except _BadFieldError as error:
-            wrong[name] = error
-    wrong |= {name: _BadFieldError("Unknown field.") for name in query if name not in readers}
-    return _refused(wrong) if wrong else _parameters(read)
+    read = read_fields(query, readers)
+    if isinstance(read, Answer):
+        return read
+    return Parameters(read["page"] or 1, read["limit"], read["search"], read["filters"], read["row_groups"])
 
 
-def _parameters(read: Mapping[str, object]) -> Parameters:
-    page, limit, filters, groups = (read[name] for name in ("page", "limit", "filters", "row_groups"))
-    return Parameters(
-        page=page if isinstance(page, int) else 1,
-        limit=limit if isinstance(limit, int) else None,
-        search=str(read["search"]),
-        filters=filters if isinstance(filters, list) else [],
-        row_groups=groups if isinstance(groups, list) else [],
-    )
-
-
-def _refused(wrong: Mapping[str, _BadFieldError]) -> Answer:
-    message = "; ".join(f"{name}: {error}" for name, error in wrong.items())
-    details = {name: [str(error)] for name, error in wrong.items()}
-    return refusal("served", 400, message, code=next(iter(wrong.values())).code, details=details)
-
-
-def _positive(text: str) -> int | None:
-    if not text:
-        return None
-    if len(text) > _LONGEST_NUMBER:
-        raise _BadFieldError("String value too large.", "max_string_length")
+def _filters_field(text: str) -> list[Filter]:
     try:
-        number = int(re.sub(r"\.0*\s*$", "", text))
-    except ValueError:
-        raise _BadFieldError("A valid integer is required.") from None
-    if number < 1:
-        raise _BadFieldError("Ensure this value is greater than or equal to 1.", "min_value")
-    return number
-
-
-def _without_nul(text: str) -> str:
-    if "\x00" in text:
-        raise _BadFieldError("Null characters are not allowed.", "null_characters_not_allowed")
-    return text
-
-
-def _search(text: str) -> str:
-    return _without_nul(text).strip()
-
-
-def _filters(text: str) -> list[Filter]:
-    try:
-        return read_filters(_without_nul(text), SERVED_OPERATORS)
+        return read_filters(without_nul(text), SERVED_OPERATORS)
     except FilterRefusedError as error:
-        raise _BadFieldError(str(error)) from None
-
-
-def _json_list(text: str) -> list[object]:
-    if not text:
-        return []
-    try:
-        value = json.loads(text)
-    except ValueError:
-        raise _BadFieldError("Value must be valid JSON.") from None
-    if not isinstance(value, list):
-        raise _BadFieldError("Value must be a list.")
-    return value
+        raise BadFieldError(str(error)) from None
 
 
 _BIGGEST = 2**63 - 1
-_DEFAULT_LIMIT = 10
 
 
 def run_test_calls(context: RequestContext, ids: tuple[str, ...]) -> Answer:
@@ -203,34 +145,15 @@ def version_calls(context: RequestContext, ids: tuple[str, ...]) -> Answer:
     version = context.world.versions.get((ids[0], ids[1]))
     if version is None:
         return refusal("served", 404, "Agent version not found.")
-    selection, limit = Selection(version.listing), _framework_limit(context.query.get("limit"))
+    selection, limit = Selection(version.listing), lenient_limit(context.query.get("limit"))
     context.plan_statements(version.listing, 2)
     count = context.count(selection)
-    page = _framework_page(context.query.get("page") or "1", count, limit)
+    page = lenient_page(context.query.get("page"), count, limit)
     if page is None:
         return detailed_refusal("served", 404, "Invalid page.")
     body = framework_rows(context, selection, count, page, limit, "version")
     links = framework_links(context, page, more=page * limit < count)
     return _page(count, links, body, max(1, -(-count // limit)), page)
-
-
-def _framework_limit(text: str | None) -> int:
-    """Whatever is not a positive number silently means the default."""
-    try:
-        limit = int(text or "")
-    except ValueError:
-        return _DEFAULT_LIMIT
-    return limit if limit > 0 else _DEFAULT_LIMIT
-
-
-def _framework_page(text: str, count: int, limit: int) -> int | None:
-    """Read a page number as the framework does; `None` for one that does not exist."""
-    last = max(1, -(-count // limit))
-    try:
-        page = last if text == "last" else int(text)
-    except ValueError:
-        return None
-    return page if 1 <= page <= last else None
 
 
 def framework_rows(
@@ -274,7 +197,7 @@ def _calls(context: RequestContext, execution: TestExecution, asked: Parameters)
     applied = apply_filters(execution.run_test, asked.filters)
     name = (context.query.get("filters"), asked.search)
     selection = Selection(execution.listing, _condition(applied, asked.search), name)
-    limit = asked.limit or _DEFAULT_LIMIT
+    limit = asked.limit or DEFAULT_LIMIT
     context.plan_statements(execution.listing, 2)
     count = context.count(selection)
     tail = {
