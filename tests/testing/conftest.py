@@ -42,10 +42,11 @@ class Asking:
         method: str = "GET",
         headers: dict[str, str] | None = None,
         keys: bool = True,
+        **more: Any,
     ) -> Reply:
-        """Send one request on a connection of its own; `headers` win over the right keys."""
+        """Send one request on a connection of its own; `headers` win over the right keys, `more` is query."""
         sent = {"X-Api-Key": self.server.api_key, "X-Secret-Key": self.server.secret_key} if keys else {}
-        text = query if isinstance(query, str) else urlencode(query or {})
+        text = query if isinstance(query, str) else urlencode((query or {}) | more)
         target = f"{path}?{text}" if text else path
         address = urlsplit(self.server.base_url)
         connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)

@@ -291,3 +291,73 @@ def our_path(ask: Any, path: Path) -> str:
         "version_call_executions": f"/simulate/agent-definitions/{agent}/versions/{version}/call-executions/",
         "call_execution": f"/simulate/call-executions/{server.call_execution_ids()[0]}/",
     }[path.parent.name]
+
+
+def discovered(case: str) -> Any:
+    """Return a recorded answer of the lists in which ids are found."""
+    return json.loads((RECORDINGS / f"discovery/{case}.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("case", "path"),
+    [
+        ("run_tests", "/simulate/run-tests/"),
+        ("executions_of_run", "/simulate/run-tests/{run_test}/executions/"),
+        ("agent_definitions", "/simulate/agent-definitions/"),
+        ("versions", "/simulate/agent-definitions/{agent}/versions/"),
+    ],
+)
+def test_discovery_rows_look_like_recorded_ones(ask: Any, case: str, path: str) -> None:
+    """The envelope and the rows have the recorded keys and types."""
+    run_test, (agent, _) = ask.server.run_test_ids[0], ask.server.agent_versions[0]
+    ours, theirs = ask(path.format(run_test=run_test, agent=agent)).json(), discovered(case)["body"]
+    assert list(ours) == list(theirs)
+    check_like(ours["results"], theirs["results"], {})
+
+
+NESTED = {
+    "agent_version": {},
+    "agent_definition_detail": {"livekit_config_json": {"object"}},
+    "scenarios_detail": {"dataset": {"string"}},
+    "simulator_agent_detail": {},
+    "evals_detail": {},
+}
+
+
+@pytest.mark.parametrize("key", NESTED)
+def test_objects_in_run_tests_look_like_recorded_ones(ask: Any, key: str) -> None:
+    """What hangs on a run test, the agent with its secrets included, has the recorded keys and types."""
+    ours = ask("/simulate/run-tests/").json()["results"]
+    theirs = discovered("run_tests")["body"]["results"]
+    check_like(objects_in(ours, key), objects_in(theirs, key), NESTED[key])
+
+
+def objects_in(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    """Return the objects under a key, one or a list of them a row, where there are any."""
+    held = [row[key] for row in rows if row[key]]
+    return [one for value in held for one in (value if isinstance(value, list) else [value])]
+
+
+@pytest.mark.parametrize(
+    ("case", "path"),
+    [
+        ("run_tests_past_end", "/simulate/run-tests/"),
+        ("run_tests_unknown_param", "/simulate/run-tests/"),
+        ("executions_of_run_past_end", "/simulate/run-tests/{run_test}/executions/"),
+    ],
+)
+def test_discovery_refusals_get_the_recorded_words(ask: Any, case: str, path: str) -> None:
+    """The end of two lists, and a parameter that nobody knows."""
+    recording = discovered(case)
+    reply = ask(path.format(run_test=ask.server.run_test_ids[0]), recording["request"]["query"])
+    assert (reply.status, reply.json()) == (recording["status"], recording["body"])
+    theirs = {name.lower(): value for name, value in recording["headers"]}
+    assert reply.headers["Allow"] == theirs["allow"]
+
+
+def test_an_id_by_name_looks_like_the_recorded_one(ask: Any) -> None:
+    """Its envelope is its own."""
+    theirs = discovered("run_test_by_name")["body"]
+    ours = ask("/simulate/run-tests/get-id-by-name/Refund%20chats/").json()
+    assert (ours.keys(), ours["result"].keys()) == (theirs.keys(), theirs["result"].keys())
+    assert ours["status"] is theirs["status"]

@@ -23,6 +23,7 @@ from futureagi_async.testing._standin.web.faults import (
 )
 from futureagi_async.testing._standin.web.site import Site
 from futureagi_async.testing._standin.wire.dialect import DOCUMENTED, SERVED, DialectName, to_json
+from futureagi_async.testing._standin.wire.discovery import CANARY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,6 +70,9 @@ class StandInServer:
         cost: real time that answering takes, by requests and rows, on a number of workers; by default none.
 
     """
+
+    canary = CANARY
+    """Part of every secret and phone number that lists of run tests and agents send: nothing to keep."""
 
     def __init__(
         self,
@@ -142,7 +146,10 @@ class StandInServer:
 
     @property
     def run_test_ids(self) -> tuple[str, ...]:
-        """The sample run tests: voice, text, and a small one with every status and missing values."""
+        """The sample run tests: voice ("Checkout flow"), text ("Refund chats"), and a small one.
+
+        The small one has every status and missing values.
+        """
         return self._samples.run_test_ids
 
     @property
@@ -195,7 +202,9 @@ class StandInServer:
                 that are about their number (`False`); `snapshots`, how many rerun snapshots come on top
                 (0); `deleted`, how many of the calls are soft-deleted: counted, at the front, and never
                 delivered (0); `executions`, how many calls each test execution has, oldest first (one has
-                all).
+                all); `versions`, how many versions of the agent take turns with the calls (1); `name`,
+                which need not be unique, and `agent_name`; `source_type`, `"agent_definition"` (the
+                default) or `"prompt"`, which has no agent.
 
         """
         return self._build(Plan(calls=calls, **options)).run_test.id
@@ -212,7 +221,10 @@ class StandInServer:
         """Make an agent version whose calls are all completed and evaluated; return agent and version id.
 
         The options are those of `add_run_test`; neither soft-deleted calls nor snapshots are in this list.
+        Of several versions it is the oldest.
         """
+        if options.get("source_type") == "prompt":
+            raise ValueError("a prompt has no agent, and so no agent version")
         version = self._build(Plan(calls=calls, mixed=False, **options)).versions[0]
         return version.agent.id, version.id
 

@@ -23,6 +23,7 @@ from futureagi_async.testing._standin.data.records import (
     Kind,
     RunTest,
     Snapshot,
+    SourceType,
     TestExecution,
 )
 from futureagi_async.testing._standin.data.scenarios import (
@@ -41,6 +42,8 @@ NEWEST_US = 1_769_796_000_123_456
 
 _OLDEST_US = 1_768_035_600_123_456
 _SPAN_US = 7 * DAY_US
+_FIRST_BUILT_US = _OLDEST_US - 365 * DAY_US
+"""Before the first agent; each is a minute younger than the one built before."""
 
 _STATUSES = {3: "failed", 6: "pending", 9: "queued", 11: "ongoing", 13: "analyzing", 16: "cancelled"}
 _ALL_STATUSES = ("completed", "failed", "analyzing", "ongoing", "queued", "pending", "cancelled")
@@ -55,6 +58,10 @@ class PlanOptions(TypedDict, total=False):
     snapshots: int
     deleted: int
     executions: tuple[int, ...]
+    versions: int
+    name: str
+    agent_name: str
+    source_type: SourceType
 
 
 @frozen(kw_only=True)
@@ -63,6 +70,7 @@ class Plan:
 
     `deleted` of the calls are soft-deleted and stand at the front; `holes` of them all over the list.
     `executions` are the numbers of calls of each test execution, oldest first; by default one has all.
+    Calls take turns with the `versions` of the agent. Without names there are default ones.
     """
 
     calls: int
@@ -78,25 +86,32 @@ class Plan:
     versions: int = 1
     execution_status: str = "completed"
     provider: str | None = "vapi"
+    name: str = ""
+    agent_name: str = ""
+    source_type: SourceType = "agent_definition"
 
     def __attrs_post_init__(self) -> None:
         if min(self.calls, self.snapshots, self.deleted, self.holes) < 0 or self.tie_size < 1:
             raise ValueError("counts must not be negative, and tie_size is at least 1")
         if self.deleted + self.holes > self.calls or (self.snapshots and not self.calls):
             raise ValueError("deleted calls and the calls behind snapshots must be among the calls")
+        if self.versions < 1:
+            raise ValueError("an agent has at least one version")
         if self.executions and (min(self.executions) < 0 or sum(self.executions) != self.calls):
             raise ValueError(f"executions must add up to the {self.calls} calls, and none may be negative")
 
 
 def build(world: World, plan: Plan) -> Family:
     """Carry the plan out; ids follow from the world's seed and how much was built before."""
-    base = (world.seed, world.next_number())
-    agent = Agent(seeded_uuid(*base, "agent"), _agent_name(plan), plan.kind, plan.provider)
-    run_test = _run_test(world, plan, agent, seeded_uuid(*base, "run test"))
+    number = world.next_number()
+    base = (world.seed, number)
+    created_us = _FIRST_BUILT_US + number * MINUTE_US
+    agent = _agent(plan, seeded_uuid(*base, "agent"), created_us)
+    run_test = _run_test(world, plan, agent, seeded_uuid(*base, "run test"), f"Run test {number}")
     sizes = plan.executions or (plan.calls,)
-    executions = tuple(_execution(plan, run_test, base, number) for number in range(len(sizes)))
-    ids = [seeded_uuid(*base, "version", i) for i in range(plan.versions)]
-    versions = tuple(AgentVersion(id_, agent, Listing(id_, VERSION_RULE)) for id_ in ids)
+    firsts = [sum(sizes[:place]) for place in range(len(sizes))]
+    executions = tuple(_execution(plan, run_test, base, place, first) for place, first in enumerate(firsts))
+    versions = tuple(_version(agent, seeded_uuid(*base, "version", i), i + 1) for i in range(plan.versions))
     family = Family(run_test, executions, versions)
     world.add_family(family)
     owners = [execution for execution, size in zip(executions, sizes, strict=True) for _ in range(size)]
@@ -106,10 +121,46 @@ def build(world: World, plan: Plan) -> Family:
     return family
 
 
-def _execution(plan: Plan, run_test: RunTest, base: tuple[int, int], number: int) -> TestExecution:
-    id_ = seeded_uuid(*base, "execution", *([number] if number else []))
-    inbound = None if plan.sparse else False
-    return TestExecution(id_, run_test, Listing(id_, EXECUTION_RULE), plan.execution_status, inbound)
+def _agent(plan: Plan, id_: str, created_us: int) -> Agent:
+    name = plan.agent_name or ("Hotline — Zürich ☎" if plan.kind == "voice" else "チャット helper")
+    provider = "prompt" if plan.source_type == "prompt" else plan.provider
+    return Agent(id_, name, plan.kind, provider, created_us)
+
+
+def _version(agent: Agent, id_: str, number: int) -> AgentVersion:
+    return AgentVersion(id_, agent, number, Listing(id_, VERSION_RULE), agent.created_us + number * SECOND_US)
+
+
+def _run_test(world: World, plan: Plan, agent: Agent, id_: str, default_name: str) -> RunTest:
+    configs = voice_evals(world.seed) if plan.kind == "voice" else text_evals(world.seed)
+    return RunTest(
+        id=id_,
+        name=plan.name or default_name,
+        kind=plan.kind,
+        source_type=plan.source_type,
+        agent=agent,
+        scenarios=sample_scenarios(world.seed),
+        evals=configs + colliding_evals(world.seed) if plan.sparse else configs,
+        listing=Listing(id_, RUN_TEST_RULE),
+        created_us=agent.created_us + DAY_US,
+        slim=plan.slim,
+        sparse=plan.sparse,
+    )
+
+
+def _execution(
+    plan: Plan, run_test: RunTest, base: tuple[int, int], place: int, first_call: int
+) -> TestExecution:
+    """Return an execution that began just before its first call was made."""
+    id_ = seeded_uuid(*base, "execution", *([place] if place else []))
+    return TestExecution(
+        id_,
+        run_test,
+        Listing(id_, EXECUTION_RULE),
+        created_us=_created_us(plan, first_call) - SECOND_US + place,
+        status=plan.execution_status,
+        is_inbound=None if plan.sparse else False,
+    )
 
 
 def new_call(
@@ -137,26 +188,12 @@ def new_call(
     )
 
 
-def _agent_name(plan: Plan) -> str:
-    return "Hotline — Zürich ☎" if plan.kind == "voice" else "チャット helper"
-
-
-def _run_test(world: World, plan: Plan, agent: Agent, id_: str) -> RunTest:
-    configs = voice_evals(world.seed) if plan.kind == "voice" else text_evals(world.seed)
-    if plan.sparse:
-        configs += colliding_evals(world.seed)
-    scenarios = sample_scenarios(world.seed)
-    return RunTest(
-        id_, plan.kind, agent, scenarios, configs, Listing(id_, RUN_TEST_RULE), plan.slim, plan.sparse
-    )
-
-
 def _planned_call(family: Family, plan: Plan, number: int, execution: TestExecution) -> Call:
     """Newer calls have greater numbers; keys fall into groups of `tie_size`."""
     groups = -(-plan.calls // plan.tie_size)
     step = min(MINUTE_US, _SPAN_US // groups)
     group = (plan.calls - 1 - number) // plan.tie_size
-    created = _OLDEST_US + number * min(50 * SECOND_US, _SPAN_US // plan.calls)
+    created = _created_us(plan, number)
     return new_call(
         family,
         number,
@@ -166,6 +203,10 @@ def _planned_call(family: Family, plan: Plan, number: int, execution: TestExecut
         since=ALWAYS,
         execution=execution,
     )
+
+
+def _created_us(plan: Plan, number: int) -> int:
+    return _OLDEST_US + number * min(50 * SECOND_US, _SPAN_US // max(plan.calls, 1))
 
 
 def _planned_state(plan: Plan, number: int) -> State:
@@ -210,9 +251,29 @@ def build_samples(world: World) -> Samples:
     The voice calls have reruns, soft-deleted holes and ties of four. The small run test has every status,
     missing values, and evaluations whose names collide with fixed KPIs.
     """
-    voice = build(world, Plan(calls=230, tie_size=4, snapshots=26, holes=5, versions=2))
+    voice = build(
+        world,
+        Plan(
+            calls=230,
+            tie_size=4,
+            snapshots=26,
+            holes=5,
+            versions=2,
+            name="Checkout flow",
+            agent_name="Checkout assistant",
+        ),
+    )
     text = build(
-        world, Plan(calls=120, kind="text", tie_size=4, provider=None, execution_status="evaluating")
+        world,
+        Plan(
+            calls=120,
+            kind="text",
+            tie_size=4,
+            provider=None,
+            execution_status="evaluating",
+            name="Refund chats",
+            agent_name="Support bot",
+        ),
     )
     small = build(
         world,
@@ -224,6 +285,7 @@ def build_samples(world: World) -> Samples:
             holes=1,
             provider="retell",
             execution_status="failed",
+            name="Corner cases: 100 % “Sonderfälle” 🧪",
         ),
     )
     return _samples((voice, text, small), with_versions=(voice, text))

@@ -57,6 +57,8 @@ class CallFacts:
 
 
 Kind = Literal["voice", "text"]
+SourceType = Literal["agent_definition", "prompt"]
+"""What a run test calls: an agent, or a prompt, which has no agent definition."""
 
 
 @frozen(eq=False)
@@ -67,29 +69,40 @@ class Agent:
     name: str
     kind: Kind
     provider: str | None
+    created_us: int
 
 
 @frozen(eq=False)
 class AgentVersion:
-    """A version of an agent and the list of its completed, evaluated calls."""
+    """A version of an agent, counted from 1, and the list of its completed, evaluated calls."""
 
     id: str
     agent: Agent
+    number: int
     listing: Listing
+    created_us: int
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class RunTest:
     """A run test: what its calls share, and the list of its calls and rerun snapshots."""
 
     id: str
+    name: str
     kind: Kind
+    source_type: SourceType
     agent: Agent
     scenarios: tuple[Scenario, ...]
     evals: tuple[EvalConfig, ...]
     listing: Listing
-    slim: bool = False
-    sparse: bool = False
+    created_us: int
+    slim: bool
+    sparse: bool
+
+    @property
+    def agent_name(self) -> str | None:
+        """The name of the agent that is called, if it is no prompt."""
+        return None if self.source_type == "prompt" else self.agent.name
 
     @property
     def dataset_columns(self) -> tuple[DatasetColumn, ...]:
@@ -110,8 +123,9 @@ class TestExecution:
     id: str
     run_test: RunTest
     listing: Listing
-    status: str = "completed"
-    is_inbound: bool | None = False
+    created_us: int
+    status: str
+    is_inbound: bool | None
     deleted: bool = False
     altered: dict[str, Any] = field(factory=dict)
 
@@ -185,6 +199,7 @@ class World:
         self.run_tests: dict[str, RunTest] = {}
         self.versions: dict[tuple[str, str], AgentVersion] = {}
         self.executions: dict[str, TestExecution] = {}
+        self.agents: dict[str, Family] = {}
         self.families: dict[str, Family] = {}
         self._made = 0
 
@@ -197,7 +212,9 @@ class World:
         """Take a run test in, with its executions and versions, but no calls."""
         self.run_tests[family.run_test.id] = family.run_test
         self.executions |= {execution.id: execution for execution in family.executions}
-        self.versions |= {(version.agent.id, version.id): version for version in family.versions}
+        if family.run_test.source_type == "agent_definition":
+            self.agents[family.run_test.agent.id] = family
+            self.versions |= {(version.agent.id, version.id): version for version in family.versions}
         listings = [family.run_test.listing]
         listings += [execution.listing for execution in family.executions]
         listings += [version.listing for version in family.versions]

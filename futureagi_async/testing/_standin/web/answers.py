@@ -42,6 +42,10 @@ class Answer:
     rows: int = 0
 
 
+def json_answer(value: Any) -> Answer:
+    return Answer(200, to_json(value))
+
+
 def page_answer(head: dict[str, Any], rows: list[bytes], tail: dict[str, Any]) -> Answer:
     """Put an envelope around rows that are JSON already."""
     parts = [to_json(head)[:-1], b',"results":[', b",".join(rows), b"]"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from futureagi_async.testing._standin.data.records import Snapshot
 from futureagi_async.testing._standin.web.answers import (
     Answer,
     Links,
@@ -92,7 +93,8 @@ _BIGGEST = 2**63 - 1
 def run_test_calls(context: RequestContext, ids: tuple[str, ...]) -> Answer:
     """Answer a page of a run test: places, then what stands there by then, then the count.
 
-    Nothing is validated; what SQL or `int` choke on becomes a 500 with their words.
+    Nothing is validated; what SQL or `int` choke on becomes a 500 with their words, and so does a rerun
+    snapshot of a prompt, in which the view misses the agent.
     """
     run_test = context.world.run_tests.get(ids[0])
     if run_test is None:
@@ -109,6 +111,8 @@ def run_test_calls(context: RequestContext, ids: tuple[str, ...]) -> Answer:
     places = context.select(selection, offset, limit)
     context.run_statement()
     rows = [row for row in places if run_test.listing.rule.delivers(row.state)]
+    if run_test.agent_name is None and any(isinstance(row, Snapshot) for row in rows):
+        return refusal("served", 500, "Failed to retrieve call executions: 'agent_definition_used_name'")
     body = [context.dialect.row(row, "run_test") for row in rows]
     count = context.count(selection)
     links = handmade_links(context, page, more=offset + limit < count)

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from futureagi_async.testing._standin.data.values import seeded_uuid
 from futureagi_async.testing._standin.request_log import RequestLog, ServedRequest
-from futureagi_async.testing._standin.web import documented_lists, served_lists
+from futureagi_async.testing._standin.web import discovery, documented_lists, served_lists
 from futureagi_async.testing._standin.web.answers import (
     HTML,
     Answer,
@@ -35,7 +35,18 @@ if TYPE_CHECKING:
     from futureagi_async.testing._standin.web.faults import FaultScript
     from futureagi_async.testing._standin.wire.dialect import Dialect, DialectName
 
-EndpointName = Literal["call_execution", "run_test", "version", "execution", "kpis"]
+EndpointName = Literal[
+    "call_execution",
+    "run_test",
+    "version",
+    "execution",
+    "kpis",
+    "run_tests",
+    "run_test_by_name",
+    "executions",
+    "agents",
+    "versions",
+]
 
 _ID = "([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 
@@ -45,12 +56,17 @@ _PATHS: dict[EndpointName, re.Pattern[str]] = {
     "version": re.compile(rf"/simulate/agent-definitions/{_ID}/versions/{_ID}/call-executions/"),
     "execution": re.compile(rf"/simulate/test-executions/{_ID}/"),
     "kpis": re.compile(rf"/simulate/test-executions/{_ID}/kpis/"),
+    "run_tests": re.compile("/simulate/run-tests/"),
+    "run_test_by_name": re.compile("/simulate/run-tests/get-id-by-name/([^/]+)/"),
+    "executions": re.compile(rf"/simulate/run-tests/{_ID}/executions/"),
+    "agents": re.compile("/simulate/agent-definitions/"),
+    "versions": re.compile(rf"/simulate/agent-definitions/{_ID}/versions/"),
 }
 
 
 @frozen
 class Route:
-    """An endpoint and the ids in its path."""
+    """An endpoint and the ids, or the name, in its path."""
 
     endpoint: EndpointName
     ids: tuple[str, ...]
@@ -58,13 +74,14 @@ class Route:
     @property
     def allow(self) -> str:
         """The methods the endpoint announces."""
-        return "GET, PATCH, HEAD, OPTIONS" if self.endpoint == "call_execution" else "GET, HEAD, OPTIONS"
+        more = {"call_execution": "PATCH, ", "agents": "DELETE, "}.get(self.endpoint, "")
+        return f"GET, {more}HEAD, OPTIONS"
 
 
-def find_route(path: str) -> Route | None:
+def find_route(path: str, dialect: DialectName) -> Route | None:
     """Find the endpoint of an undecoded path."""
-    for endpoint, pattern in _PATHS.items():
-        if match := pattern.fullmatch(path):
+    for endpoint in _ENDPOINTS[dialect]:
+        if match := _PATHS[endpoint].fullmatch(path):
             return Route(endpoint, match.groups())
     return None
 
@@ -112,6 +129,12 @@ def _kpis(context: RequestContext, ids: tuple[str, ...]) -> Answer:
     return Answer(200, context.dialect.kpis(execution))
 
 
+_DISCOVERY: dict[EndpointName, Endpoint] = {
+    "run_tests": discovery.run_tests,
+    "executions": discovery.executions,
+    "agents": discovery.agents,
+    "versions": discovery.versions,
+}
 _ENDPOINTS: dict[DialectName, dict[EndpointName, Endpoint]] = {
     "served": {
         "call_execution": _call_execution,
@@ -119,6 +142,8 @@ _ENDPOINTS: dict[DialectName, dict[EndpointName, Endpoint]] = {
         "version": served_lists.version_calls,
         "execution": served_lists.test_execution,
         "kpis": _kpis,
+        **_DISCOVERY,
+        "run_test_by_name": discovery.run_test_by_name,
     },
     "documented": {
         "call_execution": _call_execution,
@@ -126,9 +151,13 @@ _ENDPOINTS: dict[DialectName, dict[EndpointName, Endpoint]] = {
         "version": documented_lists.version_calls,
         "execution": documented_lists.test_execution,
         "kpis": _kpis,
+        **_DISCOVERY,
     },
 }
 
+
+_STRICT: set[EndpointName] = {"execution", "run_tests"}
+"""Endpoints that refuse parameters they do not know, `format` too."""
 
 _LONGEST_REQUEST_LINE = 65_536
 _EVERYWHERE = {
@@ -183,7 +212,7 @@ class Site:
         if len(request.raw_path) > _LONGEST_REQUEST_LINE:
             return Answer(414, closes=True)
         if route is None:
-            return _redirect_or_not_found(request.raw_path)
+            return _redirect_or_not_found(request.raw_path, self.dialect.name)
         refused = self._refuse(request, route, context)
         if refused is not None:
             return refused
@@ -197,7 +226,7 @@ class Site:
     def _refuse(self, request: web.BaseRequest, route: Route, context: RequestContext) -> Answer | None:
         if not _accepts_json(request.headers.get("Accept")):
             return detailed_refusal(self.dialect.name, 406, "Could not satisfy the request Accept header.")
-        if route.endpoint != "execution" and context.query.get("format", "json") != "json":
+        if route.endpoint not in _STRICT and context.query.get("format", "json") != "json":
             return refusal(self.dialect.name, 404, "Not found.", code="error")
         refused = check_keys(request.headers, *self.keys, self.dialect.name)
         if refused is None and request.method not in {"GET", "HEAD"}:
@@ -226,7 +255,7 @@ class _Exchange:
         self._started = site.clock.monotonic()
         self._status = 0
         self._path, _, query_string = request.raw_path.partition("?")
-        self._route = find_route(self._path)
+        self._route = find_route(self._path, site.dialect.name)
         self._context = RequestContext(
             path=self._path,
             query_string=query_string,
@@ -283,10 +312,10 @@ def _accepts_json(accept: str | None) -> bool:
     return bool(wanted & {"*/*", "application/*", "application/json"})
 
 
-def _redirect_or_not_found(raw_path: str) -> Answer:
+def _redirect_or_not_found(raw_path: str, dialect: DialectName) -> Answer:
     """Send to the address with a slash if that one exists; otherwise nothing is here, in HTML."""
     path = raw_path.partition("?")[0]
-    if find_route(f"{path}/") is None:
+    if find_route(f"{path}/", dialect) is None:
         text = "The requested resource was not found on this server."
         return html_page(404, "Not Found", text)
     target = raw_path.replace(path, f"{path}/", 1)

@@ -11,6 +11,7 @@ from futureagi_async.testing._standin.data.values import dollars, seconds, seede
 from futureagi_async.testing._standin.wire.nested import documented_transcript, eval_outputs
 from futureagi_async.testing._standin.wire.served_calls import (
     RERUN_TYPE,
+    SIMULATOR_NAME,
     chat_seconds,
     recordings,
     scenario_columns,
@@ -164,10 +165,10 @@ def _nested(snapshot: Snapshot) -> Fields:
 def _agents(call: Call, facts: CallFacts) -> Fields:
     simulator_id = seeded_uuid(call.run_test.id, "simulator")
     return {
-        "simulatorAgentName": "Simulated caller 🙂" if facts.simulated else None,
+        "simulatorAgentName": SIMULATOR_NAME if facts.simulated else None,
         "simulatorAgentId": simulator_id if facts.simulated else None,
-        "agent_definition_used_name": call.run_test.agent.name,
-        "agent_definition_used_id": call.run_test.agent.id,
+        "agent_definition_used_name": call.run_test.agent_name,
+        "agent_definition_used_id": call.run_test.agent.id if call.run_test.agent_name else None,
     }
 
 

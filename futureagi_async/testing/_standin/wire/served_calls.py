@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Fields = dict[str, Any]
 
+SIMULATOR_NAME = "Simulated caller 🙂"
 _BEYOND_DOUBLES = 2**64 + 1
 """A whole number no double and no 64-bit integer can hold."""
 
@@ -128,16 +129,16 @@ def scenario_columns(facts: CallFacts) -> dict[str, Fields]:
 
 
 def _agents(call: Call, facts: CallFacts) -> Fields:
-    """Absent, not null, where there is no simulator."""
+    """Absent, not null, where there is no simulator, or a prompt instead of an agent."""
     simulator = {
-        "simulator_agent_name": "Simulated caller 🙂",
+        "simulator_agent_name": SIMULATOR_NAME,
         "simulator_agent_id": seeded_uuid(call.run_test.id, "simulator"),
     }
     used = {
         "agent_definition_used_name": call.run_test.agent.name,
         "agent_definition_used_id": call.run_test.agent.id,
     }
-    return (simulator if facts.simulated else {}) | used
+    return (simulator if facts.simulated else {}) | (used if call.run_test.agent_name else {})
 
 
 def recordings(call: Call, facts: CallFacts) -> dict[str, str | None]:
