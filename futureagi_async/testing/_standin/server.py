@@ -50,7 +50,12 @@ class StandInServer:
         with StandInServer() as server: ...
         async with StandInServer(dialect="documented") as server: ...
 
-    A list is named by its id, or by `(agent_id, version_id)`.
+    It serves calls with their details and KPIs, and the lists in which ids are found: run tests, their test
+    executions, agents and their versions. A list of calls is named by its id, or by `(agent_id, version_id)`.
+
+    Data are added (`add_run_test`, ...), deleted (`delete_execution`) and sent with other values
+    (`alter_call`, `alter_kpis`) at any moment; lists change by themselves while they are read (`move`), and
+    their history (`alive_throughout`, `alive_sometime`) judges what a reader got.
 
     Faults (`fail`, `stall`, `disconnect`, `respond`) meet requests whose path and query contain
     `path_contains`; the default meets all. Each is used up by the next `times` such requests, after `after`
@@ -72,7 +77,7 @@ class StandInServer:
     """
 
     canary = CANARY
-    """Part of every secret and phone number that lists of run tests and agents send: nothing to keep."""
+    """Part of every secret and phone number in the lists of run tests and agents: nothing to keep."""
 
     def __init__(
         self,
@@ -257,8 +262,8 @@ class StandInServer:
         """Send other values under some JSON keys of a call, in every answer with the call that has them.
 
         That is how values of undocumented types come: `{"overall_score": "7.5", "session_id": 12345}`. Only
-        what is sent changes, not the call's place, nor what filters and KPIs make of it. Whatever was
-        altered before is as it was; `{}` alters nothing.
+        what is sent changes, not the call's place, nor what filters and KPIs make of it. Values that were
+        altered before go back to what they were, so `{}` undoes it.
 
         Raises:
             ValueError: there is no such call, or no answer with it has one of the keys.
