@@ -1,0 +1,1 @@
+"""Decisions without I/O: no sockets, clocks, sleeps, randomness or environment."""
