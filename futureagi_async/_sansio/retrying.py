@@ -2,6 +2,7 @@
 
 import attrs
 
+from futureagi_async._sansio.replies import GATEWAY_STATUSES
 from futureagi_async.errors import (
     APIConnectionError,
     APITimeoutError,
@@ -15,7 +16,6 @@ QUOTA_CAPACITY = 500
 QUOTA_COST = 5
 QUOTA_COST_TIMEOUT = 10
 
-_GATEWAY = frozenset({502, 503, 504})  # what proxies say of a server behind them
 _MAX_DOUBLINGS = 64  # keeps the pause a number; it reached max_delay long before
 
 OUTAGE_FAILURES = 100
@@ -69,7 +69,9 @@ class OutageDetector:
 
     def failed(self, error: FutureAGIError) -> None:
         """Take a failure into account; an answer about the request itself shows that the server lives."""
-        is_trouble = error.retryable and (isinstance(error, APIConnectionError) or error.status in _GATEWAY)
+        is_trouble = error.retryable and (
+            isinstance(error, APIConnectionError) or error.status in GATEWAY_STATUSES
+        )
         self.failures = self.failures + 1 if is_trouble else 0
 
 

@@ -168,6 +168,7 @@ def status(code: int, body: bytes | str | dict[str, Any] = HTML) -> Scene:
     return wire(refuse(code, body))
 
 
+GATEWAYS_OWN = (507, 509, 520, 521, 522, 523, 524, 525, 527, 529, 530, 598, 599)
 ABSURD = "99999999999"
 ANSWER_ROWS = [
     Fault(19, "record without id", record_without_id, PageResult("2 records, DecodingError at $.results[1]")),
@@ -219,6 +220,12 @@ ANSWER_ROWS = [
     Fault(24, "502", status(502), PageResult("InternalServerError", 4, "value")),
     Fault(24, "503", status(503), PageResult("InternalServerError", 4, "value")),
     Fault(24, "504", status(504), PageResult("InternalServerError", 4, "value")),
+    *(
+        Fault(24, str(code), status(code), PageResult("InternalServerError", 4, "value"))
+        for code in GATEWAYS_OWN
+    ),
+    Fault(24, "501", status(501), PageResult("InternalServerError", 1, "InternalServerError")),
+    Fault(24, "511", status(511), PageResult("InternalServerError", 1, "InternalServerError")),
     Fault(25, "outage within a job", total_outage, PageResult("an outcome for each, most unasked")),
     Fault(26, "redirect within the server", redirect("/elsewhere/"), PageResult("RedirectError", 1)),
     Fault(
@@ -228,5 +235,6 @@ ANSWER_ROWS = [
         26, "redirect to another name", redirect("http://localhost:{trap}/"), PageResult("RedirectError", 1)
     ),
     Fault(26, "redirect in a circle", redirect("?again=1"), PageResult("RedirectError", 1)),
+    Fault(26, "304", status(304, b""), PageResult("APIStatusError", 1, "APIStatusError")),
     Fault(27, "cookie set", cookies, PageResult("value, 0 cookies sent", 2)),
 ]

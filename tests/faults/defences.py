@@ -19,6 +19,7 @@ from futureagi_async._http.transport import Transport
 from futureagi_async._sansio import replies, retrying
 from futureagi_async._sansio.decoding import converter
 from futureagi_async._sansio.settings import Keys, Secret
+from tests.faults.answer_rows import GATEWAYS_OWN
 from tests.faults.missing import (
     Patch,
     close_without_waiting,
@@ -79,6 +80,8 @@ NO_JSON = (
     "lone surrogate",
 )
 
+GATEWAYS = ("502", "503", "504", *map(str, GATEWAYS_OWN))
+
 DEFENCES = [
     Defence(
         "certificates are checked",
@@ -100,7 +103,7 @@ DEFENCES = [
     Defence(
         "failed tries are repeated",
         lambda: [(requester, "retry_delay_seconds", lambda *_, **__: None)],
-        (*CUTS, "502", "503", "504", "408", "425"),
+        (*CUTS, *GATEWAYS, "408", "425"),
     ),
     Defence(
         "a kept connection that closed is replaced",
@@ -139,12 +142,13 @@ DEFENCES = [
         read_json_leniently,
         (*NO_JSON, "number beyond floats", "null instead", "list instead"),
     ),
+    Defence("a byte order mark is skipped", lambda: [(replies, "BOM_UTF8", b"")], ("byte order mark",)),
     Defence("a bad record fails alone", raise_for_one_record, ("record without id",)),
     Defence("the envelope is checked", take_any_envelope, ("count of -1", "results are null")),
     Defence(
         "what the request did wrong is not repeated",
-        retry_statuses(400, 401, 403, 404),
-        ("400", "401", "403", "404"),
+        retry_statuses(304, 400, 401, 403, 404, 501, 511),
+        ("304", "400", "401", "403", "404", "501", "511"),
     ),
     Defence(
         "refused keys stop a job",
@@ -243,7 +247,7 @@ DEFENCES = [
     ),
     Defence(
         "what the server repeats is masked",
-        lambda: [(Keys, "mask", lambda _, text: text)],
+        lambda: [(Keys, "redact", lambda _, text: text)],
         ("keys repeated by the server",),
     ),
     Defence(

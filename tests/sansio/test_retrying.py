@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from futureagi_async import errors
-from futureagi_async._sansio.replies import Reply, error_of
+from futureagi_async._sansio.replies import GATEWAY_STATUSES, Reply, error_of
 from futureagi_async._sansio.retrying import (
     OUTAGE_FAILURES,
     QUOTA_CAPACITY,
@@ -62,10 +62,10 @@ TRIES = {
     "500": (answered(500), 3),
     "500, a wrong parameter": (answered(500, b'{"message": "invalid literal for int()"}'), 1),
     "500, no such execution": (answered(500, b'{"message": "No TestExecution matches"}'), 1),
+    "304": (answered(304), 1),
     "501": (answered(501), 1),
-    "502": (answered(502), 4),
-    "503": (answered(503), 4),
-    "504": (answered(504), 4),
+    "511": (answered(511), 1),
+    **{str(status): (answered(status), 4) for status in sorted(GATEWAY_STATUSES)},
 }
 
 
@@ -211,7 +211,7 @@ def test_quota_never_goes_into_debt() -> None:
     assert quota.take(LOST) == QUOTA_COST
 
 
-OUTAGES = ("refused connection", "timeout", "not HTTP", "502", "503", "504")
+OUTAGES = ("refused connection", "timeout", "not HTTP", *map(str, GATEWAY_STATUSES))
 
 
 @pytest.mark.parametrize("trouble", TRIES)
