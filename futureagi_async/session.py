@@ -1,17 +1,18 @@
 """`Session`: the one entry point. One method per endpoint, and the bulk reads over them."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
+from functools import partial
 from ssl import SSLContext
 from types import TracebackType
-from typing import Literal, NoReturn, Self, TypeAlias, TypeVar, cast
+from typing import Literal, NoReturn, Self, TypeAlias, cast
 from uuid import UUID
 
 from futureagi_async._bulk import stream
 from futureagi_async._bulk.fanout import BulkOptions
-from futureagi_async._bulk.outcomes import FetchOne, fetch_outcomes, open_outcomes
+from futureagi_async._bulk.outcomes import fetch_outcomes, open_outcomes
 from futureagi_async._bulk.stream import CallStream
 from futureagi_async._http.clock import Clock, SystemClock
 from futureagi_async._http.pages import read_page, restore_call
@@ -19,8 +20,7 @@ from futureagi_async._http.requester import Requester, RequestOptions
 from futureagi_async._http.transport import Connector, Transport
 from futureagi_async._sansio import decoding, requests
 from futureagi_async._sansio.covering.pages import PageRequest
-from futureagi_async._sansio.replies import Decoded, Reply, check_filters_applied
-from futureagi_async._sansio.requests import Request
+from futureagi_async._sansio.replies import Reply, check_filters_applied
 from futureagi_async._sansio.settings import Origin, Proxy, read_keys, read_origin
 from futureagi_async.events import Observer
 from futureagi_async.filters import FilterLike
@@ -55,7 +55,6 @@ from futureagi_async.sources import (
     check_sources,
 )
 
-T = TypeVar("T")
 Validate: TypeAlias = Literal["lazy", "eager"]
 
 DEFAULT_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
@@ -186,7 +185,8 @@ class Session:
                 ``fetch_...``) are bulk, so that an export never keeps a handler waiting for more than
                 a slot.
         """
-        view = self._view()
+        view = type(self).__new__(type(self))
+        vars(view).update(vars(self))
         view._timeouts = check_kind_or_none("timeouts", timeouts, Timeouts) or self._timeouts  # noqa: SLF001
         view._retry = check_kind_or_none("retry", retry, RetryPolicy) or self._retry  # noqa: SLF001
         if priority is not None:
@@ -199,10 +199,8 @@ class Session:
         Raises `NotFoundError` for an unknown call; a snapshot's id is not a call's id, use
         ``call.call_execution_id``. Source: ``GET /simulate/call-executions/{call_execution_id}/``.
         """
-        request = requests.call_request(check_id(call_execution_id, "call_execution_id"))
-        return await self._value(
-            request, lambda reply: decoding.decode_call(reply.body, request.endpoint, eager=self._eager)
-        )
+        key = check_id(call_execution_id, "call_execution_id")
+        return await self._read_call(self._options("interactive"), key)
 
     async def get_kpis(self, test_execution_id: str | UUID) -> ExecutionKPIs:
         """Return a test execution's key figures.
@@ -210,8 +208,8 @@ class Session:
         Raises `NotFoundError` for an unknown test execution.
         Source: ``GET /simulate/test-executions/{test_execution_id}/kpis/``.
         """
-        request = requests.kpis_request(check_id(test_execution_id, "test_execution_id"))
-        return await self._value(request, lambda reply: decoding.decode_kpis(reply.body, request.endpoint))
+        key = check_id(test_execution_id, "test_execution_id")
+        return await self._read_kpis(self._options("interactive"), key)
 
     async def get_page(self, source: CallSource, *, page: int = 1, limit: int = 100) -> CallPage:
         """Return one page of a list of calls.
@@ -221,7 +219,7 @@ class Session:
         the server skipped a filter and sent unfiltered rows.
         """
         check_sources([source])
-        return (await self._read_page(source, PageRequest(page, limit))).value
+        return await self._read_page(source, page, limit)
 
     async def get_test_execution(
         self,
@@ -238,7 +236,7 @@ class Session:
         skipped a filter. Source: ``GET /simulate/test-executions/{test_execution_id}/``.
         """
         source = TestExecutionCalls(test_execution_id, search=search, filters=filters)
-        return cast(TestExecutionPage, (await self._read_page(source, PageRequest(page, limit))).value)
+        return cast(TestExecutionPage, await self._read_page(source, page, limit))
 
     async def get_groups(
         self,
@@ -267,7 +265,7 @@ class Session:
             check_filters_applied(source, groups.error_messages)
             return groups
 
-        return await self._value(request, decode)
+        return (await self._requester.call(request, decode, self._options("interactive"))).value
 
     def stream_calls(
         self,
@@ -302,8 +300,8 @@ class Session:
             changed_since: For some of the sources: read only what changed since then, for instance since
                 the ``complete_as_of`` of an earlier report. That can't show which calls were deleted, nor
                 which entered a version list or a filtered list with an older change.
-            resume: Marks of the `Step` objects that an earlier stream over the same sources gave, in the
-                order they came: go on from there. What those steps brought is not delivered again.
+            resume: The checkpoints of the `Step` objects that an earlier stream over the same sources gave,
+                in the order they came: go on from there. What those steps brought is not delivered again.
         """
         checked = check_sources(sources)
         options = BulkOptions(
@@ -319,7 +317,7 @@ class Session:
         )
         return stream.open_stream(
             checked,
-            self._in_bulk()._read_page,  # noqa: SLF001 - of the same class
+            partial(read_page, self._requester, self._options("bulk"), eager=self._eager),
             restore_call,
             options,
             tuple(resume) if isinstance(resume, Iterator) else resume,
@@ -358,7 +356,11 @@ class Session:
 
         Once 100 ids in a row reached nobody, the rest is not asked for: those outcomes are errors, too.
         """
-        return await self._fetch_outcomes(ids, "call_execution_id", self._in_bulk().get_call_execution)
+        return await fetch_outcomes(
+            self._check_ids(ids, "call_execution_id"),
+            partial(self._read_call, self._options("bulk")),
+            max_in_flight=self._requester.max_in_flight,
+        )
 
     def stream_call_executions(
         self, ids: Iterable[str | UUID]
@@ -369,46 +371,45 @@ class Session:
         ``max_in_flight`` are asked for and not yet done with. Otherwise as `fetch_call_executions`.
         """
         return open_outcomes(
-            self._checked(ids, "call_execution_id"),
-            self._in_bulk().get_call_execution,
+            self._check_ids(ids, "call_execution_id"),
+            partial(self._read_call, self._options("bulk")),
             max_in_flight=self._requester.max_in_flight,
         )
 
     async def fetch_kpis(self, test_execution_ids: Iterable[str | UUID]) -> list[Outcome[ExecutionKPIs]]:
         """Return the key figures of many test executions: one `Outcome` an id, in the order given."""
-        return await self._fetch_outcomes(test_execution_ids, "test_execution_id", self._in_bulk().get_kpis)
+        return await fetch_outcomes(
+            self._check_ids(test_execution_ids, "test_execution_id"),
+            partial(self._read_kpis, self._options("bulk")),
+            max_in_flight=self._requester.max_in_flight,
+        )
 
-    async def _value(self, request: Request, decode: Callable[[Reply], T]) -> T:
-        return (await self._requester.call(request, decode, self._request_options)).value
+    async def _read_call(self, options: RequestOptions, call_execution_id: str) -> CallExecution:
+        request = requests.call_request(call_execution_id)
 
-    async def _read_page(self, source: CallSource, request: PageRequest) -> Decoded[CallPage]:
-        return await read_page(self._requester, source, request, self._request_options, eager=self._eager)
+        def decode(reply: Reply) -> CallExecution:
+            return decoding.decode_call(reply.body, request.endpoint, eager=self._eager)
 
-    @property
-    def _request_options(self) -> RequestOptions:
-        return RequestOptions(self._timeouts, self._retry, urgent=self._priority != "bulk")
+        return (await self._requester.call(request, decode, options)).value
 
-    def _view(self) -> Self:
-        """Return another of the same kind, on the same pool and limits."""
-        view = type(self).__new__(type(self))
-        vars(view).update(vars(self))
-        return view
+    async def _read_kpis(self, options: RequestOptions, test_execution_id: str) -> ExecutionKPIs:
+        request = requests.kpis_request(test_execution_id)
 
-    def _in_bulk(self) -> Self:
-        """Return the view that reads many things: behind those who read one, unless it was told otherwise."""
-        if self._priority is not None:
-            return self
-        view = self._view()
-        view._priority = "bulk"  # noqa: SLF001 - of the same class
-        return view
+        def decode(reply: Reply) -> ExecutionKPIs:
+            return decoding.decode_kpis(reply.body, request.endpoint)
 
-    async def _fetch_outcomes(
-        self, ids: Iterable[str | UUID], name: str, fetch_one: FetchOne[T]
-    ) -> list[Outcome[T]]:
-        checked = self._checked(ids, name)
-        return await fetch_outcomes(checked, fetch_one, max_in_flight=self._requester.max_in_flight)
+        return (await self._requester.call(request, decode, options)).value
 
-    def _checked(self, ids: Iterable[str | UUID], name: str) -> list[str]:
+    async def _read_page(self, source: CallSource, page: int, limit: int) -> CallPage:
+        options, request = self._options("interactive"), PageRequest(page, limit)
+        return (await read_page(self._requester, options, source, request, eager=self._eager)).value
+
+    def _options(self, usual: Priority) -> RequestOptions:
+        """Return how requests are made that have this priority unless the session was told another."""
+        urgent = (self._priority or usual) == "interactive"
+        return RequestOptions(self._timeouts, self._retry, urgent=urgent)
+
+    def _check_ids(self, ids: Iterable[str | UUID], name: str) -> list[str]:
         if isinstance(ids, str | UUID):
             raise TypeError(f"Pass several ids, such as [{name}].")
         self._requester.check_usable()

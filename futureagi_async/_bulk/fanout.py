@@ -61,14 +61,14 @@ class FanOut:
 
     def __init__(
         self,
-        readings: list[SourceReader],
+        readers: list[SourceReader],
         fetch_page: FetchPage,
         options: BulkOptions,
         clock: Clock,
         emit: Callable[[Event], None],
     ) -> None:
         self.options = options
-        self.readings = readings
+        self.readers = readers
         self.failure: FutureAGIError | None = None
         self.closed = False
         """Whether the block that the stream belongs to was left."""
@@ -78,8 +78,8 @@ class FanOut:
         self._fetch_page = fetch_page
         self._clock = clock
         self._emit = emit
-        self._ready = deque(self.readings)
-        self._open = len(self.readings)
+        self._ready = deque(self.readers)
+        self._open = len(self.readers)
         self._idle: deque[anyio.Event] = deque()
         """Workers that wait for something to do."""
         self._outage = OutageDetector()
@@ -108,7 +108,7 @@ class FanOut:
                 self._stop_all("Reading was stopped by an error.")
                 stop()
                 return
-            self._settle(task.reading)
+            self._settle(task.reader)
             self._wake()
             if step is not None:  # nothing was waited for since it was taken: a source's steps stay in order
                 await channel.send(step)
@@ -117,16 +117,16 @@ class FanOut:
     async def _next_task(self) -> PageTask | None:
         while self._open:
             while self._ready and self._open_pages < self.max_open_pages:
-                reading = self._ready.popleft()
-                task = reading.next_task()
-                reading.queued = task is not None
+                reader = self._ready.popleft()
+                task = reader.next_task()
+                reader.queued = task is not None
                 if task is not None:
-                    self._ready.append(reading)
+                    self._ready.append(reader)
                     self._open_pages += 1
                     self._wake()
                     return task
-                if reading.cover.conclusion is not None:
-                    self._close(reading)
+                if reader.cover.conclusion is not None:
+                    self._close(reader)
             if self._open:
                 turn = anyio.Event()
                 self._idle.append(turn)
@@ -142,56 +142,56 @@ class FanOut:
         if self._idle:
             self._idle.popleft().set()
 
-    def _settle(self, reading: SourceReader) -> None:
+    def _settle(self, reader: SourceReader) -> None:
         """Put a source in line again after an answer, or close it."""
-        if reading.queued:
+        if reader.queued:
             return
-        if reading.cover.conclusion is not None:
-            self._close(reading)
+        if reader.cover.conclusion is not None:
+            self._close(reader)
         else:
-            reading.queued = True
-            self._ready.append(reading)
+            reader.queued = True
+            self._ready.append(reader)
 
-    def _close(self, reading: SourceReader) -> None:
+    def _close(self, reader: SourceReader) -> None:
         self._open -= 1
-        reading.queued = True
-        conclusion = reading.cover.conclusion
+        reader.queued = True
+        conclusion = reader.cover.conclusion
         assert conclusion is not None
         self._emit(
             VerdictReached(
-                source=reading.source,
+                source=reader.source,
                 verdict=conclusion.verdict,
                 reason=conclusion.reason,
-                received=len(reading.seen_ids),
+                received=len(reader.seen_ids),
             )
         )
 
     def _stop_all(self, reason: str) -> None:
-        for reading in self.readings:
-            reading.cover.stop(reason)
+        for reader in self.readers:
+            reader.cover.stop(reason)
 
     async def _read(self, task: PageTask) -> Step | None:
-        reading, request = task.reading, task.request
+        reader, request = task.reader, task.request
         if request.not_before > self._clock.monotonic():
             await self._clock.sleep(request.not_before - self._clock.monotonic())
         try:
-            read = await self._fetch_page(reading.source, request)
+            read = await self._fetch_page(reader.source, request)
         except FutureAGIError as error:
             self._outage.failed(error)
-            forgiven = reading.fail(task, error, self._clock.monotonic())
+            forgiven = reader.fail(task, error, self._clock.monotonic())
             stops = isinstance(error, STOPS_JOB) or self._outage.is_out
             if stops and forgiven:
-                reading.failures.append(error)  # there was another way, but not for this task
+                reader.failures.append(error)  # there was another way, but not for this task
             if stops or (self.options.on_error == "raise" and not forgiven):
                 self.failure = self.failure or error
             return None
         self._outage.succeeded()
-        step = reading.accept(task, read, slots_full=self._open >= self.options.max_in_flight)
+        step = reader.accept(task, read, slots_full=self._open >= self.options.max_in_flight)
         if read.value.failures and self.options.on_error == "raise":
             self.failure = self.failure or read.value.failures[0].error
         self._emit(
             PageArrived(
-                source=reading.source,
+                source=reader.source,
                 page=request.page,
                 limit=request.limit,
                 records=len(step.page.calls),
@@ -201,27 +201,27 @@ class FanOut:
         return step
 
 
-def make_readings(
+def make_readers(
     sources: Sequence[CallSource], options: BulkOptions, resume: Iterable[bytes], now: float
 ) -> list[SourceReader]:
-    """Return one reading a source, brought to where the checkpoints to resume from were left.
+    """Return one reader a source, brought to where the checkpoints to resume from were left.
 
     The checkpoints are gone through twice, and not kept. That takes some microseconds a record.
     """
     epoch = now - last_received_at(map(decode_checkpoint, resume))
-    readings: list[SourceReader] = []
+    readers: list[SourceReader] = []
     for index, source in enumerate(sources):
         since = options.changed_since.get(source)
         begin = partial(_cover, source, options, since)
         how = f"{options.page_size} {options.consistency} {since}"
-        readings.append(SourceReader(index, source, begin, how, epoch, since))
+        readers.append(SourceReader(index, source, begin, how, epoch, since))
     for checkpoint in map(decode_checkpoint, resume):
-        if not 0 <= checkpoint.index < len(readings):
+        if not 0 <= checkpoint.index < len(readers):
             raise ValueError("resume holds checkpoints of more sources than were given.")
-        readings[checkpoint.index].restore(checkpoint)
-    for reading in readings if resume else ():
-        reading.resume()
-    return readings
+        readers[checkpoint.index].restore(checkpoint)
+    for reader in readers if resume else ():
+        reader.resume()
+    return readers
 
 
 def _cover(source: CallSource, options: BulkOptions, since: float | None) -> Cover | FastRead:

@@ -80,6 +80,7 @@ class Slots:
 T = TypeVar("T")
 
 _CLOSING_SECONDS = 5.0
+_ONCE = RetryPolicy(attempts=1)
 
 
 @attrs.define(frozen=True)
@@ -90,6 +91,10 @@ class RequestOptions:
     retry: RetryPolicy
     urgent: bool
     """Whether it goes before the others that wait for a slot."""
+
+    def once(self) -> "RequestOptions":
+        """Return the same without retries."""
+        return attrs.evolve(self, retry=_ONCE)
 
 
 class Requester:

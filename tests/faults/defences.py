@@ -37,6 +37,7 @@ from tests.faults.missing import (
     take_any_envelope,
     take_any_size,
     take_cut_gzip,
+    take_every_cancellation_for_the_callers,
     trust_all,
     without_limit,
 )
@@ -216,7 +217,7 @@ DEFENCES = [
     ),
     Defence(
         "a cancellation from below is no cancellation",
-        lambda: [(Transport, "send", Transport._exchange)],
+        take_every_cancellation_for_the_callers,
         ("cancelled from below",),
     ),
     Defence("closing ends what is under way", close_without_waiting, ("closed with work under way",)),
