@@ -1,18 +1,19 @@
 """`Session`: the one entry point. One method per endpoint, and the bulk reads over them."""
 
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from functools import partial
 from ssl import SSLContext
 from types import TracebackType
-from typing import Literal, NoReturn, Self, TypeAlias, cast
+from typing import Literal, NoReturn, Self, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 from futureagi_async._bulk import stream
 from futureagi_async._bulk.fanout import BulkOptions
-from futureagi_async._bulk.outcomes import fetch_outcomes, open_outcomes
+from futureagi_async._bulk.outages import OutageGate
+from futureagi_async._bulk.outcomes import collect_outcomes, open_outcomes
 from futureagi_async._bulk.stream import CallStream
 from futureagi_async._http.clock import Clock, SystemClock
 from futureagi_async._http.pages import read_page, restore_call
@@ -43,6 +44,7 @@ from futureagi_async.options import (
     check_deadline,
     check_kind,
     check_kind_or_none,
+    check_max_outage,
     check_observers,
     check_page_size,
     check_word,
@@ -58,6 +60,10 @@ from futureagi_async.sources import (
 Validate: TypeAlias = Literal["lazy", "eager"]
 
 DEFAULT_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+MAX_OUTAGE_SECONDS = 60.0
+
+T = TypeVar("T")
+ReadOne: TypeAlias = Callable[[RequestOptions, str], Awaitable[T]]
 
 
 class Session:
@@ -277,6 +283,7 @@ class Session:
         consistency: Consistency = "complete",
         updates: bool = False,
         deadline: float | None = None,
+        max_outage: float = MAX_OUTAGE_SECONDS,
         changed_since: Mapping[CallSource, datetime] | None = None,
         resume: Iterable[bytes] = (),
     ) -> AbstractAsyncContextManager[CallStream]:
@@ -297,6 +304,8 @@ class Session:
                 each page once, and says ``incomplete`` of all but lists of one page.
             updates: Yield a call again where a newer version of it was read.
             deadline: Seconds after which reading stops; the report then says ``incomplete``.
+            max_outage: How many seconds to wait for a server that answers nothing any more; the read asks now
+                and then whether it is there again, and in the end raises the last error. 0 does not wait.
             changed_since: For some of the sources: read only what changed since then, for instance since
                 the ``complete_as_of`` of an earlier report. That can't show which calls were deleted, nor
                 which entered a version list or a filtered list with an older change.
@@ -321,8 +330,8 @@ class Session:
             restore_call,
             options,
             tuple(resume) if isinstance(resume, Iterator) else resume,
-            self._requester.clock,
-            self._requester.emit,
+            self._outage_gate(max_outage),
+            self._requester,
         )
 
     async def fetch_calls(
@@ -334,6 +343,7 @@ class Session:
         on_error: OnError = "raise",
         consistency: Consistency = "complete",
         deadline: float | None = None,
+        max_outage: float = MAX_OUTAGE_SECONDS,
         changed_since: Mapping[CallSource, datetime] | None = None,
     ) -> FetchResult:
         """Return all calls of all sources in one list, with the report on them; see `stream_calls`.
@@ -347,42 +357,45 @@ class Session:
             on_error=on_error,
             consistency=consistency,
             deadline=deadline,
+            max_outage=max_outage,
             changed_since=changed_since,
         ) as stream:
             return await stream.collect()
 
-    async def fetch_call_executions(self, ids: Iterable[str | UUID]) -> list[Outcome[CallExecution]]:
+    async def fetch_call_executions(
+        self, ids: Iterable[str | UUID], *, max_outage: float = MAX_OUTAGE_SECONDS
+    ) -> list[Outcome[CallExecution]]:
         """Return the full details of many calls: one `Outcome` an id, in the order given.
 
-        Once 100 ids in a row reached nobody, the rest is not asked for: those outcomes are errors, too.
+        A server that answers nothing any more is waited for, ``max_outage`` seconds at most (0: not at all);
+        ids that were not answered meanwhile are asked for again. After that, or without waiting once 100 ids
+        in a row reached nobody, the rest is not asked for: those outcomes are errors, too.
         """
-        return await fetch_outcomes(
-            self._check_ids(ids, "call_execution_id"),
-            partial(self._read_call, self._options("bulk")),
-            max_in_flight=self._requester.max_in_flight,
-        )
+        checked = self._check_ids(ids, "call_execution_id")
+        async with self._open_outcomes(checked, self._read_call, max_outage) as outcomes:
+            return await collect_outcomes(checked, outcomes)
 
     def stream_call_executions(
-        self, ids: Iterable[str | UUID]
+        self, ids: Iterable[str | UUID], *, max_outage: float = MAX_OUTAGE_SECONDS
     ) -> AbstractAsyncContextManager[AsyncIterator[Outcome[CallExecution]]]:
         """Read the full details of many calls: ``async with session.stream_call_executions(ids) as each``.
 
         ``async for outcome in each`` gives one `Outcome` for each different id as it arrives. No more than
         ``max_in_flight`` are asked for and not yet done with. Otherwise as `fetch_call_executions`.
         """
-        return open_outcomes(
-            self._check_ids(ids, "call_execution_id"),
-            partial(self._read_call, self._options("bulk")),
-            max_in_flight=self._requester.max_in_flight,
-        )
+        checked = self._check_ids(ids, "call_execution_id")
+        return self._open_outcomes(checked, self._read_call, max_outage)
 
-    async def fetch_kpis(self, test_execution_ids: Iterable[str | UUID]) -> list[Outcome[ExecutionKPIs]]:
-        """Return the key figures of many test executions: one `Outcome` an id, in the order given."""
-        return await fetch_outcomes(
-            self._check_ids(test_execution_ids, "test_execution_id"),
-            partial(self._read_kpis, self._options("bulk")),
-            max_in_flight=self._requester.max_in_flight,
-        )
+    async def fetch_kpis(
+        self, test_execution_ids: Iterable[str | UUID], *, max_outage: float = MAX_OUTAGE_SECONDS
+    ) -> list[Outcome[ExecutionKPIs]]:
+        """Return the key figures of many test executions: one `Outcome` an id, in the order given.
+
+        Of an outage of the server as `fetch_call_executions`.
+        """
+        checked = self._check_ids(test_execution_ids, "test_execution_id")
+        async with self._open_outcomes(checked, self._read_kpis, max_outage) as outcomes:
+            return await collect_outcomes(checked, outcomes)
 
     async def _read_call(self, options: RequestOptions, call_execution_id: str) -> CallExecution:
         request = requests.call_request(call_execution_id)
@@ -403,6 +416,21 @@ class Session:
     async def _read_page(self, source: CallSource, page: int, limit: int) -> CallPage:
         options, request = self._options("interactive"), PageRequest(page, limit)
         return (await read_page(self._requester, options, source, request, eager=self._eager)).value
+
+    def _open_outcomes(
+        self, ids: Sequence[str], read_one: ReadOne[T], max_outage: float
+    ) -> AbstractAsyncContextManager[AsyncIterator[Outcome[T]]]:
+        options = self._options("bulk")
+        return open_outcomes(
+            ids,
+            partial(read_one, options),
+            partial(read_one, options.once()),
+            self._outage_gate(max_outage),
+            max_in_flight=self._requester.max_in_flight,
+        )
+
+    def _outage_gate(self, max_outage: float) -> OutageGate:
+        return OutageGate(check_max_outage(max_outage), self._requester)
 
     def _options(self, usual: Priority) -> RequestOptions:
         """Return how requests are made that have this priority unless the session was told another."""

@@ -1,35 +1,32 @@
-"""Many lists read at once by a bounded number of workers: what to read next, and what becomes of it."""
+"""Reads many lists at once by a bounded number of workers: what to read next, and what becomes of it."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import TypeAlias
 
 import anyio
 import attrs
 
 from futureagi_async._bulk.channel import Channel
 from futureagi_async._bulk.checkpoints import decode_checkpoint, last_received_at
+from futureagi_async._bulk.outages import JobContext, OutageGate
 from futureagi_async._bulk.reading import PageTask, SourceReader, Step, traits_of
-from futureagi_async._http.clock import Clock
 from futureagi_async._sansio.covering import Cover
 from futureagi_async._sansio.covering.fast import FastRead
 from futureagi_async._sansio.covering.pages import PageRequest
 from futureagi_async._sansio.replies import Decoded
-from futureagi_async._sansio.retrying import OutageDetector
 from futureagi_async.errors import STOPS_JOB, FutureAGIError
-from futureagi_async.events import Event, PageArrived, VerdictReached
+from futureagi_async.events import PageArrived, VerdictReached
 from futureagi_async.models import CallPage
 from futureagi_async.options import Consistency, OnError
 from futureagi_async.sources import CallSource
 
+PROBE = PageRequest(1, 5, optional=True)
+"""What is asked of a list to find out whether the server answers: a few rows, once."""
 
-class FetchPage(Protocol):
-    """How a page is read; handed in by the session."""
-
-    async def __call__(self, source: CallSource, request: PageRequest) -> Decoded[CallPage]:
-        """Read one page, or raise `FutureAGIError`; an ``optional`` one is tried once."""
-        ...
+FetchPage: TypeAlias = Callable[[CallSource, PageRequest], Awaitable[Decoded[CallPage]]]
+"""Reads one page, or raises `FutureAGIError`; an ``optional`` one is tried once."""
 
 
 @attrs.define(frozen=True, kw_only=True)
@@ -64,8 +61,8 @@ class FanOut:
         readers: list[SourceReader],
         fetch_page: FetchPage,
         options: BulkOptions,
-        clock: Clock,
-        emit: Callable[[Event], None],
+        gate: OutageGate,
+        context: JobContext,
     ) -> None:
         self.options = options
         self.readers = readers
@@ -76,13 +73,12 @@ class FanOut:
         """How many pages may be on their way now."""
         self._open_pages = 0
         self._fetch_page = fetch_page
-        self._clock = clock
-        self._emit = emit
+        self._gate = gate
+        self._context = context
         self._ready = deque(self.readers)
         self._open = len(self.readers)
         self._idle: deque[anyio.Event] = deque()
         """Workers that wait for something to do."""
-        self._outage = OutageDetector()
 
     async def run(self, channel: Channel[Step]) -> None:
         """Read until every source has its conclusion, the deadline, or a failure that ends the task."""
@@ -90,15 +86,16 @@ class FanOut:
         async with anyio.create_task_group() as tasks:
             if seconds is not None:
                 tasks.start_soon(self._expire, seconds, tasks.cancel_scope.cancel)
-            async with anyio.create_task_group() as workers:
-                for _ in range(self.options.max_open_pages):
-                    workers.start_soon(self._work, channel, workers.cancel_scope.cancel)
+            with self._gate:
+                async with anyio.create_task_group() as workers:
+                    for _ in range(self.options.max_open_pages):
+                        workers.start_soon(self._work, channel, workers.cancel_scope.cancel)
             tasks.cancel_scope.cancel()
         if self._open and self.failure is None:
             self._stop_all(f"The deadline of {seconds:g} s was reached.")
 
     async def _expire(self, seconds: float, stop: Callable[[], None]) -> None:
-        await self._clock.sleep(seconds)
+        await self._context.clock.sleep(seconds)
         stop()
 
     async def _work(self, channel: Channel[Step], stop: Callable[[], None]) -> None:
@@ -157,7 +154,7 @@ class FanOut:
         reader.queued = True
         conclusion = reader.cover.conclusion
         assert conclusion is not None
-        self._emit(
+        self._context.emit(
             VerdictReached(
                 source=reader.source,
                 verdict=conclusion.verdict,
@@ -171,25 +168,24 @@ class FanOut:
             reader.cover.stop(reason)
 
     async def _read(self, task: PageTask) -> Step | None:
-        reader, request = task.reader, task.request
-        if request.not_before > self._clock.monotonic():
-            await self._clock.sleep(request.not_before - self._clock.monotonic())
+        reader, request, clock = task.reader, task.request, self._context.clock
         try:
-            read = await self._fetch_page(reader.source, request)
+            if request.not_before > clock.monotonic():
+                await self._context.sleep(request.not_before - clock.monotonic())
+            read, tries = await self._gate.ask(
+                partial(self._fetch_page, reader.source, request),
+                partial(self._fetch_page, reader.source, PROBE),
+                optional=request.optional,
+            )
         except FutureAGIError as error:
-            self._outage.failed(error)
-            forgiven = reader.fail(task, error, self._clock.monotonic())
-            stops = isinstance(error, STOPS_JOB) or self._outage.is_out
-            if stops and forgiven:
-                reader.failures.append(error)  # there was another way, but not for this task
-            if stops or (self.options.on_error == "raise" and not forgiven):
-                self.failure = self.failure or error
+            self._take_failure(task, error, clock.monotonic())
             return None
-        self._outage.succeeded()
+        if tries:
+            read = attrs.evolve(read, attempts=read.attempts + tries)
         step = reader.accept(task, read, slots_full=self._open >= self.options.max_in_flight)
         if read.value.failures and self.options.on_error == "raise":
             self.failure = self.failure or read.value.failures[0].error
-        self._emit(
+        self._context.emit(
             PageArrived(
                 source=reader.source,
                 page=request.page,
@@ -199,6 +195,15 @@ class FanOut:
             )
         )
         return step
+
+    def _take_failure(self, task: PageTask, error: FutureAGIError, now: float) -> None:
+        """Let the source do without the page, or end the job."""
+        forgiven = task.reader.fail(task, error, now)
+        stops = isinstance(error, STOPS_JOB) or self._gate.is_over
+        if stops and forgiven:
+            task.reader.failures.append(error)  # there was another way, but not for this task
+        if stops or (self.options.on_error == "raise" and not forgiven):
+            self.failure = self.failure or error
 
 
 def make_readers(

@@ -1,6 +1,6 @@
-"""Many lists read at once: one bounded stream of pages, and a report. Owns every task it starts."""
+"""`CallStream`: the pages of many lists as they arrive, and a report on them. Owns every task it starts."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 
@@ -12,10 +12,9 @@ from anyio.to_thread import run_sync
 from futureagi_async._bulk.channel import Channel, open_channel
 from futureagi_async._bulk.fanout import BulkOptions, FanOut, FetchPage, make_readers
 from futureagi_async._bulk.ordering import ExternalSort, Restore
+from futureagi_async._bulk.outages import JobContext, OutageGate
 from futureagi_async._bulk.reading import Step
-from futureagi_async._http.clock import Clock
 from futureagi_async.errors import SessionMisuseError
-from futureagi_async.events import Event
 from futureagi_async.models import CallExecution, CallPage, FetchReport, FetchResult
 from futureagi_async.sources import CallSource
 
@@ -140,13 +139,13 @@ async def open_stream(
     restore: Restore,
     options: BulkOptions,
     resume: Iterable[bytes],
-    clock: Clock,
-    emit: Callable[[Event], None],
+    gate: OutageGate,
+    context: JobContext,
 ) -> AsyncIterator[CallStream]:
     """Read all sources at once; leaving the block cancels what is still being read."""
-    begin = partial(make_readers, sources, options, resume, clock.monotonic())
+    begin = partial(make_readers, sources, options, resume, context.clock.monotonic())
     readers = await run_sync(begin) if resume else begin()  # many checkpoints take seconds
-    fan_out = FanOut(readers, fetch_page, options, clock, emit)
+    fan_out = FanOut(readers, fetch_page, options, gate, context)
     external_sort = ExternalSort(sources, restore) if options.ordered else None
     with external_sort or nullcontext():
         async with open_channel(fan_out.run) as channel:
