@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -20,8 +22,9 @@ from futureagi_async import (
     SessionMisuseError,
 )
 from futureagi_async.events import Event, OutageBegan, OutageEnded, ProbePlanned, RequestSent, RetryPlanned
+from futureagi_async.export import export_calls
 from futureagi_async.testing import StandInServer
-from tests.exporting import ServerClock, all_lists
+from tests.exporting import ServerClock, all_lists, pages_asked
 from tests.faults.plays import refuse
 from tests.faults.quiet import raw_server
 from tests.faults.wire_rows import closed_port
@@ -93,6 +96,41 @@ async def test_details_wait_for_their_server(served: StandInServer, what: str, a
     assert [ended.answered for ended in failing.ended] == [True]
 
 
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.8, 0.95])
+async def test_an_export_waits_for_its_server(served: StandInServer, tmp_path: Path, share: float) -> None:
+    """Stopped while lists or transcripts are read, and started again: the files are those of a calm night."""
+    sources = [*all_lists(served), RunTestCalls(served.add_run_test(1_100, slim=True))]
+    options: dict[str, Any] = {"transcripts": True, "ordered": True, "page_size": 60, "format": "jsonl"}
+    async with open_session(served) as session:
+        expected = await export_calls(session, sources, tmp_path / "calm", **options)
+    failing = Failing(served, after=int(share * len(served.requests)), seconds=800)
+    async with open_session(served, clock=failing, observers=[failing.on_event], max_in_flight=4) as session:
+        report = await export_calls(session, sources, tmp_path / "restless", **options)
+    assert [path.read_bytes() for path in report.files] == [path.read_bytes() for path in expected.files]
+    assert report.complete
+    assert report.resumed == 0
+    assert [ended.answered for ended in failing.ended] == [True]
+    assert failing.ended[0].seconds >= 790
+
+
+async def test_an_export_gives_up_and_goes_on_later(served: StandInServer, tmp_path: Path) -> None:
+    """After ``max_outage`` the error says so; what was read is kept, and the same call goes on from there."""
+    source = RunTestCalls(served.add_run_test(1_100, slim=True))
+    failing = Failing(served, after=9, seconds=100)
+    options: dict[str, Any] = {"page_size": 60, "max_outage": 30}
+    async with open_session(served, clock=failing, observers=[failing.on_event], max_in_flight=2) as session:
+        with pytest.raises(APIConnectionError, match=r"No request was answered for 3\d s \(max_outage\)"):
+            await export_calls(session, source, tmp_path / "out", **options)
+        await failing.sleep(100)
+        served.clear_requests()
+        report = await export_calls(session, source, tmp_path / "out", **options)
+    assert report.complete
+    assert report.resumed == 1
+    assert report.records == 1_100
+    assert pages_asked(served) < 20
+    assert [ended.answered for ended in failing.ended] == [False]
+
+
 async def test_one_outage_after_another(served: StandInServer) -> None:
     """A server that goes away again and again while it is read is waited for each time."""
     source = RunTestCalls(served.add_run_test(1_100, slim=True))
@@ -123,10 +161,12 @@ async def test_ten_minutes_without_an_answer_cost_tens_of_requests(job: str, how
     told: list[Event] = []
     clock = FakeClock()
     play = {"closes": send(b""), "is no HTTP": send(b"hello\r\n\r\n")}.get(how, refuse(502))
-    options: dict[str, Any] = {"clock": clock, "observers": [told.append]}
-    async with closed_port() as refused, raw_server(play) as server:
-        where = refused if how == "refuses connections" else {}
-        async with open_session(server, **options, **where) as session:
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(RawServer(answer(close=True), play))
+        async with open_session(server, clock=clock, observers=[told.append]) as session:
+            await session.get_kpis(IDS[0])
+            if how == "refuses connections":
+                await stack.aclose()
             began = clock.now
             errors = await (fail_details if job == "details" else fail_lists)(session)
             assert MINUTES_10 <= clock.now - began <= MINUTES_10 + 30
@@ -160,6 +200,27 @@ async def fail_lists(session: Session) -> list[FutureAGIError]:
     with pytest.raises(FutureAGIError) as caught:
         await session.fetch_calls(sources, on_error="collect", max_outage=MINUTES_10)
     return [caught.value]
+
+
+@pytest.mark.parametrize("on_error", ["raise", "collect"])
+async def test_a_server_that_never_answered_is_not_waited_for(on_error: Any) -> None:
+    """Its address may be wrong: the error comes after the usual tries, as for reads of one thing."""
+    clock, told = FakeClock(), list[Event]()
+    async with (
+        closed_port() as options,
+        open_session(None, clock=clock, observers=[told.append], **options) as session,
+    ):
+        if on_error == "raise":
+            with pytest.raises(APIConnectionError, match=r"^Could not connect: .*, 4 attempts in") as caught:
+                await session.fetch_calls(RunTestCalls(UNKNOWN_ID))
+            assert "max_outage" not in str(caught.value)
+        else:
+            (report,) = (await session.fetch_calls(RunTestCalls(UNKNOWN_ID), on_error="collect")).report
+            assert report.reason == "The first page could not be read."
+        (outcome,) = await session.fetch_kpis([UNKNOWN_ID])
+        assert isinstance(outcome.error, APIConnectionError)
+    assert requests_of(told) == 2 * 4
+    assert outages_of(told) == []
 
 
 async def test_one_probe_at_a_time() -> None:

@@ -29,6 +29,11 @@ class JobContext(Protocol):
         """Time and chance."""
         ...
 
+    @property
+    def was_answered(self) -> bool:
+        """Whether anything was answered yet, if only by a gateway."""
+        ...
+
     def emit(self, event: Event) -> None:
         """Tell the observers and the log."""
         ...
@@ -51,8 +56,9 @@ class OutageGate:
     at a time, with growing pauses, until one is answered. Then what failed is asked again with all its
     tries, and the rest goes on.
 
-    After ``max_seconds`` without any answer the job is over. With 0 it waits for nothing, and is over after
-    many unanswered requests in a row.
+    After ``max_seconds`` without any answer the job is over. With 0 nothing is waited for, and neither is a
+    server that has not yet answered anything, as its address may be wrong: then a failure is one at once,
+    and the job is over after many unanswered requests in a row.
     """
 
     def __init__(self, max_seconds: float, context: JobContext) -> None:
@@ -122,7 +128,7 @@ class OutageGate:
 
     def _is_waited_out(self, error: FutureAGIError) -> bool:
         """Whether a failure says nothing of the request itself, as long as nobody answers others either."""
-        if not self._max_seconds:
+        if not self._max_seconds or not self._context.was_answered:
             return False
         return is_unanswered(error) or (
             self._outage is not None and error.retryable and not is_answered(error)

@@ -112,6 +112,8 @@ class Requester:
     ) -> None:
         self.max_in_flight = max_in_flight
         self.clock = clock
+        self.was_answered = False
+        """Whether anything was answered yet, if only by a gateway: the address is that of some server."""
         self._transport = transport
         self._keys = keys
         self.max_requests_per_minute = max_requests_per_minute
@@ -259,6 +261,7 @@ class Requester:
         reply: Reply | None = None
         try:
             reply = await self._transport.send(request, timeouts, min(timeouts.attempt, seconds_left))
+            self.was_answered = True
             trace.answered(attempt, reply, self.clock.monotonic() - began)
             check_reply(reply)
             return decode(reply), reply

@@ -12,7 +12,7 @@ import attrs
 from aiohttp.client_proto import ResponseHandler
 
 from futureagi_async import FutureAGIError
-from futureagi_async._bulk import outcomes, reading
+from futureagi_async._bulk import outages, outcomes, reading
 from futureagi_async._http import requester
 from futureagi_async._http.clock import SystemClock
 from futureagi_async._http.requester import Requester
@@ -190,12 +190,22 @@ DEFENCES = [
     Defence(
         "retries share a quota",
         lambda: [(retrying.RetryQuota, "take", lambda *_: 0)],
-        ("outage within a job",),
+        ("outage that is not waited for",),
     ),
     Defence(
         "a job notices an outage",
         lambda: [(retrying.OutageDetector, "is_out", False)],
-        ("outage within a job",),
+        ("outage that is not waited for",),
+    ),
+    Defence(
+        "a job waits for its server",
+        lambda: [(outages, "is_unanswered", lambda _: False)],
+        ("outage that ends",),
+    ),
+    Defence(
+        "a job waits so long and no longer",
+        lambda: [(retrying.Outage, "probe_delay_seconds", lambda *_: 1.0)],
+        ("outage that lasts",),
     ),
     Defence(
         "redirects are not followed",
