@@ -22,7 +22,7 @@ from futureagi_async._http.transport import Connector, Transport
 from futureagi_async._sansio import decoding, requests
 from futureagi_async._sansio.covering.pages import PageRequest
 from futureagi_async._sansio.replies import Reply, check_filters_applied
-from futureagi_async._sansio.settings import Origin, Proxy, read_keys, read_origin
+from futureagi_async._sansio.settings import Origin, Proxy, read_keys, read_origin, read_proxy
 from futureagi_async.events import Observer
 from futureagi_async.filters import FilterLike
 from futureagi_async.models import (
@@ -85,8 +85,9 @@ class Session:
         proxy: URL of an HTTP proxy to use.
         ssl_context: For private certificate authorities or client certificates.
         connector: An aiohttp connector to use instead of an own pool; it is not closed.
-        trust_env: Use the proxy of the environment (``HTTPS_PROXY``, ``NO_PROXY``). Netrc is never
-            read: its ``Authorization`` header would displace the keys.
+        trust_env: Use the proxy of the environment (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``,
+            ``NO_PROXY``), as curl does. Netrc is never read: its ``Authorization`` header would displace
+            the keys.
         observers: Called with each `futureagi_async.events.Event`.
         allow_insecure: Allow ``http://`` to other machines, which shows the keys to the network.
         validate: ``"lazy"`` checks transcript, evaluations and other nested parts when they are first
@@ -452,12 +453,8 @@ class Session:
 
 def choose_proxy(proxy: str | None, origin: Origin, *, trust_env: bool) -> Proxy | None:
     """Return the proxy to use: the one given, else, if trusted, the environment's."""
-    if proxy is None and trust_env:
-        from urllib.request import getproxies, proxy_bypass  # here, because few need it
-
-        proxy = None if proxy_bypass(origin.host) else getproxies().get(origin.scheme)
     if proxy is None:
-        return None
+        return read_proxy(origin, os.environ) if trust_env else None
     if not isinstance(proxy, str):
         raise TypeError(f"proxy must be a str, not {type(proxy).__name__}.")
     try:
