@@ -89,6 +89,38 @@ class RequestCancelled:
 
 
 @attrs.define(frozen=True, kw_only=True)
+class OutageBegan:
+    """The server answers no request of a bulk read any more; it waits, and asks again now and then."""
+
+    error: str
+    """The class name of the error that the last request ended in."""
+    status: int | None
+    """What a gateway in front of the API answered."""
+    seconds: float
+    """Since the last answer."""
+    max_outage: float
+    """Seconds without an answer after which the read gives up."""
+
+
+@attrs.define(frozen=True, kw_only=True)
+class ProbePlanned:
+    """A bulk read without answers asks again after a pause, one request at a time."""
+
+    delay_seconds: float
+
+
+@attrs.define(frozen=True, kw_only=True)
+class OutageEnded:
+    """The server answers again; or the bulk read ended without that, given up or cancelled."""
+
+    answered: bool
+    seconds: float
+    """From the last answer before it."""
+    probes: int
+    """Requests that asked whether it was over, in vain."""
+
+
+@attrs.define(frozen=True, kw_only=True)
 class PageArrived:
     """A page of a bulk read was decoded."""
 
@@ -116,6 +148,9 @@ Event: TypeAlias = (
     | SessionPaused
     | RequestFailed
     | RequestCancelled
+    | OutageBegan
+    | ProbePlanned
+    | OutageEnded
     | PageArrived
     | VerdictReached
 )

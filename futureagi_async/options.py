@@ -116,6 +116,15 @@ def check_deadline(seconds: float | None) -> float | None:
     return seconds
 
 
+def check_max_outage(seconds: float) -> float:
+    """Return a usable number of seconds, 0 included."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"max_outage must be a number of seconds, not {type(seconds).__name__}.")
+    if not seconds >= 0:
+        raise ValueError(f"max_outage must be 0 seconds or more, not {seconds!r}.")
+    return seconds
+
+
 OnError: TypeAlias = Literal["raise", "collect"]
 
 

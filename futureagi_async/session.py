@@ -1,9 +1,10 @@
 """`Session`: the one entry point. One method per endpoint, and the bulk reads over them."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
+from functools import partial
 from ssl import SSLContext
 from types import TracebackType
 from typing import Literal, NoReturn, Self, TypeAlias, TypeVar, cast
@@ -11,7 +12,8 @@ from uuid import UUID
 
 from futureagi_async._bulk import stream
 from futureagi_async._bulk.fanout import BulkOptions
-from futureagi_async._bulk.outcomes import FetchOne, fetch_outcomes, open_outcomes
+from futureagi_async._bulk.outages import OutageGate
+from futureagi_async._bulk.outcomes import collect_outcomes, open_outcomes
 from futureagi_async._bulk.stream import CallStream
 from futureagi_async._http.clock import Clock, SystemClock
 from futureagi_async._http.pages import read_page, restore_call
@@ -19,9 +21,8 @@ from futureagi_async._http.requester import Requester, RequestOptions
 from futureagi_async._http.transport import Connector, Transport
 from futureagi_async._sansio import decoding, requests
 from futureagi_async._sansio.covering.pages import PageRequest
-from futureagi_async._sansio.replies import Decoded, Reply, check_filters_applied
-from futureagi_async._sansio.requests import Request
-from futureagi_async._sansio.settings import Origin, Proxy, read_keys, read_origin
+from futureagi_async._sansio.replies import Reply, check_filters_applied
+from futureagi_async._sansio.settings import Origin, Proxy, read_keys, read_origin, read_proxy
 from futureagi_async.events import Observer
 from futureagi_async.filters import FilterLike
 from futureagi_async.models import (
@@ -43,6 +44,7 @@ from futureagi_async.options import (
     check_deadline,
     check_kind,
     check_kind_or_none,
+    check_max_outage,
     check_observers,
     check_page_size,
     check_word,
@@ -55,10 +57,13 @@ from futureagi_async.sources import (
     check_sources,
 )
 
-T = TypeVar("T")
 Validate: TypeAlias = Literal["lazy", "eager"]
 
 DEFAULT_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+MAX_OUTAGE_SECONDS = 60.0
+
+T = TypeVar("T")
+ReadOne: TypeAlias = Callable[[RequestOptions, str], Awaitable[T]]
 
 
 class Session:
@@ -80,8 +85,9 @@ class Session:
         proxy: URL of an HTTP proxy to use.
         ssl_context: For private certificate authorities or client certificates.
         connector: An aiohttp connector to use instead of an own pool; it is not closed.
-        trust_env: Use the proxy of the environment (``HTTPS_PROXY``, ``NO_PROXY``). Netrc is never
-            read: its ``Authorization`` header would displace the keys.
+        trust_env: Use the proxy of the environment (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``,
+            ``NO_PROXY``), as curl does. Netrc is never read: its ``Authorization`` header would displace
+            the keys.
         observers: Called with each `futureagi_async.events.Event`.
         allow_insecure: Allow ``http://`` to other machines, which shows the keys to the network.
         validate: ``"lazy"`` checks transcript, evaluations and other nested parts when they are first
@@ -186,7 +192,8 @@ class Session:
                 ``fetch_...``) are bulk, so that an export never keeps a handler waiting for more than
                 a slot.
         """
-        view = self._view()
+        view = type(self).__new__(type(self))
+        vars(view).update(vars(self))
         view._timeouts = check_kind_or_none("timeouts", timeouts, Timeouts) or self._timeouts  # noqa: SLF001
         view._retry = check_kind_or_none("retry", retry, RetryPolicy) or self._retry  # noqa: SLF001
         if priority is not None:
@@ -199,10 +206,8 @@ class Session:
         Raises `NotFoundError` for an unknown call; a snapshot's id is not a call's id, use
         ``call.call_execution_id``. Source: ``GET /simulate/call-executions/{call_execution_id}/``.
         """
-        request = requests.call_request(check_id(call_execution_id, "call_execution_id"))
-        return await self._value(
-            request, lambda reply: decoding.decode_call(reply.body, request.endpoint, eager=self._eager)
-        )
+        key = check_id(call_execution_id, "call_execution_id")
+        return await self._read_call(self._options("interactive"), key)
 
     async def get_kpis(self, test_execution_id: str | UUID) -> ExecutionKPIs:
         """Return a test execution's key figures.
@@ -210,8 +215,8 @@ class Session:
         Raises `NotFoundError` for an unknown test execution.
         Source: ``GET /simulate/test-executions/{test_execution_id}/kpis/``.
         """
-        request = requests.kpis_request(check_id(test_execution_id, "test_execution_id"))
-        return await self._value(request, lambda reply: decoding.decode_kpis(reply.body, request.endpoint))
+        key = check_id(test_execution_id, "test_execution_id")
+        return await self._read_kpis(self._options("interactive"), key)
 
     async def get_page(self, source: CallSource, *, page: int = 1, limit: int = 100) -> CallPage:
         """Return one page of a list of calls.
@@ -221,7 +226,7 @@ class Session:
         the server skipped a filter and sent unfiltered rows.
         """
         check_sources([source])
-        return (await self._read_page(source, PageRequest(page, limit))).value
+        return await self._read_page(source, page, limit)
 
     async def get_test_execution(
         self,
@@ -238,7 +243,7 @@ class Session:
         skipped a filter. Source: ``GET /simulate/test-executions/{test_execution_id}/``.
         """
         source = TestExecutionCalls(test_execution_id, search=search, filters=filters)
-        return cast(TestExecutionPage, (await self._read_page(source, PageRequest(page, limit))).value)
+        return cast(TestExecutionPage, await self._read_page(source, page, limit))
 
     async def get_groups(
         self,
@@ -267,7 +272,7 @@ class Session:
             check_filters_applied(source, groups.error_messages)
             return groups
 
-        return await self._value(request, decode)
+        return (await self._requester.call(request, decode, self._options("interactive"))).value
 
     def stream_calls(
         self,
@@ -279,6 +284,7 @@ class Session:
         consistency: Consistency = "complete",
         updates: bool = False,
         deadline: float | None = None,
+        max_outage: float = MAX_OUTAGE_SECONDS,
         changed_since: Mapping[CallSource, datetime] | None = None,
         resume: Iterable[bytes] = (),
     ) -> AbstractAsyncContextManager[CallStream]:
@@ -299,11 +305,13 @@ class Session:
                 each page once, and says ``incomplete`` of all but lists of one page.
             updates: Yield a call again where a newer version of it was read.
             deadline: Seconds after which reading stops; the report then says ``incomplete``.
+            max_outage: How many seconds to wait for a server that answers nothing any more; the read asks now
+                and then whether it is there again, and in the end raises the last error. 0 does not wait.
             changed_since: For some of the sources: read only what changed since then, for instance since
                 the ``complete_as_of`` of an earlier report. That can't show which calls were deleted, nor
                 which entered a version list or a filtered list with an older change.
-            resume: Marks of the `Step` objects that an earlier stream over the same sources gave, in the
-                order they came: go on from there. What those steps brought is not delivered again.
+            resume: The checkpoints of the `Step` objects that an earlier stream over the same sources gave,
+                in the order they came: go on from there. What those steps brought is not delivered again.
         """
         checked = check_sources(sources)
         options = BulkOptions(
@@ -319,12 +327,12 @@ class Session:
         )
         return stream.open_stream(
             checked,
-            self._in_bulk()._read_page,  # noqa: SLF001 - of the same class
+            partial(read_page, self._requester, self._options("bulk"), eager=self._eager),
             restore_call,
             options,
             tuple(resume) if isinstance(resume, Iterator) else resume,
-            self._requester.clock,
-            self._requester.emit,
+            self._outage_gate(max_outage),
+            self._requester,
         )
 
     async def fetch_calls(
@@ -336,6 +344,7 @@ class Session:
         on_error: OnError = "raise",
         consistency: Consistency = "complete",
         deadline: float | None = None,
+        max_outage: float = MAX_OUTAGE_SECONDS,
         changed_since: Mapping[CallSource, datetime] | None = None,
     ) -> FetchResult:
         """Return all calls of all sources in one list, with the report on them; see `stream_calls`.
@@ -349,66 +358,87 @@ class Session:
             on_error=on_error,
             consistency=consistency,
             deadline=deadline,
+            max_outage=max_outage,
             changed_since=changed_since,
         ) as stream:
             return await stream.collect()
 
-    async def fetch_call_executions(self, ids: Iterable[str | UUID]) -> list[Outcome[CallExecution]]:
+    async def fetch_call_executions(
+        self, ids: Iterable[str | UUID], *, max_outage: float = MAX_OUTAGE_SECONDS
+    ) -> list[Outcome[CallExecution]]:
         """Return the full details of many calls: one `Outcome` an id, in the order given.
 
-        Once 100 ids in a row reached nobody, the rest is not asked for: those outcomes are errors, too.
+        A server that answers nothing any more is waited for, ``max_outage`` seconds at most (0: not at all);
+        ids that were not answered meanwhile are asked for again. After that, or without waiting once 100 ids
+        in a row reached nobody, the rest is not asked for: those outcomes are errors, too.
         """
-        return await self._fetch_outcomes(ids, "call_execution_id", self._in_bulk().get_call_execution)
+        checked = self._check_ids(ids, "call_execution_id")
+        async with self._open_outcomes(checked, self._read_call, max_outage) as outcomes:
+            return await collect_outcomes(checked, outcomes)
 
     def stream_call_executions(
-        self, ids: Iterable[str | UUID]
+        self, ids: Iterable[str | UUID], *, max_outage: float = MAX_OUTAGE_SECONDS
     ) -> AbstractAsyncContextManager[AsyncIterator[Outcome[CallExecution]]]:
         """Read the full details of many calls: ``async with session.stream_call_executions(ids) as each``.
 
         ``async for outcome in each`` gives one `Outcome` for each different id as it arrives. No more than
         ``max_in_flight`` are asked for and not yet done with. Otherwise as `fetch_call_executions`.
         """
+        checked = self._check_ids(ids, "call_execution_id")
+        return self._open_outcomes(checked, self._read_call, max_outage)
+
+    async def fetch_kpis(
+        self, test_execution_ids: Iterable[str | UUID], *, max_outage: float = MAX_OUTAGE_SECONDS
+    ) -> list[Outcome[ExecutionKPIs]]:
+        """Return the key figures of many test executions: one `Outcome` an id, in the order given.
+
+        Of an outage of the server as `fetch_call_executions`.
+        """
+        checked = self._check_ids(test_execution_ids, "test_execution_id")
+        async with self._open_outcomes(checked, self._read_kpis, max_outage) as outcomes:
+            return await collect_outcomes(checked, outcomes)
+
+    async def _read_call(self, options: RequestOptions, call_execution_id: str) -> CallExecution:
+        request = requests.call_request(call_execution_id)
+
+        def decode(reply: Reply) -> CallExecution:
+            return decoding.decode_call(reply.body, request.endpoint, eager=self._eager)
+
+        return (await self._requester.call(request, decode, options)).value
+
+    async def _read_kpis(self, options: RequestOptions, test_execution_id: str) -> ExecutionKPIs:
+        request = requests.kpis_request(test_execution_id)
+
+        def decode(reply: Reply) -> ExecutionKPIs:
+            return decoding.decode_kpis(reply.body, request.endpoint)
+
+        return (await self._requester.call(request, decode, options)).value
+
+    async def _read_page(self, source: CallSource, page: int, limit: int) -> CallPage:
+        options, request = self._options("interactive"), PageRequest(page, limit)
+        return (await read_page(self._requester, options, source, request, eager=self._eager)).value
+
+    def _open_outcomes(
+        self, ids: Sequence[str], read_one: ReadOne[T], max_outage: float
+    ) -> AbstractAsyncContextManager[AsyncIterator[Outcome[T]]]:
+        options = self._options("bulk")
         return open_outcomes(
-            self._checked(ids, "call_execution_id"),
-            self._in_bulk().get_call_execution,
+            ids,
+            partial(read_one, options),
+            partial(read_one, options.once()),
+            self._outage_gate(max_outage),
             max_in_flight=self._requester.max_in_flight,
         )
 
-    async def fetch_kpis(self, test_execution_ids: Iterable[str | UUID]) -> list[Outcome[ExecutionKPIs]]:
-        """Return the key figures of many test executions: one `Outcome` an id, in the order given."""
-        return await self._fetch_outcomes(test_execution_ids, "test_execution_id", self._in_bulk().get_kpis)
+    def _outage_gate(self, max_outage: float) -> OutageGate:
+        return OutageGate(check_max_outage(max_outage), self._requester)
 
-    async def _value(self, request: Request, decode: Callable[[Reply], T]) -> T:
-        return (await self._requester.call(request, decode, self._request_options)).value
+    def _options(self, usual: Priority) -> RequestOptions:
+        """Return how requests are made that have this priority unless the session was told another."""
+        urgent = (self._priority or usual) == "interactive"
+        return RequestOptions(self._timeouts, self._retry, urgent=urgent)
 
-    async def _read_page(self, source: CallSource, request: PageRequest) -> Decoded[CallPage]:
-        return await read_page(self._requester, source, request, self._request_options, eager=self._eager)
-
-    @property
-    def _request_options(self) -> RequestOptions:
-        return RequestOptions(self._timeouts, self._retry, urgent=self._priority != "bulk")
-
-    def _view(self) -> Self:
-        """Return another of the same kind, on the same pool and limits."""
-        view = type(self).__new__(type(self))
-        vars(view).update(vars(self))
-        return view
-
-    def _in_bulk(self) -> Self:
-        """Return the view that reads many things: behind those who read one, unless it was told otherwise."""
-        if self._priority is not None:
-            return self
-        view = self._view()
-        view._priority = "bulk"  # noqa: SLF001 - of the same class
-        return view
-
-    async def _fetch_outcomes(
-        self, ids: Iterable[str | UUID], name: str, fetch_one: FetchOne[T]
-    ) -> list[Outcome[T]]:
-        checked = self._checked(ids, name)
-        return await fetch_outcomes(checked, fetch_one, max_in_flight=self._requester.max_in_flight)
-
-    def _checked(self, ids: Iterable[str | UUID], name: str) -> list[str]:
+    def _check_ids(self, ids: Iterable[str | UUID], name: str) -> list[str]:
         if isinstance(ids, str | UUID):
             raise TypeError(f"Pass several ids, such as [{name}].")
         self._requester.check_usable()
@@ -423,12 +453,8 @@ class Session:
 
 def choose_proxy(proxy: str | None, origin: Origin, *, trust_env: bool) -> Proxy | None:
     """Return the proxy to use: the one given, else, if trusted, the environment's."""
-    if proxy is None and trust_env:
-        from urllib.request import getproxies, proxy_bypass  # here, because few need it
-
-        proxy = None if proxy_bypass(origin.host) else getproxies().get(origin.scheme)
     if proxy is None:
-        return None
+        return read_proxy(origin, os.environ) if trust_env else None
     if not isinstance(proxy, str):
         raise TypeError(f"proxy must be a str, not {type(proxy).__name__}.")
     try:

@@ -1,6 +1,7 @@
 """The export command: what it writes, says and answers the shell."""
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,14 @@ import pytest
 from futureagi_async.cli import run
 from futureagi_async.testing import StandInServer
 from tests.test_cli_support import (
+    PATIENCE_SECONDS,
     environment,
     ids_in,
     names_in,
     run_command,
+    started,
     use_keys,
+    wait_until,
 )
 
 
@@ -224,3 +228,46 @@ def test_text_of_the_server_can_not_command_a_terminal(
     assert "no [2J1m[bold red]such[/] thing error: fake" in err
     assert not set("\x1b\x9b\u202e\r") & set(err)
     assert err.count("\n") == 1
+
+
+def take_away(server: StandInServer) -> None:
+    """Stop a server with requests under way, once it has answered four."""
+    wait_until(lambda: server.in_flight and len(server.requests) == 4)
+    server.__exit__(None, None, None)
+
+
+def test_an_export_waits_for_a_server_that_is_restarted(tmp_path: Path) -> None:
+    """It says since when there is no answer, and when it asks again; then it goes on as if nothing was."""
+    with StandInServer() as server:
+        source = server.add_run_test(1_100, slim=True)
+        server.stall(after=4, times=1_000)
+        arguments = ["export", "--run-test", source, "--max-in-flight", "3", "-o", "calls.jsonl"]
+        with started(*arguments, variables=environment(server), folder=tmp_path) as process:
+            take_away(server)
+            assert process.stderr is not None
+            said = [process.stderr.readline() for _ in range(2)]
+            server.clear_faults()
+            with server:
+                _, rest = process.communicate(timeout=PATIENCE_SECONDS)
+    pattern = r"No answer from the server since \d\d:\d\d:\d\d \(\d+ s\), next try in 1 s\.\n"
+    assert re.fullmatch(pattern, said[1]), said
+    assert re.search(r"^The server answers again, after \d+ s\.$", rest, re.MULTILINE)
+    assert process.returncode == 0, rest
+    assert "1,100 records" in rest
+    assert len(set(ids_in(tmp_path / "calls.jsonl"))) == 1_100
+
+
+def test_an_export_waits_for_so_long(tmp_path: Path) -> None:
+    """After ``--max-outage`` it fails, says how long nothing was answered, and how to go on."""
+    with StandInServer() as server:
+        source = server.add_run_test(1_100, slim=True)
+        server.stall(after=4, times=1_000)
+        arguments = ["export", "--run-test", source, "-q", "--max-outage", "0.1", "--max-in-flight", "3"]
+        with started(
+            *arguments, "-o", "calls.jsonl", variables=environment(server), folder=tmp_path
+        ) as process:
+            take_away(server)
+            _, said = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 1
+    assert re.search(r"No request was answered for \d s \(max_outage\)\. \(GET ", said)
+    assert "the same command again goes on from there." in said

@@ -1,7 +1,8 @@
 """What an export shows while it runs: counted from events, drawn on a terminal, calm elsewhere."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from uuid import UUID
@@ -13,7 +14,10 @@ from futureagi_async import AgentVersionCalls, CallSource, RunTestCalls, TestExe
 from futureagi_async.cli.display import Display, PlainDisplay, make_display, render_progress
 from futureagi_async.cli.progress import Progress, Rate
 from futureagi_async.events import (
+    OutageBegan,
+    OutageEnded,
     PageArrived,
+    ProbePlanned,
     RequestSent,
     ResponseReceived,
     RetryPlanned,
@@ -265,6 +269,78 @@ def test_plain_lines_come_now_and_then() -> None:
         "0 of 9 records, 0 of 1 list done, 0 bytes, 1 retry",
         "The server asked to wait 30 s.",
     ]
+
+
+def out(seconds: float) -> OutageBegan:
+    return OutageBegan(error="APIConnectionError", status=None, seconds=seconds, max_outage=900.0)
+
+
+def back(seconds: float, *, answered: bool = True) -> OutageEnded:
+    return OutageEnded(answered=answered, seconds=seconds, probes=3)
+
+
+def at_noon(clock: Clock) -> Callable[[], datetime]:
+    return lambda: datetime(2026, 1, 31, 12) + timedelta(seconds=clock.seconds)
+
+
+def test_plain_lines_tell_of_outages() -> None:
+    """Since when the server does not answer, when it is asked again, and that it answers; not too often."""
+    (source,) = run_tests(1)
+    clock = Clock()
+    progress = Progress([source], clock, at_noon(clock))
+    console = Console(file=StringIO(), highlight=False)
+    with PlainDisplay(progress, console) as display:
+        for seconds, event in (
+            (1, arrived(source, 1, 9)),
+            (4, out(2.0)),
+            (4, ProbePlanned(delay_seconds=1.0)),
+            (6, retried()),
+            (6, ProbePlanned(delay_seconds=2.0)),
+            (12, ProbePlanned(delay_seconds=8.0)),
+            (20, ProbePlanned(delay_seconds=16.0)),
+            (36, back(34.0)),
+            (42, retried()),
+            (43, out(1.0)),
+            (43, ProbePlanned(delay_seconds=1.0)),
+            (44, back(2.0, answered=False)),
+        ):
+            clock.seconds = float(seconds)
+            progress.observe(event)
+            display.on_event(event)
+    assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
+        "Reading 1 list of calls.",
+        "No answer from the server since 12:00:02 (2 s), next try in 1 s.",
+        "No answer from the server since 12:00:02 (10 s), next try in 8 s.",
+        "No answer from the server since 12:00:02 (18 s), next try in 16 s.",
+        "The server answers again, after 34 s.",
+        "0 of 9 records, 0 of 1 list done, 0 bytes, 2 retries, 1 outage (34 s)",
+        "No answer from the server since 12:00:42 (1 s), next try in 1 s.",
+    ]
+
+
+def test_the_board_tells_of_an_outage() -> None:
+    """A line above the totals counts the seconds up, and those to the next try down; then it is gone."""
+    sources = run_tests(12)
+    clock = Clock()
+    progress = Progress(sources, clock, at_noon(clock))
+    progress.observe(arrived(sources[0], 1, 9))
+    before = drawn(progress)
+    clock.seconds = 100.0
+    progress.observe(out(40.0))
+    assert drawn(progress)[-4:-2] == [
+        "No answer from the server since 12:01:00 (40 s), trying now",
+        "and 3 lists more",
+    ]
+    progress.observe(ProbePlanned(delay_seconds=30.0))
+    clock.seconds = 110.0
+    lines = drawn(progress)
+    assert lines[-4] == "No answer from the server since 12:01:00 (50 s), next try in 20 s"
+    assert len(lines) == len(before)
+    clock.seconds = 131.0
+    assert drawn(progress)[-4].endswith("(71 s), trying now")
+    progress.observe(back(71.0))
+    assert drawn(progress)[-1] == "0 bytes · 1 outage (71 s)"
+    assert not any("No answer" in line for line in drawn(progress))
 
 
 def test_plain_lines_tell_of_phases() -> None:

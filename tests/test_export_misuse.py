@@ -55,6 +55,8 @@ async def test_what_can_not_be_is_refused_before_any_request(
         ({"sources": 5}, TypeError, "not of int"),
         ({"normalised": True, "target": "c.csv"}, ValueError, "normalised is for format 'jsonl'"),
         ({"recordings": ""}, ValueError, "recordings must be a directory"),
+        ({"max_outage": -1}, ValueError, "max_outage must be 0 seconds or more"),
+        ({"max_outage": "long"}, TypeError, "max_outage must be a number of seconds"),
         ({"since": "nowhere.json"}, ExportError, "no manifest of an earlier export"),
     ],
 )

@@ -205,7 +205,7 @@ async def test_a_redirect_to_a_private_host_is_refused(tmp_path: Path) -> None:
 
     async with AudioServer(b=SOUND) as server:
         server.files["a"] = redirect(f"http://127.0.0.2:{server.port}/b")
-        async with Downloader(may_connect=may_connect, connections=1) as downloader:
+        async with Downloader(may_connect=may_connect, at_once=1) as downloader:
             with pytest.raises(APIConnectionError, match="not public"):
                 async with downloader.open(server.url("a"), None):
                     pytest.fail("it led elsewhere")
@@ -228,7 +228,7 @@ async def test_a_name_is_judged_by_the_address_it_leads_to(monkeypatch: pytest.M
         asked.append(address)
         return is_public(address)
 
-    async with Downloader(may_connect=may_connect, connections=1) as downloader:
+    async with Downloader(may_connect=may_connect, at_once=1) as downloader:
         for _ in range(2):
             with pytest.raises(APIConnectionError, match="not public"):
                 async with downloader.open("http://rebound.example/", None):

@@ -1,35 +1,32 @@
-"""Many lists read at once by a bounded number of workers: what to read next, and what becomes of it."""
+"""Reads many lists at once by a bounded number of workers: what to read next, and what becomes of it."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import TypeAlias
 
 import anyio
 import attrs
 
 from futureagi_async._bulk.channel import Channel
 from futureagi_async._bulk.checkpoints import decode_checkpoint, last_received_at
+from futureagi_async._bulk.outages import JobContext, OutageGate
 from futureagi_async._bulk.reading import PageTask, SourceReader, Step, traits_of
-from futureagi_async._http.clock import Clock
 from futureagi_async._sansio.covering import Cover
 from futureagi_async._sansio.covering.fast import FastRead
 from futureagi_async._sansio.covering.pages import PageRequest
 from futureagi_async._sansio.replies import Decoded
-from futureagi_async._sansio.retrying import OutageDetector
 from futureagi_async.errors import STOPS_JOB, FutureAGIError
-from futureagi_async.events import Event, PageArrived, VerdictReached
+from futureagi_async.events import PageArrived, VerdictReached
 from futureagi_async.models import CallPage
 from futureagi_async.options import Consistency, OnError
 from futureagi_async.sources import CallSource
 
+PROBE = PageRequest(1, 5, optional=True)
+"""What is asked of a list to find out whether the server answers: a few rows, once."""
 
-class FetchPage(Protocol):
-    """How a page is read; handed in by the session."""
-
-    async def __call__(self, source: CallSource, request: PageRequest) -> Decoded[CallPage]:
-        """Read one page, or raise `FutureAGIError`; an ``optional`` one is tried once."""
-        ...
+FetchPage: TypeAlias = Callable[[CallSource, PageRequest], Awaitable[Decoded[CallPage]]]
+"""Reads one page, or raises `FutureAGIError`; an ``optional`` one is tried once."""
 
 
 @attrs.define(frozen=True, kw_only=True)
@@ -61,14 +58,14 @@ class FanOut:
 
     def __init__(
         self,
-        readings: list[SourceReader],
+        readers: list[SourceReader],
         fetch_page: FetchPage,
         options: BulkOptions,
-        clock: Clock,
-        emit: Callable[[Event], None],
+        gate: OutageGate,
+        context: JobContext,
     ) -> None:
         self.options = options
-        self.readings = readings
+        self.readers = readers
         self.failure: FutureAGIError | None = None
         self.closed = False
         """Whether the block that the stream belongs to was left."""
@@ -76,13 +73,12 @@ class FanOut:
         """How many pages may be on their way now."""
         self._open_pages = 0
         self._fetch_page = fetch_page
-        self._clock = clock
-        self._emit = emit
-        self._ready = deque(self.readings)
-        self._open = len(self.readings)
+        self._gate = gate
+        self._context = context
+        self._ready = deque(self.readers)
+        self._open = len(self.readers)
         self._idle: deque[anyio.Event] = deque()
         """Workers that wait for something to do."""
-        self._outage = OutageDetector()
 
     async def run(self, channel: Channel[Step]) -> None:
         """Read until every source has its conclusion, the deadline, or a failure that ends the task."""
@@ -90,15 +86,16 @@ class FanOut:
         async with anyio.create_task_group() as tasks:
             if seconds is not None:
                 tasks.start_soon(self._expire, seconds, tasks.cancel_scope.cancel)
-            async with anyio.create_task_group() as workers:
-                for _ in range(self.options.max_open_pages):
-                    workers.start_soon(self._work, channel, workers.cancel_scope.cancel)
+            with self._gate:
+                async with anyio.create_task_group() as workers:
+                    for _ in range(self.options.max_open_pages):
+                        workers.start_soon(self._work, channel, workers.cancel_scope.cancel)
             tasks.cancel_scope.cancel()
         if self._open and self.failure is None:
             self._stop_all(f"The deadline of {seconds:g} s was reached.")
 
     async def _expire(self, seconds: float, stop: Callable[[], None]) -> None:
-        await self._clock.sleep(seconds)
+        await self._context.clock.sleep(seconds)
         stop()
 
     async def _work(self, channel: Channel[Step], stop: Callable[[], None]) -> None:
@@ -108,7 +105,7 @@ class FanOut:
                 self._stop_all("Reading was stopped by an error.")
                 stop()
                 return
-            self._settle(task.reading)
+            self._settle(task.reader)
             self._wake()
             if step is not None:  # nothing was waited for since it was taken: a source's steps stay in order
                 await channel.send(step)
@@ -117,16 +114,16 @@ class FanOut:
     async def _next_task(self) -> PageTask | None:
         while self._open:
             while self._ready and self._open_pages < self.max_open_pages:
-                reading = self._ready.popleft()
-                task = reading.next_task()
-                reading.queued = task is not None
+                reader = self._ready.popleft()
+                task = reader.next_task()
+                reader.queued = task is not None
                 if task is not None:
-                    self._ready.append(reading)
+                    self._ready.append(reader)
                     self._open_pages += 1
                     self._wake()
                     return task
-                if reading.cover.conclusion is not None:
-                    self._close(reading)
+                if reader.cover.conclusion is not None:
+                    self._close(reader)
             if self._open:
                 turn = anyio.Event()
                 self._idle.append(turn)
@@ -142,56 +139,55 @@ class FanOut:
         if self._idle:
             self._idle.popleft().set()
 
-    def _settle(self, reading: SourceReader) -> None:
+    def _settle(self, reader: SourceReader) -> None:
         """Put a source in line again after an answer, or close it."""
-        if reading.queued:
+        if reader.queued:
             return
-        if reading.cover.conclusion is not None:
-            self._close(reading)
+        if reader.cover.conclusion is not None:
+            self._close(reader)
         else:
-            reading.queued = True
-            self._ready.append(reading)
+            reader.queued = True
+            self._ready.append(reader)
 
-    def _close(self, reading: SourceReader) -> None:
+    def _close(self, reader: SourceReader) -> None:
         self._open -= 1
-        reading.queued = True
-        conclusion = reading.cover.conclusion
+        reader.queued = True
+        conclusion = reader.cover.conclusion
         assert conclusion is not None
-        self._emit(
+        self._context.emit(
             VerdictReached(
-                source=reading.source,
+                source=reader.source,
                 verdict=conclusion.verdict,
                 reason=conclusion.reason,
-                received=len(reading.seen_ids),
+                received=len(reader.seen_ids),
             )
         )
 
     def _stop_all(self, reason: str) -> None:
-        for reading in self.readings:
-            reading.cover.stop(reason)
+        for reader in self.readers:
+            reader.cover.stop(reason)
 
     async def _read(self, task: PageTask) -> Step | None:
-        reading, request = task.reading, task.request
-        if request.not_before > self._clock.monotonic():
-            await self._clock.sleep(request.not_before - self._clock.monotonic())
+        reader, request, clock = task.reader, task.request, self._context.clock
         try:
-            read = await self._fetch_page(reading.source, request)
+            if request.not_before > clock.monotonic():
+                await self._context.sleep(request.not_before - clock.monotonic())
+            read, tries = await self._gate.ask(
+                partial(self._fetch_page, reader.source, request),
+                partial(self._fetch_page, reader.source, PROBE),
+                optional=request.optional,
+            )
         except FutureAGIError as error:
-            self._outage.failed(error)
-            forgiven = reading.fail(task, error, self._clock.monotonic())
-            stops = isinstance(error, STOPS_JOB) or self._outage.is_out
-            if stops and forgiven:
-                reading.failures.append(error)  # there was another way, but not for this task
-            if stops or (self.options.on_error == "raise" and not forgiven):
-                self.failure = self.failure or error
+            self._take_failure(task, error, clock.monotonic())
             return None
-        self._outage.succeeded()
-        step = reading.accept(task, read, slots_full=self._open >= self.options.max_in_flight)
+        if tries:
+            read = attrs.evolve(read, attempts=read.attempts + tries)
+        step = reader.accept(task, read, slots_full=self._open >= self.options.max_in_flight)
         if read.value.failures and self.options.on_error == "raise":
             self.failure = self.failure or read.value.failures[0].error
-        self._emit(
+        self._context.emit(
             PageArrived(
-                source=reading.source,
+                source=reader.source,
                 page=request.page,
                 limit=request.limit,
                 records=len(step.page.calls),
@@ -200,28 +196,37 @@ class FanOut:
         )
         return step
 
+    def _take_failure(self, task: PageTask, error: FutureAGIError, now: float) -> None:
+        """Let the source do without the page, or end the job."""
+        forgiven = task.reader.fail(task, error, now)
+        stops = isinstance(error, STOPS_JOB) or self._gate.is_over
+        if stops and forgiven:
+            task.reader.failures.append(error)  # there was another way, but not for this task
+        if stops or (self.options.on_error == "raise" and not forgiven):
+            self.failure = self.failure or error
 
-def make_readings(
+
+def make_readers(
     sources: Sequence[CallSource], options: BulkOptions, resume: Iterable[bytes], now: float
 ) -> list[SourceReader]:
-    """Return one reading a source, brought to where the checkpoints to resume from were left.
+    """Return one reader a source, brought to where the checkpoints to resume from were left.
 
     The checkpoints are gone through twice, and not kept. That takes some microseconds a record.
     """
     epoch = now - last_received_at(map(decode_checkpoint, resume))
-    readings: list[SourceReader] = []
+    readers: list[SourceReader] = []
     for index, source in enumerate(sources):
         since = options.changed_since.get(source)
         begin = partial(_cover, source, options, since)
         how = f"{options.page_size} {options.consistency} {since}"
-        readings.append(SourceReader(index, source, begin, how, epoch, since))
+        readers.append(SourceReader(index, source, begin, how, epoch, since))
     for checkpoint in map(decode_checkpoint, resume):
-        if not 0 <= checkpoint.index < len(readings):
+        if not 0 <= checkpoint.index < len(readers):
             raise ValueError("resume holds checkpoints of more sources than were given.")
-        readings[checkpoint.index].restore(checkpoint)
-    for reading in readings if resume else ():
-        reading.resume()
-    return readings
+        readers[checkpoint.index].restore(checkpoint)
+    for reader in readers if resume else ():
+        reader.resume()
+    return readers
 
 
 def _cover(source: CallSource, options: BulkOptions, since: float | None) -> Cover | FastRead:

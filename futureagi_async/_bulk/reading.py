@@ -59,7 +59,7 @@ class Step:
 class PageTask:
     """A page that a source wants read."""
 
-    reading: "SourceReader"
+    reader: "SourceReader"
     number: int
     """Which of the source's pages, counted as they are asked for."""
     request: PageRequest

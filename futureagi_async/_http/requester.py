@@ -3,8 +3,8 @@
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import anyio
@@ -80,6 +80,7 @@ class Slots:
 T = TypeVar("T")
 
 _CLOSING_SECONDS = 5.0
+_ONCE = RetryPolicy(attempts=1)
 
 
 @attrs.define(frozen=True)
@@ -90,6 +91,10 @@ class RequestOptions:
     retry: RetryPolicy
     urgent: bool
     """Whether it goes before the others that wait for a slot."""
+
+    def once(self) -> "RequestOptions":
+        """Return the same without retries."""
+        return attrs.evolve(self, retry=_ONCE)
 
 
 class Requester:
@@ -107,6 +112,8 @@ class Requester:
     ) -> None:
         self.max_in_flight = max_in_flight
         self.clock = clock
+        self.was_answered = False
+        """Whether anything was answered yet, if only by a gateway: the address is that of some server."""
         self._transport = transport
         self._keys = keys
         self.max_requests_per_minute = max_requests_per_minute
@@ -171,18 +178,37 @@ class Requester:
         """Send until an answer decodes, patience ends, or the error is final."""
         self.check_usable()
         trace = self._telemetry.begin(request)
-        with anyio.CancelScope() as scope:
-            self._running.add(scope)
+        with self._until_closed():
             try:
                 return await self._send_with_retries(request, decode, options, trace)
             except asyncio.CancelledError:
                 trace.cancelled()
                 raise
+        raise SessionMisuseError("The session was closed while this request was in flight.")
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, unless the session is closed meanwhile."""
+        self.check_usable()
+        with self._until_closed():
+            await self.clock.sleep(seconds)
+            return
+        raise SessionMisuseError("The session was closed.")
+
+    @contextmanager
+    def _until_closed(self) -> Iterator[None]:
+        """Cancel the block where the session is closed, which then waits for its end."""
+        with anyio.CancelScope() as scope:
+            self._running.add(scope)
+            try:
+                yield
             finally:
                 self._running.discard(scope)
                 if not self._running and self._state == "closed":
                     self._idle.set()
-        raise SessionMisuseError("The session was closed while this request was in flight.")
+
+    def refill_quota(self) -> None:
+        """Forget what retries cost: what they were spent on is over."""
+        self._quota = RetryQuota()
 
     async def _send_with_retries(
         self, request: Request, decode: Callable[[Reply], T], options: RequestOptions, trace: RequestTrace
@@ -235,6 +261,7 @@ class Requester:
         reply: Reply | None = None
         try:
             reply = await self._transport.send(request, timeouts, min(timeouts.attempt, seconds_left))
+            self.was_answered = True
             trace.answered(attempt, reply, self.clock.monotonic() - began)
             check_reply(reply)
             return decode(reply), reply

@@ -13,7 +13,10 @@ from futureagi_async.errors import FutureAGIError
 from futureagi_async.events import (
     Event,
     Observer,
+    OutageBegan,
+    OutageEnded,
     PageArrived,
+    ProbePlanned,
     RequestCancelled,
     RequestFailed,
     RequestSent,
@@ -147,6 +150,14 @@ def log_line(event: Event) -> str:
             return f"GET {event.path} {what}{_request_id(event.request_id)}"
         case RequestCancelled():
             return f"GET {event.path} cancelled"
+        case OutageBegan():
+            what = f"{event.error} {event.status}" if event.status else event.error
+            return f"No answer for {event.seconds:.2f} s ({what}), waiting up to {event.max_outage:g} s"
+        case ProbePlanned():
+            return f"Still no answer, next try in {event.delay_seconds:.2f} s"
+        case OutageEnded():
+            how = "Answered again" if event.answered else "Ended without an answer"
+            return f"{how} after {event.seconds:.2f} s and {event.probes} tries"
         case PageArrived():
             records = f"{event.records} new records of {event.count:,}"
             return f"{_named(event.source)} page {event.page} of {event.limit} rows: {records}"

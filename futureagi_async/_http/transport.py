@@ -76,9 +76,30 @@ class Transport:
 
     async def send(self, request: Request, timeouts: Timeouts, seconds: float) -> Reply:
         """Send once, within ``seconds``, and read the whole answer."""
+        client, proxy = self._client, self._proxy
+        assert client is not None
+        if client.closed:
+            raise SessionMisuseError("The connector that was handed to the session is closed.")
+        for_server, for_tunnel = proxy.headers(self.origin) if proxy else ({}, {})
         failure: FutureAGIError
         try:
-            return await self._exchange(request, timeouts, seconds)
+            async with client.get(
+                self._url(request),
+                headers=self._keys.headers() | for_server,
+                allow_redirects=False,
+                proxy=proxy.url if proxy else None,
+                proxy_headers=for_tunnel or None,
+                timeout=aiohttp.ClientTimeout(
+                    total=seconds,
+                    sock_connect=timeouts.connect,
+                    sock_read=timeouts.read,
+                    ceil_threshold=math.inf,
+                ),
+            ) as response:
+                body = await self._read(response, request)
+                fields = response.headers.items()
+                headers = {name.lower(): self._keys.redact(text) or "" for name, text in fields}
+                return Reply(response.status, headers, body)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, EOFError) as error:
             failure = translate(error, seconds)
         except asyncio.CancelledError:
@@ -88,28 +109,6 @@ class Transport:
             failure = APIConnectionError("The connection was cancelled from below.", retryable=True)
         # raised here, so that no traceback of the HTTP client, which knows the keys, hangs on it
         raise failure
-
-    async def _exchange(self, request: Request, timeouts: Timeouts, seconds: float) -> Reply:
-        assert self._client is not None
-        if self._client.closed:
-            raise SessionMisuseError("The connector that was handed to the session is closed.")
-        for_server, for_tunnel = self._proxy.headers(self.origin) if self._proxy else ({}, {})
-        async with self._client.get(
-            self._url(request),
-            headers=self._keys.headers() | for_server,
-            allow_redirects=False,
-            proxy=self._proxy.url if self._proxy else None,
-            proxy_headers=for_tunnel or None,
-            timeout=aiohttp.ClientTimeout(
-                total=seconds,
-                sock_connect=timeouts.connect,
-                sock_read=timeouts.read,
-                ceil_threshold=math.inf,
-            ),
-        ) as response:
-            body = await self._read(response, request)
-            headers = {name.lower(): self._keys.redact(text) or "" for name, text in response.headers.items()}
-            return Reply(response.status, headers, body)
 
     def _url(self, request: Request) -> URL:
         url = URL(f"{self._base}{request.target}", encoded=True)

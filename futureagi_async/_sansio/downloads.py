@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 import attrs
 
+from futureagi_async._sansio.replies import RETRYABLE_STATUSES
 from futureagi_async.errors import APIConnectionError, ResponseTooLargeError
 
 _UNICAST = IPv6Network("2000::/3")  # all that is assigned for the internet
@@ -41,7 +42,6 @@ MAX_REDIRECTS = 5
 
 _VISIBLE = re.compile(r"[^\x00-\x20\x7f-\xa0]+")
 _REDIRECTS = {301, 302, 303, 307, 308}
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 _SIZE = re.compile(r"\d{1,18}")
 _MEDIA = re.compile(r"(audio|video)/.*|(application|binary)/(octet-stream|ogg|mp4|force-download)|")
@@ -141,7 +141,7 @@ def read_head(
     if part is not None and (status == 416 or (status == 206 and not _goes_on(headers, part))):
         return None
     if status not in ((200, 206) if part else (200,)):
-        raise APIConnectionError(f"The server answered {status}.", retryable=status in _PASSING)
+        raise APIConnectionError(f"The server answered {status}.", retryable=status in RETRYABLE_STATUSES)
     if headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise APIConnectionError("The server sent it compressed, which was not asked for.")
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()

@@ -3,6 +3,7 @@
 import json
 import re
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
@@ -60,10 +61,11 @@ class BodyReader:
             raise APIConnectionError(f"The gzip body is broken: {error}.", retryable=True) from None
 
     def finish(self) -> bytes:
-        """Return the whole decoded body, or raise when it was cut."""
+        """Return the whole decoded body without a byte order mark, or raise when it was cut."""
         if self._member is not None and not self._member.eof:
             raise APIConnectionError("The gzip body was cut off.", retryable=True)
-        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        return body.removeprefix(BOM_UTF8)  # some proxies add one, and RFC 8259 lets parsers refuse it
 
     def _inflate(self, piece: bytes) -> None:
         assert self._member is not None
@@ -85,7 +87,13 @@ class BodyReader:
 
 
 EXCERPT_CHARACTERS = 2_000
-RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+GATEWAY_STATUSES = frozenset({502, 503, 504, 507, 509, *range(520, 526), 527, 529, 530, 598, 599})
+"""What proxies and content delivery networks in front of the API say of a server behind them.
+
+520 to 530 are Cloudflare's own, 598 and 599 those of older proxies. 526 (the server's certificate is
+wrong), 501 and 511 (log in to the network) come again however often one asks.
+"""
+RETRYABLE_STATUSES = GATEWAY_STATUSES | {408, 425, 429, 500}
 
 DETERMINISTIC_500S = (
     "invalid literal for int()",
@@ -106,6 +114,10 @@ _HINTS = {
     403: "The keys are valid, but not for this workspace.",
     414: "The address is too long; send fewer filter values at a time.",
 }
+_NOT_MODIFIED = (
+    "The server answered 304 Not Modified to a request that named no earlier answer to compare with. "
+    "A cache in front of the API is broken; ask whoever runs it, or go around it with base_url."
+)
 _CLASSES: Mapping[int, type[APIStatusError]] = {
     400: BadRequestError,
     401: AuthenticationError,
@@ -156,7 +168,9 @@ def error_of(reply: Reply) -> APIStatusError:
     message = _message_of(reply)
     kind = _CLASSES.get(reply.status, APIStatusError)
     retryable = reply.status in RETRYABLE_STATUSES
-    if 300 <= reply.status < 400:
+    if reply.status == HTTPStatus.NOT_MODIFIED:
+        message = _NOT_MODIFIED
+    elif 300 <= reply.status < 400:
         kind, message = RedirectError, _redirect_message(reply)
     elif reply.status >= 500:
         kind, retryable, message = _verdict_on_500(reply, message)
@@ -219,7 +233,8 @@ def _plain_message(reply: Reply) -> str:
     try:
         phrase = HTTPStatus(reply.status).phrase
     except ValueError:
-        phrase = "an unknown status"
+        gateway = reply.status in GATEWAY_STATUSES
+        phrase = "(a gateway in front of the API)" if gateway else "an unknown status"
     what = "no body" if not reply.body else "a body that is not the API's own error"
     return f"The server answered {reply.status} {phrase} with {what}."
 

@@ -1,7 +1,8 @@
-"""Whether, and when, to send a failed request again: questions answered without a clock."""
+"""Decides whether and when a failed request is sent again, and how long a job waits out an outage."""
 
 import attrs
 
+from futureagi_async._sansio.replies import GATEWAY_STATUSES
 from futureagi_async.errors import (
     APIConnectionError,
     APITimeoutError,
@@ -15,11 +16,16 @@ QUOTA_CAPACITY = 500
 QUOTA_COST = 5
 QUOTA_COST_TIMEOUT = 10
 
-_GATEWAY = frozenset({502, 503, 504})  # what proxies say of a server behind them
 _MAX_DOUBLINGS = 64  # keeps the pause a number; it reached max_delay long before
 
 OUTAGE_FAILURES = 100
 """Requests in a row that failed for good before a job takes the server for dead."""
+FIRST_PROBE_SECONDS = 1.0
+MAX_PROBE_SECONDS = 30.0
+ASKED_AGAIN = 1
+"""How often a job sends a request again that nobody answered, although another was answered just then."""
+ASKED_AGAIN_AFTER_OUTAGES = 4
+"""How often where the server was out: there is an end to it, as it may be this request that takes it down."""
 
 GARBLED_TRIES = 2  # an answer that is not HTTP, or not JSON, twice in a row is no accident
 SERVER_BUG_TRIES = 3  # the served API wraps every bug as a 500
@@ -49,6 +55,17 @@ class RetryQuota:
         self.tokens = min(QUOTA_CAPACITY, self.tokens + max(1, cost))
 
 
+def is_unanswered(error: FutureAGIError) -> bool:
+    """Whether a request reached nobody, or only a gateway in front of the API."""
+    return error.retryable and (isinstance(error, APIConnectionError) or error.status in GATEWAY_STATUSES)
+
+
+def is_answered(error: FutureAGIError) -> bool:
+    """Whether the API itself answered with the error; what is no JSON may be anybody's."""
+    is_foreign = isinstance(error, DecodingError) and error.retryable
+    return error.status is not None and error.status not in GATEWAY_STATUSES and not is_foreign
+
+
 @attrs.define
 class OutageDetector:
     """Notices that a server is out: many requests in a row failed, with all their tries, and none succeeded.
@@ -69,8 +86,41 @@ class OutageDetector:
 
     def failed(self, error: FutureAGIError) -> None:
         """Take a failure into account; an answer about the request itself shows that the server lives."""
-        is_trouble = error.retryable and (isinstance(error, APIConnectionError) or error.status in _GATEWAY)
-        self.failures = self.failures + 1 if is_trouble else 0
+        self.failures = self.failures + 1 if is_unanswered(error) else 0
+
+
+@attrs.define
+class Outage:
+    """A time without answers that a job waits out, asking now and then whether it is over."""
+
+    answered_at: float
+    """When the last answer came, or the first request was sent that nobody answered."""
+    max_seconds: float
+    probes: int = 0
+    """Requests that asked whether it is over, in vain."""
+
+    def probe_delay_seconds(self, now: float, jitter: float) -> float | None:
+        """Seconds to wait before the next probe, ``None`` to give up.
+
+        The pauses double from 1 s to 30 s, less up to half at random; the last probe is sent at the very end.
+        """
+        left = self.answered_at + self.max_seconds - now
+        if left <= 0:
+            return None
+        doublings = min(max(0, self.probes - 1), _MAX_DOUBLINGS)
+        longest = min(MAX_PROBE_SECONDS, FIRST_PROBE_SECONDS * 2.0**doublings)
+        return min(left, longest * (1 + jitter) / 2)
+
+
+def is_asked_again(failures: int, *, was_out: bool, optional: bool) -> bool:
+    """Whether a request that nobody answered is sent again, now that the server answers others.
+
+    ``failures`` counts how often it failed with all its tries; ``was_out`` says that no other was answered
+    then either. What is ``optional`` has another way, and gets no second try for its own sake.
+    """
+    if optional:
+        return was_out and failures <= ASKED_AGAIN
+    return failures <= (ASKED_AGAIN_AFTER_OUTAGES if was_out else ASKED_AGAIN)
 
 
 def max_tries(error: FutureAGIError, policy: RetryPolicy) -> int:

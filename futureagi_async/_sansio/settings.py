@@ -3,7 +3,7 @@
 import re
 from base64 import b64encode
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import NoReturn
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -142,13 +142,13 @@ class Proxy:
 
     __slots__ = ("_authorization", "url")
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, name: str = "proxy") -> None:
         self.url = ""
         self._authorization: Secret | None = None
         parts = _split(url)
         del url  # some tracebacks show a frame's variables
         if parts is None:
-            raise ValueError("proxy must be a URL such as http://proxy.example:3128.")
+            raise ValueError(f"{name} must be a URL such as http://proxy.example:3128.")
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         self.url = f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
         if parts.username is not None:
@@ -181,3 +181,64 @@ def _split(url: str) -> SplitResult | None:
     except ValueError:
         return None
     return parts if usable else None
+
+
+def read_proxy(origin: Origin, environ: Mapping[str, str]) -> Proxy | None:
+    """Return the proxy that the environment names for an origin, if any, by the rules that curl has.
+
+    ``HTTPS_PROXY`` or ``HTTP_PROXY``, else ``ALL_PROXY``, unless ``NO_PROXY`` exempts the host; names in
+    lower case go first. Raises `ValueError` that names the variable, for an address that can't be used.
+    """
+    exempt = _variable(environ, "no_proxy")
+    found = _variable(environ, f"{origin.scheme}_proxy") or _variable(environ, "all_proxy")
+    del environ  # it holds the keys, and some tracebacks show a frame's variables
+    if found is None or (exempt is not None and is_exempt(origin, exempt[1])):
+        return None
+    name, address = found
+    try:
+        return Proxy(address if "://" in address else f"http://{address}", name)
+    finally:
+        del found, address
+
+
+def _variable(environ: Mapping[str, str], name: str) -> tuple[str, str] | None:
+    """Return a variable's name as it is set, and its value; an empty one counts as not set."""
+    names = [name, name.upper()]
+    if name == "http_proxy" and "REQUEST_METHOD" in environ:
+        names.pop()  # a CGI script is given the client's own header "Proxy" as HTTP_PROXY
+    found = ((each, environ.get(each, "").strip()) for each in names)
+    return next((pair for pair in found if pair[1]), None)
+
+
+def is_exempt(origin: Origin, no_proxy: str) -> bool:
+    """Whether ``NO_PROXY`` lists an origin: ``*``, a domain, an address or a network, perhaps with a port.
+
+    A domain stands for the hosts within it, too, whether it begins with a dot or not.
+    """
+    return any(_exempts(entry.lower(), origin) for entry in re.split(r"[\s,]+", no_proxy) if entry)
+
+
+def _exempts(entry: str, origin: Origin) -> bool:
+    if entry == "*":
+        return True
+    host, port = _split_port(entry)
+    if port is not None and port != origin.port:
+        return False
+    try:
+        address = ip_address(origin.host)
+    except ValueError:
+        domain = host.removeprefix("*").strip(".")
+        name = origin.host.rstrip(".")
+        return bool(domain) and (name == domain or name.endswith(f".{domain}"))
+    try:
+        return address in ip_network(host, strict=False)
+    except ValueError:
+        return False
+
+
+def _split_port(entry: str) -> tuple[str, int | None]:
+    """Split ``host:port`` or ``[host]:port``; without a port, IPv6 addresses may lack the brackets."""
+    if found := re.fullmatch(r"\[(.*)\](?::([0-9]{1,5}))?|([^:]*):([0-9]{1,5})", entry):
+        port = found[2] or found[4]
+        return found[1] or found[3] or "", int(port) if port else None
+    return entry, None

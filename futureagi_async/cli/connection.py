@@ -43,6 +43,17 @@ class Limits:
     ] = None
 
 
+MaxOutage = Annotated[
+    float,
+    Parameter(
+        metavar="SECONDS",
+        group=CONNECTION,
+        validator=Number(gte=0),
+        show_default=True,
+        help="How long to wait for a server that does not answer any more; 0: not at all.",
+    ),
+]
+
 _DEMO_LATENCY_SECONDS = 0.4  # so that there is something to watch
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from futureagi_async.cli.formatting import format_bytes, format_count, format_duration
 from futureagi_async.cli.progress import ListProgress, PhaseProgress, Progress
-from futureagi_async.events import Event, SessionPaused
+from futureagi_async.events import Event, OutageEnded, ProbePlanned, SessionPaused
 
 PHASES = {
     "transcripts": ("transcripts", "fetching"),
@@ -33,7 +33,7 @@ _WIDEST_STATE = len("downloading")
 def render_progress(progress: Progress, *, rows: int) -> RenderableType:
     """Return as many lists as fit into ``rows`` beside further phases, and the totals."""
     lines = list(progress.lines.values())
-    rows -= len(progress.stages) - 1
+    rows -= len(progress.stages) - 1 + (progress.outage is not None)
     shown = lines if len(lines) <= rows else sorted(lines, key=_urgency)[: max(1, rows)]
     table = Table.grid(padding=(0, 1), expand=True)
     table.add_column(no_wrap=True)
@@ -50,6 +50,8 @@ def render_progress(progress: Progress, *, rows: int) -> RenderableType:
     totals = [Text(" · ".join(part), style="bold") for part in (count_words(progress), speed_words(progress))]
     if hidden := len(lines) - len(shown):
         totals.insert(0, Text(f"and {format_count(hidden, 'list')} more", style="dim"))
+    if outage := outage_words(progress):
+        totals.insert(0, Text(outage, style="yellow", no_wrap=True, overflow="ellipsis"))
     return Group(table, *totals)
 
 
@@ -75,7 +77,21 @@ def speed_words(progress: Progress) -> list[str]:
         words.append(f"{progress.throttled:,} throttled")
     if progress.pauses:
         words.append(f"{format_count(progress.pauses, 'pause')} ({progress.paused_seconds:.0f} s)")
+    if progress.outage_seconds:
+        length = format_duration(progress.outage_seconds)
+        words.append(f"{format_count(progress.outages, 'outage')} ({length})")
     return words
+
+
+def outage_words(progress: Progress) -> str:
+    """Say since when the server does not answer, and when it is asked again; nothing where it answers."""
+    if progress.outage is None:
+        return ""
+    since = f"{progress.outage.since:%H:%M:%S} ({format_duration(progress.seconds_out)})"
+    seconds = progress.seconds_to_next_try
+    return f"No answer from the server since {since}, " + (
+        f"next try in {format_duration(seconds)}" if seconds else "trying now"
+    )
 
 
 def _add_stage(table: Table, phase: str, stage: PhaseProgress, *, going_on: bool) -> None:
@@ -159,19 +175,28 @@ class LiveDisplay(Display):
 
 
 class PlainDisplay(Display):
-    """A line when a phase begins, one every few seconds, and one for each pause."""
+    """A line when a phase begins, one every few seconds, and what the server keeps us waiting for."""
 
     def __init__(self, progress: Progress, console: Console) -> None:
         self._progress = progress
         self._console = console
         self._phase = ""
         self._last_line_seconds = 0.0
+        self._is_out = False
 
     def on_event(self, event: Event) -> None:
-        """Say where the export is, now and then, and when the server asks for patience."""
+        """Say where the export is, now and then, and when the server asks for patience or is gone."""
+        match event:
+            case SessionPaused():
+                self._say(f"The server asked to wait {event.delay_seconds:.0f} s.")
+            case ProbePlanned() if not self._is_out or self._is_time():
+                self._is_out = True
+                self._say_in_turn(f"{outage_words(self._progress)}.")
+            case OutageEnded():
+                self._is_out = False
+                if event.answered:
+                    self._say_in_turn(f"The server answers again, after {format_duration(event.seconds)}.")
         self.advance()
-        if isinstance(event, SessionPaused):
-            self._say(f"The server asked to wait {event.delay_seconds:.0f} s.")
 
     def advance(self) -> None:
         """Say where the export is, now and then, and when a phase begins."""
@@ -179,15 +204,22 @@ class PlainDisplay(Display):
         if progress.phase != self._phase:
             self._phase = progress.phase
             self._say(self._beginning())
-        elif progress.seconds - self._last_line_seconds >= _PLAIN_LINE_SECONDS:
-            self._last_line_seconds = progress.seconds
-            self._say(", ".join(count_words(progress) + speed_words(progress)))
+        elif progress.outage is None and self._is_time():
+            self._say_in_turn(", ".join(count_words(progress) + speed_words(progress)))
+
+    def _is_time(self) -> bool:
+        return self._progress.seconds - self._last_line_seconds >= _PLAIN_LINE_SECONDS
 
     def _beginning(self) -> str:
         if self._phase == "reading":
             return f"Reading {format_count(len(self._progress.lines), 'list')} of calls."
         label, doing = PHASES[self._phase]
         return f"{doing.capitalize()} {label}."
+
+    def _say_in_turn(self, line: str) -> None:
+        """Say what is not said again for some seconds."""
+        self._last_line_seconds = self._progress.seconds
+        self._say(line)
 
     def _say(self, line: str) -> None:
         self._console.print(line, soft_wrap=True)

@@ -9,7 +9,7 @@ import attrs
 from cyclopts import Group, Parameter
 
 from futureagi_async import CallSource, FutureAGIError, Session
-from futureagi_async.cli.connection import AT_LEAST_ONE, Connection, Limits, connect
+from futureagi_async.cli.connection import AT_LEAST_ONE, Connection, Limits, MaxOutage, connect
 from futureagi_async.cli.display import Display, make_display
 from futureagi_async.cli.formatting import format_count
 from futureagi_async.cli.progress import Progress
@@ -120,6 +120,7 @@ def export(
     output: OutputOptions,
     pace: Limits = Limits(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
+    max_outage: MaxOutage = 900,
 ) -> int:
     """Write all calls of run tests, agent versions and test executions into files.
 
@@ -140,7 +141,14 @@ def export(
             progress.write(news)
             display.advance()
 
-        write = _writer(session, sources, output, page_size=pace.page_size, on_progress=advance)
+        write = _writer(
+            session,
+            sources,
+            output,
+            page_size=pace.page_size,
+            max_outage=max_outage,
+            on_progress=advance,
+        )
         try:
             report = run_async(partial(_show_while, display, session, write))
         except StoppedBySignalError:
@@ -157,6 +165,7 @@ def _writer(
     output: OutputOptions,
     *,
     page_size: int,
+    max_outage: float,
     on_progress: OnProgress,
 ) -> Callable[[], Awaitable[ExportReport]]:
     return partial(
@@ -175,6 +184,7 @@ def _writer(
         since=output.since_manifest,
         recordings=output.recordings,
         allow_private_hosts=output.allow_private_hosts,
+        max_outage=max_outage,
         on_progress=on_progress,
     )
 

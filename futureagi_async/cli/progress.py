@@ -3,13 +3,17 @@
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 
 import attrs
 
 from futureagi_async import AgentVersionCalls, CallSource, RunTestCalls
 from futureagi_async.events import (
     Event,
+    OutageBegan,
+    OutageEnded,
     PageArrived,
+    ProbePlanned,
     ResponseReceived,
     RetryPlanned,
     SessionPaused,
@@ -80,10 +84,27 @@ class PhaseProgress:
     rate: Rate = attrs.field(factory=Rate)
 
 
+@attrs.define(eq=False)
+class OutageProgress:
+    """A time in which the server answers nothing."""
+
+    since: datetime
+    """Local time of the last answer."""
+    began: float
+    """The same on the progress's clock."""
+    next_try: float = 0.0
+    """When it is asked again, on the progress's clock."""
+
+
 class Progress:
     """Counts; `observe` is an observer for a session, `write` one for an export."""
 
-    def __init__(self, sources: Sequence[CallSource], now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        sources: Sequence[CallSource],
+        now: Callable[[], float] = time.monotonic,
+        local_time: Callable[[], datetime] = datetime.now,
+    ) -> None:
         self.lines = {source: ListProgress(short_name(source)) for source in sources}
         self.phase = "reading"
         self.stages = {"reading": PhaseProgress()}
@@ -93,7 +114,13 @@ class Progress:
         """Answers that said: too many requests."""
         self.pauses = 0
         self.paused_seconds = 0.0
+        self.outage: OutageProgress | None = None
+        """The one that lasts."""
+        self.outages = 0
+        self.outage_seconds = 0.0
+        """Of those that are over."""
         self._now = now
+        self._local_time = local_time
         self._began = now()
         self._arrived = 0
         self._read_earlier: int | None = None
@@ -117,6 +144,15 @@ class Progress:
             case SessionPaused():
                 self.pauses += 1
                 self.paused_seconds += event.delay_seconds
+            case OutageBegan():
+                self.outages += 1
+                since = self._local_time() - timedelta(seconds=event.seconds)
+                self.outage = OutageProgress(since, self._now() - event.seconds)
+            case ProbePlanned() if self.outage is not None:
+                self.outage.next_try = self._now() + event.delay_seconds
+            case OutageEnded():
+                self.outage = None
+                self.outage_seconds += event.seconds
             case _:
                 pass
 
@@ -129,6 +165,16 @@ class Progress:
             self._read_earlier = max(0, progress.records - self._arrived)
         earlier = self._read_earlier if progress.phase == "reading" else 0
         stage.rate.note(self._now(), progress.records - earlier)
+
+    @property
+    def seconds_out(self) -> float:
+        """How long the server has not answered by now."""
+        return self._now() - self.outage.began if self.outage is not None else 0.0
+
+    @property
+    def seconds_to_next_try(self) -> float:
+        """How long until a server that does not answer is asked again; 0 while it is being asked."""
+        return max(0.0, self.outage.next_try - self._now()) if self.outage is not None else 0.0
 
     @property
     def stage(self) -> PhaseProgress:

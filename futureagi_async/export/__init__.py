@@ -53,6 +53,7 @@ async def export_calls(
     since: str | PathLike[str] | None = None,
     recordings: str | PathLike[str] | None = None,
     allow_private_hosts: bool = False,
+    max_outage: float = 900.0,
     on_progress: OnProgress | None = None,
 ) -> ExportReport:
     """Write the calls of all sources into one file or a directory, and return what is in it.
@@ -91,6 +92,8 @@ async def export_calls(
             completely, read only what was changed since. Deletions are not noticed.
         recordings: A folder to download the calls' audio into.
         allow_private_hosts: Download audio from private and local addresses, too.
+        max_outage: How many seconds to wait for a server that answers nothing any more; see
+            `futureagi_async.Session.stream_calls`.
         on_progress: Called whenever more is safe on the disk; should be quick.
 
     """
@@ -112,6 +115,7 @@ async def export_calls(
         since=since,
         recordings=recordings,
         allow_private_hosts=allow_private_hosts,
+        max_outage=max_outage,
         on_progress=on_progress,
     )
     return await run_export(order)

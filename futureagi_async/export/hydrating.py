@@ -26,19 +26,22 @@ class DetailReader(Protocol):
     """The part of `futureagi_async.Session` that reads details."""
 
     def stream_call_executions(
-        self, ids: Iterable[str], /
+        self, ids: Iterable[str], /, *, max_outage: float
     ) -> AbstractAsyncContextManager[AsyncIterator[Outcome[CallExecution]]]:
         """Open a stream of one outcome an id."""
         ...
 
 
-async def fetch_details(session: DetailReader, workspace: Workspace, on_safe: Callable[[], None]) -> None:
+async def fetch_details(
+    session: DetailReader, workspace: Workspace, on_safe: Callable[[], None], *, max_outage: float
+) -> None:
     """Read each missing detail once, and make what is needed of it safe on the disk.
 
     A call that is gone by now and a detail that can't be read are noted, and stop nothing. Raises what
     says that no further request will be answered: refused keys, a closed session.
     """
-    async with session.stream_call_executions(workspace.state.missing_details()) as outcomes:
+    missing = workspace.state.missing_details()
+    async with session.stream_call_executions(missing, max_outage=max_outage) as outcomes:
         async for outcome in outcomes:
             if isinstance(outcome.error, _JOB_STOPPERS):
                 raise outcome.error

@@ -58,6 +58,7 @@ class CallReader(DetailReader, Protocol):
         on_error: Literal["collect"],
         resume: Iterable[bytes],
         changed_since: Mapping[CallSource, datetime] | None,
+        max_outage: float,
     ) -> AbstractAsyncContextManager[StepStream]:
         """Open a stream over the calls of all sources."""
         ...
@@ -75,6 +76,7 @@ class Order:
     base: Base | None
     recordings: Path | None
     allow_private_hosts: bool
+    max_outage: float
     on_progress: OnProgress | None
 
 
@@ -123,7 +125,12 @@ class _Job:
         stream = await self._read()
         if self._order.parameters.transcripts:
             self._tell_transcripts()
-            await fetch_details(self._order.session, self._workspace, self._tell_transcripts)
+            await fetch_details(
+                self._order.session,
+                self._workspace,
+                self._tell_transcripts,
+                max_outage=self._order.max_outage,
+            )
         with StagedRecords(self._workspace, stream.restore, self._order.sources) as staged:
             if self._order.recordings is not None:
                 self._tell_recordings()
@@ -165,6 +172,7 @@ class _Job:
             on_error="collect",
             resume=marks,
             changed_since=order.base.changed_since if order.base is not None else None,
+            max_outage=order.max_outage,
         )
 
     async def _finish(self, staged: StagedRecords, fetch: FetchReport) -> ExportReport:

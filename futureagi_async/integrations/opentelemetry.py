@@ -14,7 +14,10 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
 from futureagi_async import AgentVersionCalls, CallSource, RunTestCalls, __version__
 from futureagi_async.events import (
     Event,
+    OutageBegan,
+    OutageEnded,
     PageArrived,
+    ProbePlanned,
     RequestCancelled,
     RequestFailed,
     RequestSent,
@@ -57,6 +60,13 @@ class OpenTelemetryObserver:
                 self._unanswered(event.request_number, "cancelled")
             case SessionPaused():
                 _note("futureagi.pause", delay_seconds=event.delay_seconds)
+            case OutageBegan():
+                _note("futureagi.outage", error=event.error, seconds=event.seconds)
+            case ProbePlanned():
+                _note("futureagi.probe", delay_seconds=event.delay_seconds)
+            case OutageEnded():
+                facts = {"answered": event.answered, "seconds": event.seconds, "probes": event.probes}
+                _note("futureagi.outage_ended", **facts)
             case PageArrived():
                 ids = _ids(event.source)
                 _note("futureagi.page", **ids, page=event.page, limit=event.limit, records=event.records)

@@ -121,18 +121,36 @@ async def one_item_fails() -> PageResult:
     return PageResult(f"19 values, {kind_of(failed.error)}", tries)
 
 
-async def total_outage() -> PageResult:
-    """Thousands of ids cost hundreds of requests; each has an outcome and can be asked for again."""
+def total_outage(max_outage: float, most_requests: int) -> Scene:
+    """Let no id of thousands be answered: few requests, and each id has an outcome and can be asked again."""
     ids = [f"00000000-0000-4000-8000-{number:012}" for number in range(5_000)]
-    async with raw_server(refuse(503, HTML)) as server:
-        async with open_session(server, **session_options(max_in_flight=16)) as session:
+
+    async def scene() -> PageResult:
+        async with raw_server(refuse(503, HTML)) as server:
+            async with open_session(server, **session_options(max_in_flight=16)) as session:
+                outcomes = await session.fetch_call_executions(ids, max_outage=max_outage)
+            assert [outcome.id for outcome in outcomes] == ids
+            assert all(outcome.error is not None and outcome.error.retryable for outcome in outcomes)
+            assert len(server.requests) <= most_requests, len(server.requests)
+        unasked = sum(kind_of(outcome.error) == "APIConnectionError" for outcome in outcomes)
+        assert unasked >= 4_850
+        return PageResult(MOST_UNASKED)
+
+    return scene
+
+
+async def outage_that_ends() -> PageResult:
+    """A server that answers again after a while costs nobody's id, and no page of a list."""
+    async with StandInServer() as server:
+        ids, source = server.call_execution_ids()[:30], RunTestCalls(server.run_test_ids[0])
+        options = session_options(max_in_flight=4, max_response_bytes=2**26)
+        async with open_session(server, **options) as session:
+            server.fail("call-executions/", times=20, after=5, status=502)
             outcomes = await session.fetch_call_executions(ids)
-        assert [outcome.id for outcome in outcomes] == ids
-        assert all(outcome.error is not None and outcome.error.retryable for outcome in outcomes)
-        assert len(server.requests) <= 100 + 100 + 16, len(server.requests)
-    unasked = sum(kind_of(outcome.error) == "APIConnectionError" for outcome in outcomes)
-    assert unasked >= 4_850
-    return PageResult("an outcome for each, most unasked")
+            server.fail("run-tests/", times=6, after=1, status=502)
+            (report,) = (await session.fetch_calls(source)).report
+    values = sum(outcome.value is not None for outcome in outcomes)
+    return PageResult(f"{values} values, {report.verdict}, {len(report.failures)} failures")
 
 
 def redirect(location: str) -> Scene:
@@ -168,6 +186,8 @@ def status(code: int, body: bytes | str | dict[str, Any] = HTML) -> Scene:
     return wire(refuse(code, body))
 
 
+GATEWAYS_OWN = (507, 509, 520, 521, 522, 523, 524, 525, 527, 529, 530, 598, 599)
+MOST_UNASKED = "an outcome for each, most unasked"
 ABSURD = "99999999999"
 ANSWER_ROWS = [
     Fault(19, "record without id", record_without_id, PageResult("2 records, DecodingError at $.results[1]")),
@@ -219,7 +239,15 @@ ANSWER_ROWS = [
     Fault(24, "502", status(502), PageResult("InternalServerError", 4, "value")),
     Fault(24, "503", status(503), PageResult("InternalServerError", 4, "value")),
     Fault(24, "504", status(504), PageResult("InternalServerError", 4, "value")),
-    Fault(25, "outage within a job", total_outage, PageResult("an outcome for each, most unasked")),
+    *(
+        Fault(24, str(code), status(code), PageResult("InternalServerError", 4, "value"))
+        for code in GATEWAYS_OWN
+    ),
+    Fault(24, "501", status(501), PageResult("InternalServerError", 1, "InternalServerError")),
+    Fault(24, "511", status(511), PageResult("InternalServerError", 1, "InternalServerError")),
+    Fault(25, "outage that lasts", total_outage(600, 64 + 35), PageResult(MOST_UNASKED)),
+    Fault(25, "outage that is not waited for", total_outage(0, 100 + 100 + 16), PageResult(MOST_UNASKED)),
+    Fault(25, "outage that ends", outage_that_ends, PageResult("30 values, complete, 0 failures")),
     Fault(26, "redirect within the server", redirect("/elsewhere/"), PageResult("RedirectError", 1)),
     Fault(
         26, "redirect to another port", redirect("http://127.0.0.1:{trap}/"), PageResult("RedirectError", 1)
@@ -228,5 +256,6 @@ ANSWER_ROWS = [
         26, "redirect to another name", redirect("http://localhost:{trap}/"), PageResult("RedirectError", 1)
     ),
     Fault(26, "redirect in a circle", redirect("?again=1"), PageResult("RedirectError", 1)),
+    Fault(26, "304", status(304, b""), PageResult("APIStatusError", 1, "APIStatusError")),
     Fault(27, "cookie set", cookies, PageResult("value, 0 cookies sent", 2)),
 ]

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from unittest import mock
 
 import aiohttp
@@ -11,14 +12,14 @@ import attrs
 from aiohttp.client_proto import ResponseHandler
 
 from futureagi_async import FutureAGIError
-from futureagi_async._bulk import outcomes, reading
+from futureagi_async._bulk import outages, outcomes, reading
 from futureagi_async._http import requester
 from futureagi_async._http.clock import SystemClock
 from futureagi_async._http.requester import Requester
 from futureagi_async._http.transport import Transport
 from futureagi_async._sansio import replies, retrying
-from futureagi_async._sansio.decoding import converter
 from futureagi_async._sansio.settings import Keys, Secret
+from tests.faults.answer_rows import GATEWAYS_OWN
 from tests.faults.missing import (
     Patch,
     close_without_waiting,
@@ -36,9 +37,12 @@ from tests.faults.missing import (
     take_any_envelope,
     take_any_size,
     take_cut_gzip,
+    take_every_cancellation_for_the_callers,
     trust_all,
     without_limit,
 )
+
+CONVERTER = import_module("futureagi_async._sansio.decoding.converter")  # its package has a function so named
 
 
 @attrs.define(frozen=True)
@@ -79,6 +83,8 @@ NO_JSON = (
     "lone surrogate",
 )
 
+GATEWAYS = ("502", "503", "504", *map(str, GATEWAYS_OWN))
+
 DEFENCES = [
     Defence(
         "certificates are checked",
@@ -100,7 +106,7 @@ DEFENCES = [
     Defence(
         "failed tries are repeated",
         lambda: [(requester, "retry_delay_seconds", lambda *_, **__: None)],
-        (*CUTS, "502", "503", "504", "408", "425"),
+        (*CUTS, *GATEWAYS, "408", "425"),
     ),
     Defence(
         "a kept connection that closed is replaced",
@@ -114,7 +120,7 @@ DEFENCES = [
     ),
     Defence(
         "no key may stand twice",
-        lambda: [(converter, "check_keys", lambda *_: None)],
+        lambda: [(CONVERTER, "check_keys", lambda *_: None)],
         ("a key twice",),
     ),
     Defence("a gzip body must end", take_cut_gzip, ("gzip cut",)),
@@ -139,12 +145,13 @@ DEFENCES = [
         read_json_leniently,
         (*NO_JSON, "number beyond floats", "null instead", "list instead"),
     ),
+    Defence("a byte order mark is skipped", lambda: [(replies, "BOM_UTF8", b"")], ("byte order mark",)),
     Defence("a bad record fails alone", raise_for_one_record, ("record without id",)),
     Defence("the envelope is checked", take_any_envelope, ("count of -1", "results are null")),
     Defence(
         "what the request did wrong is not repeated",
-        retry_statuses(400, 401, 403, 404),
-        ("400", "401", "403", "404"),
+        retry_statuses(304, 400, 401, 403, 404, 501, 511),
+        ("304", "400", "401", "403", "404", "501", "511"),
     ),
     Defence(
         "refused keys stop a job",
@@ -183,12 +190,22 @@ DEFENCES = [
     Defence(
         "retries share a quota",
         lambda: [(retrying.RetryQuota, "take", lambda *_: 0)],
-        ("outage within a job",),
+        ("outage that is not waited for",),
     ),
     Defence(
         "a job notices an outage",
         lambda: [(retrying.OutageDetector, "is_out", False)],
-        ("outage within a job",),
+        ("outage that is not waited for",),
+    ),
+    Defence(
+        "a job waits for its server",
+        lambda: [(outages, "is_unanswered", lambda _: False)],
+        ("outage that ends",),
+    ),
+    Defence(
+        "a job waits so long and no longer",
+        lambda: [(retrying.Outage, "probe_delay_seconds", lambda *_: 1.0)],
+        ("outage that lasts",),
     ),
     Defence(
         "redirects are not followed",
@@ -210,7 +227,7 @@ DEFENCES = [
     ),
     Defence(
         "a cancellation from below is no cancellation",
-        lambda: [(Transport, "send", Transport._exchange)],
+        take_every_cancellation_for_the_callers,
         ("cancelled from below",),
     ),
     Defence("closing ends what is under way", close_without_waiting, ("closed with work under way",)),
@@ -243,7 +260,7 @@ DEFENCES = [
     ),
     Defence(
         "what the server repeats is masked",
-        lambda: [(Keys, "mask", lambda _, text: text)],
+        lambda: [(Keys, "redact", lambda _, text: text)],
         ("keys repeated by the server",),
     ),
     Defence(

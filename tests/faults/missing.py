@@ -47,11 +47,19 @@ def let_foreign_errors_out() -> list[Patch]:
     return [(transport, "translate", lambda error, _: error)]
 
 
+_send = Transport.send
+
+
 async def send_as_connection_trouble(self: Transport, *given: Any) -> Any:
     try:
-        return await self._exchange(*given)
+        return await _send(self, *given)
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - what is to be seen
         raise transport.translate(ConnectionError(error), 0) from None
+
+
+def take_every_cancellation_for_the_callers() -> list[Patch]:
+    own = SimpleNamespace(CancelledError=asyncio.CancelledError, current_task=lambda: None)
+    return [(transport, "asyncio", own)]
 
 
 def keep_going_on_broken_gzip() -> list[Patch]:

@@ -179,4 +179,10 @@ WIRE_ROWS = [
     Fault(18, "nested too deeply", wire(answer(DEEP)), NO_JSON),
     Fault(18, "a key twice", wire(answer(b'{"total_calls": 1, "total_calls": 2}')), NO_JSON),
     Fault(18, "lone surrogate", wire(answer(b'{"total_calls": 1, "x": "\\ud800"}')), NO_JSON),
+    Fault(
+        18,
+        "byte order mark",
+        wire(answer(b'\xef\xbb\xbf{"total_calls": 1}')),
+        PageResult("value", None, "value"),
+    ),
 ]

@@ -69,6 +69,21 @@ def test_any_gzip_in_any_pieces(data: bytes, level: int, cuts: list[int]) -> Non
     assert read(pieces) == data
 
 
+@pytest.mark.parametrize("encoding", ["", "gzip"])
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_a_byte_order_mark_is_left_out(encoding: str, size: int) -> None:
+    """Once, at the very beginning, in whatever pieces it arrives; elsewhere it is part of the body."""
+    for body, expected in {
+        b"\xef\xbb\xbf{}": b"{}",
+        b"\xef\xbb\xbf": b"",
+        b"\xef\xbb{}": b"\xef\xbb{}",
+        b" \xef\xbb\xbf{}": b" \xef\xbb\xbf{}",
+        b"\xef\xbb\xbf\xef\xbb\xbf{}": b"\xef\xbb\xbf{}",
+    }.items():
+        sent = gzip.compress(body) if encoding else body
+        assert read(in_steps(sent, size), encoding) == expected
+
+
 @pytest.mark.parametrize("size", [1, 3, len(PACKED), 10_000])
 def test_several_gzip_members(size: int) -> None:
     """A gzip body of several members is all of them, an empty one included."""

@@ -42,11 +42,12 @@ def error_for(status: int, body: bytes = b"", **headers: str) -> errors.APIStatu
     return error_of(Reply(status, {name.replace("_", "-"): text for name, text in headers.items()}, body))
 
 
+GATEWAYS = (502, 503, 504, 507, 509, 520, 521, 522, 523, 524, 525, 527, 529, 530, 598, 599)
 CLASSES = {
     204: (errors.APIStatusError, False),
     301: (errors.RedirectError, False),
     302: (errors.RedirectError, False),
-    304: (errors.RedirectError, False),
+    304: (errors.APIStatusError, False),
     308: (errors.RedirectError, False),
     400: (errors.BadRequestError, False),
     401: (errors.AuthenticationError, False),
@@ -65,7 +66,11 @@ CLASSES = {
     502: (errors.InternalServerError, True),
     503: (errors.InternalServerError, True),
     504: (errors.InternalServerError, True),
-    599: (errors.InternalServerError, False),
+    505: (errors.InternalServerError, False),
+    511: (errors.InternalServerError, False),
+    526: (errors.InternalServerError, False),
+    528: (errors.InternalServerError, False),
+    **dict.fromkeys(GATEWAYS, (errors.InternalServerError, True)),
 }
 
 
@@ -138,6 +143,22 @@ def test_empty_body() -> None:
     error = error_for(499)
     assert error.message == "The server answered 499 an unknown status with no body."
     assert error.body is None
+
+
+@pytest.mark.parametrize("status", [status for status in GATEWAYS if status >= 509])
+def test_a_gateways_own_status_is_named_as_such(status: int) -> None:
+    """Statuses that no RFC knows say who sends them."""
+    said = f"The server answered {status} (a gateway in front of the API) with no body."
+    assert error_for(status).message == said
+
+
+def test_not_modified_is_no_redirect() -> None:
+    """A 304 leads nowhere: its error says what it is, and who has to mend it."""
+    error = error_for(304)
+    assert type(error) is errors.APIStatusError
+    assert "304 Not Modified" in error.message
+    assert "cache" in error.message
+    assert "redirect" not in error.message
 
 
 def test_huge_bodies_are_cut() -> None:

@@ -7,14 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from futureagi_async import errors
-from futureagi_async._sansio.replies import Reply, error_of
+from futureagi_async._sansio.replies import GATEWAY_STATUSES, Reply, error_of
 from futureagi_async._sansio.retrying import (
     OUTAGE_FAILURES,
     QUOTA_CAPACITY,
     QUOTA_COST,
     QUOTA_COST_TIMEOUT,
+    Outage,
     OutageDetector,
     RetryQuota,
+    is_answered,
+    is_asked_again,
+    is_unanswered,
     max_tries,
     retry_delay_seconds,
 )
@@ -62,10 +66,10 @@ TRIES = {
     "500": (answered(500), 3),
     "500, a wrong parameter": (answered(500, b'{"message": "invalid literal for int()"}'), 1),
     "500, no such execution": (answered(500, b'{"message": "No TestExecution matches"}'), 1),
+    "304": (answered(304), 1),
     "501": (answered(501), 1),
-    "502": (answered(502), 4),
-    "503": (answered(503), 4),
-    "504": (answered(504), 4),
+    "511": (answered(511), 1),
+    **{str(status): (answered(status), 4) for status in sorted(GATEWAY_STATUSES)},
 }
 
 
@@ -211,7 +215,7 @@ def test_quota_never_goes_into_debt() -> None:
     assert quota.take(LOST) == QUOTA_COST
 
 
-OUTAGES = ("refused connection", "timeout", "not HTTP", "502", "503", "504")
+OUTAGES = ("refused connection", "timeout", "not HTTP", *map(str, GATEWAY_STATUSES))
 
 
 @pytest.mark.parametrize("trouble", TRIES)
@@ -235,3 +239,70 @@ def test_a_sign_of_life_ends_an_outage(news: str) -> None:
     else:
         watch.failed(error_of(Reply(404, {}, b"")))
     assert watch == OutageDetector()
+
+
+ANSWERS = {trouble for trouble in TRIES if trouble[0].isdigit()} - set(OUTAGES) | {"wrong shape"}
+
+
+@pytest.mark.parametrize("trouble", TRIES)
+def test_which_errors_are_answers_of_the_api(trouble: str) -> None:
+    """Gateways and garbage are nobody's answer, all other statuses and shapes are the API's."""
+    error = TRIES[trouble][0]()
+    if isinstance(error, errors.DecodingError):
+        error.status = 200  # as a requester notes it
+    assert is_unanswered(error) == (trouble in OUTAGES)
+    assert is_answered(error) == (trouble in ANSWERS)
+
+
+def test_what_was_not_sent_is_not_answered() -> None:
+    """An error of the session's own says nothing of the server."""
+    assert not is_answered(errors.RateLimitError("wait", retry_after=100, retryable=True))
+
+
+def probes_of(max_seconds: float, jitter: float) -> tuple[list[float], float]:
+    """Return the pauses before the probes of an outage that does not end, and when it is given up."""
+    outage, now, pauses = Outage(100.0, max_seconds), 100.0, list[float]()
+    while True:
+        outage.probes += 1
+        pause = outage.probe_delay_seconds(now, jitter)
+        if pause is None:
+            return pauses, now - 100.0
+        pauses.append(pause)
+        now += pause
+
+
+@given(max_seconds=st.floats(0.01, 100_000), jitter=JITTER)
+def test_an_outage_is_waited_out_for_so_long(max_seconds: float, jitter: float) -> None:
+    """The last probe is sent when the time is up; pauses grow to 30 s, so that there are few."""
+    pauses, waited = probes_of(max_seconds, jitter)
+    assert waited == pytest.approx(max_seconds)
+    assert all(0 < pause <= 30 for pause in pauses)
+    steady = [pause for pause in pauses if pause != pauses[-1]]
+    assert steady == sorted(steady)
+    assert len(pauses) <= 7 + max_seconds / 15
+
+
+def test_pauses_between_probes_double() -> None:
+    """From half a second to a second at first, up to half a minute."""
+    assert probes_of(100, jitter=0.0)[0][:7] == [0.5, 1, 2, 4, 8, 15, 15]
+    longest = probes_of(100, jitter=0.999999)[0][:6]
+    assert longest == pytest.approx([1, 2, 4, 8, 16, 30], rel=1e-5)
+
+
+def test_an_answer_moves_the_end_of_the_wait() -> None:
+    """The seconds are counted from the last one, that of a request sent before the outage, too."""
+    outage = Outage(100.0, 60.0)
+    assert outage.probe_delay_seconds(160.0, 0.5) is None
+    outage.answered_at = 110.0
+    assert outage.probe_delay_seconds(160.0, 0.5) is not None
+
+
+@pytest.mark.parametrize(
+    ("was_out", "optional", "times"), [(False, False, 1), (False, True, 0), (True, False, 4), (True, True, 1)]
+)
+def test_how_often_a_request_that_nobody_answered_is_asked_again(
+    was_out: bool, optional: bool, times: int
+) -> None:
+    """Once where others are answered, some times where none was; what has another way less often."""
+    again = [is_asked_again(failures, was_out=was_out, optional=optional) for failures in range(1, 9)]
+    assert again == [failures <= times for failures in range(1, 9)]

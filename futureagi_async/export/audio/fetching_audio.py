@@ -5,6 +5,8 @@ from pathlib import Path
 
 from anyio.to_thread import run_sync
 
+from futureagi_async._http.downloads import Downloader
+from futureagi_async._sansio.downloads import is_public
 from futureagi_async.errors import DecodingError
 from futureagi_async.export.audio.recordings import Recording, RecordingFile, download_recordings
 from futureagi_async.export.staging.entries import Downloaded
@@ -27,9 +29,9 @@ async def fetch_audio(
         on_safe()
 
     done = {key for key, download in workspace.state.downloads.items() if download.error is None}
-    await download_recordings(
-        wanted_recordings(staged), folder, done=done, allow_private_hosts=allow_private_hosts, on_file=keep
-    )
+    may_connect = (lambda _: True) if allow_private_hosts else is_public
+    async with Downloader(may_connect=may_connect) as downloader:
+        await download_recordings(wanted_recordings(staged), folder, downloader, done=done, on_file=keep)
 
 
 def wanted_recordings(staged: StagedRecords) -> Iterator[Recording]:
