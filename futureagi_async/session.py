@@ -34,17 +34,17 @@ from futureagi_async.models import (
     TestExecutionPage,
 )
 from futureagi_async.options import (
+    MAX_PAGE_SIZE,
     Consistency,
     OnError,
     Priority,
     RetryPolicy,
     Timeouts,
-    check_at_least_one,
+    check_count,
     check_deadline,
     check_kind,
     check_kind_or_none,
     check_observers,
-    check_page_size,
     check_word,
 )
 from futureagi_async.sources import (
@@ -115,10 +115,10 @@ class Session:
             through = choose_proxy(proxy, origin, trust_env=trust_env)
         finally:
             del api_key, secret_key, proxy  # some tracebacks show a frame's variables
-        check_at_least_one("max_in_flight", max_in_flight)
-        check_at_least_one("max_response_bytes", max_response_bytes)
+        check_count("max_in_flight", max_in_flight)
+        check_count("max_response_bytes", max_response_bytes)
         if max_requests_per_minute is not None:
-            check_at_least_one("max_requests_per_minute", max_requests_per_minute)
+            check_count("max_requests_per_minute", max_requests_per_minute)
         self._timeouts = check_kind("timeouts", timeouts, Timeouts)
         self._retry = check_kind("retry", retry, RetryPolicy)
         self._priority: Priority | None = None
@@ -306,8 +306,9 @@ class Session:
                 order they came: go on from there. What those steps brought is not delivered again.
         """
         checked = check_sources(sources)
+        check_count("page_size", page_size, at_most=MAX_PAGE_SIZE)
         options = BulkOptions(
-            page_size=check_page_size(page_size),
+            page_size=page_size,
             on_error=check_word("on_error", on_error, OnError),
             consistency=check_word("consistency", consistency, Consistency),
             ordered=ordered,

@@ -6,9 +6,9 @@ from urllib.parse import quote, urlencode
 
 import attrs
 
-from futureagi_async.filters import is_sendable
-from futureagi_async.options import MAX_PAGE_SIZE
+from futureagi_async.options import MAX_PAGE_SIZE, check_count, is_sendable
 from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
+from futureagi_async.words import CallStatus, warn_if_unknown
 
 CALL = "/simulate/call-executions/{call_execution_id}/"
 RUN_TEST_CALLS = "/simulate/run-tests/{run_test_id}/call-executions/"
@@ -81,20 +81,15 @@ def groups_request(
         row_groups=_json(_words(row_groups, "row_groups")),
         group_keys=_json(_words(group_keys, "group_keys")) if group_keys else None,
     )
+    for column, key in zip(row_groups, group_keys, strict=False):
+        if column == "status":
+            warn_if_unknown("a group key of status", key, CallStatus, effect="its group may be empty")
     return _checked(Request(TEST_EXECUTION, path, _execution_query(source) + groups + _paging(page, limit)))
 
 
-def check_page(page: int, limit: int) -> None:
-    """Raise `TypeError` or `ValueError` for a page or a page size the server would choke on."""
-    for name, value, highest in (("page", page, MAX_PAGE), ("limit", limit, MAX_PAGE_SIZE)):
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} must be an int, not {type(value).__name__}.")
-        if not 1 <= value <= highest:
-            raise ValueError(f"{name} must be from 1 to {highest:,}, not {value}.")
-
-
 def _paging(page: int, limit: int) -> tuple[tuple[str, str], ...]:
-    check_page(page, limit)
+    check_count("page", page, at_most=MAX_PAGE)
+    check_count("limit", limit, at_most=MAX_PAGE_SIZE)
     return ("page", str(page)), ("limit", str(limit))
 
 
