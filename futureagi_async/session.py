@@ -4,22 +4,24 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
+from functools import partial
 from ssl import SSLContext
 from types import TracebackType
 from typing import Literal, NoReturn, Self, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 from futureagi_async._bulk import stream
-from futureagi_async._bulk.fanout import BulkOptions
+from futureagi_async._bulk.fanout import BulkOptions, FetchPage
 from futureagi_async._bulk.outcomes import FetchOne, fetch_outcomes, open_outcomes
 from futureagi_async._bulk.stream import CallStream
 from futureagi_async._http.clock import Clock, SystemClock
-from futureagi_async._http.pages import read_page, restore_call
+from futureagi_async._http.pages import FilterCheck, read_page, restore_call
 from futureagi_async._http.requester import Requester, RequestOptions
 from futureagi_async._http.transport import Connector, Transport
 from futureagi_async._sansio import decoding, requests
 from futureagi_async._sansio.covering.pages import PageRequest
-from futureagi_async._sansio.replies import Decoded, Reply, check_filters_applied
+from futureagi_async._sansio.filtering import check_filters_applied
+from futureagi_async._sansio.replies import Reply
 from futureagi_async._sansio.requests import Request
 from futureagi_async._sansio.settings import Origin, Proxy, read_keys, read_origin
 from futureagi_async.events import Observer
@@ -221,7 +223,7 @@ class Session:
         the server skipped a filter and sent unfiltered rows.
         """
         check_sources([source])
-        return (await self._read_page(source, PageRequest(page, limit))).value
+        return (await self._page_reader()(source, PageRequest(page, limit))).value
 
     async def get_test_execution(
         self,
@@ -238,7 +240,7 @@ class Session:
         skipped a filter. Source: ``GET /simulate/test-executions/{test_execution_id}/``.
         """
         source = TestExecutionCalls(test_execution_id, search=search, filters=filters)
-        return cast(TestExecutionPage, (await self._read_page(source, PageRequest(page, limit))).value)
+        return cast(TestExecutionPage, await self.get_page(source, page=page, limit=limit))
 
     async def get_groups(
         self,
@@ -257,17 +259,23 @@ class Session:
         (``scenario_<scenario id>_dataset_<column id>``), groups those over all test executions, and
         ignores ``filters`` then. Source: ``GET /simulate/test-executions/{test_execution_id}/``.
         """
-        source = TestExecutionCalls(test_execution_id, search=search, filters=filters)
-        request = requests.groups_request(
-            source, row_groups=row_groups, group_keys=group_keys, page=page, limit=limit
+        asking = partial(
+            requests.groups_request, row_groups=row_groups, group_keys=group_keys, page=page, limit=limit
         )
+        source = TestExecutionCalls(test_execution_id, search=search, filters=filters)
+        request = asking(source)  # or what is wrong about it, before anything is sent
+        filter_check = FilterCheck(self._requester, self._request_options)
+        if (resolved := await filter_check.resolve(source)) != source:
+            source, request = resolved, asking(resolved)
 
         def decode(reply: Reply) -> GroupPage:
             groups = decoding.decode_groups(reply.body, request.endpoint, page=page, limit=limit)
             check_filters_applied(source, groups.error_messages)
             return groups
 
-        return await self._value(request, decode)
+        groups = await self._value(request, decode)
+        await filter_check.check_columns(source, groups.column_order)
+        return groups
 
     def stream_calls(
         self,
@@ -320,7 +328,7 @@ class Session:
         )
         return stream.open_stream(
             checked,
-            self._in_bulk()._read_page,  # noqa: SLF001 - of the same class
+            self._in_bulk()._page_reader(),  # noqa: SLF001 - of the same class
             restore_call,
             options,
             tuple(resume) if isinstance(resume, Iterator) else resume,
@@ -382,8 +390,13 @@ class Session:
     async def _value(self, request: Request, decode: Callable[[Reply], T]) -> T:
         return (await self._requester.call(request, decode, self._request_options)).value
 
-    async def _read_page(self, source: CallSource, request: PageRequest) -> Decoded[CallPage]:
-        return await read_page(self._requester, source, request, self._request_options, eager=self._eager)
+    def _page_reader(self) -> FetchPage:
+        """Return what reads pages, and finds out but once whether the server applies a source's filters."""
+        options = self._request_options
+        filter_check = FilterCheck(self._requester, options)
+        return partial(
+            read_page, self._requester, options=options, filter_check=filter_check, eager=self._eager
+        )
 
     @property
     def _request_options(self) -> RequestOptions:

@@ -58,7 +58,7 @@ def warn_if_unknown(
         return
     found = nearest(given, words)
     if given.casefold() in words:
-        problem = f"{name} {given!r} is matched in this case alone"
+        problem = f"{name} {given!r} is matched in exactly this case"
     else:
         shown = f" {given!r}" if found or (given.isalpha() and len(given) <= _LONGEST_WORD) else ""
         problem = f"{name}{shown} is not a documented word"
