@@ -15,7 +15,7 @@ from futureagi_async._bulk.fanout import BulkOptions, FetchPage
 from futureagi_async._bulk.outcomes import FetchOne, fetch_outcomes, open_outcomes
 from futureagi_async._bulk.stream import CallStream
 from futureagi_async._http.clock import Clock, SystemClock
-from futureagi_async._http.pages import FilterCheck, read_page, restore_call
+from futureagi_async._http.pages import FilterCheck, read_columns, read_page, restore_call
 from futureagi_async._http.requester import Requester, RequestOptions
 from futureagi_async._http.transport import Connector, Transport
 from futureagi_async._sansio import decoding, requests
@@ -206,14 +206,23 @@ class Session:
             request, lambda reply: decoding.decode_call(reply.body, request.endpoint, eager=self._eager)
         )
 
-    async def get_kpis(self, test_execution_id: str | UUID) -> ExecutionKPIs:
+    async def get_kpis(self, test_execution_id: str | UUID, *, check: bool = False) -> ExecutionKPIs:
         """Return a test execution's key figures.
+
+        ``check`` also reads the names of its evaluations, with one small page of its calls, and moves figures
+        that one of them may have replaced to ``collisions``: the server sends the average of an evaluation
+        ``Score`` as ``avg_score``, and nothing in the answer shows it.
 
         Raises `NotFoundError` for an unknown test execution.
         Source: ``GET /simulate/test-executions/{test_execution_id}/kpis/``.
         """
-        request = requests.kpis_request(check_id(test_execution_id, "test_execution_id"))
-        return await self._value(request, lambda reply: decoding.decode_kpis(reply.body, request.endpoint))
+        id_ = check_id(test_execution_id, "test_execution_id")
+        request = requests.kpis_request(id_)
+        kpis = await self._value(request, lambda reply: decoding.decode_kpis(reply.body, request.endpoint))
+        if not check:
+            return kpis
+        conclude = partial(decoding.mark_collisions, kpis)
+        return await read_columns(self._requester, id_, self._request_options, conclude)
 
     async def get_page(self, source: CallSource, *, page: int = 1, limit: int = 100) -> CallPage:
         """Return one page of a list of calls.
@@ -383,9 +392,15 @@ class Session:
             max_in_flight=self._requester.max_in_flight,
         )
 
-    async def fetch_kpis(self, test_execution_ids: Iterable[str | UUID]) -> list[Outcome[ExecutionKPIs]]:
-        """Return the key figures of many test executions: one `Outcome` an id, in the order given."""
-        return await self._fetch_outcomes(test_execution_ids, "test_execution_id", self._in_bulk().get_kpis)
+    async def fetch_kpis(
+        self, test_execution_ids: Iterable[str | UUID], *, check: bool = False
+    ) -> list[Outcome[ExecutionKPIs]]:
+        """Return the key figures of many test executions: one `Outcome` an id, in the order given.
+
+        ``check`` is that of `get_kpis`, and takes a second request an id.
+        """
+        fetch_one = partial(self._in_bulk().get_kpis, check=check)
+        return await self._fetch_outcomes(test_execution_ids, "test_execution_id", fetch_one)
 
     async def _value(self, request: Request, decode: Callable[[Reply], T]) -> T:
         return (await self._requester.call(request, decode, self._request_options)).value

@@ -46,7 +46,7 @@ WARNED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "capital": (
         lambda: RunTestCalls(ID, status="Completed"),
-        "status 'Completed' is matched in exactly this case, so it may find no call: did you mean 'completed'?",
+        "status 'Completed' is matched in exactly this case, so it may find no call: did you mean",
     ),
     "unlike any": (
         lambda: RunTestCalls(ID, status="registered"),

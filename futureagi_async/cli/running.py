@@ -86,7 +86,12 @@ def warnings_as_lines() -> Iterator[None]:
             yield
         finally:
             for message in dict.fromkeys(str(one.message) for one in caught):
-                print_text(open_stderr(), Text(f"warning: {one_line(message)}"))
+                print_warning(message)
+
+
+def print_warning(message: str) -> None:
+    """Say on stderr what may not be as it looks."""
+    print_text(open_stderr(), Text(f"warning: {one_line(message)}"))
 
 
 def print_error(message: str) -> None:

@@ -11,6 +11,7 @@ from futureagi_async._sansio.decoding.converter import (
     decode_record,
     decode_records,
 )
+from futureagi_async._sansio.decoding.kpis import mark_collisions
 
 __all__ = [
     "build_page",
@@ -22,4 +23,5 @@ __all__ = [
     "decode_list",
     "decode_record",
     "decode_records",
+    "mark_collisions",
 ]
