@@ -45,11 +45,9 @@ if TYPE_CHECKING:
     from futureagi_async.models import (
         CallExecution,
         CallPage,
-        CallStatus,
         Column,
         EvalOutput,
         ExecutionKPIs,
-        ExecutionStatus,
         FetchReport,
         FetchResult,
         GroupPage,
@@ -66,6 +64,7 @@ if TYPE_CHECKING:
     from futureagi_async.source_sets import load_sources
     from futureagi_async.source_urls import source_from_url
     from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
+    from futureagi_async.words import CallStatus, ExecutionStatus
 
 __all__ = [
     "APIConnectionError",
@@ -133,6 +132,7 @@ __all__ = [
 _HOMES = (
     "errors",
     "options",
+    "words",
     "filters",
     "sources",
     "models",

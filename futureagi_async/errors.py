@@ -16,7 +16,7 @@
     │   ├── RateLimitError          429
     │   └── InternalServerError     5xx
     ├── DecodingError               an answer, or one record of it, has the wrong shape
-    ├── FilterIgnoredError          the server ignored a filter and sent unfiltered rows
+    ├── FilterIgnoredError          the server ignores a filter and sends unfiltered rows
     ├── SessionMisuseError          the session was used before opening, after closing, in another
     │                               event loop, or after a fork
     └── ExportError                 the files of an export could not be written or do not belong to it
@@ -163,12 +163,14 @@ class DecodingError(FutureAGIError):
 
 
 class FilterIgnoredError(FutureAGIError):
-    """The server answered 200 with rows that a filter should have left out.
+    """The server answered 200 with rows that a filter should have left out; none of them is delivered.
 
-    ``error_messages`` holds what it said about the filters it skipped.
+    It skips filters that it can't apply, and ignores those on a column that it does not know. The same error
+    tells of an evaluation's name that stands for none, or for several.
     """
 
     error_messages: tuple[str, ...] = ()
+    """What the server said about the filters it skipped; empty where it said nothing."""
 
 
 class SessionMisuseError(FutureAGIError):

@@ -9,16 +9,19 @@ from uuid import UUID
 
 import attrs
 
+from futureagi_async.options import brief, canonical_uuid, is_sendable
+from futureagi_async.words import CallStatus, warn_if_unknown
+
 _EQUALITY: Final = frozenset({"equals", "not_equals"})
-MEMBERSHIP: Final = frozenset({"in", "not_in"})
+_MEMBERSHIP: Final = frozenset({"in", "not_in"})
 _CONTAINING: Final = frozenset({"contains", "not_contains"})
 _COMPARING: Final = frozenset({"greater_than", "greater_than_or_equal", "less_than", "less_than_or_equal"})
-RANGES: Final = frozenset({"between", "not_between"})
-_TEXT: Final = _EQUALITY | MEMBERSHIP | _CONTAINING
-_NUMBER: Final = _EQUALITY | _COMPARING | RANGES
+_RANGES: Final = frozenset({"between", "not_between"})
+_TEXT: Final = _EQUALITY | _MEMBERSHIP | _CONTAINING
+_NUMBER: Final = _EQUALITY | _COMPARING | _RANGES
 
 # The operators that the server applies: kind of column -> filter_type -> operators.
-APPLIED: Final[Mapping[str, Mapping[str, Set[str]]]] = {
+_APPLIED: Final[Mapping[str, Mapping[str, Set[str]]]] = {
     "text": {"text": _TEXT, "categorical": _TEXT},
     "scenario": {"text": _EQUALITY | _CONTAINING, "categorical": _EQUALITY | _CONTAINING},
     "creation": {"datetime": _NUMBER - {"not_equals"}},
@@ -48,8 +51,13 @@ _COLUMNS: Final = {
 }
 _KINDS: Final = {column: kind for kind, columns in _COLUMNS.items() for column in columns.split()}
 
+BUILT_IN_COLUMNS: Final = frozenset(column for column, kind in _KINDS.items() if kind != "display")
+"""What every test execution can be filtered by, whatever its columns."""
+EVALUATION_PREFIX: Final = "eval:"
+"""Stands before the name of an evaluation, where its id is wanted."""
+
 # Operators on text that also take a list ("any of these"). There the server splits a bare text at its commas.
-LISTS: Final = {"text": _EQUALITY, "dataset": _EQUALITY, "persona": _EQUALITY | _CONTAINING}
+_LISTS: Final = {"text": _EQUALITY, "dataset": _EQUALITY, "persona": _EQUALITY | _CONTAINING}
 _TEXT_TYPES: Final = frozenset({"text", "categorical"})
 
 _BOTH_SIDES: Final = "read two sources, one filtered with less_than and one with greater_than"
@@ -69,27 +77,7 @@ _INSTEAD: Final = {
     "evaluation not_equals": "for numbers use not_between(x, x), for a bool equals(not x)",
 }
 
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d[0-9:.+Z-]*)?", re.ASCII)
-_UNSENDABLE: Final = re.compile("[\0\ud800-\udfff]")  # NUL and lone surrogates: the server answers 400 or 500
-
-
-def brief(value: object) -> str:
-    """Give the repr of a value, cut to 60 characters."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def canonical_uuid(value: object) -> str | None:
-    """Give a UUID, or its 8-4-4-4-12 text in any case, as lower-case text; None for anything else."""
-    if isinstance(value, UUID):
-        return str(value)
-    return value.lower() if isinstance(value, str) and _UUID.fullmatch(value) else None
-
-
-def is_sendable(value: object) -> bool:
-    """Tell whether a value is text that the server can look for: without NUL and lone surrogates."""
-    return isinstance(value, str) and not _UNSENDABLE.search(value)
 
 
 def _is_number(value: object) -> bool:
@@ -103,41 +91,44 @@ def _is_flag(value: str) -> bool:
 
 
 # What a value must be, by filter_type (two kinds of column are stricter), and what would happen otherwise.
-UNFILTERED: Final = "the server would answer with unfiltered rows"
+_UNFILTERED: Final = "the server would answer with unfiltered rows"
 _SENDABLE: Final = (is_sendable, "text without NUL; the server would answer 500, or match something else")
 _VALUES: Final[Mapping[str, tuple[Callable[[Any], object], str]]] = {
     "text": _SENDABLE,
     "categorical": _SENDABLE,
-    "call categorical": (canonical_uuid, f"ids of calls (UUIDs); {UNFILTERED}"),
-    "number": (_is_number, f"a finite number; {UNFILTERED}, or 400"),
+    "call categorical": (canonical_uuid, f"ids of calls (UUIDs); {_UNFILTERED}"),
+    "number": (_is_number, f"a finite number; {_UNFILTERED}, or 400"),
     "datetime": (
         lambda value: _MOMENT.fullmatch(value) and datetime.fromisoformat(value),
-        f"an aware datetime or ISO 8601 text such as '2026-01-05T12:00:00Z'; {UNFILTERED}",
+        f"an aware datetime or ISO 8601 text such as '2026-01-05T12:00:00Z'; {_UNFILTERED}",
     ),
     "boolean": (lambda value: _is_flag(str(value)), "'true' or 'false'; anything else means false"),
-    "evaluation boolean": (_is_flag, f"the text 'true' or 'false'; {UNFILTERED}"),
+    "evaluation boolean": (_is_flag, f"the text 'true' or 'false'; {_UNFILTERED}"),
 }
 
 
-def kind_of(column_id: str) -> str:
-    """Give the kind of a column, by which `APPLIED` says what works on it."""
+def _kind_of(column_id: str) -> str:
+    """Return the kind of a column, by which `_APPLIED` says what works on it."""
+    if column_id in _KINDS:
+        return _KINDS[column_id]
     if column_id.startswith("persona."):
         return "persona"
-    return _KINDS.get(column_id) or ("evaluation" if canonical_uuid(column_id) else "dataset")
+    is_evaluation = canonical_uuid(column_id) or column_id.startswith(EVALUATION_PREFIX)
+    return "evaluation" if is_evaluation else "dataset"
 
 
-def plain(value: str | UUID) -> str:
-    """Give text as an exact str."""
+def _plain(value: str | UUID) -> str:
     return str(value) if isinstance(value, UUID) else str.__str__(value)  # a StrEnum becomes its text
 
 
-def check_column_id(value: str | UUID) -> str:
-    """Give a column id as text, or raise."""
+def _check_column_id(value: str | UUID) -> str:
     if not isinstance(value, str | UUID):
         raise TypeError(f"a column id is a str or UUID, not {brief(value)}")
-    if not value or not is_sendable(plain(value)):
-        raise ValueError(f"a column id is text without NUL, not {brief(value)}; {UNFILTERED}, or 500")
-    return canonical_uuid(value) or plain(value)
+    if not value or not is_sendable(_plain(value)):
+        raise ValueError(f"a column id is text without NUL, not {brief(value)}; {_UNFILTERED}, or 500")
+    if value == EVALUATION_PREFIX:
+        raise ValueError(f"{EVALUATION_PREFIX!r} needs the name of an evaluation behind it")
+    return canonical_uuid(value) or _plain(value)
 
 
 def _hashable(value: object) -> Any:
@@ -148,11 +139,12 @@ def _hashable(value: object) -> Any:
 class Filter:
     """One condition on the calls of a test execution, in the server's words; `column(...)` makes it.
 
-    Raises `ValueError` where the server would not apply it. The last four fields mean nothing to the server;
-    they are kept for those who share filters with the web interface.
+    Raises `ValueError` where the server would not apply it, and warns about a status that is not documented.
+    The last four fields mean nothing to the server; they are kept for those who share filters with the web
+    interface.
     """
 
-    column_id: str = attrs.field(converter=check_column_id)
+    column_id: str = attrs.field(converter=_check_column_id)
     filter_type: str
     filter_op: str
     filter_value: str | int | float | tuple[str | int | float, ...] = attrs.field(converter=_hashable)
@@ -164,6 +156,14 @@ class Filter:
     def __attrs_post_init__(self) -> None:
         if fault := _rule_fault(self) or _value_fault(self):
             raise ValueError(f"{self.filter_type} {self.filter_op} on column {self.column_id!r} {fault}")
+        if self.column_id == "status":
+            _warn_of_unknown_statuses(self)
+
+    @property
+    def evaluation_name(self) -> str | None:
+        """The evaluation's name, where the column is given as ``eval:NAME``; a session looks its id up."""
+        is_name = self.column_id.startswith(EVALUATION_PREFIX)
+        return self.column_id.removeprefix(EVALUATION_PREFIX) if is_name else None
 
     def __str__(self) -> str:
         return f"{self.column_id} {self.filter_op} {brief(self.filter_value)}"
@@ -180,24 +180,25 @@ class Filter:
 
 
 def _rule_fault(item: Filter) -> str | None:
-    kind, op = kind_of(item.column_id), item.filter_op
-    if op in APPLIED[kind].get(item.filter_type, ()):
+    kind, op = _kind_of(item.column_id), item.filter_op
+    if op in _APPLIED[kind].get(item.filter_type, ()):
         return None
     hints = (_INSTEAD.get(key) for key in (op, item.filter_type, f"{kind} {op}", kind))
-    works = "; ".join(f"{name} {', '.join(sorted(ops))}" for name, ops in APPLIED[kind].items())
-    return f"is not applied, {UNFILTERED} or 400: {next(filter(None, hints), f'what works is {works}')}"
+    works = "; ".join(f"{name} {', '.join(sorted(ops))}" for name, ops in _APPLIED[kind].items())
+    return f"is not applied, {_UNFILTERED} or 400: {next(filter(None, hints), f'what works is {works}')}"
 
 
 def _value_fault(item: Filter) -> str | None:
-    kind, op, value = kind_of(item.column_id), item.filter_op, item.filter_value
+    kind, op, value = _kind_of(item.column_id), item.filter_op, item.filter_value
     is_list, values = (True, value) if isinstance(value, tuple) else (False, (value,))
-    if op in RANGES and (not is_list or len(values) != 2):
+    if op in _RANGES and (not is_list or len(values) != 2):
         return "needs two values, low and high; the server would answer 400"
-    if (op in MEMBERSHIP and not is_list) or not values:
+    if (op in _MEMBERSHIP and not is_list) or not values:
         return "needs a list with at least one value; the server would answer 400"
-    takes_list = op in MEMBERSHIP | RANGES or (op in LISTS.get(kind, ()) and item.filter_type in _TEXT_TYPES)
+    splits = op in _LISTS.get(kind, ()) and item.filter_type in _TEXT_TYPES
+    takes_list = splits or op in _MEMBERSHIP | _RANGES
     if is_list and not takes_list:
-        return f"needs one value, not {brief(value)}; {UNFILTERED}, or match something else"
+        return f"needs one value, not {brief(value)}; {_UNFILTERED}, or match something else"
     if op in _CONTAINING and "" in values:
         return "needs a text to look for: every row contains the empty one"
     is_right, needed = _VALUES.get(f"{kind} {item.filter_type}") or _VALUES[item.filter_type]
@@ -212,6 +213,19 @@ def _holds(is_right: Callable[[Any], object], value: object) -> bool:
         return False  # a value of a type that the check cannot even look at
 
 
+def _warn_of_unknown_statuses(item: Filter) -> None:
+    op, value = item.filter_op, item.filter_value
+    words = value if isinstance(value, tuple) else (value,)
+    if op in _EQUALITY and isinstance(value, str):
+        words = tuple(word.strip() for word in value.split(","))
+    effect = "it may leave out no call" if op.startswith("not_") else "it may find no call"
+    matches_case = op in _MEMBERSHIP or len(words) > 1
+    for word in map(str, words):
+        is_part = op in _CONTAINING and any(word.casefold() in known for known in CallStatus)
+        if not is_part:
+            warn_if_unknown("status", word, CallStatus, matches_case=matches_case, effect=effect)
+
+
 FilterLike: TypeAlias = Filter | Mapping[str, object]
 _TEXT_FIELDS: Final = {"filter_type", "filter_op", "display_name", "source", "output_type", "col_type"}
 
@@ -220,7 +234,7 @@ def check_filter(item: FilterLike) -> Filter:
     """Turn a raw item, `{"column_id": ..., "filter_config": {...}}` as documented, into a `Filter`.
 
     Raises `ValueError`, naming the item, for what the server rejects or accepts without applying it. Whether
-    an unknown `column_id` names a dataset column cannot be seen here; if not, the server ignores it silently.
+    the test execution has the column is found out when it is read: `FilterIgnoredError`.
     """
     if isinstance(item, Filter):
         return item
@@ -260,7 +274,7 @@ class ColumnFilter:
     Raises `TypeError` for values that the column does not take, `ValueError` for what would not be applied.
     """
 
-    column_id: str = attrs.field(converter=check_column_id)
+    column_id: str = attrs.field(converter=_check_column_id)
 
     def equals(self, value: Value) -> Filter:
         """Keep calls with this value; of a datetime, its whole day in UTC."""
@@ -311,17 +325,17 @@ class ColumnFilter:
         return self._filter("not_between", low, high)
 
     def _filter(self, op: str, *values: Value) -> Filter:
-        kind = kind_of(self.column_id)
+        kind = _kind_of(self.column_id)
         typed = [_typed(value, kind) for value in values]
         types = {filter_type for filter_type, _ in typed} or {_TEXT_AS.get(kind, "text")}
-        if APPLIED[kind] and (len(types) > 1 or not types <= APPLIED[kind].keys()):
-            takes = " or ".join(name for name in APPLIED[kind] if name != "categorical") or "call id"
+        if _APPLIED[kind] and (len(types) > 1 or not types <= _APPLIED[kind].keys()):
+            takes = " or ".join(name for name in _APPLIED[kind] if name != "categorical") or "call id"
             raise TypeError(
-                f"column {self.column_id!r} takes {takes} values, not {brief(values)}: {UNFILTERED}, or 500"
+                f"column {self.column_id!r} takes {takes} values, not {brief(values)}: {_UNFILTERED}, or 500"
             )
         sent = [value for _, value in typed]
-        has_commas = op in LISTS.get(kind, ()) and "," in str(sent[0])
-        is_list = op in MEMBERSHIP | RANGES or has_commas
+        has_commas = op in _LISTS.get(kind, ()) and "," in str(sent[0])
+        is_list = op in _MEMBERSHIP | _RANGES or has_commas
         return Filter(self.column_id, types.pop(), op, sent if is_list else sent[0])
 
 
@@ -337,7 +351,7 @@ def _typed(value: Value, kind: str) -> tuple[str, Any]:
     if isinstance(value, datetime):
         return "datetime", _utc_text(value)
     if isinstance(value, str | UUID):
-        return _TEXT_AS.get(kind, "text"), plain(value)
+        return _TEXT_AS.get(kind, "text"), _plain(value)
     return type(value).__name__, value
 
 
@@ -362,11 +376,12 @@ def column(column_id: str | UUID) -> ColumnFilter:
     Text: `status`, `scenario`, `call_type`, `simulation_call_type`, `agent_definition`, `persona.<field>`.
     Numbers: `overall_score`, `duration` and `response_time` (seconds), `latency` (ms), `cost` (cents).
     Datetimes: `created_at` or `timestamp`, which both filter by the call's creation. Only `is_in`:
-    `call_execution_id`. Numbers, text or bools: the UUID of an evaluation (its scores from 0 to 100), and
-    columns of the scenario's dataset, by name or as `scenario_<id>_dataset_<column id>`.
+    `call_execution_id`. Numbers, text or bools: an evaluation, by UUID or as `eval:NAME` (its scores from 0
+    to 100), and columns of the scenario's dataset, by name, UUID or `scenario_<id>_dataset_<column id>`.
 
-    Any other name is taken for a dataset column. **The server silently ignores a filter on a name it does not
-    know**, which cannot be seen here. It answers 500 where a number meets a dataset column of other text. In
-    `contains` on dataset and persona columns, it takes `%` and `_` for wildcards.
+    The served API silently ignores a filter on a name that it does not know, and sends every row. A session
+    raises `FilterIgnoredError` instead, with the nearest name that the test execution has; the same where no
+    evaluation, or more than one, is named so. The server answers 500 where a number meets a dataset column of
+    other text. In `contains` on dataset and persona columns, it takes `%` and `_` for wildcards.
     """
     return ColumnFilter(column_id)

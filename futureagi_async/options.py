@@ -1,42 +1,49 @@
-"""Timeouts, retry policy and the other options of a session, and checks of arguments."""
+"""Options of a session and of bulk reads; the checks that arguments have in common."""
 
+import re
 import sys
 from collections.abc import Iterable
-from typing import Literal, TypeAlias, TypeVar, get_args
+from typing import Final, Literal, TypeAlias, TypeVar, get_args
+from uuid import UUID
 
 import attrs
+
+T = TypeVar("T")
 
 MAX_PAGE_SIZE = 1_000_000  # far above any list; far below where the served API overflows
 
 Priority: TypeAlias = Literal["interactive", "bulk"]
 """Who gets the next free slot of a session: an ``interactive`` request before all ``bulk`` ones."""
 
+OnError: TypeAlias = Literal["raise", "collect"]
+"""Whether a bulk read ends at its first error, or reads on and reports them."""
 
-def _check_positive(_instance: object, attribute: "attrs.Attribute[float]", value: object) -> None:
+Consistency: TypeAlias = Literal["complete", "fast"]
+"""Whether a bulk read goes on until a list is provably covered, or reads each page once."""
+
+
+def _check_seconds(_instance: object, attribute: "attrs.Attribute[float]", value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{attribute.name} must be a number of seconds, not {type(value).__name__}.")
     if not 0 < value <= sys.float_info.max:
         raise ValueError(f"{attribute.name} must be a positive number of seconds, not {value!r}.")
 
 
-def _check_count(_instance: object, attribute: "attrs.Attribute[int]", value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{attribute.name} must be an int, not {type(value).__name__}.")
-    if value < 1:
-        raise ValueError(f"{attribute.name} must be at least 1, not {value}.")
+def _check_attempts(_instance: object, attribute: "attrs.Attribute[int]", value: object) -> None:
+    check_count(attribute.name, value)
 
 
 @attrs.define(frozen=True)
 class Timeouts:
     """Limits in seconds. Waiting for a free slot of the session counts towards none of them."""
 
-    connect: float = attrs.field(default=10.0, validator=_check_positive)
+    connect: float = attrs.field(default=10.0, validator=_check_seconds)
     """To connect, TLS handshake included."""
-    read: float = attrs.field(default=30.0, validator=_check_positive)
+    read: float = attrs.field(default=30.0, validator=_check_seconds)
     """Between two pieces of an answer."""
-    attempt: float = attrs.field(default=60.0, validator=_check_positive)
+    attempt: float = attrs.field(default=60.0, validator=_check_seconds)
     """One try, with its whole body."""
-    deadline: float = attrs.field(default=120.0, validator=_check_positive)
+    deadline: float = attrs.field(default=120.0, validator=_check_seconds)
     """One call with all its tries and the pauses between them."""
 
 
@@ -49,25 +56,35 @@ class RetryPolicy:
     server takes its place, up to ``max_retry_after``.
     """
 
-    attempts: int = attrs.field(default=4, validator=_check_count)
+    attempts: int = attrs.field(default=4, validator=_check_attempts)
     """Tries in all, the first included; 1 never retries."""
-    base_delay: float = attrs.field(default=0.25, validator=_check_positive)
+    base_delay: float = attrs.field(default=0.25, validator=_check_seconds)
     """Seconds."""
-    max_delay: float = attrs.field(default=20.0, validator=_check_positive)
+    max_delay: float = attrs.field(default=20.0, validator=_check_seconds)
     """Seconds."""
-    max_retry_after: float = attrs.field(default=120.0, validator=_check_positive)
+    max_retry_after: float = attrs.field(default=120.0, validator=_check_seconds)
     """Seconds; a server that asks for more is waited for this long."""
 
 
-T = TypeVar("T")
-
-
-def check_at_least_one(name: str, value: object) -> None:
-    """Raise `TypeError` or `ValueError` unless ``value`` is an int from 1."""
+def check_count(name: str, value: object, *, at_most: int | None = None) -> None:
+    """Raise `TypeError` or `ValueError` unless ``value`` is an int from 1 to ``at_most``."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}.")
+    if at_most is not None and not 1 <= value <= at_most:
+        raise ValueError(f"{name} must be from 1 to {at_most:,}, not {value}.")
     if value < 1:
         raise ValueError(f"{name} must be at least 1, not {value}.")
+
+
+def check_deadline(seconds: float | None) -> float | None:
+    """Return a usable number of seconds, or ``None``."""
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"deadline must be a number of seconds, not {type(seconds).__name__}.")
+    if not seconds > 0:
+        raise ValueError(f"deadline must be more than 0 seconds, not {seconds!r}.")
+    return seconds
 
 
 def check_kind(name: str, value: object, kind: type[T]) -> T:
@@ -89,14 +106,6 @@ def check_observers(observers: Iterable[T]) -> tuple[T, ...]:
     return given
 
 
-def check_page_size(page_size: int) -> int:
-    """Return a usable page size."""
-    check_at_least_one("page_size", page_size)
-    if page_size > MAX_PAGE_SIZE:
-        raise ValueError(f"page_size must be at most {MAX_PAGE_SIZE:,}, not {page_size}.")
-    return page_size
-
-
 def check_word(name: str, value: T, words: object) -> T:
     """Return one of the words of a ``Literal``, or raise `ValueError` naming them."""
     allowed = get_args(words)
@@ -105,15 +114,8 @@ def check_word(name: str, value: T, words: object) -> T:
     return value
 
 
-def check_deadline(seconds: float | None) -> float | None:
-    """Return a usable number of seconds, or ``None``."""
-    if seconds is None:
-        return None
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise TypeError(f"deadline must be a number of seconds, not {type(seconds).__name__}.")
-    if not seconds > 0:
-        raise ValueError(f"deadline must be more than 0 seconds, not {seconds!r}.")
-    return seconds
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_UNSENDABLE: Final = re.compile("[\0\ud800-\udfff]")  # NUL and lone surrogates: the server answers 400 or 500
 
 
 def check_max_outage(seconds: float) -> float:
@@ -125,7 +127,19 @@ def check_max_outage(seconds: float) -> float:
     return seconds
 
 
-OnError: TypeAlias = Literal["raise", "collect"]
+def canonical_uuid(value: object) -> str | None:
+    """Return a UUID, or its 8-4-4-4-12 text in any case, as lower-case text; ``None`` for anything else."""
+    if isinstance(value, UUID):
+        return str(value)
+    return value.lower() if isinstance(value, str) and _UUID.fullmatch(value) else None
 
 
-Consistency: TypeAlias = Literal["complete", "fast"]
+def is_sendable(value: object) -> bool:
+    """Whether a value is text that the server can look for: without NUL and lone surrogates."""
+    return isinstance(value, str) and not _UNSENDABLE.search(value)
+
+
+def brief(value: object) -> str:
+    """Return the repr of a value, cut to 60 characters, for a message."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

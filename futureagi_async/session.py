@@ -16,12 +16,13 @@ from futureagi_async._bulk.outages import OutageGate
 from futureagi_async._bulk.outcomes import collect_outcomes, open_outcomes
 from futureagi_async._bulk.stream import CallStream
 from futureagi_async._http.clock import Clock, SystemClock
-from futureagi_async._http.pages import read_page, restore_call
+from futureagi_async._http.pages import FilterCheck, read_columns, read_page, restore_call
 from futureagi_async._http.requester import Requester, RequestOptions
 from futureagi_async._http.transport import Connector, Transport
 from futureagi_async._sansio import decoding, requests
 from futureagi_async._sansio.covering.pages import PageRequest
-from futureagi_async._sansio.replies import Reply, check_filters_applied
+from futureagi_async._sansio.filtering import check_filters_applied
+from futureagi_async._sansio.replies import Reply
 from futureagi_async._sansio.settings import Origin, Proxy, read_keys, read_origin, read_proxy
 from futureagi_async.events import Observer
 from futureagi_async.filters import FilterLike
@@ -35,18 +36,18 @@ from futureagi_async.models import (
     TestExecutionPage,
 )
 from futureagi_async.options import (
+    MAX_PAGE_SIZE,
     Consistency,
     OnError,
     Priority,
     RetryPolicy,
     Timeouts,
-    check_at_least_one,
+    check_count,
     check_deadline,
     check_kind,
     check_kind_or_none,
     check_max_outage,
     check_observers,
-    check_page_size,
     check_word,
 )
 from futureagi_async.sources import (
@@ -121,10 +122,10 @@ class Session:
             through = choose_proxy(proxy, origin, trust_env=trust_env)
         finally:
             del api_key, secret_key, proxy  # some tracebacks show a frame's variables
-        check_at_least_one("max_in_flight", max_in_flight)
-        check_at_least_one("max_response_bytes", max_response_bytes)
+        check_count("max_in_flight", max_in_flight)
+        check_count("max_response_bytes", max_response_bytes)
         if max_requests_per_minute is not None:
-            check_at_least_one("max_requests_per_minute", max_requests_per_minute)
+            check_count("max_requests_per_minute", max_requests_per_minute)
         self._timeouts = check_kind("timeouts", timeouts, Timeouts)
         self._retry = check_kind("retry", retry, RetryPolicy)
         self._priority: Priority | None = None
@@ -209,14 +210,18 @@ class Session:
         key = check_id(call_execution_id, "call_execution_id")
         return await self._read_call(self._options("interactive"), key)
 
-    async def get_kpis(self, test_execution_id: str | UUID) -> ExecutionKPIs:
+    async def get_kpis(self, test_execution_id: str | UUID, *, check: bool = False) -> ExecutionKPIs:
         """Return a test execution's key figures.
+
+        ``check`` also reads the names of its evaluations, with one small page of its calls, and moves figures
+        that one of them may have replaced to ``collisions``: the server sends the average of an evaluation
+        ``Score`` as ``avg_score``, and nothing in the answer shows it.
 
         Raises `NotFoundError` for an unknown test execution.
         Source: ``GET /simulate/test-executions/{test_execution_id}/kpis/``.
         """
         key = check_id(test_execution_id, "test_execution_id")
-        return await self._read_kpis(self._options("interactive"), key)
+        return await self._read_kpis(self._options("interactive"), key, check=check)
 
     async def get_page(self, source: CallSource, *, page: int = 1, limit: int = 100) -> CallPage:
         """Return one page of a list of calls.
@@ -262,17 +267,24 @@ class Session:
         (``scenario_<scenario id>_dataset_<column id>``), groups those over all test executions, and
         ignores ``filters`` then. Source: ``GET /simulate/test-executions/{test_execution_id}/``.
         """
-        source = TestExecutionCalls(test_execution_id, search=search, filters=filters)
-        request = requests.groups_request(
-            source, row_groups=row_groups, group_keys=group_keys, page=page, limit=limit
+        asking = partial(
+            requests.groups_request, row_groups=row_groups, group_keys=group_keys, page=page, limit=limit
         )
+        source = TestExecutionCalls(test_execution_id, search=search, filters=filters)
+        request = asking(source)  # or what is wrong about it, before anything is sent
+        options = self._options("interactive")
+        filter_check = self._filter_check(options)
+        if (resolved := await filter_check.resolve(source)) != source:
+            source, request = resolved, asking(resolved)
 
         def decode(reply: Reply) -> GroupPage:
             groups = decoding.decode_groups(reply.body, request.endpoint, page=page, limit=limit)
             check_filters_applied(source, groups.error_messages)
             return groups
 
-        return (await self._requester.call(request, decode, self._options("interactive"))).value
+        groups = (await self._requester.call(request, decode, options)).value
+        await filter_check.check_columns(source, groups.column_order)
+        return groups
 
     def stream_calls(
         self,
@@ -314,8 +326,9 @@ class Session:
                 in the order they came: go on from there. What those steps brought is not delivered again.
         """
         checked = check_sources(sources)
+        check_count("page_size", page_size, at_most=MAX_PAGE_SIZE)
         options = BulkOptions(
-            page_size=check_page_size(page_size),
+            page_size=page_size,
             on_error=check_word("on_error", on_error, OnError),
             consistency=check_word("consistency", consistency, Consistency),
             ordered=ordered,
@@ -325,9 +338,10 @@ class Session:
             max_in_flight=self._requester.max_in_flight,
             max_body_bytes=self._max_response_bytes,
         )
+        reading = self._options("bulk")
         return stream.open_stream(
             checked,
-            partial(read_page, self._requester, self._options("bulk"), eager=self._eager),
+            partial(read_page, self._requester, reading, self._filter_check(reading), eager=self._eager),
             restore_call,
             options,
             tuple(resume) if isinstance(resume, Iterator) else resume,
@@ -388,14 +402,20 @@ class Session:
         return self._open_outcomes(checked, self._read_call, max_outage)
 
     async def fetch_kpis(
-        self, test_execution_ids: Iterable[str | UUID], *, max_outage: float = MAX_OUTAGE_SECONDS
+        self,
+        test_execution_ids: Iterable[str | UUID],
+        *,
+        check: bool = False,
+        max_outage: float = MAX_OUTAGE_SECONDS,
     ) -> list[Outcome[ExecutionKPIs]]:
         """Return the key figures of many test executions: one `Outcome` an id, in the order given.
 
-        Of an outage of the server as `fetch_call_executions`.
+        ``check`` is that of `get_kpis`, and takes a second request an id; ``max_outage`` that of
+        `fetch_call_executions`.
         """
         checked = self._check_ids(test_execution_ids, "test_execution_id")
-        async with self._open_outcomes(checked, self._read_kpis, max_outage) as outcomes:
+        read_one = partial(self._read_kpis, check=check)
+        async with self._open_outcomes(checked, read_one, max_outage) as outcomes:
             return await collect_outcomes(checked, outcomes)
 
     async def _read_call(self, options: RequestOptions, call_execution_id: str) -> CallExecution:
@@ -406,17 +426,25 @@ class Session:
 
         return (await self._requester.call(request, decode, options)).value
 
-    async def _read_kpis(self, options: RequestOptions, test_execution_id: str) -> ExecutionKPIs:
+    async def _read_kpis(
+        self, options: RequestOptions, test_execution_id: str, *, check: bool
+    ) -> ExecutionKPIs:
         request = requests.kpis_request(test_execution_id)
 
         def decode(reply: Reply) -> ExecutionKPIs:
             return decoding.decode_kpis(reply.body, request.endpoint)
 
-        return (await self._requester.call(request, decode, options)).value
+        kpis = (await self._requester.call(request, decode, options)).value
+        if not check:
+            return kpis
+        conclude = partial(decoding.mark_collisions, kpis)
+        return await read_columns(self._requester, test_execution_id, options, conclude)
 
     async def _read_page(self, source: CallSource, page: int, limit: int) -> CallPage:
         options, request = self._options("interactive"), PageRequest(page, limit)
-        return (await read_page(self._requester, options, source, request, eager=self._eager)).value
+        filter_check = self._filter_check(options)
+        read = await read_page(self._requester, options, filter_check, source, request, eager=self._eager)
+        return read.value
 
     def _open_outcomes(
         self, ids: Sequence[str], read_one: ReadOne[T], max_outage: float
@@ -432,6 +460,9 @@ class Session:
 
     def _outage_gate(self, max_outage: float) -> OutageGate:
         return OutageGate(check_max_outage(max_outage), self._requester)
+
+    def _filter_check(self, options: RequestOptions) -> FilterCheck:
+        return FilterCheck(self._requester, options)
 
     def _options(self, usual: Priority) -> RequestOptions:
         """Return how requests are made that have this priority unless the session was told another."""

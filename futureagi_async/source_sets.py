@@ -5,7 +5,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from futureagi_async.filters import brief
+from futureagi_async.options import brief
 from futureagi_async.source_urls import source_from_url
 from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
 
@@ -96,12 +96,7 @@ def _run_test(entry: Entry) -> RunTestCalls:
 
 def _agent_version(entry: Entry) -> AgentVersionCalls:
     if isinstance(entry, str):
-        agent_id, colon, version_id = entry.partition(":")
-        if not colon:
-            raise ValueError(
-                f"an agent version is AGENT:VERSION, two ids with a colon between, not {brief(entry)}."
-            )
-        return AgentVersionCalls(agent_id.strip(), version_id.strip())
+        return AgentVersionCalls.parse(entry)
     fields = _fields(entry, "agent", {"version"})
     if "version" not in fields:
         raise ValueError("version is missing.")

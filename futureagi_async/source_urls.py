@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from futureagi_async.filters import canonical_uuid
+from futureagi_async.options import canonical_uuid
 from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
 
 _ID = r"([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})"
@@ -34,7 +34,8 @@ def source_from_url(url: str) -> CallSource:
     it shows of the list at the moment.
 
     Raises `ValueError` for every other address, saying what would do, and for what can't be asked for.
-    Nothing of the address but a wrong filter is repeated in an error: it might hold a key.
+    Nothing of the address is repeated in an error but a wrong filter, since it might hold a key; in a warning
+    nothing but a status that looks like a word.
     """
     if not isinstance(url, str):
         raise TypeError(f"url must be a str, not {type(url).__name__}.")

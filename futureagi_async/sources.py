@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Literal, Self, TypeAlias
 from uuid import UUID
 
 import attrs
 
-from futureagi_async.filters import Filter, FilterLike, brief, canonical_uuid, check_filter, is_sendable
-from futureagi_async.options import check_kind
+from futureagi_async.filters import Filter, FilterLike, check_filter
+from futureagi_async.options import brief, canonical_uuid, check_kind, is_sendable
+from futureagi_async.words import CallStatus, warn_if_unknown
 
 
 def check_id(value: str | UUID, name: str) -> str:
@@ -26,23 +27,23 @@ def check_id(value: str | UUID, name: str) -> str:
     )
 
 
-def _run_test_id(value: str | UUID) -> str:
+def _check_run_test_id(value: str | UUID) -> str:
     return check_id(value, "run_test_id")
 
 
-def _agent_id(value: str | UUID) -> str:
+def _check_agent_id(value: str | UUID) -> str:
     return check_id(value, "agent_id")
 
 
-def _version_id(value: str | UUID) -> str:
+def _check_version_id(value: str | UUID) -> str:
     return check_id(value, "version_id")
 
 
-def _test_execution_id(value: str | UUID) -> str:
+def _check_test_execution_id(value: str | UUID) -> str:
     return check_id(value, "test_execution_id")
 
 
-def _text(value: str, name: str) -> str:
+def _check_text(value: str, name: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str or None, not {brief(value)}.")
     if not value.strip():
@@ -54,23 +55,24 @@ def _text(value: str, name: str) -> str:
     return str.__str__(value)  # a StrEnum becomes its text
 
 
-def _search(value: str | None) -> str | None:
-    return None if value is None else _text(value, "search")
+def _check_search(value: str | None) -> str | None:
+    return None if value is None else _check_text(value, "search")
 
 
-def _status(value: str | None) -> str | None:
+def _check_status(value: str | None) -> str | None:
     if value is None:
         return None
-    status = _text(value, "status")
+    status = _check_text(value, "status")
     if "," in status or any(map(str.isspace, status)):
         raise ValueError(
             f"status must be one word, not {brief(value)}: the server matches it exactly and would find "
             "nothing. Read one source for each status."
         )
+    warn_if_unknown("status", status, CallStatus)
     return status
 
 
-def _filters(values: Iterable[FilterLike]) -> tuple[Filter, ...]:
+def _check_filters(values: Iterable[FilterLike]) -> tuple[Filter, ...]:
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise TypeError(f"filters must be a list of column(...) filters or of mappings, not {brief(values)}.")
     return tuple(map(check_filter, values))
@@ -81,19 +83,36 @@ class RunTestCalls:
     r"""All calls of a run test, over all its executions.
 
     ``search`` keeps calls whose phone number or scenario name contains it in any case; ``%``, ``_`` and ``\``
-    are wildcards in it. ``status`` keeps those in this one state, matched exactly, case and all.
+    are wildcards in it. ``status`` keeps those in this one state, matched exactly, case and all. A word that
+    is none of `CallStatus` is a `UserWarning`, and is asked for all the same.
 
     The list also holds snapshots taken before reruns (`is_snapshot`). Its count includes deleted calls, which
     are not delivered. Raises `ValueError` or `TypeError` for a bad id, an empty text, or several statuses.
     Source: `GET /simulate/run-tests/{run_test_id}/call-executions/`.
     """
 
-    run_test_id: str = attrs.field(converter=_run_test_id)
-    search: str | None = attrs.field(default=None, kw_only=True, converter=_search)
-    status: str | None = attrs.field(default=None, kw_only=True, converter=_status)
+    kind: ClassVar[Literal["run_test"]] = "run_test"
+
+    run_test_id: str = attrs.field(converter=_check_run_test_id)
+    search: str | None = attrs.field(default=None, kw_only=True, converter=_check_search)
+    status: str | None = attrs.field(default=None, kw_only=True, converter=_check_status)
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """What the list is found by, under the names of the arguments."""
+        return {"run_test_id": self.run_test_id}
+
+    @property
+    def label(self) -> str:
+        """The list in words, without what is searched for in it: that may be a customer's own."""
+        return f"run test {self.run_test_id}"
+
+    def to_dict(self) -> dict[str, object]:
+        """Return kind, ids and choices, ready for JSON."""
+        return {"kind": self.kind, **self.ids, "search": self.search, "status": self.status}
 
     def __str__(self) -> str:
-        return _described(f"run test {self.run_test_id}", search=self.search, status=self.status)
+        return _described(self.label, search=self.search, status=self.status)
 
 
 @attrs.frozen
@@ -107,11 +126,37 @@ class AgentVersionCalls:
     Source: `GET /simulate/agent-definitions/{agent_id}/versions/{version_id}/call-executions/`.
     """
 
-    agent_id: str = attrs.field(converter=_agent_id)
-    version_id: str = attrs.field(converter=_version_id)
+    kind: ClassVar[Literal["agent_version"]] = "agent_version"
+
+    agent_id: str = attrs.field(converter=_check_agent_id)
+    version_id: str = attrs.field(converter=_check_version_id)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the version that ``AGENT:VERSION`` names, or raise `ValueError`."""
+        agent_id, colon, version_id = text.partition(":")
+        if not colon:
+            raise ValueError(
+                f"an agent version is AGENT:VERSION, two ids with a colon between, not {brief(text)}."
+            )
+        return cls(agent_id.strip(), version_id.strip())
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """What the list is found by, under the names of the arguments."""
+        return {"agent_id": self.agent_id, "version_id": self.version_id}
+
+    @property
+    def label(self) -> str:
+        """The list in words."""
+        return f"agent version {self.version_id}"
+
+    def to_dict(self) -> dict[str, object]:
+        """Return kind and ids, ready for JSON."""
+        return {"kind": self.kind, **self.ids}
 
     def __str__(self) -> str:
-        return f"agent version {self.version_id}"
+        return self.label
 
 
 @attrs.frozen
@@ -120,6 +165,7 @@ class TestExecutionCalls:
 
     ``search`` keeps calls with this text in phone number, scenario name, summary, transcript or dataset row.
     ``filters``, from `column`, must all hold; raw items as documented are accepted too, see `check_filter`.
+    Whether the server applies them is found out by the first read, see `FilterIgnoredError`.
 
     The server withholds transcripts and recordings in this list. Raises `ValueError` or `TypeError` for a bad
     id, an empty search, and every filter that the server would reject or silently not apply.
@@ -127,13 +173,29 @@ class TestExecutionCalls:
     """
 
     __test__: ClassVar[bool] = False  # no test class, whatever pytest makes of its name
+    kind: ClassVar[Literal["test_execution"]] = "test_execution"
 
-    test_execution_id: str = attrs.field(converter=_test_execution_id)
-    search: str | None = attrs.field(default=None, kw_only=True, converter=_search)
-    filters: tuple[Filter, ...] = attrs.field(default=(), kw_only=True, converter=_filters)
+    test_execution_id: str = attrs.field(converter=_check_test_execution_id)
+    search: str | None = attrs.field(default=None, kw_only=True, converter=_check_search)
+    filters: tuple[Filter, ...] = attrs.field(default=(), kw_only=True, converter=_check_filters)
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """What the list is found by, under the names of the arguments."""
+        return {"test_execution_id": self.test_execution_id}
+
+    @property
+    def label(self) -> str:
+        """The list in words, without what is searched and filtered for in it."""
+        return f"test execution {self.test_execution_id}"
+
+    def to_dict(self) -> dict[str, object]:
+        """Return kind, ids and choices, ready for JSON."""
+        filters = [item.to_dict() for item in self.filters]
+        return {"kind": self.kind, **self.ids, "search": self.search, "filters": filters}
 
     def __str__(self) -> str:
-        described = _described(f"test execution {self.test_execution_id}", search=self.search)
+        described = _described(self.label, search=self.search)
         return described + (f" where {' and '.join(map(str, self.filters))}" if self.filters else "")
 
 
@@ -141,9 +203,9 @@ CallSource: TypeAlias = RunTestCalls | AgentVersionCalls | TestExecutionCalls
 """A list of calls to read."""
 
 
-def _described(name: str, **choices: str | None) -> str:
+def _described(label: str, **choices: str | None) -> str:
     return ", ".join(
-        [name, *(f"{key} {brief(value)}" for key, value in choices.items() if value is not None)]
+        [label, *(f"{key} {brief(value)}" for key, value in choices.items() if value is not None)]
     )
 
 

@@ -1,6 +1,7 @@
 """The commands that show a call, a test execution, key figures: for people, and as JSON."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -10,6 +11,7 @@ from rich.cells import cell_len
 
 from futureagi_async.cli import run
 from futureagi_async.testing import StandInServer
+from tests.servers import read_body
 from tests.test_cli_support import environment, forget_keys, plain, run_on_terminal, use_keys
 
 
@@ -117,6 +119,42 @@ def test_key_figures_have_units(
     assert json.loads(shown_json(capsys, "kpis", server.test_execution_ids[0]))["total_calls"]
 
 
+def test_figures_with_the_name_of_an_evaluation_are_marked(
+    served: StandInServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The names of evaluations are looked at unless that is not wanted, also where JSON is printed."""
+    execution_id = served.test_execution_ids[2]
+    sent = read_body(served, f"/simulate/test-executions/{execution_id}/kpis/")["avg_score"]
+    marked = shown(capsys, "kpis", execution_id)
+    assert re.search(r"^Score +doubtful, see below *$", marked, re.MULTILINE)
+    assert f"avg_score   {sent:g} was sent: perhaps the average of the evaluation" in marked
+    assert "agent_type  replaced by the evaluation's choices" in marked
+    assert len(served.requests) == 2
+    trusting = shown(capsys, "kpis", execution_id, "--no-check")
+    assert re.search(rf"^Score +{sent:g} *$", trusting, re.MULTILINE)
+    assert len(served.requests) == 3
+    assert run(["kpis", execution_id, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["avg_score"] == sent
+    assert err == "warning: agent_type, avg_score may be the results of an evaluation of that name.\n"
+
+
+def test_figures_are_shown_where_evaluations_can_not_be_told(
+    served: StandInServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A page of calls that kills the server is a warning; figures that can't be read are the error."""
+    execution_id = served.test_execution_ids[2]
+    served.fail("limit=1", status=500, body="<h1>Server Error</h1>", times=10)
+    assert run(["kpis", execution_id]) == 0
+    out, err = capsys.readouterr()
+    assert re.search(r"^Score +\d+ *$", out, re.MULTILINE)
+    assert err.startswith("warning: whether evaluations took the names of figures can't be told: The server")
+    served.fail("/kpis/", status=500, body={"message": "invalid input syntax"}, times=10)
+    assert run(["kpis", execution_id]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.partition(" ")[0]) == ("", "error:")
+
+
 @pytest.mark.parametrize("command", ["call", "execution", "kpis"])
 def test_the_demo_has_ids_of_its_own(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -176,7 +214,7 @@ def test_text_of_the_server_can_not_command_a_terminal(
         "/kpis/",
         body=json.dumps({"agent_type": HOSTILE, f"avg_{HOSTILE}": 1.0, HOSTILE: {HOSTILE: 2}}).encode(),
     )
-    assert not set("\x1b\x9b\x07\u202e\r") & set(shown(capsys, "kpis", str(uuid4())))
+    assert not set("\x1b\x9b\x07\u202e\r") & set(shown(capsys, "kpis", served.test_execution_ids[0]))
 
 
 def test_a_terminal_gets_harmless_json(served: StandInServer, tmp_path: Path) -> None:

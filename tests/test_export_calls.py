@@ -134,7 +134,7 @@ async def test_where_nothing_can_be_read_nothing_is_written(served: StandInServe
 @pytest.mark.anyio
 async def test_an_empty_list_gives_an_empty_file(served: StandInServer, tmp_path: Path) -> None:
     """A list without calls was read completely: its file is empty, and is there."""
-    source = RunTestCalls(served.run_test_ids[0], status="invented")
+    source = RunTestCalls(served.run_test_ids[0], search="no such scenario")
     async with open_session(served) as session:
         report = await export_calls(session, source, tmp_path / "calls.jsonl")
     assert report.complete

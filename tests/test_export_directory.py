@@ -57,7 +57,7 @@ async def test_the_sums_of_ids_are_what_the_documents_say(served: StandInServer,
 async def test_an_empty_list_is_an_empty_part(served: StandInServer, tmp_path: Path) -> None:
     """No calls at all are an export too, which can be verified, and that no source at all is given."""
     async with open_session(served) as session:
-        source = RunTestCalls(served.run_test_ids[0], status="invented")
+        source = RunTestCalls(served.run_test_ids[0], search="no such scenario")
         for name, sources in (("out", [source]), ("none", [])):
             report = await export_calls(session, sources, tmp_path / name)
             assert (report.records, report.complete, len(report.files)) == (0, True, 1)

@@ -37,8 +37,8 @@ BUILT = [
     (column("status").equals("completed"), raw("status", "text", "equals", "completed")),
     (column("status").equals(Status.COMPLETED), raw("status", "text", "equals", "completed")),
     (column("status").not_in({"failed": 1}.keys()), raw("status", "text", "not_in", ["failed"])),
-    (column("status").equals("a,b"), raw("status", "text", "equals", ["a,b"])),
-    (column("status").contains("a,b"), raw("status", "text", "contains", "a,b")),
+    (column("call_type").equals("a,b"), raw("call_type", "text", "equals", ["a,b"])),
+    (column("call_type").contains("a,b"), raw("call_type", "text", "contains", "a,b")),
     (column("call_type").is_in(["Inbound"]), raw("call_type", "text", "in", ["Inbound"])),
     (column("scenario").equals("Refund, partial"), raw("scenario", "text", "equals", "Refund, partial")),
     (column("scenario").not_contains("refund"), raw("scenario", "text", "not_contains", "refund")),
@@ -227,7 +227,7 @@ def test_checked_filters_pass_through() -> None:
 def test_filters_read_well() -> None:
     """A filter's text is short enough for a report line, however long its value is."""
     assert str(column("overall_score").between(5, 9)) == "overall_score between (5, 9)"
-    assert len(str(column("status").is_in(["x" * 1000]))) < 80
+    assert len(str(column("scenario").equals("x" * 1000))) < 80
 
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
@@ -264,7 +264,14 @@ def ranged(
 
 
 EQUALITY, RANGES = ["equals", "not_equals"], ["between", "not_between"]
-TEXT_COLUMNS = ["status", "call_type", "agent_definition", "persona.tone", "Ideal Outcome", DATASET_FORM]
+TEXT_COLUMNS = [
+    "simulation_call_type",
+    "call_type",
+    "agent_definition",
+    "persona.tone",
+    "Ideal Outcome",
+    DATASET_FORM,
+]
 NUMBER_COLUMNS = ["overall_score", "duration", "latency", "cost", "priority"]
 BUILDABLE = st.one_of(
     single([*TEXT_COLUMNS, "scenario"], WORDS, [*EQUALITY, "contains", "not_contains"]),

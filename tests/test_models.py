@@ -9,12 +9,11 @@ from typing import Any
 import attrs
 import pytest
 
-from futureagi_async import CallStatus, NotFoundError
+from futureagi_async import CallStatus, ExecutionStatus, NotFoundError
 from futureagi_async.errors import DecodingError
 from futureagi_async.models import (
     CallExecution,
     EvalOutput,
-    ExecutionStatus,
     FetchReport,
     FetchResult,
     Outcome,

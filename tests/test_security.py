@@ -90,7 +90,7 @@ async def test_texts_stay_in_their_parameter(text: str) -> None:
     page = b'{"count": 0, "results": []}'
     sources = [
         RunTestCalls(UNKNOWN_ID, search=text),
-        TestExecutionCalls(UNKNOWN_ID, filters=[column("status").equals(text)]),
+        TestExecutionCalls(UNKNOWN_ID, filters=[column("agent_definition").equals(text)]),
     ]
     async with RawServer(answer(page)) as server, open_session(server) as session:
         for source in sources:

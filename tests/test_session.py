@@ -75,6 +75,26 @@ async def test_key_figures(server: StandInServer) -> None:
     assert kpis.eval_averages
 
 
+async def test_key_figures_that_an_evaluation_may_have_replaced(server: StandInServer) -> None:
+    """With ``check``, one small page tells the evaluations' names; figures of no such name stay."""
+    named, other = server.test_execution_ids[2], server.test_execution_ids[0]
+    async with open_session(server) as session:
+        plain = await session.get_kpis(named)
+        server.clear_requests()
+        checked = await session.get_kpis(named, check=True)
+        assert [request.query for request in server.requests] == [{}, {"page": "1", "limit": "1"}]
+        assert await session.get_kpis(other, check=True) == await session.get_kpis(other)
+        outcomes = await session.fetch_kpis([named, UNKNOWN_ID], check=True)
+        with pytest.raises(NotFoundError):
+            await session.get_kpis(UNKNOWN_ID, check=True)
+    assert plain.avg_score is not None
+    assert "avg_score" not in plain.collisions
+    assert checked.avg_score is None
+    assert checked.collisions == {**plain.collisions, "avg_score": plain.avg_score}
+    assert outcomes[0].value == checked
+    assert isinstance(outcomes[1].error, NotFoundError)
+
+
 async def test_a_test_execution(server: StandInServer) -> None:
     """Its state, its grid, and a page of its calls; the served API withholds their transcripts."""
     execution_id = server.test_execution_ids[2]

@@ -94,7 +94,7 @@ async def test_an_unknown_list_is_not_found(server: StandInServer, kind: str) ->
 async def test_an_empty_list_is_an_empty_page(server: StandInServer) -> None:
     """Nothing there is no error."""
     async with open_session(server) as session:
-        page = await session.get_page(RunTestCalls(server.add_run_test(45), status="evaluating"))
+        page = await session.get_page(RunTestCalls(server.add_run_test(45), search="no such scenario"))
     assert (page.count, page.calls, page.has_next) == (0, (), False)
 
 

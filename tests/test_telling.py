@@ -102,7 +102,7 @@ async def test_the_log_tells_all_at_debug(
     server = futureagi_server
     caplog.set_level(logging.DEBUG, logger="futureagi_async")
     server.fail(status=429, headers={"Retry-After": "2"})
-    filters = [column("status").is_in(["completed", SEARCHED])]
+    filters = [column("agent_definition").is_in(["completed", SEARCHED])]
     sources = [
         RunTestCalls(server.run_test_ids[2], search=SEARCHED),
         TestExecutionCalls(server.test_execution_ids[2], filters=filters),

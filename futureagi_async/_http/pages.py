@@ -1,56 +1,161 @@
-"""Reads one page of a list, and decodes its records a slice at a time."""
+"""Pages of lists: from request to decoded records, a slice at a time, filtered as was asked."""
 
+from collections import defaultdict
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
 
+import anyio
 import anyio.lowlevel
 import attrs
 
 from futureagi_async._http.requester import Requester, RequestOptions
-from futureagi_async._sansio import decoding, requests
+from futureagi_async._sansio import decoding, filtering, requests
 from futureagi_async._sansio.covering.pages import PageRequest
 from futureagi_async._sansio.decoding.wire import ListWire
-from futureagi_async._sansio.replies import Decoded, Reply, check_filters_applied
-from futureagi_async.filters import column
-from futureagi_async.models import CallExecution, CallPage, RecordFailure
+from futureagi_async._sansio.replies import Decoded, Reply
+from futureagi_async.errors import BadRequestError, InternalServerError
+from futureagi_async.filters import Filter, column
+from futureagi_async.models import CallExecution, CallPage, Column, RecordFailure, TestExecutionPage
 from futureagi_async.sources import CallSource, TestExecutionCalls
+
+T = TypeVar("T")
 
 _SLICE_RECORDS = 25
 """Records decoded between two chances for other tasks to run."""
 
 
+async def read_columns(
+    requester: Requester,
+    test_execution_id: str,
+    options: RequestOptions,
+    conclude: Callable[[tuple[Column, ...]], T],
+) -> T:
+    """Read which columns a test execution has, by the smallest page of its calls, and conclude from them."""
+    request = requests.page_request(TestExecutionCalls(test_execution_id), page=1, limit=1)
+
+    def decode(reply: Reply) -> T:
+        wire = decoding.decode_list(reply.body, request.endpoint)
+        return conclude(decoding.decode_columns(wire, request.endpoint))
+
+    return (await requester.call(request, decode, options)).value
+
+
+class FilterCheck:
+    """Sees to it that the server applies the filters of what is read, and remembers what it found out.
+
+    One of them serves a bulk read: each source costs a request at most where a filter names an evaluation,
+    and one for each column that the test execution does not list.
+    """
+
+    def __init__(self, requester: Requester, options: RequestOptions) -> None:
+        self._requester = requester
+        self._options = options
+        self._resolved: dict[CallSource, TestExecutionCalls] = {}
+        self._applied: set[tuple[str, Filter]] = set()
+        self._turns: defaultdict[CallSource, anyio.Lock] = defaultdict(anyio.Lock)
+        """Many pages of a source are read at once, but one of them is enough to ask."""
+
+    async def resolve(self, source: TestExecutionCalls) -> TestExecutionCalls:
+        """Return what to ask for: the source itself, or with ids in place of evaluations' names.
+
+        Raises `FilterIgnoredError` for a name that is none, or that of several evaluations.
+        """
+        if not filtering.names_evaluations(source):
+            return source
+        async with self._turns[source]:
+            if source not in self._resolved:
+                self._resolved[source] = await read_columns(
+                    self._requester,
+                    source.test_execution_id,
+                    self._options,
+                    partial(filtering.resolve_evaluations, source),
+                )
+        return self._resolved[source]
+
+    async def check_page(self, source: CallSource, page: CallPage) -> None:
+        """Check what a page was asked for with, as `check_columns` does; an empty page hides nothing."""
+        has_rows = bool(page.calls or page.failures)
+        if has_rows and isinstance(source, TestExecutionCalls) and isinstance(page, TestExecutionPage):
+            await self.check_columns(source, page.column_order)
+
+    async def check_columns(self, source: TestExecutionCalls, columns: tuple[Column, ...]) -> None:
+        """Raise `FilterIgnoredError` where the server ignored a filter of a resolved source without a word.
+
+        ``columns`` came with its answer. A column that is not among them is tried out, with a value that no
+        call has: only if calls come back all the same, the server ignored it.
+        """
+        doubtful = filtering.doubtful_filters(source, columns)
+        if not doubtful:
+            return
+        async with self._turns[source]:
+            for item in doubtful:
+                if (source.test_execution_id, item) not in self._applied:
+                    await self._try_out(source, item, columns)
+                    self._applied.add((source.test_execution_id, item))
+
+    async def _try_out(self, source: TestExecutionCalls, item: Filter, columns: tuple[Column, ...]) -> None:
+        request = requests.page_request(filtering.probe(source, item), page=1, limit=1)
+
+        def decode(reply: Reply) -> None:
+            wire = decoding.decode_list(reply.body, request.endpoint)
+            if wire.count > 0 and not wire.error_messages:
+                raise filtering.unknown_column(item, columns)
+
+        try:
+            await self._requester.call(request, decode, self._options)
+        except (BadRequestError, InternalServerError) as error:
+            if error.retryable:
+                raise
+            # the server looked at the column, or it could not have refused the value
+
+
 async def read_page(
-    requester: Requester, options: RequestOptions, source: CallSource, wanted: PageRequest, *, eager: bool
+    requester: Requester,
+    options: RequestOptions,
+    filter_check: FilterCheck,
+    source: CallSource,
+    wanted: PageRequest,
+    *,
+    eager: bool,
 ) -> Decoded[CallPage]:
     """Read and decode one page; records that do not decode are among its ``failures``."""
-    narrowed = _narrowed(source, wanted)
-    request = requests.page_request(narrowed, page=wanted.page, limit=wanted.limit)
+    request = requests.page_request(source, page=wanted.page, limit=wanted.limit)  # or what is wrong about it
+    asked_for = source
+    if isinstance(source, TestExecutionCalls):
+        asked_for = _narrowed(await filter_check.resolve(source), wanted)
+        request = requests.page_request(asked_for, page=wanted.page, limit=wanted.limit)
 
     def decode(reply: Reply) -> ListWire:
         wire = decoding.decode_list(reply.body, request.endpoint)
-        check_filters_applied(narrowed, wire.error_messages or ())
+        filtering.check_filters_applied(asked_for, wire.error_messages or ())
         return wire
 
     answer = await requester.call(request, decode, options.once() if wanted.optional else options)
-    wire = answer.value
+    page = await _decode_page(answer.value, source, wanted, eager=eager)
+    await filter_check.check_page(asked_for, page)
+    elapsed = answer.received_at - answer.sent_at
+    for failure in page.failures:
+        failure.error.about("GET", request.path, answer.attempts, elapsed)
+        failure.error.status, failure.error.request_id = answer.reply.status, answer.reply.request_id
+    return Decoded(page, answer.reply, answer.sent_at, answer.received_at, answer.attempts)
+
+
+async def _decode_page(wire: ListWire, source: CallSource, wanted: PageRequest, *, eager: bool) -> CallPage:
+    endpoint = requests.endpoint_of(source)
     decoded: list[CallExecution | RecordFailure] = []
     for start in range(0, len(wire.results), _SLICE_RECORDS):
         records = wire.results[start : start + _SLICE_RECORDS]
         if start > 0:
             await anyio.lowlevel.checkpoint()
-        decoded += decoding.decode_records(records, start, source, request.endpoint, eager=eager)
-    call_page = decoding.build_page(
-        wire, decoded, source, page=wanted.page, limit=wanted.limit, endpoint=request.endpoint
-    )
-    elapsed = answer.received_at - answer.sent_at
-    for failure in call_page.failures:
-        failure.error.about("GET", request.path, answer.attempts, elapsed)
-        failure.error.status, failure.error.request_id = answer.reply.status, answer.reply.request_id
-    return Decoded(call_page, answer.reply, answer.sent_at, answer.received_at, answer.attempts)
+        decoded += decoding.decode_records(records, start, source, endpoint, eager=eager)
+    return decoding.build_page(wire, decoded, source, page=wanted.page, limit=wanted.limit, endpoint=endpoint)
 
 
-def _narrowed(source: CallSource, wanted: PageRequest) -> CallSource:
+def _narrowed(source: TestExecutionCalls, wanted: PageRequest) -> TestExecutionCalls:
     """Return the source with the page's window of creation time among its filters."""
-    if wanted.created is None or not isinstance(source, TestExecutionCalls):
+    if wanted.created is None:
         return source
     start, end = (datetime.fromtimestamp(moment, UTC) for moment in wanted.created)
     window = column("created_at").between(start, end)
@@ -59,4 +164,4 @@ def _narrowed(source: CallSource, wanted: PageRequest) -> CallSource:
 
 def restore_call(raw: bytes, source: CallSource) -> CallExecution:
     """Decode a record of a list again from its bytes."""
-    return decoding.decode_record(raw, source, requests.page_request(source, page=1, limit=1).endpoint)
+    return decoding.decode_record(raw, source, requests.endpoint_of(source))

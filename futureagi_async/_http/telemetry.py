@@ -25,7 +25,6 @@ from futureagi_async.events import (
     SessionPaused,
     VerdictReached,
 )
-from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls
 
 _log = logging.getLogger("futureagi_async")
 
@@ -159,20 +158,13 @@ def log_line(event: Event) -> str:
             how = "Answered again" if event.answered else "Ended without an answer"
             return f"{how} after {event.seconds:.2f} s and {event.probes} tries"
         case PageArrived():
+            label = event.source.label.capitalize()
             records = f"{event.records} new records of {event.count:,}"
-            return f"{_named(event.source)} page {event.page} of {event.limit} rows: {records}"
+            return f"{label} page {event.page} of {event.limit} rows: {records}"
         case VerdictReached():
-            return f"{_named(event.source)} {event.verdict}, {event.received:,} records: {event.reason}"
+            label = event.source.label.capitalize()
+            return f"{label} {event.verdict}, {event.received:,} records: {event.reason}"
 
 
 def _request_id(request_id: str | None) -> str:
     return f", request id {request_id}" if request_id else ""
-
-
-def _named(source: CallSource) -> str:
-    """Name a source by its ids alone: what was searched for is the customer's own."""
-    if isinstance(source, RunTestCalls):
-        return f"Run test {source.run_test_id}"
-    if isinstance(source, AgentVersionCalls):
-        return f"Agent version {source.version_id}"
-    return f"Test execution {source.test_execution_id}"

@@ -4,7 +4,7 @@ import json
 import re
 import zlib
 from codecs import BOM_UTF8
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
 from typing import Generic, TypeVar
@@ -18,7 +18,6 @@ from futureagi_async.errors import (
     AuthenticationError,
     BadRequestError,
     DecodingError,
-    FilterIgnoredError,
     InternalServerError,
     NotFoundError,
     PermissionDeniedError,
@@ -26,7 +25,6 @@ from futureagi_async.errors import (
     RedirectError,
     ResponseTooLargeError,
 )
-from futureagi_async.sources import CallSource, TestExecutionCalls
 
 T = TypeVar("T")
 
@@ -263,13 +261,3 @@ def _verdict_on_500(reply: Reply, message: str) -> tuple[type[APIStatusError], b
             )
         return InternalServerError, False, message
     return InternalServerError, reply.status in RETRYABLE_STATUSES, message
-
-
-def check_filters_applied(source: CallSource, messages: Sequence[str]) -> None:
-    """Raise `FilterIgnoredError` where the server complained about filters and sent unfiltered rows."""
-    if not messages or not isinstance(source, TestExecutionCalls) or not (source.filters or source.search):
-        return
-    said = "; ".join(messages)[:500]
-    error = FilterIgnoredError(f"The server skipped a filter and answered with unfiltered rows: {said}")
-    error.error_messages = tuple(messages)
-    raise error

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from typing import TypeAlias
 from urllib.parse import quote, urlencode
 
 import attrs
 
-from futureagi_async.filters import is_sendable
-from futureagi_async.options import MAX_PAGE_SIZE
+from futureagi_async.options import MAX_PAGE_SIZE, check_count, is_sendable
 from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
+from futureagi_async.words import CallStatus, warn_if_unknown
 
 CALL = "/simulate/call-executions/{call_execution_id}/"
 RUN_TEST_CALLS = "/simulate/run-tests/{run_test_id}/call-executions/"
@@ -20,6 +21,11 @@ MAX_QUERY_BYTES = 60_000  # percent-encoded; the served API answers 414 to reque
 _MOST_BYTES_A_CHARACTER = 12  # four bytes of UTF-8, percent-encoded
 MAX_PAGE = 1_000_000_000
 
+_ENDPOINTS = {"run_test": RUN_TEST_CALLS, "agent_version": VERSION_CALLS, "test_execution": TEST_EXECUTION}
+
+
+_Query: TypeAlias = tuple[tuple[str, str], ...]
+
 
 @attrs.define(frozen=True)
 class Request:
@@ -28,7 +34,7 @@ class Request:
     endpoint: str
     """The path template, good as a metric's or a span's name."""
     path: str
-    query: tuple[tuple[str, str], ...] = ()
+    query: _Query = ()
 
     @property
     def target(self) -> str:
@@ -51,20 +57,14 @@ def kpis_request(test_execution_id: str) -> Request:
     return Request(KPIS, KPIS.format(test_execution_id=test_execution_id))
 
 
+def endpoint_of(source: CallSource) -> str:
+    """Return the path template of a list."""
+    return _ENDPOINTS[source.kind]
+
+
 def page_request(source: CallSource, *, page: int, limit: int) -> Request:
     """Ask for one page of a list of calls; ``limit`` is always sent, as the defaults differ."""
-    paging = _paging(page, limit)
-    match source:
-        case RunTestCalls():
-            path = RUN_TEST_CALLS.format(run_test_id=source.run_test_id)
-            chosen = _given(search=source.search, status=source.status)
-            return _checked(Request(RUN_TEST_CALLS, path, chosen + paging))
-        case AgentVersionCalls():
-            path = VERSION_CALLS.format(agent_id=source.agent_id, version_id=source.version_id)
-            return Request(VERSION_CALLS, path, paging)
-        case TestExecutionCalls():
-            path = TEST_EXECUTION.format(test_execution_id=source.test_execution_id)
-            return _checked(Request(TEST_EXECUTION, path, _execution_query(source) + paging))
+    return _list_request(source, _paging(page, limit))
 
 
 def groups_request(
@@ -76,31 +76,37 @@ def groups_request(
     limit: int,
 ) -> Request:
     """Ask for grouped rows of a test execution."""
-    path = TEST_EXECUTION.format(test_execution_id=source.test_execution_id)
     groups = _given(
         row_groups=_json(_words(row_groups, "row_groups")),
         group_keys=_json(_words(group_keys, "group_keys")) if group_keys else None,
     )
-    return _checked(Request(TEST_EXECUTION, path, _execution_query(source) + groups + _paging(page, limit)))
+    for column, key in zip(row_groups, group_keys, strict=False):
+        if column == "status":
+            warn_if_unknown("a group key of status", key, CallStatus, effect="its group may be empty")
+    return _list_request(source, groups + _paging(page, limit))
 
 
-def check_page(page: int, limit: int) -> None:
-    """Raise `TypeError` or `ValueError` for a page or a page size the server would choke on."""
-    for name, value, highest in (("page", page, MAX_PAGE), ("limit", limit, MAX_PAGE_SIZE)):
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} must be an int, not {type(value).__name__}.")
-        if not 1 <= value <= highest:
-            raise ValueError(f"{name} must be from 1 to {highest:,}, not {value}.")
-
-
-def _paging(page: int, limit: int) -> tuple[tuple[str, str], ...]:
-    check_page(page, limit)
+def _paging(page: int, limit: int) -> _Query:
+    check_count("page", page, at_most=MAX_PAGE)
+    check_count("limit", limit, at_most=MAX_PAGE_SIZE)
     return ("page", str(page)), ("limit", str(limit))
 
 
-def _execution_query(source: TestExecutionCalls) -> tuple[tuple[str, str], ...]:
-    filters = [item.to_dict() for item in source.filters]
-    return _given(search=source.search, filters=_json(filters) if filters else None)
+def _list_request(source: CallSource, further: _Query) -> Request:
+    endpoint = endpoint_of(source)
+    return _checked(Request(endpoint, endpoint.format(**source.ids), _choices(source) + further))
+
+
+def _choices(source: CallSource) -> _Query:
+    """Return what narrows a list down."""
+    match source:
+        case RunTestCalls():
+            return _given(search=source.search, status=source.status)
+        case AgentVersionCalls():
+            return ()
+        case TestExecutionCalls():
+            filters = [item.to_dict() for item in source.filters]
+            return _given(search=source.search, filters=_json(filters) if filters else None)
 
 
 def _words(values: Sequence[str], name: str) -> list[str]:
@@ -114,7 +120,7 @@ def _words(values: Sequence[str], name: str) -> list[str]:
     return words
 
 
-def _given(**values: str | None) -> tuple[tuple[str, str], ...]:
+def _given(**values: str | None) -> _Query:
     return tuple((name, value) for name, value in values.items() if value is not None)
 
 

@@ -1,18 +1,17 @@
 """The command `kpis`, and how key figures look on a terminal."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Annotated
+from uuid import UUID
 
+from cyclopts import Parameter
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from futureagi_async import ExecutionKPIs
+from futureagi_async import DecodingError, ExecutionKPIs, InternalServerError, JsonValue, Session
 from futureagi_async.cli.connection import AsJson, Connection, ExecutionId, choose_id, connect, read_one
 from futureagi_async.cli.formatting import format_number, heading, pairs
-from futureagi_async.cli.running import print_found
-
-if TYPE_CHECKING:
-    pass
+from futureagi_async.cli.running import print_found, print_warning
 
 
 def kpis(
@@ -20,15 +19,36 @@ def kpis(
     /,
     *,
     as_json: AsJson = False,
+    no_check: Annotated[
+        bool, Parameter(help="Don't look for evaluations that took a figure's name: a request less.")
+    ] = False,
     connection: Connection = Connection(),  # noqa: B008 - frozen
 ) -> int:
-    """Show a test execution's key figures."""
+    """Show a test execution's key figures.
+
+    The server sends the average of an evaluation named like a figure in its
+    place. Such figures are marked; with --json they are named on stderr.
+    """
     with connect(connection) as endpoint:
         wanted = choose_id(
             execution_id, "A test execution's id", endpoint, lambda samples: samples.test_execution_ids
         )
-        found = read_one(endpoint, lambda session: session.get_kpis(wanted))
+        found = read_one(endpoint, lambda session: _read(session, wanted, check=not no_check))
+    if as_json and found.collisions:
+        print_warning(f"{', '.join(found.collisions)} may be the results of an evaluation of that name.")
     return print_found(render_kpis, found, [found.raw], as_json=as_json)
+
+
+async def _read(session: Session, execution_id: UUID, *, check: bool) -> ExecutionKPIs:
+    """Read the figures, also where the names of the evaluations can't be read."""
+    try:
+        return await session.get_kpis(execution_id, check=check)
+    except (InternalServerError, DecodingError) as error:
+        if not check:
+            raise
+        figures = await session.get_kpis(execution_id)  # or its own error
+        print_warning(f"whether evaluations took the names of figures can't be told: {error}")
+        return figures
 
 
 _FOR_ALL = (
@@ -82,20 +102,29 @@ def render_kpis(kpis: ExecutionKPIs) -> RenderableType:
             pairs({name: _counts(found) for name, found in kpis.choice_counts.items()}),
         ]
     if kpis.collisions:
-        names = ", ".join(kpis.collisions)
-        parts += [heading("Replaced by an evaluation of the same name"), pairs({"Figures": names})]
+        taken = {name: _taken_by(value) for name, value in kpis.collisions.items()}
+        parts += [heading("Figures with the name of an evaluation"), pairs(taken)]
     return Group(*parts)
+
+
+def _taken_by(sent: JsonValue) -> str:
+    if isinstance(sent, int | float):
+        return f"{format_number(sent)} was sent: perhaps the average of the evaluation"
+    return "replaced by the evaluation's choices"
 
 
 def _figures(kpis: ExecutionKPIs) -> dict[str, str | None]:
     """Return what the agent's type has; of the other type's figures, what is not zero."""
-    found = {label: format_number(getattr(kpis, name), unit) for name, label, unit in _FOR_ALL}
+    found = {label: _figure(kpis, name, unit) for name, label, unit in _FOR_ALL}
     for group, other_type in ((_FOR_VOICE, "text"), (_FOR_TEXT, "voice")):
         for name, label, unit in group:
-            value = getattr(kpis, name)
-            if value or kpis.agent_type != other_type:
-                found[label] = format_number(value, unit)
+            if getattr(kpis, name) or kpis.agent_type != other_type:
+                found[label] = _figure(kpis, name, unit)
     return found
+
+
+def _figure(kpis: ExecutionKPIs, name: str, unit: str) -> str | None:
+    return "doubtful, see below" if name in kpis.collisions else format_number(getattr(kpis, name), unit)
 
 
 def _counts(choices: Mapping[str, int]) -> str:

@@ -17,7 +17,7 @@ from futureagi_async.cli.formatting import format_bytes, format_duration, one_li
 from futureagi_async.cli.progress import short_name
 from futureagi_async.cli.running import ExitCode, open_stdout, print_text, run_async, usage_errors, write_json
 from futureagi_async.cli.sources import SourceOptions, lists_or_samples, name_sources
-from futureagi_async.cli.summary import failure_json, identity_json
+from futureagi_async.cli.summary import failure_json
 from futureagi_async.export import ExportPlan, SourcePlan, plan_export
 
 PLAN_EPILOGUE = """\
@@ -114,7 +114,7 @@ def _plan_json(plan: ExportPlan) -> bytes:
 
 def _source_json(source: SourcePlan) -> Mapping[str, object]:
     return {
-        **identity_json(source.source),
+        **source.source.to_dict(),
         "records": source.records,
         "requests": source.requests,
         "detail_requests": source.detail_requests,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from futureagi_async import AgentVersionCalls, CallSource, RunTestCalls
+from futureagi_async import CallSource
 from futureagi_async.events import (
     Event,
     OutageBegan,
@@ -215,8 +215,4 @@ class Progress:
 
 def short_name(source: CallSource) -> str:
     """Return the kind of list and the start of its id, which fits beside figures."""
-    if isinstance(source, RunTestCalls):
-        return f"run test {source.run_test_id[:8]}"
-    if isinstance(source, AgentVersionCalls):
-        return f"agent version {source.version_id[:8]}"
-    return f"test execution {source.test_execution_id[:8]}"
+    return source.label[:-28]  # 8 of an id's 36 characters stay

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+import warnings
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
@@ -74,6 +75,23 @@ def print_text(console: Console, text: Text, *, indent: int = 0) -> None:
         console.print(Padding(text, (0, 0, 0, indent), expand=False))
     else:
         console.print(" " * indent, text, sep="", soft_wrap=True)
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Say on stderr what the library warns of in the block, each once, without Python's file and line."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            yield
+        finally:
+            for message in dict.fromkeys(str(one.message) for one in caught):
+                print_warning(message)
+
+
+def print_warning(message: str) -> None:
+    """Say on stderr what may not be as it looks."""
+    print_text(open_stderr(), Text(f"warning: {one_line(message)}"))
 
 
 def print_error(message: str) -> None:

@@ -16,7 +16,7 @@ from futureagi_async import (
     load_sources,
     source_from_url,
 )
-from futureagi_async.cli.running import UsageError, usage_errors
+from futureagi_async.cli.running import UsageError, usage_errors, warnings_as_lines
 
 if TYPE_CHECKING:
     from futureagi_async.testing import StandInServer
@@ -89,13 +89,14 @@ def lists_or_samples(lists: SourceOptions, stand_in: "StandInServer | None") -> 
 def name_sources(lists: SourceOptions) -> list[CallSource]:
     """Return what to read, each list once, in the order given; `UsageError` for what can't be."""
     _check_choices(lists)
-    sources: list[CallSource] = [
-        *_read_each("--run-test", lists.run_test, lambda text: _run_test(text, lists)),
-        *_read_each("--agent-version", lists.agent_version, _agent_version),
-        *_read_each("--test-execution", lists.test_execution, lambda text: _test_execution(text, lists)),
-        *_read_each("--url", lists.url, source_from_url),
-        *(_read_set(lists.sources, lists.set) if lists.sources else ()),
-    ]
+    with warnings_as_lines():
+        sources: list[CallSource] = [
+            *_read_each("--run-test", lists.run_test, lambda text: _run_test(text, lists)),
+            *_read_each("--agent-version", lists.agent_version, AgentVersionCalls.parse),
+            *_read_each("--test-execution", lists.test_execution, lambda text: _test_execution(text, lists)),
+            *_read_each("--url", lists.url, source_from_url),
+            *(_read_set(lists.sources, lists.set) if lists.sources else ()),
+        ]
     if not sources:
         raise UsageError(
             "No list to read: name some with --run-test, --agent-version, --test-execution, --url or "
@@ -157,13 +158,6 @@ def _expanded(option: str, value: str) -> list[tuple[str, str]]:
 
 def _run_test(text: str, lists: SourceOptions) -> RunTestCalls:
     return RunTestCalls(text, status=lists.status, search=lists.search)
-
-
-def _agent_version(text: str) -> AgentVersionCalls:
-    agent_id, colon, version_id = text.partition(":")
-    if not colon:
-        raise ValueError(f"an agent version is AGENT:VERSION, two ids with a colon between, not {text!r}.")
-    return AgentVersionCalls(agent_id.strip(), version_id.strip())
 
 
 def _test_execution(text: str, lists: SourceOptions) -> TestExecutionCalls:

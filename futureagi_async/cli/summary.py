@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from futureagi_async import AgentVersionCalls, CallSource, FutureAGIError, RunTestCalls, SourceReport
+from futureagi_async import FutureAGIError, SourceReport
 from futureagi_async.cli.formatting import clean, format_bytes, format_count, one_line
 from futureagi_async.cli.progress import short_name
 from futureagi_async.cli.running import print_text
@@ -134,26 +134,6 @@ def summary_json(report: ExportReport) -> bytes:
     )
 
 
-def identity_json(source: CallSource) -> Mapping[str, object]:
-    """Return what names a source."""
-    if isinstance(source, RunTestCalls):
-        named: Mapping[str, object] = {
-            "kind": "run_test",
-            "run_test_id": source.run_test_id,
-            "status": source.status,
-            "search": source.search,
-        }
-        return named
-    if isinstance(source, AgentVersionCalls):
-        return {"kind": "agent_version", "agent_id": source.agent_id, "version_id": source.version_id}
-    return {
-        "kind": "test_execution",
-        "test_execution_id": source.test_execution_id,
-        "search": source.search,
-        "filters": [item.to_dict() for item in source.filters],
-    }
-
-
 def failure_json(failure: FutureAGIError) -> Mapping[str, str]:
     """Return an error."""
     return {"error": type(failure).__name__, "message": str(failure)}
@@ -161,7 +141,7 @@ def failure_json(failure: FutureAGIError) -> Mapping[str, str]:
 
 def _source_json(source: SourceReport) -> Mapping[str, object]:
     return {
-        **identity_json(source.source),
+        **source.source.to_dict(),
         "expected": source.expected,
         "received": source.received,
         "duplicates": source.duplicates,

@@ -11,7 +11,7 @@ is shown: no header, no body, and no query string, as it holds what the customer
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
 
-from futureagi_async import AgentVersionCalls, CallSource, RunTestCalls, __version__
+from futureagi_async import __version__
 from futureagi_async.events import (
     Event,
     OutageBegan,
@@ -68,10 +68,10 @@ class OpenTelemetryObserver:
                 facts = {"answered": event.answered, "seconds": event.seconds, "probes": event.probes}
                 _note("futureagi.outage_ended", **facts)
             case PageArrived():
-                ids = _ids(event.source)
+                ids = event.source.ids
                 _note("futureagi.page", **ids, page=event.page, limit=event.limit, records=event.records)
             case VerdictReached():
-                ids = _ids(event.source)
+                ids = event.source.ids
                 _note("futureagi.verdict", **ids, verdict=event.verdict, received=event.received)
 
     def _start(self, event: RequestSent) -> Span:
@@ -107,12 +107,3 @@ class OpenTelemetryObserver:
 
 def _note(name: str, **facts: str | int | float) -> None:
     trace.get_current_span().add_event(name, facts)
-
-
-def _ids(source: CallSource) -> dict[str, str]:
-    """Name a source by its ids alone."""
-    if isinstance(source, RunTestCalls):
-        return {"run_test_id": source.run_test_id}
-    if isinstance(source, AgentVersionCalls):
-        return {"agent_id": source.agent_id, "version_id": source.version_id}
-    return {"test_execution_id": source.test_execution_id}

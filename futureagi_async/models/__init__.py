@@ -5,10 +5,8 @@ from futureagi_async.models.kpis import ExecutionKPIs
 from futureagi_async.models.pages import CallPage, GroupPage, Page, RecordFailure, TestExecutionPage
 from futureagi_async.models.reports import FetchReport, FetchResult, Outcome, SourceReport, Verdict
 from futureagi_async.models.values import (
-    CallStatus,
     Column,
     EvalOutput,
-    ExecutionStatus,
     JsonValue,
     ReadOnlyDict,
     Scenario,
@@ -18,11 +16,9 @@ from futureagi_async.models.values import (
 __all__ = [
     "CallExecution",
     "CallPage",
-    "CallStatus",
     "Column",
     "EvalOutput",
     "ExecutionKPIs",
-    "ExecutionStatus",
     "FetchReport",
     "FetchResult",
     "GroupPage",

@@ -13,8 +13,9 @@ class ExecutionKPIs:
 
     The served API sends every figure for voice and text agents alike, and 0.0 also where it has no
     data. Nothing in an answer marks which keys come from evaluations: an evaluation whose average
-    is named like a fixed figure (``Score`` gives ``avg_score``) replaces it on the server and can't
-    be told apart. Where the shape gives it away, it is listed in ``collisions``.
+    is named like a fixed figure (``Score`` gives ``avg_score``) replaces it on the server, and looks
+    like it. ``get_kpis(id, check=True)`` compares with the names of the execution's evaluations, and
+    moves such figures to ``collisions``; without ``check`` only those that their shape gives away.
 
     Source: ``GET /simulate/test-executions/{test_execution_id}/kpis/``.
     """
@@ -61,7 +62,11 @@ class ExecutionKPIs:
     choice_counts: Mapping[str, Mapping[str, int]] = EMPTY
     """For evaluations that choose a word: how often each was chosen, by metric name."""
     collisions: Mapping[str, JsonValue] = EMPTY
-    """Metrics that took a fixed figure's name, as sent; the figure itself is then ``None``."""
+    """By a fixed figure's name, what was sent there by, or perhaps by, an evaluation; the figure is ``None``.
+
+    Counts of choices are an evaluation's for certain. A number, which only ``check=True`` puts here, is the
+    evaluation's average (0 to 100) if it has results, and else the figure itself, in the server's unit.
+    """
     extra: Mapping[str, JsonValue] = EMPTY
     """Every other key."""
     raw: bytes = attrs.field(default=b"", eq=False, repr=False)

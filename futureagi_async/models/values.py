@@ -1,7 +1,6 @@
 """Small values that calls, pages and reports are made of."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import attrs
@@ -31,30 +30,6 @@ class ReadOnlyDict(dict[str, V]):
 
 
 EMPTY: Mapping[str, Any] = ReadOnlyDict()
-
-
-class CallStatus(StrEnum):
-    """The documented words for a call's state; `CallExecution.status` holds any ``str``."""
-
-    PENDING = "pending"
-    QUEUED = "queued"
-    ONGOING = "ongoing"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    ANALYZING = "analyzing"
-    CANCELLED = "cancelled"
-
-
-class ExecutionStatus(StrEnum):
-    """The documented words for a test execution's state; `TestExecutionPage.status` holds any ``str``."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    CANCELLING = "cancelling"
-    EVALUATING = "evaluating"
 
 
 @attrs.define(weakref_slot=False)

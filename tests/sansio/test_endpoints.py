@@ -14,15 +14,14 @@ from futureagi_async._sansio.requests import (
     MAX_PAGE,
     Request,
     call_request,
-    check_page,
     groups_request,
     kpis_request,
     page_request,
 )
 from futureagi_async.filters import column
-from futureagi_async.models import CallStatus
 from futureagi_async.options import MAX_PAGE_SIZE
 from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
+from futureagi_async.words import CallStatus
 
 A = "0f8fad5b-d9cb-469f-a165-70867728950e"
 B = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
@@ -155,11 +154,11 @@ def test_bad_pages_are_refused(build: Any, name: str, value: Any, kind: type[Exc
 
 def test_limits_of_page_and_limit() -> None:
     """The largest page and limit are sent; one more is not."""
-    check_page(MAX_PAGE, MAX_PAGE_SIZE)
+    page_request(RunTestCalls(A), page=MAX_PAGE, limit=MAX_PAGE_SIZE)
     with pytest.raises(ValueError, match="page must be from 1 to"):
-        check_page(MAX_PAGE + 1, 1)
+        page_request(RunTestCalls(A), page=MAX_PAGE + 1, limit=1)
     with pytest.raises(ValueError, match="limit must be from 1 to"):
-        check_page(1, MAX_PAGE_SIZE + 1)
+        page_request(RunTestCalls(A), page=1, limit=MAX_PAGE_SIZE + 1)
 
 
 def wide_filter(count: int) -> CallSource:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from futureagi_async._sansio import decoding, requests
 from futureagi_async.errors import DecodingError
-from futureagi_async.models import ExecutionKPIs
+from futureagi_async.models import Column, ExecutionKPIs
 
 SERVED: dict[str, Any] = {
     "total_calls": 12,
@@ -138,6 +138,32 @@ def test_collision_of_a_documented_spelling() -> None:
     kpis = decode({**DOCUMENTED, "callsAttempted": CHOICES})
     assert kpis.calls_attempted is None
     assert set(kpis.collisions) == {"callsAttempted"}
+
+
+def evaluations(*names: str | None) -> list[Column]:
+    """Return the columns of evaluations."""
+    return [Column(f"e{number}", name, type="evaluation") for number, name in enumerate(names)]
+
+
+@pytest.mark.parametrize("sent", [SERVED, DOCUMENTED], ids=["served", "documented"])
+def test_figures_named_like_an_evaluation_are_doubtful(sent: dict[str, Any]) -> None:
+    """With the names of evaluations, a figure that one of them may have replaced is kept as sent, apart."""
+    kpis = decoding.mark_collisions(decode(sent), evaluations("Politeness", "Score", "agent LATENCY", None))
+    assert (kpis.avg_score, kpis.avg_agent_latency, kpis.avg_response) == (None, None, 1.25)
+    assert kpis.collisions == {"avg_score": 7.25, "avg_agent_latency": sent["avg_agent_latency"]}
+    assert kpis.eval_averages == decode(sent).eval_averages
+    with pytest.raises(TypeError):
+        kpis.collisions["x"] = 1  # type: ignore[index]
+
+
+def test_names_of_no_figure_and_other_columns_are_no_collisions() -> None:
+    """Only averages of evaluations can be mistaken: not figures without avg_, nor columns of a dataset."""
+    kpis = decode({**SERVED, "agent_type": CHOICES})
+    columns = [*evaluations("total_duration", "failed calls", "Score!"), Column("score", "Score")]
+    assert decoding.mark_collisions(kpis, columns) is kpis
+    marked = decoding.mark_collisions(kpis, evaluations("score", "csat_score", "agent_type"))
+    assert marked.collisions == {"agent_type": CHOICES, "avg_score": 7.25, "avg_csat_score": 0.0}
+    assert decoding.mark_collisions(decode({}), evaluations("score")).collisions == {}
 
 
 @pytest.mark.parametrize(

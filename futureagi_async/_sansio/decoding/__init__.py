@@ -4,20 +4,24 @@ from futureagi_async._sansio.decoding.converter import (
     build_page,
     converter,
     decode_call,
+    decode_columns,
     decode_groups,
     decode_kpis,
     decode_list,
     decode_record,
     decode_records,
 )
+from futureagi_async._sansio.decoding.kpis import mark_collisions
 
 __all__ = [
     "build_page",
     "converter",
     "decode_call",
+    "decode_columns",
     "decode_groups",
     "decode_kpis",
     "decode_list",
     "decode_record",
     "decode_records",
+    "mark_collisions",
 ]

@@ -154,7 +154,7 @@ def build_page(
         status=wire.status,
         provider=wire.provider,
         agent_type=wire.agent_type,
-        column_order=_columns(wire, endpoint),
+        column_order=decode_columns(wire, endpoint),
     )
 
 
@@ -168,8 +168,16 @@ def decode_groups(body: bytes, endpoint: str, *, page: int, limit: int) -> Group
     return GroupPage(
         **_envelope(wire, page, limit),
         groups=tuple(groups),
-        column_order=_columns(wire, endpoint),
+        column_order=decode_columns(wire, endpoint),
         error_messages=tuple(wire.error_messages or ()),
+    )
+
+
+def decode_columns(wire: ListWire, endpoint: str) -> tuple[Column, ...]:
+    """Decode the columns that an answer about a test execution names; none where it names none."""
+    return tuple(
+        _structure(Fragment(bytes(raw), endpoint, f"$.column_order[{index}]"), Column)
+        for index, raw in enumerate(wire.column_order or ())
     )
 
 
@@ -192,10 +200,3 @@ def _envelope(wire: ListWire, page: int, limit: int) -> dict[str, Any]:
         "total_pages": total_pages,
         "current_page": wire.current_page or page,
     }
-
-
-def _columns(wire: ListWire, endpoint: str) -> tuple[Column, ...]:
-    return tuple(
-        _structure(Fragment(bytes(raw), endpoint, f"$.column_order[{index}]"), Column)
-        for index, raw in enumerate(wire.column_order or ())
-    )

@@ -1,11 +1,14 @@
-"""A KPI answer -> `ExecutionKPIs`: telling fixed figures from evaluations' by shape."""
+"""A KPI answer -> `ExecutionKPIs`: telling fixed figures from evaluations', by shape and by their names."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import attrs
+import msgspec
 
 from futureagi_async._sansio.decoding.fragments import Fragment, structure_object
 from futureagi_async.errors import DecodingError
-from futureagi_async.models import ExecutionKPIs, JsonValue, ReadOnlyDict
+from futureagi_async.models import Column, ExecutionKPIs, JsonValue, ReadOnlyDict
 
 _CAMEL_CASE = {
     "calls_attempted": "callsAttempted",
@@ -73,6 +76,22 @@ def structure_kpis(fragment: Fragment) -> ExecutionKPIs:
             if name in fixed:
                 fixed[name] = _seconds(fixed[name], name, fragment)
     return ExecutionKPIs(**fixed, **_dynamic(sent, choice_counts, collisions), raw=fragment.raw)
+
+
+def mark_collisions(kpis: ExecutionKPIs, columns: Iterable[Column]) -> ExecutionKPIs:
+    """Return the key figures without those that an evaluation of the execution may have replaced.
+
+    The server names an evaluation's average ``avg_`` and its name, in lower case with underscores for spaces.
+    """
+    names = [column.column_name for column in columns if column.type == "evaluation" and column.column_name]
+    averages = {f"avg_{name.lower().replace(' ', '_')}" for name in names}
+    taken = [name for name in _NUMBERS if name in averages and getattr(kpis, name) is not None]
+    if not taken:
+        return kpis
+    sent = msgspec.json.decode(kpis.raw, type=dict[str, msgspec.Raw])
+    doubtful = {name: msgspec.json.decode(sent[name]) for name in taken}
+    withheld: dict[str, Any] = dict.fromkeys(taken)
+    return attrs.evolve(kpis, **withheld, collisions=ReadOnlyDict({**kpis.collisions, **doubtful}))
 
 
 def _seconds(milliseconds: float, key: str, fragment: Fragment) -> float:

@@ -14,7 +14,7 @@ from futureagi_async._sansio.downloads import split_url
 from futureagi_async.errors import APIConnectionError
 from futureagi_async.export.audio.audio_file import AudioFile
 from futureagi_async.export.staging.files import make_directory
-from futureagi_async.filters import canonical_uuid
+from futureagi_async.options import canonical_uuid
 
 RECORDING_NAMES: Final = ("combined", "stereo", "customer", "assistant")
 MIB: Final = 1024 * 1024

@@ -7,7 +7,7 @@ from typing import Final, Literal, TypeAlias
 import attrs
 
 from futureagi_async.models import CallExecution, Scenario
-from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls
+from futureagi_async.sources import CallSource
 
 Kind: TypeAlias = Literal["text", "whole", "number", "flag", "time", "json", "turns"]
 """``whole`` is a count, ``number`` a double, ``json`` JSON text."""
@@ -132,8 +132,5 @@ class SourceColumns:
         if source is None:
             return _NO_SOURCE
         index = self._sources.index(source) if source in self._sources else None
-        if isinstance(source, RunTestCalls):
-            return index, "run_test", source.run_test_id, None, None, None
-        if isinstance(source, AgentVersionCalls):
-            return index, "agent_version", None, source.agent_id, source.version_id, None
-        return index, "test_execution", None, None, None, source.test_execution_id
+        values = {"index": index, "kind": source.kind, **source.ids}
+        return tuple(values.get(name.removeprefix("source_")) for name in SOURCE)
