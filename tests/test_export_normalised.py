@@ -120,8 +120,8 @@ def test_numbers_keep_their_digits() -> None:
 
 
 def test_a_line_is_one_line() -> None:
-    """Newlines between the tokens of what is passed through are taken out, those in texts are escaped."""
-    (call,) = calls_of(b'{"id":"1",\n"x":[1,\r\n2],"call_summary":"a\\nb"}')
+    """Newlines in texts are escaped; records, which are staged on one line each, have no others."""
+    (call,) = calls_of(b'{"id":"1","x":["a\\r\\nb"],"call_summary":"a\\nb"}')
     text = written("jsonl", [call], normalised=True)
     assert text.count(b"\n") == 1
     assert b"\r" not in text

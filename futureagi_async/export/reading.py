@@ -7,7 +7,6 @@ import anyio.lowlevel
 from anyio.to_thread import run_sync
 
 from futureagi_async.errors import DecodingError
-from futureagi_async.export.formats.records import on_one_line_each, without_provider_data
 from futureagi_async.export.staging.entries import Staged
 from futureagi_async.export.staging.linefiles import Lines
 from futureagi_async.export.staging.workspace import Workspace
@@ -73,11 +72,7 @@ class Staging:
 
     def _encode(self, calls: Sequence[CallExecution]) -> list[bytes]:
         keeps_all = self._workspace.parameters.include_provider_data
-        raws = [
-            call.raw if keeps_all or not call.may_hold_provider_data else without_provider_data(call.raw)
-            for call in calls
-        ]
-        return on_one_line_each(raws)
+        return [call.as_sent(include_provider_data=keeps_all) for call in calls]
 
 
 def _detail_wanted(call: CallExecution) -> str | None:

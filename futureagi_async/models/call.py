@@ -32,6 +32,7 @@ class CallExecution(LazyFields):
             "tool_outputs",
             "rerun_snapshots",
             "extra",
+            "_without_provider_data",
         )
     )
 
@@ -125,6 +126,20 @@ class CallExecution(LazyFields):
     may_hold_provider_data: bool = attrs.field(default=True, eq=False)
     """Whether ``raw`` and ``extra`` have what the voice provider knows (``call_metadata``,
     ``provider_call_data``, or snapshots that may): it may include other parties' keys."""
+    _without_provider_data: bytes = attrs.field(default=b"", eq=False)
+
+    def as_sent(self, *, include_provider_data: bool = False) -> bytes:
+        """Return the record's JSON on one line, byte for byte as the server sent it.
+
+        ``call_metadata`` and ``provider_call_data``, which may include other parties' keys, are left
+        out unless ``include_provider_data`` asks for them. Raises `ValueError` for a call that was
+        built by hand.
+        """
+        holds_more = self.may_hold_provider_data and not include_provider_data
+        record = self._without_provider_data if holds_more else self.raw
+        if not record:
+            raise ValueError(f"Call {self.id} was built by hand: the server sent no record of it.")
+        return on_one_line(record)
 
     @property
     def call_execution_id(self) -> str:
@@ -148,3 +163,10 @@ class CallExecution(LazyFields):
     def __repr__(self) -> str:
         kind = f", snapshot of {self.original_call_execution_id}" if self.is_snapshot else ""
         return f"<CallExecution {self.id} {self.status}{kind}>"
+
+
+def on_one_line(record: bytes) -> bytes:
+    """Return a record's JSON without its newlines: they stand between its tokens, if anywhere."""
+    if b"\n" in record or b"\r" in record:
+        return record.translate(None, delete=b"\r\n")
+    return record

@@ -19,7 +19,6 @@ from futureagi_async._sansio.decoding.wire import (
     ScenarioWire,
 )
 from futureagi_async.models import CallExecution, Scenario
-from futureagi_async.models.lazy import set_reader
 
 Copy: TypeAlias = Callable[[CallExecution, CallWire], None]
 
@@ -88,7 +87,8 @@ def make_call_hook(structure: Structure) -> CallHook:
         call.raw = fragment.raw
         if wire.is_snapshot or list_context.snapshots_of is not None:
             _complete_snapshot(call, wire, list_context.snapshots_of)
-        set_reader(call, reader, fragment.index)
+        call.field_reader, call.field_cache = reader, None
+        call.row = fragment.index  # type: ignore[misc]  # a slot of LazyFields
         return call
 
     return structure_call

@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 import msgspec
@@ -15,8 +15,13 @@ from futureagi_async.models import ReadOnlyDict
 from futureagi_async.models.lazy import FieldReader
 from futureagi_async.sources import CallSource
 
-JSON_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError)
+JSON_ERRORS: Final[tuple[type[Exception], ...]] = (msgspec.MsgspecError, ValueError, RecursionError)
 """All that the JSON decoder raises for any input whatever."""
+
+Fields: TypeAlias = dict[str, Raw]
+"""An object's values by key, as sent."""
+
+decode_fields = msgspec.json.Decoder(Fields).decode
 
 _PLACE = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
 _EXCERPT_BYTES = 200

@@ -11,11 +11,12 @@ from futureagi_async._sansio.decoding.fragments import (
     Fragment,
     ListContext,
     Structure,
+    decode_fields,
     structure_object,
 )
+from futureagi_async._sansio.decoding.provider_data import PROVIDER_DATA, without_provider_data
 from futureagi_async._sansio.decoding.wire import (
     ALIASES,
-    PROVIDER_DATA,
     SECONDS,
     TIMES,
     CallWire,
@@ -23,14 +24,15 @@ from futureagi_async._sansio.decoding.wire import (
     EvalWire,
     PartsWire,
     RawPartsWire,
+    from_ms,
+    is_pending,
+    is_skipped,
     withholds,
 )
 from futureagi_async.models import CallExecution, Column, EvalOutput, JsonValue, ReadOnlyDict, TranscriptTurn
-from futureagi_async.models.lazy import cached, index_of, set_cached
 
 Turns: TypeAlias = tuple[TranscriptTurn, ...]
 Evals: TypeAlias = dict[str, EvalOutput]
-_RAWS_BY_KEY = msgspec.json.Decoder(dict[str, Raw])
 _DICTS = msgspec.json.Decoder(list[dict[str, object]])
 _COLUMN = msgspec.json.Decoder(ColumnWire)
 _COLUMN_KEYS = frozenset(ColumnWire.__struct_fields__)
@@ -65,19 +67,13 @@ def structure_turns(fragment: Fragment) -> Turns:
             "\n".join(messages) if messages is not UNSET else content if type(content) is str else ""
         )
         start, end = wire.start_time_seconds, wire.end_time_seconds
-        turn.start_seconds = start if start is not UNSET else _from_ms(wire.start_time_ms)
+        turn.start_seconds = start if start is not UNSET else from_ms(wire.start_time_ms)
         # 0 ms means that the end is unknown
-        turn.end_seconds = end if end is not UNSET else _from_ms(wire.end_time_ms or None)
-        turn._read_field = extras  # noqa: SLF001
-        turn._index = index  # type: ignore[misc]  # noqa: SLF001 - a slot of LazyFields
+        turn.end_seconds = end if end is not UNSET else from_ms(wire.end_time_ms or None)
+        turn.field_reader = extras
+        turn.row = index  # type: ignore[misc]  # a slot of LazyFields
         turns.append(turn)
     return tuple(turns)
-
-
-def _from_ms(milliseconds: Any) -> float | None:
-    if milliseconds is UNSET or milliseconds is None:
-        return None
-    return milliseconds / 1000  # type: ignore[no-any-return]  # checked by the wire struct
 
 
 class _TurnExtras:
@@ -92,7 +88,7 @@ class _TurnExtras:
     def __call__(self, turn: TranscriptTurn, _name: str) -> ReadOnlyDict[JsonValue]:
         if self._turns is None:
             self._turns = self._decode()
-        sent = self._turns[index_of(turn)]
+        sent = self._turns[turn.row]
         filled = {"role" if "role" in sent else "speaker_role", "messages"}
         if "messages" not in sent and not isinstance(sent.get("content"), list):
             filled.add("content")
@@ -103,7 +99,7 @@ class _TurnExtras:
     def _decode(self) -> list[dict[str, Any]]:
         fragment = self._part
         try:
-            return _DICTS.decode(_RAWS_BY_KEY.decode(fragment.raw)[fragment.key])
+            return _DICTS.decode(decode_fields(fragment.raw)[fragment.key])
         except JSON_ERRORS as error:
             raise fragment.error(error) from None
 
@@ -127,8 +123,8 @@ def _eval(key: str, wire: Any) -> EvalOutput:
         wire.reason,
         status,
         wire.error or False,
-        bool(wire.skipped) or status == "skipped",
-        value is UNSET and status in (None, "pending"),
+        is_skipped(wire.skipped, status),
+        is_pending(value, status),
     )
 
 
@@ -161,9 +157,12 @@ class NestedReader:
         self._siblings = list_context
 
     def __call__(self, call: CallExecution, name: str) -> Any:
-        if name == "extra":
-            return self._extra(call)
-        wire = cached(call) or self._open(call)
+        match name:
+            case "extra":
+                return self._extra(call)
+            case "_without_provider_data":
+                return without_provider_data(call.raw) if call.may_hold_provider_data else call.raw
+        wire = call.field_cache or self._open(call)
         value = getattr(wire, name)
         if type(value) is dict and name != "eval_outputs":
             return ReadOnlyDict(value)
@@ -191,7 +190,7 @@ class NestedReader:
     def _part(self, call: CallExecution, key: str = "", value: Any = None) -> Fragment:
         list_context = self._siblings
         return Fragment(
-            call.raw, list_context.endpoint, list_context.path, list_context, index_of(call), key, value
+            call.raw, list_context.endpoint, list_context.path, list_context, call.row, key, value
         )
 
     def _open(self, call: CallExecution) -> PartsWire | RawPartsWire:
@@ -199,7 +198,7 @@ class NestedReader:
             wire = _PARTS.decode(call.raw)
         except JSON_ERRORS:
             return self._open_singly(call)
-        set_cached(call, wire)
+        call.field_cache = wire
         return wire
 
     def _open_singly(self, call: CallExecution) -> RawPartsWire:
@@ -207,7 +206,7 @@ class NestedReader:
             wire = _RAW_PARTS.decode(call.raw)
         except JSON_ERRORS as error:
             raise self._part(call).error(error) from None
-        set_cached(call, wire)
+        call.field_cache = wire
         return wire
 
     def _decode_alone(self, call: CallExecution, key: str, raw: Raw) -> Any:

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from futureagi_async._sansio.decoding.provider_data import PROVIDER_DATA, SNAPSHOTS
 from futureagi_async.sources import AgentVersionCalls, CallSource, TestExecutionCalls
 
 Number = int | float | None
@@ -207,10 +208,7 @@ SECONDS = {
 MILLISECONDS_BESIDE_MS = ("avg_agent_latency", "avg_stop_time_after_interruption")
 """Keys that send milliseconds, too, in records that have ``avg_agent_latency_ms``: the served dialect."""
 
-PROVIDER_DATA = ("call_metadata", "provider_call_data")
-"""Keys that are kept in ``extra``; here it only matters whether they are there."""
-
-ELSEWHERE = frozenset({"scenario", "scenario_name", "is_snapshot", "rerun_snapshots", *PROVIDER_DATA})
+ELSEWHERE = frozenset({"scenario", "scenario_name", "is_snapshot", SNAPSHOTS, *PROVIDER_DATA})
 """Keys that `calls` looks at itself."""
 
 
@@ -226,3 +224,18 @@ def withholds(source: CallSource | None, record: bytes, call_type: str | None) -
     if isinstance(source, TestExecutionCalls):
         return b'"duration_seconds":' in record  # the served dialect, which never sends one here
     return isinstance(source, AgentVersionCalls) and call_type == "text"
+
+
+def from_ms(milliseconds: float | UnsetType | None) -> float | None:
+    """Return seconds; ``None`` where nothing was sent."""
+    return None if milliseconds is UNSET or milliseconds is None else milliseconds / 1000
+
+
+def is_skipped(skipped: bool | None, status: str | None) -> bool:
+    """Whether an evaluation was skipped; the listings say it in two ways."""
+    return bool(skipped) or status == "skipped"
+
+
+def is_pending(value: object, status: str | None) -> bool:
+    """Whether an evaluation is still to be done; ``value`` is `UNSET` where none was sent."""
+    return value is UNSET and status in (None, "pending")

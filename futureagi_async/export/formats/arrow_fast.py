@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import astuple
 
+from futureagi_async._sansio.decoding.fragments import JSON_ERRORS, decode_fields
 from futureagi_async._sansio.decoding.wire import (
     ALIASES,
     MILLISECONDS_BESIDE_MS,
@@ -30,9 +31,7 @@ from futureagi_async.export.formats.arrow_arrays import (
     transcript_column,
 )
 from futureagi_async.export.formats.records import (
-    JSON_ERRORS,
     Batch,
-    Fields,
     WireEvals,
     decode_entries,
     extra_names,
@@ -86,7 +85,6 @@ def _is_in_ms(name: str, key: str, keys: Container[str]) -> bool:
     return key.endswith("_ms") or (beside and key == name)
 
 
-_FIELDS = msgspec.json.Decoder(Fields)
 _TYPES: Final[Mapping[str, Any]] = {
     field.name: field.type for kind in (PartsWire, CallWire) for field in msgspec.structs.fields(kind)
 }
@@ -179,7 +177,7 @@ class RowSchemas:
                 self._recent.reverse()
             return found
         try:
-            new = self._shape_of(tuple(_FIELDS.decode(raw)))
+            new = self._shape_of(tuple(decode_fields(raw)))
             if new is None or new in self._recent:
                 return None
             found = new, new.decode(raw)

@@ -12,10 +12,10 @@ import attrs
 import msgspec
 from msgspec import Raw
 
+from futureagi_async._sansio.decoding.fragments import Fields
 from futureagi_async.errors import DecodingError
 from futureagi_async.export.formats.records import (
     Batch,
-    Fields,
     evaluations_of,
     extra_of,
     fields_of,

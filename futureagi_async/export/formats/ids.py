@@ -7,10 +7,10 @@ from typing import Any, BinaryIO, Final, TypeAlias
 
 import msgspec
 
+from futureagi_async._sansio.decoding.fragments import JSON_ERRORS
 from futureagi_async.errors import ExportError
 from futureagi_async.export.formats import check_compression, decompression_faults, open_decompressed
 from futureagi_async.export.formats.csv_writer import original_text
-from futureagi_async.export.formats.records import JSON_ERRORS
 
 SourceAndId: TypeAlias = tuple[int | None, str]
 

@@ -8,31 +8,21 @@ import attrs
 import msgspec
 from msgspec import Raw
 
+from futureagi_async._sansio.decoding.fragments import Fields
 from futureagi_async.errors import DecodingError
 from futureagi_async.export.formats.records import (
     Batch,
-    Fields,
     evaluations_of,
     extra_of,
     fields_of,
     in_utc,
     json_of,
-    on_one_line_each,
     transcript_key,
     turns_of,
-    without_provider_data,
 )
 from futureagi_async.export.formats.schema import JSON_PARTS, MODEL_FIELDS, SourceColumns
 from futureagi_async.models import CallExecution, EvalOutput
 from futureagi_async.sources import CallSource
-
-
-def encode_lines(records: Iterable[bytes], *, include_provider_data: bool = False) -> list[bytes]:
-    """Return one line a record, each with its newline."""
-    if not include_provider_data:
-        records = map(without_provider_data, records)
-    return [b"%b\n" % record for record in on_one_line_each(records)]
-
 
 Object: TypeAlias = dict[str, Any]
 
@@ -125,7 +115,7 @@ class LinesWriter:
 
     def write(self, batch: Batch) -> None:
         """Append one line a record; provider data stays where the records still hold it."""
-        self._file.writelines(encode_lines(batch.raws, include_provider_data=True))
+        self._file.writelines(b"%b\n" % record for record in batch.raws)
 
     def close(self) -> None:
         """Do nothing: each record is written at once."""
@@ -143,9 +133,10 @@ class NormalisedWriter:
 
     def write(self, batch: Batch) -> None:
         """Append one line a call."""
-        made = [normalise(call, self._origins) for call in batch.calls()]
-        self._file.writelines(encode_lines((line for line, _ in made), include_provider_data=True))
-        self.misfits += sum(misfit for _, misfit in made)
+        for call in batch.calls():
+            line, has_misfits = normalise(call, self._origins)
+            self._file.write(b"%b\n" % line)
+            self.misfits += has_misfits
 
     def close(self) -> None:
         """Do nothing: each call is written at once."""

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from futureagi_async._sansio.decoding import decode_call
-from futureagi_async._sansio.decoding.fragments import Fragment
+from futureagi_async._sansio.decoding.fragments import JSON_ERRORS, Fields, Fragment, decode_fields
 from futureagi_async._sansio.decoding.nested import structure_evals, structure_turns
 from futureagi_async._sansio.decoding.wire import EvalEntry, TurnWire
 from futureagi_async.models import CallExecution, EvalOutput, TranscriptTurn
@@ -23,7 +23,7 @@ class Batch:
     """Records in the order in which they are written, not decoded yet."""
 
     raws: Sequence[bytes]
-    """Their JSON: UTF-8, and decoded once before."""
+    """Their JSON: UTF-8, decoded once before, and on one line each."""
     sources: Sequence[CallSource | None]
     """Where each was read."""
     restore: Callable[[int], CallExecution]
@@ -36,53 +36,6 @@ class Batch:
         return list(map(self.restore, range(len(self.raws))))
 
 
-PROVIDER_KEYS = ("call_metadata", "provider_call_data")
-"""Version rows pass on what the voice provider knows, which may include its customers' keys."""
-
-_SNAPSHOTS = "rerun_snapshots"  # of test execution rows: each a record that holds provider data again
-_CONCERNED = frozenset((*PROVIDER_KEYS, _SNAPSHOTS))
-Fields: TypeAlias = dict[str, Raw]
-"""A record's values by key, as sent."""
-_FIELDS = msgspec.json.Decoder(Fields)  # no slower than looking for the keys' bytes
-
-
-def without_provider_data(record: bytes) -> bytes:
-    """Return the record without `PROVIDER_KEYS`, its other values byte for byte.
-
-    A record that has none of them is returned as it is.
-    """
-    fields = _FIELDS.decode(record)
-    if _CONCERNED.isdisjoint(fields):
-        return record
-    kept = {key: value for key, value in fields.items() if key not in PROVIDER_KEYS}
-    if _SNAPSHOTS in kept:
-        kept[_SNAPSHOTS] = _without_nested(kept[_SNAPSHOTS])
-    unchanged = len(kept) == len(fields) and kept.get(_SNAPSHOTS) is fields.get(_SNAPSHOTS)
-    return record if unchanged else msgspec.json.encode(kept)
-
-
-def _without_nested(snapshots: Raw) -> Raw:
-    """Return the list itself where nothing is left out, and null for what is no list of records."""
-    try:
-        before = [bytes(snapshot) for snapshot in msgspec.json.decode(snapshots, type=list[Raw] | None) or ()]
-        after = [without_provider_data(snapshot) for snapshot in before]
-    except msgspec.ValidationError:
-        return Raw(b"null")
-    return snapshots if after == before else Raw(b"[%b]" % b",".join(after))
-
-
-def on_one_line_each(records: Iterable[bytes]) -> list[bytes]:
-    """Return the records without newlines; looks itself, as it is called for every record of an export."""
-    return [on_one_line(record) if b"\n" in record or b"\r" in record else record for record in records]
-
-
-def on_one_line(record: bytes) -> bytes:
-    """Return the record without newlines, which JSON allows between its tokens."""
-    if b"\n" in record or b"\r" in record:
-        return msgspec.json.format(record, indent=-1)
-    return record
-
-
 WireEvals: TypeAlias = Mapping[str, EvalEntry]
 """Evaluations by id, as sent."""
 
@@ -91,9 +44,6 @@ NULL: Final = Raw(b"null")
 
 _TURNS = msgspec.json.Decoder(list[TurnWire] | None)
 _EVALS = msgspec.json.Decoder(dict[str, EvalEntry] | None)
-JSON_ERRORS: Final[tuple[type[Exception], ...]] = (msgspec.MsgspecError, ValueError, RecursionError)
-"""All that the JSON decoder raises for any input whatever."""
-
 _SHAPES = 256  # kinds of rows remembered; a list has one or two
 
 
@@ -101,7 +51,7 @@ def fields_of(call: CallExecution) -> Fields:
     """Cut a record into the values of its keys; raises `ValueError` for a call that was built by hand."""
     if not call.raw:
         raise ValueError(f"Call {call.id} was not read from the server: it has no record to export.")
-    return _FIELDS.decode(call.raw)
+    return decode_fields(call.raw)
 
 
 def json_of(fields: Fields, name: str) -> bytes | None:
