@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
+from functools import partial
 from ssl import SSLContext
 from types import TracebackType
 from typing import Literal, NoReturn, Self, TypeAlias, TypeVar, cast
@@ -86,6 +87,8 @@ class Session:
         allow_insecure: Allow ``http://`` to other machines, which shows the keys to the network.
         validate: ``"lazy"`` checks transcript, evaluations and other nested parts when they are first
             read, ``"eager"`` with the record they belong to.
+        strict: Raise `DecodingError` for a value of a type that the documents do not allow. By default the
+            field is ``None`` and ``misfits`` has what was sent; see `CallExecution.misfits`.
         clock: Time and chance; for tests.
     """
 
@@ -107,6 +110,7 @@ class Session:
         observers: Sequence[Observer] = (),
         allow_insecure: bool = False,
         validate: Validate = "lazy",
+        strict: bool = False,
         clock: Clock | None = None,
     ) -> None:
         try:
@@ -124,7 +128,10 @@ class Session:
         self._priority: Priority | None = None
         self._origin = origin
         self._max_response_bytes = max_response_bytes
-        self._eager = check_word("validate", validate, Validate) == "eager"
+        self._checks = decoding.Checks(
+            eager=check_word("validate", validate, Validate) == "eager",
+            strict=check_kind("strict", strict, bool),
+        )
         transport = Transport(
             origin,
             keys,
@@ -201,7 +208,7 @@ class Session:
         """
         request = requests.call_request(check_id(call_execution_id, "call_execution_id"))
         return await self._value(
-            request, lambda reply: decoding.decode_call(reply.body, request.endpoint, eager=self._eager)
+            request, lambda reply: decoding.decode_call(reply.body, request.endpoint, self._checks)
         )
 
     async def get_kpis(self, test_execution_id: str | UUID) -> ExecutionKPIs:
@@ -211,7 +218,9 @@ class Session:
         Source: ``GET /simulate/test-executions/{test_execution_id}/kpis/``.
         """
         request = requests.kpis_request(check_id(test_execution_id, "test_execution_id"))
-        return await self._value(request, lambda reply: decoding.decode_kpis(reply.body, request.endpoint))
+        return await self._value(
+            request, lambda reply: decoding.decode_kpis(reply.body, request.endpoint, self._checks)
+        )
 
     async def get_page(self, source: CallSource, *, page: int = 1, limit: int = 100) -> CallPage:
         """Return one page of a list of calls.
@@ -263,7 +272,9 @@ class Session:
         )
 
         def decode(reply: Reply) -> GroupPage:
-            groups = decoding.decode_groups(reply.body, request.endpoint, page=page, limit=limit)
+            groups = decoding.decode_groups(
+                reply.body, request.endpoint, page=page, limit=limit, checks=self._checks
+            )
             check_filters_applied(source, groups.error_messages)
             return groups
 
@@ -320,7 +331,7 @@ class Session:
         return stream.open_stream(
             checked,
             self._in_bulk()._read_page,  # noqa: SLF001 - of the same class
-            restore_call,
+            partial(restore_call, checks=self._checks),
             options,
             tuple(resume) if isinstance(resume, Iterator) else resume,
             self._requester.clock,
@@ -382,7 +393,7 @@ class Session:
         return (await self._requester.call(request, decode, self._request_options)).value
 
     async def _read_page(self, source: CallSource, request: PageRequest) -> Decoded[CallPage]:
-        return await read_page(self._requester, source, request, self._request_options, eager=self._eager)
+        return await read_page(self._requester, source, request, self._request_options, self._checks)
 
     @property
     def _request_options(self) -> RequestOptions:

@@ -18,9 +18,7 @@ from tests.sansio import samples
 from tests.sansio.pages import decode_page, envelope
 from tests.sansio.samples import VERSION
 
-ODD = (
-    b'{"id":"1","a": 1e5 ,"b":12345678901234567890,"c":"\\u00e9 \xc3\xa9 \\/ \xe2\x80\xa8","d":0.10,"b":2}'
-)
+ODD = b'{"id":"1","a": 1e5 ,"b":12345678901234567890,"c":"\\u00e9 \xc3\xa9 \\/ \xe2\x80\xa8","d":0.10,"b":2}'
 """Blanks, a huge number, needless escapes, a line separator, a needless zero, a name given twice."""
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

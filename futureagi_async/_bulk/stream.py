@@ -49,7 +49,7 @@ class PageIterator:
             if self._fan.failure is not None:
                 raise self._fan.failure from None
             raise StopAsyncIteration from None
-        self._fan.readings[step.index].delivered += len(step.page.calls)
+        self._fan.readings[step.index].deliver(step)
         return step
 
     async def _next_sorted(self, external_sort: ExternalSort) -> CallPage:

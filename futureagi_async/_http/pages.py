@@ -8,7 +8,7 @@ import attrs
 from futureagi_async._http.requester import Requester, RequestOptions
 from futureagi_async._sansio import decoding, requests
 from futureagi_async._sansio.covering.pages import PageRequest
-from futureagi_async._sansio.decoding.wire import ListWire
+from futureagi_async._sansio.decoding import Checks, ListBody
 from futureagi_async._sansio.replies import Decoded, Reply, check_filters_applied
 from futureagi_async.filters import column
 from futureagi_async.models import CallExecution, CallPage, RecordFailure
@@ -21,29 +21,35 @@ _SLICE_RECORDS = 25
 
 
 async def read_page(
-    requester: Requester, source: CallSource, ask: PageRequest, options: RequestOptions, *, eager: bool
+    requester: Requester, source: CallSource, ask: PageRequest, options: RequestOptions, checks: Checks
 ) -> Decoded[CallPage]:
     """Read and decode one page; records that do not decode are among its ``failures``."""
     narrowed = _narrowed(source, ask)
     request = requests.page_request(narrowed, page=ask.page, limit=ask.limit)
 
-    def decode(reply: Reply) -> ListWire:
-        wire = decoding.decode_list(reply.body, request.endpoint)
-        check_filters_applied(narrowed, wire.error_messages or ())
-        return wire
+    def decode(reply: Reply) -> ListBody:
+        body = decoding.decode_list(reply.body, request.endpoint, checks)
+        check_filters_applied(narrowed, body.error_messages)
+        return body
 
     if ask.optional:
         options = attrs.evolve(options, retry=_ONCE)
     answer = await requester.call(request, decode, options)
-    wire = answer.value
+    body = answer.value
     decoded: list[CallExecution | RecordFailure] = []
-    for start in range(0, len(wire.results), _SLICE_RECORDS):
-        records = wire.results[start : start + _SLICE_RECORDS]
+    for start in range(0, len(body.results), _SLICE_RECORDS):
+        records = body.results[start : start + _SLICE_RECORDS]
         if start > 0:
             await anyio.lowlevel.checkpoint()
-        decoded += decoding.decode_records(records, start, source, request.endpoint, eager=eager)
+        decoded += decoding.decode_records(records, start, source, request.endpoint, checks)
     call_page = decoding.build_page(
-        wire, decoded, source, page=ask.page, limit=ask.limit, endpoint=request.endpoint
+        body,
+        decoded,
+        source,
+        page=ask.page,
+        limit=ask.limit,
+        endpoint=request.endpoint,
+        checks=checks,
     )
     elapsed = answer.received_at - answer.sent_at
     for failure in call_page.failures:
@@ -60,6 +66,7 @@ def _narrowed(source: CallSource, ask: PageRequest) -> CallSource:
     return attrs.evolve(source, filters=(*source.filters, window))
 
 
-def restore_call(raw: bytes, source: CallSource) -> CallExecution:
+def restore_call(raw: bytes, source: CallSource, *, checks: Checks) -> CallExecution:
     """Decode a record of a list again from its bytes."""
-    return decoding.decode_record(raw, source, requests.page_request(source, page=1, limit=1).endpoint)
+    endpoint = requests.page_request(source, page=1, limit=1).endpoint
+    return decoding.decode_record(raw, source, endpoint, checks)

@@ -6,7 +6,7 @@ from typing import Protocol
 import anyio.lowlevel
 from anyio.to_thread import run_sync
 
-from futureagi_async.errors import DecodingError
+from futureagi_async.export.formats.records import lacks_transcript
 from futureagi_async.export.staging.entries import Staged
 from futureagi_async.export.staging.linefiles import Lines
 from futureagi_async.export.staging.workspace import Workspace
@@ -77,7 +77,4 @@ class Staging:
 
 def _detail_wanted(call: CallExecution) -> str | None:
     """Return whose detail holds the call's transcript, where the list withholds it."""
-    try:
-        return call.call_execution_id if call.transcript is None else None
-    except DecodingError:
-        return None  # it is there, in a shape that is not documented
+    return call.call_execution_id if lacks_transcript(call) else None

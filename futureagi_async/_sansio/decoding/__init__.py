@@ -1,6 +1,7 @@
-"""Bytes of the server -> models. `answers` says how, and lists the quirks."""
+"""Bytes of the server -> models. `converter` says how, and lists the quirks."""
 
 from futureagi_async._sansio.decoding.converter import (
+    ListBody,
     build_page,
     converter,
     decode_call,
@@ -10,8 +11,11 @@ from futureagi_async._sansio.decoding.converter import (
     decode_record,
     decode_records,
 )
+from futureagi_async._sansio.decoding.fragments import Checks
 
 __all__ = [
+    "Checks",
+    "ListBody",
     "build_page",
     "converter",
     "decode_call",

@@ -23,11 +23,11 @@ class _Place(msgspec.Struct):
     index: int | None = None
 
 
-class _Waiters(msgspec.Struct):
+class _Line(msgspec.Struct):
     id: str
 
 
-class _NormalisedLine(_Waiters):
+class _NormalisedLine(_Line):
     source: _Place | None
 
 
@@ -52,7 +52,7 @@ def read_ids(path: Path, format: str, *, normalised: bool = False) -> Iterator[S
 
 
 def _from_lines(file: BinaryIO) -> Iterator[SourceAndId]:
-    decode = msgspec.json.Decoder(_Waiters).decode
+    decode = msgspec.json.Decoder(_Line).decode
     for line in file:
         yield None, decode(line).id
 
