@@ -93,6 +93,8 @@ class Session:
         allow_insecure: Allow ``http://`` to other machines, which shows the keys to the network.
         validate: ``"lazy"`` checks transcript, evaluations and other nested parts when they are first
             read, ``"eager"`` with the record they belong to.
+        strict: Raise `DecodingError` for a value of a type that the documents do not allow. By default the
+            field is ``None`` and ``misfits`` has what was sent; see `CallExecution.misfits`.
         clock: Time and chance; for tests.
     """
 
@@ -114,6 +116,7 @@ class Session:
         observers: Sequence[Observer] = (),
         allow_insecure: bool = False,
         validate: Validate = "lazy",
+        strict: bool = False,
         clock: Clock | None = None,
     ) -> None:
         try:
@@ -131,7 +134,10 @@ class Session:
         self._priority: Priority | None = None
         self._origin = origin
         self._max_response_bytes = max_response_bytes
-        self._eager = check_word("validate", validate, Validate) == "eager"
+        self._checks = decoding.Checks(
+            eager=check_word("validate", validate, Validate) == "eager",
+            strict=check_kind("strict", strict, bool),
+        )
         transport = Transport(
             origin,
             keys,
@@ -278,7 +284,9 @@ class Session:
             source, request = resolved, asking(resolved)
 
         def decode(reply: Reply) -> GroupPage:
-            groups = decoding.decode_groups(reply.body, request.endpoint, page=page, limit=limit)
+            groups = decoding.decode_groups(
+                reply.body, request.endpoint, page=page, limit=limit, checks=self._checks
+            )
             check_filters_applied(source, groups.error_messages)
             return groups
 
@@ -341,8 +349,8 @@ class Session:
         reading = self._options("bulk")
         return stream.open_stream(
             checked,
-            partial(read_page, self._requester, reading, self._filter_check(reading), eager=self._eager),
-            restore_call,
+            partial(read_page, self._requester, reading, self._filter_check(reading), checks=self._checks),
+            partial(restore_call, checks=self._checks),
             options,
             tuple(resume) if isinstance(resume, Iterator) else resume,
             self._outage_gate(max_outage),
@@ -422,7 +430,7 @@ class Session:
         request = requests.call_request(call_execution_id)
 
         def decode(reply: Reply) -> CallExecution:
-            return decoding.decode_call(reply.body, request.endpoint, eager=self._eager)
+            return decoding.decode_call(reply.body, request.endpoint, self._checks)
 
         return (await self._requester.call(request, decode, options)).value
 
@@ -432,7 +440,7 @@ class Session:
         request = requests.kpis_request(test_execution_id)
 
         def decode(reply: Reply) -> ExecutionKPIs:
-            return decoding.decode_kpis(reply.body, request.endpoint)
+            return decoding.decode_kpis(reply.body, request.endpoint, self._checks)
 
         kpis = (await self._requester.call(request, decode, options)).value
         if not check:
@@ -443,7 +451,7 @@ class Session:
     async def _read_page(self, source: CallSource, page: int, limit: int) -> CallPage:
         options, request = self._options("interactive"), PageRequest(page, limit)
         filter_check = self._filter_check(options)
-        read = await read_page(self._requester, options, filter_check, source, request, eager=self._eager)
+        read = await read_page(self._requester, options, filter_check, source, request, self._checks)
         return read.value
 
     def _open_outcomes(

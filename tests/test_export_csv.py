@@ -65,7 +65,7 @@ def test_every_text_comes_back(rows: list[dict[str, Any]]) -> None:
         for name in ("id", "status", "customer_name"):
             assert original_text(row[name]) == (getattr(call, name) or "")
         assert json.loads(row["extra"]) == call.extra
-        bad = {name for name in ("transcript", "eval_outputs") if error_in(call, name)}
+        bad = {name for name in ("transcript", "eval_outputs") if error_in(call, name)} | set(call.misfits)
         assert bad <= set(json.loads(row["misfits"] or "{}")) <= bad | {"scenario"}
 
 

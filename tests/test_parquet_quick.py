@@ -52,7 +52,12 @@ SAMPLES = (
 )
 KEYS = sorted({key for sample in SAMPLES for key in sample()} - {"id"})
 TIMES = st.sampled_from(
-    ["2026-01-08T10:00:00", "2026-01-08T10:00:00.123456789+05:30", "0001-01-01T00:00:00+14:00"]
+    [
+        "2026-01-08T10:00:00",
+        "2026-01-08T10:00:00.123456789+05:30",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-00:01",
+    ]
 )
 VALUES = st.one_of(
     st.just(...),
@@ -98,10 +103,10 @@ def quickly(batch: Batch) -> tuple[Tables, int]:
 def carefully(calls: Sequence[CallExecution]) -> tuple[Tables, int]:
     """Make the tables of calls, and count misfits."""
     columns = CallColumns(calls, SourceColumns(SOURCES), pa)
-    entries = columns.entries()
+    entries = columns.evaluations()
     rows = columns.batch(arrow_schema(pa, CALLS))
     evaluations, _ = evaluations_batch(pa, rows, entries, arrow_schema(pa, EVALUATIONS))
-    return list(map(pa.Table.from_batches, ([rows], [evaluations]))), len(columns.misfits)
+    return list(map(pa.Table.from_batches, ([rows], [evaluations]))), sum(map(bool, columns.misfits))
 
 
 def bits(table: Any) -> dict[str, list[int | None]]:
@@ -201,7 +206,7 @@ def test_an_empty_transcript_that_a_detail_told_is_no_withheld_one() -> None:
     row = {"id": "1", "transcript": [], "duration_seconds": 1}
     calls = calls_of(row, row, {**row, "overall_score": INEXACT}, source=EXECUTION)
     calls[2].transcript = ()  # as restoring leaves it, where the detail said so
-    batch = Batch([call.raw for call in calls], [EXECUTION] * 3, calls.__getitem__, told={1, 2})
+    batch = Batch([call.raw for call in calls], [EXECUTION] * 3, calls.__getitem__, has_detail={1, 2})
     for asked in (batch, attrs.evolve(batch, raws=batch.raws[:2])):
         (table, _), _ = quickly(asked)
         assert table.column("transcript").to_pylist() == [None, [], []][: len(asked.raws)]
@@ -238,6 +243,11 @@ def test_rows_that_need_care_hold_up_no_others_and_keep_their_places() -> None:
         {"scenario": {"id": "inner"}, "scenario_id": "outer"},
         {"is_snapshot": True, "created_at": None, "snapshot_timestamp": None, "response_time": 500},
         {'quoted"key': 1},
+        {"session_id": 12345},
+        {"is_snapshot": "yes"},
+        {"start_time": "0001-01-01T00:00:00+14:00"},
+        {"snapshot_timestamp": "9999-12-31T23:59:59-00:01"},
+        {"scenario": {"id": "a", "name": 5}},
     ],
 )
 def test_what_needs_care_gets_it(odd: dict[str, Any]) -> None:

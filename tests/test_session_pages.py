@@ -1,5 +1,6 @@
 """One page of each kind of list, the same in both dialects, against what the stand-in knows to be there."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -154,22 +155,27 @@ async def test_snapshots_stand_among_the_calls_of_a_run_test(server: StandInServ
     assert found == [server.dialect == "served"] * 3
 
 
-async def test_a_record_that_does_not_decode_fails_alone(server: StandInServer) -> None:
+@pytest.mark.parametrize(
+    ("key", "value", "strict"), [("id", 10, False), ("id", 10, True), ("overall_score", "ten", True)]
+)
+async def test_a_record_that_does_not_decode_fails_alone(
+    server: StandInServer, key: str, value: Any, strict: bool
+) -> None:
     """The others are delivered; the failure says where it was, and keeps what was sent."""
     run_test_id = server.add_run_test(5)
     path = f"/simulate/run-tests/{run_test_id}/call-executions/"
     body = read_body(server, path)
-    body["results"][2]["overall_score"] = "ten"
+    body["results"][2][key] = value
     respond(server, path, body)
-    async with open_session(server) as session:
+    async with open_session(server, strict=strict) as session:
         page = await session.get_page(RunTestCalls(run_test_id))
     rows = server.run_test_rows(run_test_id)
     assert [call.id for call in page.calls] == rows[:2] + rows[3:]
     (failure,) = page.failures
-    assert (failure.index, failure.id) == (2, rows[2])
+    assert (failure.index, failure.id) == (2, None if key == "id" else rows[2])
     assert isinstance(failure.error, DecodingError)
-    assert failure.error.json_path == "$.results[2].overall_score"
-    assert b'"ten"' in failure.raw
+    assert failure.error.json_path == f"$.results[2].{key}"
+    assert json.dumps(value).encode() in failure.raw
 
 
 async def test_an_envelope_of_the_wrong_shape_is_an_error(server: StandInServer) -> None:

@@ -41,6 +41,8 @@ class Received(msgspec.Struct, frozen=True, array_like=True, tag="t"):
     retries: int
     failures: list[str]
     """What was wrong with records that did not decode."""
+    misfits: list[int] = []
+    """Places of the records that have misfits."""
 
     def seen(self, request: PageRequest, epoch: float) -> PageResult:
         """Return what the cover was given."""

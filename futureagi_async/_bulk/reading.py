@@ -84,6 +84,8 @@ class SourceReader:
     seen_ids: SeenIds = attrs.field(factory=SeenIds)
     delivered: int = 0
     """Records that the consumer took."""
+    misfits: int = 0
+    """Of those, records with misfits."""
     retries: int = 0
     failures: list[FutureAGIError] = attrs.field(factory=list)
     cover: Cover | FastRead = attrs.field(init=False)
@@ -128,12 +130,18 @@ class SourceReader:
             slots_full=slots_full,
             retries=page_read.attempts - 1,
             failures=[str(failure.error) for failure in page.failures],
+            misfits=[place for place, call in enumerate(page.calls) if call.misfits],
         )
         self._events.append(took)
         self.retries += took.retries
         self.failures.extend(failure.error for failure in page.failures)
         self.cover.add_result(took.seen(task.request, self.epoch), slots_full=slots_full)
         return self._step(page, self._enter(took))
+
+    def deliver(self, step: Step) -> None:
+        """Count what the consumer took."""
+        self.delivered += len(step.page.calls)
+        self.misfits += sum(bool(call.misfits) for call in step.page.calls)
 
     def fail(self, task: PageTask, error: FutureAGIError, now: float) -> bool:
         """Take a page's error into account; whether the reading goes on as if nothing had happened."""
@@ -184,7 +192,9 @@ class SourceReader:
                 self.cover.add_result(
                     event.seen(self._asked_for(event.number), self.epoch), slots_full=event.slots_full
                 )
-                self.delivered += self._enter(event).count("new")
+                entries = self._enter(event)
+                self.delivered += entries.count("new")
+                self.misfits += sum(entries[place] == "new" for place in event.misfits)
             case Failed():
                 self.retries += event.retries
                 self.cover.add_failure(self._asked_for(event.number))
@@ -243,6 +253,7 @@ class SourceReader:
             sweeps=cover.sweeps,
             gaps_repaired=cover.gaps_repaired,
             overlapping_rows=cover.overlapping_rows,
+            misfits=self.misfits,
             complete_as_of=datetime.fromtimestamp(tau, UTC) if tau is not None else None,
             failures=tuple(self.failures),
         )

@@ -36,7 +36,7 @@ class StepIterator:
             if self._fan_out.failure is not None:
                 raise self._fan_out.failure from None
             raise StopAsyncIteration from None
-        self._fan_out.readers[step.index].delivered += len(step.page.calls)
+        self._fan_out.readers[step.index].deliver(step)
         return step
 
 

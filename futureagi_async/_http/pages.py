@@ -13,7 +13,7 @@ import attrs
 from futureagi_async._http.requester import Requester, RequestOptions
 from futureagi_async._sansio import decoding, filtering, requests
 from futureagi_async._sansio.covering.pages import PageRequest
-from futureagi_async._sansio.decoding.wire import ListWire
+from futureagi_async._sansio.decoding import Checks, ListBody
 from futureagi_async._sansio.replies import Decoded, Reply
 from futureagi_async.errors import BadRequestError, InternalServerError
 from futureagi_async.filters import Filter, column
@@ -36,8 +36,8 @@ async def read_columns(
     request = requests.page_request(TestExecutionCalls(test_execution_id), page=1, limit=1)
 
     def decode(reply: Reply) -> T:
-        wire = decoding.decode_list(reply.body, request.endpoint)
-        return conclude(decoding.decode_columns(wire, request.endpoint))
+        body = decoding.decode_list(reply.body, request.endpoint)
+        return conclude(decoding.decode_columns(body, request.endpoint, Checks()))
 
     return (await requester.call(request, decode, options)).value
 
@@ -99,8 +99,8 @@ class FilterCheck:
         request = requests.page_request(filtering.probe(source, item), page=1, limit=1)
 
         def decode(reply: Reply) -> None:
-            wire = decoding.decode_list(reply.body, request.endpoint)
-            if wire.count > 0 and not wire.error_messages:
+            body = decoding.decode_list(reply.body, request.endpoint)
+            if body.wire.count > 0 and not body.error_messages:
                 raise filtering.unknown_column(item, columns)
 
         try:
@@ -117,8 +117,7 @@ async def read_page(
     filter_check: FilterCheck,
     source: CallSource,
     wanted: PageRequest,
-    *,
-    eager: bool,
+    checks: Checks,
 ) -> Decoded[CallPage]:
     """Read and decode one page; records that do not decode are among its ``failures``."""
     request = requests.page_request(source, page=wanted.page, limit=wanted.limit)  # or what is wrong about it
@@ -127,13 +126,13 @@ async def read_page(
         asked_for = _narrowed(await filter_check.resolve(source), wanted)
         request = requests.page_request(asked_for, page=wanted.page, limit=wanted.limit)
 
-    def decode(reply: Reply) -> ListWire:
-        wire = decoding.decode_list(reply.body, request.endpoint)
-        filtering.check_filters_applied(asked_for, wire.error_messages or ())
-        return wire
+    def decode(reply: Reply) -> ListBody:
+        body = decoding.decode_list(reply.body, request.endpoint, checks)
+        filtering.check_filters_applied(asked_for, body.error_messages)
+        return body
 
     answer = await requester.call(request, decode, options.once() if wanted.optional else options)
-    page = await _decode_page(answer.value, source, wanted, eager=eager)
+    page = await _decode_page(answer.value, source, wanted, checks)
     await filter_check.check_page(asked_for, page)
     elapsed = answer.received_at - answer.sent_at
     for failure in page.failures:
@@ -142,15 +141,17 @@ async def read_page(
     return Decoded(page, answer.reply, answer.sent_at, answer.received_at, answer.attempts)
 
 
-async def _decode_page(wire: ListWire, source: CallSource, wanted: PageRequest, *, eager: bool) -> CallPage:
+async def _decode_page(body: ListBody, source: CallSource, wanted: PageRequest, checks: Checks) -> CallPage:
     endpoint = requests.endpoint_of(source)
     decoded: list[CallExecution | RecordFailure] = []
-    for start in range(0, len(wire.results), _SLICE_RECORDS):
-        records = wire.results[start : start + _SLICE_RECORDS]
+    for start in range(0, len(body.results), _SLICE_RECORDS):
+        records = body.results[start : start + _SLICE_RECORDS]
         if start > 0:
             await anyio.lowlevel.checkpoint()
-        decoded += decoding.decode_records(records, start, source, endpoint, eager=eager)
-    return decoding.build_page(wire, decoded, source, page=wanted.page, limit=wanted.limit, endpoint=endpoint)
+        decoded += decoding.decode_records(records, start, source, endpoint, checks)
+    return decoding.build_page(
+        body, decoded, source, page=wanted.page, limit=wanted.limit, endpoint=endpoint, checks=checks
+    )
 
 
 def _narrowed(source: TestExecutionCalls, wanted: PageRequest) -> TestExecutionCalls:
@@ -162,6 +163,6 @@ def _narrowed(source: TestExecutionCalls, wanted: PageRequest) -> TestExecutionC
     return attrs.evolve(source, filters=(*source.filters, window))
 
 
-def restore_call(raw: bytes, source: CallSource) -> CallExecution:
+def restore_call(raw: bytes, source: CallSource, *, checks: Checks) -> CallExecution:
     """Decode a record of a list again from its bytes."""
-    return decoding.decode_record(raw, source, requests.endpoint_of(source))
+    return decoding.decode_record(raw, source, requests.endpoint_of(source), checks)

@@ -144,6 +144,6 @@ def _transcript(turns: tuple[TranscriptTurn, ...] | None) -> RenderableType:
         table.add_row(
             Text("" if turn.start_seconds is None else f"{turn.start_seconds:.1f} s"),
             Text(role, style=_ROLE_STYLES.get(role, "magenta")),
-            Text(clean(turn.content)),
+            Text(clean(turn.content or "")),
         )
     return table

@@ -9,13 +9,13 @@ import attrs
 
 from futureagi_async.errors import (
     AuthenticationError,
-    DecodingError,
     FutureAGIError,
     PermissionDeniedError,
     SessionMisuseError,
 )
+from futureagi_async.export.formats.records import lacks_transcript
 from futureagi_async.export.ordering import MOST_ROWS, check_count, check_sources
-from futureagi_async.models import CallExecution, CallPage
+from futureagi_async.models import CallPage
 from futureagi_async.sources import CallSource
 
 SAMPLE_ROWS = 5
@@ -123,7 +123,7 @@ def estimate(
     pages = ceil(count / page_size * _REQUESTS_A_PAGE) + _SWEEPS
     requests = min(_ATOMIC_REQUESTS, pages) if count <= _ATOMIC_ROWS else pages
     rows = len(calls) or 1
-    details = round(count * sum(map(_is_withheld, calls)) / rows) if transcripts else 0
+    details = round(count * sum(map(lacks_transcript, calls)) / rows) if transcripts else 0
     return SourcePlan(
         source=source,
         records=count,
@@ -132,13 +132,6 @@ def estimate(
         bytes=round(count * sum(len(call.raw) for call in calls) / rows),
         seconds=seconds * max(requests, count / rows) + seconds * details,
     )
-
-
-def _is_withheld(call: CallExecution) -> bool:
-    try:
-        return call.transcript is None
-    except DecodingError:
-        return False
 
 
 async def _sample_all(

@@ -6,8 +6,7 @@ from typing import Protocol
 import anyio.lowlevel
 from anyio.to_thread import run_sync
 
-from futureagi_async.errors import DecodingError
-from futureagi_async.export.formats.records import on_one_line_each, without_provider_data
+from futureagi_async.export.formats.records import lacks_transcript
 from futureagi_async.export.staging.entries import Staged
 from futureagi_async.export.staging.linefiles import Lines
 from futureagi_async.export.staging.workspace import Workspace
@@ -73,16 +72,9 @@ class Staging:
 
     def _encode(self, calls: Sequence[CallExecution]) -> list[bytes]:
         keeps_all = self._workspace.parameters.include_provider_data
-        raws = [
-            call.raw if keeps_all or not call.may_hold_provider_data else without_provider_data(call.raw)
-            for call in calls
-        ]
-        return on_one_line_each(raws)
+        return [call.as_sent(include_provider_data=keeps_all) for call in calls]
 
 
 def _detail_wanted(call: CallExecution) -> str | None:
     """Return whose detail holds the call's transcript, where the list withholds it."""
-    try:
-        return call.call_execution_id if call.transcript is None else None
-    except DecodingError:
-        return None  # it is there, in a shape that is not documented
+    return call.call_execution_id if lacks_transcript(call) else None

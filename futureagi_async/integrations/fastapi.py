@@ -48,8 +48,6 @@ from futureagi_async import (
     TestExecutionPage,
     Timeouts,
 )
-from futureagi_async.export.formats.jsonl import encode_lines
-from futureagi_async.export.formats.records import without_provider_data
 
 Sendable: TypeAlias = CallExecution | ExecutionKPIs | CallPage | GroupPage | FetchResult
 """What has a JSON form to send on."""
@@ -90,9 +88,13 @@ def json_body(value: Sendable, *, include_provider_data: bool) -> bytes:
     """Return a value's JSON: the bytes that the server sent wherever there are some."""
     match value:
         case CallExecution():
-            return _own_bytes(value, include_provider_data=include_provider_data)
+            on_one_line = value.as_sent(include_provider_data=include_provider_data)
+            is_whole = include_provider_data or not value.may_hold_provider_data
+            return value.raw if is_whole else on_one_line
         case ExecutionKPIs():
-            return _sent(value.raw, "These key figures were")
+            if not value.raw:
+                raise ValueError("These key figures were built by hand: the server sent no answer with them.")
+            return value.raw
         case CallPage():
             facts = _page_facts(value)
             calls = value.calls
@@ -106,7 +108,7 @@ def json_body(value: Sendable, *, include_provider_data: bool) -> bytes:
                 "json_response takes a call, key figures, a page or a FetchResult, "
                 f"not {type(value).__name__}."
             )
-    records = b",".join(_own_bytes(call, include_provider_data=include_provider_data) for call in calls)
+    records = b",".join(call.as_sent(include_provider_data=include_provider_data) for call in calls)
     return b'%b, "calls": [%b]}' % (json.dumps(facts).encode().removesuffix(b"}"), records)
 
 
@@ -156,17 +158,6 @@ def _page_facts(page: CallPage) -> dict[str, object]:
 
 def _facts(value: object, names: Iterable[str]) -> dict[str, object]:
     return {name: getattr(value, name) for name in names}
-
-
-def _own_bytes(call: CallExecution, *, include_provider_data: bool) -> bytes:
-    raw = _sent(call.raw, f"The call {call.id} was")
-    return raw if include_provider_data else without_provider_data(raw)
-
-
-def _sent(raw: bytes, what: str) -> bytes:
-    if not raw:
-        raise ValueError(f"{what} built by hand and has no JSON of the server's to send on.")
-    return raw
 
 
 __all__ = [
@@ -364,9 +355,9 @@ class _CallLines(Response):
             await self._send_body(send, ending, more=False)
 
     async def _send_lines(self, send: Send, calls: Sequence[CallExecution]) -> None:
-        records = (call.raw for call in calls)
-        lines = encode_lines(records, include_provider_data=self._include_provider_data)
-        await self._send_body(send, b"".join(lines), more=True)
+        keeps_all = self._include_provider_data
+        lines = b"".join(b"%b\n" % call.as_sent(include_provider_data=keeps_all) for call in calls)
+        await self._send_body(send, lines, more=True)
         await anyio.lowlevel.checkpoint()
 
     async def _send_body(self, send: Send, body: bytes, *, more: bool) -> None:

@@ -15,9 +15,11 @@ class CallExecution(LazyFields):
     """One call of a simulation: a row of any list, a rerun snapshot, or the full detail.
 
     Every documented field of the five endpoints is here under its documented name and unit; a
-    field that a listing does not deliver is ``None``. Transcript, evaluations and the other nested
-    parts are checked when they are first read; a wrong shape in one of them raises `DecodingError`
-    there. ``repr`` is short on purpose: records may hold personal data and providers' keys.
+    field that a listing does not deliver is ``None``, and so is one that was sent as something the
+    documents do not allow: ``misfits`` has what was sent. Transcript, evaluations and the other nested
+    parts are checked when they are first read; a wrong shape of one of them (an object for a list)
+    raises `DecodingError` there. ``repr`` is short on purpose: records may hold personal data and
+    providers' keys.
 
     Sources: ``GET /simulate/call-executions/{call_execution_id}/`` and the three lists of calls.
     """
@@ -32,6 +34,7 @@ class CallExecution(LazyFields):
             "tool_outputs",
             "rerun_snapshots",
             "extra",
+            "_without_provider_data",
         )
     )
 
@@ -99,8 +102,9 @@ class CallExecution(LazyFields):
     storage_cost: float | None = None
     total_cost: float | None = None
 
-    is_snapshot: bool = False
-    """Whether this is a call's state kept before a rerun. Its ``id`` is then not a call's id."""
+    is_snapshot: bool | None = False
+    """Whether this is a call's state kept before a rerun. Its ``id`` is then not a call's id. ``None``
+    for a misfit alone."""
     original_call_execution_id: str | None = None
     """For a snapshot, the id of the call it was taken of."""
     snapshot_timestamp: datetime | None = None
@@ -119,12 +123,33 @@ class CallExecution(LazyFields):
     rerun_snapshots: "tuple[CallExecution, ...] | None" = None
     extra: Mapping[str, JsonValue] = EMPTY
     """Every key of the record that filled no field."""
+    misfits: Mapping[str, JsonValue] = EMPTY
+    """What was sent for fields that can't hold it, such as ``{"overall_score": "7.5"}``.
+
+    By the field's name; inside nested parts, once these were read, by path:
+    ``transcript[0].content``, ``eval_outputs['ID'].reason``, ``rerun_snapshots[0].duration``. A number
+    beyond all floats is its JSON text.
+    """
 
     raw: bytes = attrs.field(default=b"", eq=False)
     """The record's JSON as the server sent it; empty for one built by hand."""
     may_hold_provider_data: bool = attrs.field(default=True, eq=False)
     """Whether ``raw`` and ``extra`` have what the voice provider knows (``call_metadata``,
     ``provider_call_data``, or snapshots that may): it may include other parties' keys."""
+    _without_provider_data: bytes = attrs.field(default=b"", eq=False)
+
+    def as_sent(self, *, include_provider_data: bool = False) -> bytes:
+        """Return the record's JSON on one line, byte for byte as the server sent it.
+
+        ``call_metadata`` and ``provider_call_data``, which may include other parties' keys, are left
+        out unless ``include_provider_data`` asks for them. Raises `ValueError` for a call that was
+        built by hand.
+        """
+        holds_more = self.may_hold_provider_data and not include_provider_data
+        record = self._without_provider_data if holds_more else self.raw
+        if not record:
+            raise ValueError(f"Call {self.id} was built by hand: the server sent no record of it.")
+        return on_one_line(record)
 
     @property
     def call_execution_id(self) -> str:
@@ -148,3 +173,10 @@ class CallExecution(LazyFields):
     def __repr__(self) -> str:
         kind = f", snapshot of {self.original_call_execution_id}" if self.is_snapshot else ""
         return f"<CallExecution {self.id} {self.status}{kind}>"
+
+
+def on_one_line(record: bytes) -> bytes:
+    """Return a record's JSON without its newlines: they stand between its tokens, if anywhere."""
+    if b"\n" in record or b"\r" in record:
+        return record.translate(None, delete=b"\r\n")
+    return record

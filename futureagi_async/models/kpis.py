@@ -69,5 +69,7 @@ class ExecutionKPIs:
     """
     extra: Mapping[str, JsonValue] = EMPTY
     """Every other key."""
+    misfits: Mapping[str, JsonValue] = EMPTY
+    """What was sent for figures that can't hold it, by name, such as ``{"avg_score": "7.5"}``."""
     raw: bytes = attrs.field(default=b"", eq=False, repr=False)
     """The answer as the server sent it."""

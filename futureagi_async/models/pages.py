@@ -6,7 +6,7 @@ import attrs
 
 from futureagi_async.errors import DecodingError
 from futureagi_async.models.call import CallExecution
-from futureagi_async.models.values import Column, JsonValue
+from futureagi_async.models.values import EMPTY, Column, JsonValue
 
 
 def _short_columns(columns: tuple[Column, ...]) -> str:
@@ -37,7 +37,10 @@ class Page:
     total_pages: int
     """As sent, else computed from ``count`` and the page size."""
     current_page: int
-    """From 1."""
+    """From 1; as sent, else the one asked for."""
+    misfits: Mapping[str, JsonValue] = EMPTY
+    """What was sent for the page's own fields that can't hold it, by name or path, such as
+    ``{"column_order[3].visible": "yes"}``. Those of its calls are the calls' own."""
 
 
 @attrs.define(frozen=True, kw_only=True)
@@ -67,6 +70,7 @@ class TestExecutionPage(CallPage):
     agent_type: str | None = None
     """``voice`` or ``text``; absent past the last page."""
     column_order: tuple[Column, ...] = attrs.field(default=(), repr=_short_columns)
+    """Without columns of no usable id, which are misfits."""
 
 
 @attrs.define(frozen=True, kw_only=True)

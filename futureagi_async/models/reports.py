@@ -42,6 +42,9 @@ class SourceReport:
     """Places where two pages did not join, and a further page closed the gap."""
     overlapping_rows: int = 0
     """Rows asked for twice on purpose, so that pages join."""
+    misfits: int = 0
+    """Of the received, records with `CallExecution.misfits` when they came; those that lie in nested
+    parts are known then with ``Session(validate="eager")`` only."""
     complete_as_of: datetime | None = None
     """The server's time up to which the verdict ``complete`` holds."""
     failures: tuple[FutureAGIError, ...] = ()
@@ -63,6 +66,11 @@ class FetchReport:
     def received(self) -> int:
         """Different records delivered, over all sources."""
         return sum(report.received for report in self.sources)
+
+    @property
+    def misfits(self) -> int:
+        """Records with misfits when they came, over all sources."""
+        return sum(report.misfits for report in self.sources)
 
     def __iter__(self) -> Iterator[SourceReport]:
         return iter(self.sources)

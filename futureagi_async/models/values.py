@@ -40,8 +40,9 @@ class TranscriptTurn(LazyFields):
 
     role: str | None
     """Documented: user, assistant, system, tool_calls or tool_call_result; text agents also send tool."""
-    content: str
-    """The text said; a text agent's ``messages`` joined by newlines."""
+    content: str | None
+    """The text said; a text agent's ``messages`` joined by newlines. Empty where there is none, ``None``
+    for a misfit (`CallExecution.misfits`) alone."""
     start_seconds: float | None = None
     """Seconds from the start of the call (of its recording, where there is one); ``None`` for text."""
     end_seconds: float | None = None
@@ -72,9 +73,10 @@ class EvalOutput:
     reason: str | None = None
     status: str | None = None
     """As sent; the served API mixes cases (``Completed``, ``completed``, ``skipped``, ``error``)."""
-    error: bool | str = False
-    """Whether it failed; the failure's text where the endpoint sends it."""
-    skipped: bool = False
+    error: bool | str | None = False
+    """Whether it failed; the failure's text where the endpoint sends it. ``None`` for a misfit alone,
+    like ``skipped``."""
+    skipped: bool | None = False
     pending: bool = False
     """Not evaluated yet."""
 

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from futureagi_async._sansio import decoding, requests
-from futureagi_async._sansio.decoding.fragments import Fragment
+from futureagi_async._sansio.decoding import Checks
+from futureagi_async._sansio.decoding.fragments import Fragment, ListContext
 from futureagi_async.errors import DecodingError
 from futureagi_async.models import (
     CallExecution,
@@ -19,7 +20,7 @@ from futureagi_async.models import (
 )
 from futureagi_async.sources import CallSource
 from tests.sansio import samples
-from tests.sansio.pages import decode_detail, decode_page, envelope
+from tests.sansio.pages import LENIENT, STRICT, decode_detail, decode_page, envelope
 from tests.sansio.samples import CALL_ID, EXECUTION, RUN_TEST, VERSION
 
 ROWS = [
@@ -92,15 +93,20 @@ BAD_ENVELOPES: list[tuple[dict[str, Any], str]] = [
     ({"results": "[]"}, "$.results"),
     ({"next": 5}, "$.next"),
     ({"next": True}, "$.next"),
+    ({"error_messages": "Skipped."}, "$.error_messages"),
+    ({"error_messages": ["ok", 5]}, "$.error_messages[1]"),
+]
+"""What completeness rests on, or whether filters were applied."""
+
+ODD_ENVELOPES: list[tuple[dict[str, Any], str]] = [
     ({"total_pages": "5"}, "$.total_pages"),
     ({"current_page": -5}, "$.current_page"),
     ({"status": False}, "$.status"),
-    ({"error_messages": "Skipped."}, "$.error_messages"),
-    ({"error_messages": ["ok", 5]}, "$.error_messages[1]"),
     ({"column_order": {}}, "$.column_order"),
     ({"column_order": [{"id": "a"}, {"id": 5}]}, "$.column_order[1].id"),
     ({"column_order": [5]}, "$.column_order[0]"),
 ]
+"""What else an envelope holds."""
 
 
 @pytest.mark.parametrize(
@@ -129,11 +135,16 @@ def test_records_that_look_like_the_envelope(record: bytes) -> None:
     assert len(decoding.decode_list(body, requests.RUN_TEST_CALLS).results) == 2
 
 
-@pytest.mark.parametrize(("sent", "path"), BAD_ENVELOPES)
-def test_wrong_envelopes(sent: dict[str, Any], path: str) -> None:
+@pytest.mark.parametrize(
+    ("sent", "path", "checks"),
+    [(*case, checks) for case in BAD_ENVELOPES for checks in (LENIENT, STRICT)]
+    + [({"status": 5, **sent}, path, LENIENT) for sent, path in BAD_ENVELOPES]
+    + [(*case, STRICT) for case in ODD_ENVELOPES],
+)
+def test_wrong_envelopes(sent: dict[str, Any], path: str, checks: Checks) -> None:
     """A wrong envelope is an error with its path, and is not asked for again."""
     with pytest.raises(DecodingError) as caught:
-        decode_page(envelope([samples.served_row()], **sent), EXECUTION)
+        decode_page(envelope([samples.served_row()], **sent), EXECUTION, checks=checks)
     error = caught.value
     assert (error.endpoint, error.json_path) == (requests.TEST_EXECUTION, path)
     assert not error.retryable
@@ -170,11 +181,19 @@ WRONG: list[tuple[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value"), WRONG)
-def test_nothing_is_coerced(name: str, value: Any) -> None:
-    """A scalar of another type fails its record, with endpoint and path; no value is bent into shape."""
+@pytest.mark.parametrize(
+    ("name", "value", "checks"),
+    [
+        (name, value, checks)
+        for name, value in WRONG
+        for checks in (LENIENT, STRICT)
+        if name == "id" or checks.strict
+    ],
+)
+def test_what_fails_a_record(name: str, value: Any, checks: Checks) -> None:
+    """An id that is none, or strictly any scalar of another type, fails the record, with its path."""
     good, bad = samples.served_row(), samples.served_row(**{name: value})
-    page = decode_page(envelope([good, good, bad, good]))
+    page = decode_page(envelope([good, good, bad, good]), checks=checks)
     assert len(page.calls) == 3
     (failure,) = page.failures
     assert failure.index == 2
@@ -186,8 +205,15 @@ def test_nothing_is_coerced(name: str, value: Any) -> None:
     assert not failure.error.retryable
     assert where in str(failure.error)
     with pytest.raises(DecodingError) as caught:
-        decode_detail(bad)
+        decode_detail(bad, checks)
     assert (caught.value.json_path or "").startswith("$" if value is ... else f"$.{name}")
+
+
+@pytest.mark.parametrize("id_", [None, 5, ...])
+def test_the_missing_id_is_what_is_wrong(id_: Any) -> None:
+    """A record without an id is told so, whatever else is wrong with it."""
+    page = decode_page(envelope([samples.served_row(status=5, id=id_)]))
+    assert page.failures[0].error.json_path == ("$.results[0]" if id_ is ... else "$.results[0].id")
 
 
 @pytest.mark.parametrize("bad", [None, [], 5, "text", True, {}, [samples.served_row()]])
@@ -286,7 +312,8 @@ def test_groups_are_mappings_as_sent() -> None:
 @pytest.mark.parametrize("kind", [CallExecution, ExecutionKPIs, Column])
 def test_converter_raises_nothing_else(kind: type) -> None:
     """The converter's own hooks give values or `DecodingError`, without cattrs' wrapping."""
-    part = Fragment(b'{"id": 5, "total_calls": []}', requests.CALL, "$")
+    context = ListContext(requests.CALL, "$", strict=True)
+    part = Fragment(b'{"id": 5, "total_calls": []}', requests.CALL, "$", context)
     with pytest.raises(DecodingError):
         decoding.converter().structure(part, kind)
 

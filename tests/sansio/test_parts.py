@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from futureagi_async._sansio import requests
+from futureagi_async._sansio.decoding import Checks
 from futureagi_async._sansio.decoding.fragments import Fragment, id_of
 from futureagi_async._sansio.decoding.nested import structure_column
 from futureagi_async.errors import DecodingError
 from futureagi_async.models import Column, EvalOutput, TranscriptTurn
 from tests.sansio import samples
-from tests.sansio.pages import decode_detail, decode_page, envelope
+from tests.sansio.pages import LENIENT, STRICT, decode_detail, decode_page, envelope
 from tests.sansio.samples import EVAL_ID, EXECUTION, changed
 
 TURNS: list[tuple[samples.Row, tuple[object, ...], samples.Row]] = [
@@ -143,26 +144,13 @@ def wrong_turn(**changes: Any) -> list[samples.Row]:
     return [samples.served_turn(), changed(samples.served_turn(), changes)]
 
 
-WRONG_PARTS: list[tuple[str, Any, str]] = [
+WRONG_SHAPES: list[tuple[str, Any, str]] = [
     ("transcript", {}, "transcript"),
     ("transcript", "text", "transcript"),
     ("transcript", [None], "transcript[0]"),
     ("transcript", ["text"], "transcript[0]"),
-    ("transcript", wrong_turn(content=5), "transcript[1].content"),
-    ("transcript", wrong_turn(content={}), "transcript[1].content"),
-    ("transcript", wrong_turn(speaker_role=5), "transcript[1].speaker_role"),
-    ("transcript", wrong_turn(messages="Hello."), "transcript[1].messages"),
-    ("transcript", wrong_turn(messages=["a", None]), "transcript[1].messages[1]"),
-    ("transcript", wrong_turn(start_time_seconds="1"), "transcript[1].start_time_seconds"),
-    ("transcript", wrong_turn(start_time_ms=10**400), "transcript[1].start_time_ms"),
-    ("transcript", wrong_turn(end_time_ms=True), "transcript[1].end_time_ms"),
     ("eval_outputs", [], "eval_outputs"),
     ("eval_outputs", "text", "eval_outputs"),
-    ("eval_outputs", {"a": {"name": 5}}, "eval_outputs[...].name"),
-    ("eval_outputs", {"a": {"type": 5}}, "eval_outputs[...].type"),
-    ("eval_outputs", {"a": {"reason": []}}, "eval_outputs[...].reason"),
-    ("eval_outputs", {"a": {"error": 5}}, "eval_outputs[...].error"),
-    ("eval_outputs", {"a": {"skipped": "no"}}, "eval_outputs[...].skipped"),
     ("eval_metrics", [], "eval_metrics"),
     ("scenario_columns", "text", "scenario_columns"),
     ("recordings", [], "recordings"),
@@ -171,15 +159,36 @@ WRONG_PARTS: list[tuple[str, Any, str]] = [
     ("rerun_snapshots", {}, "rerun_snapshots"),
     ("rerun_snapshots", [5], "rerun_snapshots[0]"),
     ("rerun_snapshots", [samples.nested_snapshot(), {"status": "a"}], "rerun_snapshots[1]"),
+    ("rerun_snapshots", [samples.nested_snapshot(id=5)], "rerun_snapshots[0].id"),
+]
+WRONG_SCALARS: list[tuple[str, Any, str]] = [
+    ("transcript", wrong_turn(content=5), "transcript[1].content"),
+    ("transcript", wrong_turn(content={}), "transcript[1].content"),
+    ("transcript", wrong_turn(speaker_role=5), "transcript[1].speaker_role"),
+    ("transcript", wrong_turn(messages="Hello."), "transcript[1].messages"),
+    ("transcript", wrong_turn(messages=["a", None]), "transcript[1].messages[1]"),
+    ("transcript", wrong_turn(start_time_seconds="1"), "transcript[1].start_time_seconds"),
+    ("transcript", wrong_turn(start_time_ms=10**400), "transcript[1].start_time_ms"),
+    ("transcript", wrong_turn(end_time_ms=True), "transcript[1].end_time_ms"),
+    ("eval_outputs", {"a": {"name": 5}}, "eval_outputs[...].name"),
+    ("eval_outputs", {"a": {"type": 5}}, "eval_outputs[...].type"),
+    ("eval_outputs", {"a": {"reason": []}}, "eval_outputs[...].reason"),
+    ("eval_outputs", {"a": {"error": 5}}, "eval_outputs[...].error"),
+    ("eval_outputs", {"a": {"skipped": "no"}}, "eval_outputs[...].skipped"),
     ("rerun_snapshots", [samples.nested_snapshot(status=5)], "rerun_snapshots[0].status"),
 ]
 
 
-@pytest.mark.parametrize(("name", "value", "place"), WRONG_PARTS)
-def test_wrong_parts_raise_where_they_are_read(name: str, value: Any, place: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "place", "checks"),
+    [(*case, checks) for case in WRONG_SHAPES for checks in (LENIENT, STRICT)]
+    + [(*case, STRICT) for case in WRONG_SCALARS]
+    + [("transcript", [{"content": 5}, "text"], "transcript[1]", LENIENT)],
+)
+def test_wrong_parts_raise_where_they_are_read(name: str, value: Any, place: str, checks: Checks) -> None:
     """A wrong part leaves its record readable, and raises each time it is read itself, with its path."""
     rows = [samples.served_row(), samples.served_row(), samples.served_row(**{name: value})]
-    page = decode_page(envelope(rows))
+    page = decode_page(envelope(rows), checks=checks)
     assert not page.failures
     call = page.calls[2]
     assert call.status == "completed"
@@ -189,7 +198,8 @@ def test_wrong_parts_raise_where_they_are_read(name: str, value: Any, place: str
         assert caught.value.json_path == f"$.results[2].{place}"
         assert caught.value.endpoint == requests.RUN_TEST_CALLS
         assert not caught.value.retryable
-    detail = decode_detail(rows[2])
+    assert call.misfits == {}
+    detail = decode_detail(rows[2], checks)
     with pytest.raises(DecodingError) as caught:
         getattr(detail, name)
     assert (caught.value.json_path, caught.value.endpoint) == (f"$.{place}", requests.CALL)
@@ -198,7 +208,8 @@ def test_wrong_parts_raise_where_they_are_read(name: str, value: Any, place: str
 def test_wrong_part_of_a_nested_snapshot() -> None:
     """The path leads through call and snapshot to the turn's text, under the key that was sent."""
     snapshot = samples.nested_snapshot(transcripts=wrong_turn(content=5))
-    page = decode_page(envelope([samples.served_row(rerun_snapshots=[snapshot])]), EXECUTION)
+    body = envelope([samples.served_row(rerun_snapshots=[snapshot])])
+    page = decode_page(body, EXECUTION, checks=STRICT)
     snapshots = page.calls[0].rerun_snapshots
     assert snapshots is not None
     with pytest.raises(DecodingError) as caught:
@@ -206,13 +217,11 @@ def test_wrong_part_of_a_nested_snapshot() -> None:
     assert caught.value.json_path == "$.results[0].rerun_snapshots[0].transcripts[1].content"
 
 
-HUGE = b"1e999"
 LATE_FAULTS = {
     "extra": b'{"id": "a", "x": %s}',
     "scenario_columns": b'{"id": "a", "scenario_columns": [%s]}',
     "eval_metrics": b'{"id": "a", "eval_metrics": {"x": %s}}',
-    "eval_outputs": b'{"id": "a", "eval_outputs": {"x": {"value": %s}}}',
-    "rerun_snapshots": b'{"id": "a", "rerun_snapshots": [{"id": "b", "duration": %s}]}',
+    "tool_outputs": b'{"id": "a", "tool_outputs": {"x": {"value": %s}}}',
 }
 
 

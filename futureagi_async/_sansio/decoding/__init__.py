@@ -1,6 +1,7 @@
-"""Bytes of the server -> models. `answers` says how, and lists the quirks."""
+"""Bytes of the server -> models. `converter` says how, and lists the quirks."""
 
 from futureagi_async._sansio.decoding.converter import (
+    ListBody,
     build_page,
     converter,
     decode_call,
@@ -11,9 +12,12 @@ from futureagi_async._sansio.decoding.converter import (
     decode_record,
     decode_records,
 )
+from futureagi_async._sansio.decoding.fragments import Checks
 from futureagi_async._sansio.decoding.kpis import mark_collisions
 
 __all__ = [
+    "Checks",
+    "ListBody",
     "build_page",
     "converter",
     "decode_call",

@@ -1,40 +1,91 @@
 """One record's bytes -> `CallExecution`."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import UNSET
 
-from futureagi_async._sansio.decoding.fragments import JSON_ERRORS, Fragment, ListContext, Structure
+from futureagi_async._sansio.decoding.fragments import JSON_ERRORS, Fragment, ListContext, Structure, at_place
+from futureagi_async._sansio.decoding.misfits import as_aware, decode_call_leniently, values_of
 from futureagi_async._sansio.decoding.nested import NestedReader
 from futureagi_async._sansio.decoding.wire import (
-    ALIASES,
     ELSEWHERE,
     MILLISECONDS_BESIDE_MS,
-    SECONDS,
+    SCALAR_KEYS,
     TIMES,
     CallWire,
     ScenarioWire,
 )
-from futureagi_async.models import CallExecution, Scenario
-from futureagi_async.models.lazy import set_reader
+from futureagi_async.models import CallExecution, JsonValue, ReadOnlyDict, Scenario
+from futureagi_async.models.values import EMPTY
 
-Copy: TypeAlias = Callable[[CallExecution, CallWire], None]
+CallHook: TypeAlias = Callable[[Fragment, Any], CallExecution]
+
+_decode = msgspec.json.Decoder(CallWire).decode
+_new = object.__new__
+_NOTHING = (b"null", b"[]")
 
 
-def make_copy() -> Copy:
-    """Return ``copy(call, wire)``."""
-    tables = ALIASES | TIMES | SECONDS
-    chosen = {key for keys in tables.values() for key in keys} | ELSEWHERE
+def make_call_hook(structure: Structure) -> CallHook:
+    """Return the converter's hook for a call; ``structure`` is for its nested parts, later.
+
+    It runs for every record of every page, and so spares what can be spared.
+    """
+
+    def structure_call(fragment: Fragment, _kind: Any) -> CallExecution:
+        call = _new(CallExecution)
+        try:
+            wire = _decode(fragment.raw)
+            _copy(call, wire)
+        except JSON_ERRORS as error:
+            wire, call.misfits = _decode_by_value(fragment, error)
+            _copy(call, wire)
+        else:
+            call.misfits = EMPTY
+        list_context = fragment.list_context or ListContext(fragment.endpoint, fragment.path)
+        reader = list_context.reader
+        if reader is None:
+            reader = list_context.reader = NestedReader(structure, list_context)
+        call.scenario = _scenario(wire)
+        call.may_hold_provider_data = (
+            wire.provider_call_data is not UNSET
+            or wire.call_metadata is not UNSET
+            or (wire.rerun_snapshots is not UNSET and bytes(wire.rerun_snapshots) not in _NOTHING)
+        )
+        call.source = list_context.source
+        call.raw = fragment.raw
+        if wire.is_snapshot or wire.is_snapshot is UNSET or list_context.snapshots_of is not None:
+            _complete_snapshot(call, wire, list_context.snapshots_of)
+        call.field_reader, call.field_cache = reader, None
+        call.row = fragment.index  # type: ignore[misc]  # a slot of LazyFields
+        return call
+
+    return structure_call
+
+
+def _decode_by_value(fragment: Fragment, error: Exception) -> tuple[CallWire, ReadOnlyDict[JsonValue]]:
+    """Return a record that did not decode as a whole, without its misfits; else raise what is wrong."""
+    if fragment.strict:
+        raise fragment.error(error) from None
+    try:
+        wire, misfits = decode_call_leniently(fragment.raw)
+    except JSON_ERRORS as worse:
+        raise fragment.error(worse) from None
+    return wire, values_of(misfits)
+
+
+def _make_copy() -> Callable[[CallExecution, CallWire], None]:
+    """Return ``copy(call, wire)``; it raises `msgspec.ValidationError` for times that UTC has no year for."""
+    chosen = {key for keys in SCALAR_KEYS.values() for key in keys} | ELSEWHERE
     lines = ["def copy(call, wire):", "    call.is_snapshot = False"]
     lines += [f"    call.{name} = wire.{name}" for name in CallWire.__struct_fields__ if name not in chosen]
-    for name, keys in tables.items():
+    for name, keys in SCALAR_KEYS.items():
         lines += [*_choose(name, keys), f"    call.{name} = value"]
-    names: dict[str, Any] = {"UNSET": UNSET, "UTC": UTC}
+    names: dict[str, Any] = {"UNSET": UNSET, "UTC": UTC, "as_aware": _as_aware}
     exec("\n".join(lines), names)  # noqa: S102 - made of the names above alone
-    made: Copy = names["copy"]
+    made: Callable[[CallExecution, CallWire], None] = names["copy"]
     return made
 
 
@@ -50,48 +101,19 @@ def _choose(name: str, keys: Sequence[str]) -> Iterator[str]:
             yield "        if value: value /= 1000"
     yield "    if value is UNSET: value = None"
     if name in TIMES:
-        yield "    elif value is not None and value.tzinfo is None: value = value.replace(tzinfo=UTC)"
+        yield "    elif value is not None and value.tzinfo is not UTC:"
+        yield f"        value = as_aware(value, wire, {name!r})"
 
 
-CallHook: TypeAlias = Callable[[Fragment, Any], CallExecution]
+def _as_aware(moment: datetime, wire: CallWire, name: str) -> datetime:
+    try:
+        return as_aware(moment)
+    except msgspec.ValidationError as error:
+        key = next(key for key in TIMES[name] if getattr(wire, key) is not UNSET)
+        raise at_place(error, f".{key}") from None
 
-_decode = msgspec.json.Decoder(CallWire).decode
-_copy = make_copy()
-_new = object.__new__
-_NOTHING = (b"null", b"[]")
 
-
-def make_call_hook(structure: Structure) -> CallHook:
-    """Return the converter's hook for a call; ``structure`` is for its nested parts, later.
-
-    It runs for every record of every page, and so spares what can be spared.
-    """
-
-    def structure_call(fragment: Fragment, _kind: Any) -> CallExecution:
-        try:
-            wire = _decode(fragment.raw)
-        except JSON_ERRORS as error:
-            raise fragment.error(error) from None
-        list_context = fragment.list_context or ListContext(fragment.endpoint, fragment.path)
-        reader = list_context.reader
-        if reader is None:
-            reader = list_context.reader = NestedReader(structure, list_context)
-        call = _new(CallExecution)
-        _copy(call, wire)
-        call.scenario = _scenario(wire)
-        call.may_hold_provider_data = (
-            wire.provider_call_data is not UNSET
-            or wire.call_metadata is not UNSET
-            or (wire.rerun_snapshots is not UNSET and bytes(wire.rerun_snapshots) not in _NOTHING)
-        )
-        call.source = list_context.source
-        call.raw = fragment.raw
-        if wire.is_snapshot or list_context.snapshots_of is not None:
-            _complete_snapshot(call, wire, list_context.snapshots_of)
-        set_reader(call, reader, fragment.index)
-        return call
-
-    return structure_call
+_copy = _make_copy()
 
 
 def _scenario(wire: CallWire) -> Scenario | None:
@@ -107,10 +129,9 @@ def _scenario(wire: CallWire) -> Scenario | None:
 
 def _complete_snapshot(call: CallExecution, wire: CallWire, taken_of: str | None) -> None:
     """Mark a snapshot; one of a served run-test list, which has no ``created_at``, sends milliseconds."""
-    call.is_snapshot = True
+    call.is_snapshot = None if wire.is_snapshot is UNSET else True
     call.original_call_execution_id = wire.original_call_execution_id or taken_of
-    marked = wire.snapshot_timestamp is not UNSET or wire.original_call_execution_id is not UNSET
-    if not (wire.is_snapshot and marked and wire.created_at is None):
+    if not _is_marked(wire) or wire.created_at is not None:
         return
     in_ms = ["response_time"]
     if wire.avg_agent_latency_ms is UNSET:  # else they were taken for milliseconds already
@@ -119,3 +140,11 @@ def _complete_snapshot(call: CallExecution, wire: CallWire, taken_of: str | None
         sent = getattr(wire, name)
         if sent is not UNSET and sent is not None:
             setattr(call, name, sent / 1000)
+
+
+def _is_marked(wire: CallWire) -> bool:
+    """Whether the record says, in the way of a run test's list, what it was taken of, or when."""
+    marks = (wire.snapshot_timestamp, wire.original_call_execution_id)
+    if wire.is_snapshot is UNSET:
+        return any(marks)  # of calls they are null
+    return bool(wire.is_snapshot) and marks != (UNSET, UNSET)

@@ -19,12 +19,15 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import attrs
 import msgspec
 from msgspec import Raw
 
 from futureagi_async._sansio.decoding import calls, kpis, nested
 from futureagi_async._sansio.decoding.fragments import (
     JSON_ERRORS,
+    LENIENT,
+    Checks,
     Fragment,
     ListContext,
     check_keys,
@@ -33,7 +36,8 @@ from futureagi_async._sansio.decoding.fragments import (
     id_of,
     structure_object,
 )
-from futureagi_async._sansio.decoding.nested import Evals, Turns
+from futureagi_async._sansio.decoding.misfits import Misfits, decode_list_leniently, placed, values_of
+from futureagi_async._sansio.decoding.nested import Evals, Turns, structure_column_leniently
 from futureagi_async._sansio.decoding.wire import ListWire
 from futureagi_async.errors import DecodingError
 from futureagi_async.models import (
@@ -74,41 +78,67 @@ def converter() -> "cattrs.Converter":
     return made
 
 
-def decode_call(body: bytes, endpoint: str, *, eager: bool = False) -> CallExecution:
-    """Decode a call's full detail; ``eager`` structures its nested parts at once."""
-    fragment = Fragment(body, endpoint, "$")
+def decode_call(body: bytes, endpoint: str, checks: Checks = LENIENT) -> CallExecution:
+    """Decode a call's full detail."""
+    fragment = Fragment(body, endpoint, "$", ListContext(endpoint, "$", strict=checks.strict))
     check_text(fragment)
     call = _structure(fragment, CallExecution)
-    if eager:
+    if checks.eager:
         read_lazy_fields(call)
     return call
 
 
-def decode_kpis(body: bytes, endpoint: str) -> ExecutionKPIs:
+def decode_kpis(body: bytes, endpoint: str, checks: Checks = LENIENT) -> ExecutionKPIs:
     """Decode a test execution's key figures."""
+    fragment = Fragment(body, endpoint, "$", ListContext(endpoint, "$", strict=checks.strict))
+    check_text(fragment)
     check_keys(body, (), endpoint)
-    return _structure(Fragment(body, endpoint, "$"), ExecutionKPIs)
+    return _structure(fragment, ExecutionKPIs)
 
 
-def decode_list(body: bytes, endpoint: str) -> ListWire:
-    """Decode a list's envelope and find its records' bytes, without looking into them."""
+@attrs.define(frozen=True)
+class ListBody:
+    """A list's answer: its envelope, and its records as bytes."""
+
+    wire: ListWire
+    misfits: Misfits = attrs.field(factory=dict)
+
+    @property
+    def results(self) -> list[Raw]:
+        """The records."""
+        return self.wire.results
+
+    @property
+    def error_messages(self) -> Sequence[str]:
+        """What the server said about filters."""
+        return self.wire.error_messages or ()
+
+
+def decode_list(body: bytes, endpoint: str, checks: Checks = LENIENT) -> ListBody:
+    """Decode a list's envelope and find its records' bytes, without looking into them.
+
+    What the records are counted by must be as documented, and so must be what says that filters were
+    skipped; the rest may have misfits.
+    """
     try:
-        wire = _LIST.decode(body)
+        found = ListBody(_decode_list(body))
     except JSON_ERRORS as error:
-        raise decoding_error(error, body, endpoint, "$") from None
-    check_keys(body, wire.results, endpoint)
-    return wire
+        if checks.strict:
+            raise decoding_error(error, body, endpoint, "$") from None
+        try:
+            found = ListBody(*decode_list_leniently(body))
+        except JSON_ERRORS as worse:
+            raise decoding_error(worse, body, endpoint, "$") from None
+    check_keys(body, found.results, endpoint)
+    return found
 
 
 def decode_records(
-    records: Sequence[Raw], first_index: int, source: CallSource, endpoint: str, *, eager: bool = False
+    records: Sequence[Raw], first_index: int, source: CallSource, endpoint: str, checks: Checks = LENIENT
 ) -> list[CallExecution | RecordFailure]:
-    """Decode some of a list's records; those that fail come back as `RecordFailure`.
-
-    ``eager`` structures the nested parts at once, so that a malformed one fails its record here.
-    """
+    """Decode some of a list's records; those that fail come back as `RecordFailure`."""
     decoded: list[CallExecution | RecordFailure] = []
-    list_context = ListContext(endpoint, "$.results", source)
+    list_context = ListContext(endpoint, "$.results", source, checks.strict)
     structure = converter().get_structure_hook(CallExecution)
     fragment = Fragment(b"", endpoint, "$.results", list_context)
     for fragment.index, record in enumerate(records, first_index):
@@ -116,7 +146,7 @@ def decode_records(
         try:
             check_text(fragment)
             call = structure(fragment, CallExecution)
-            if eager:
+            if checks.eager:
                 read_lazy_fields(call)
             decoded.append(call)
         except DecodingError as error:
@@ -126,62 +156,63 @@ def decode_records(
     return decoded
 
 
-def decode_record(raw: bytes, source: CallSource, endpoint: str) -> CallExecution:
+def decode_record(raw: bytes, source: CallSource, endpoint: str, checks: Checks = LENIENT) -> CallExecution:
     """Decode one record of a list from bytes that decoded before."""
-    return _structure(Fragment(raw, endpoint, "$", ListContext(endpoint, "$", source)), CallExecution)
+    context = ListContext(endpoint, "$", source, checks.strict)
+    return _structure(Fragment(raw, endpoint, "$", context), CallExecution)
 
 
 def build_page(
-    wire: ListWire,
+    body: ListBody,
     decoded: Sequence[CallExecution | RecordFailure],
     source: CallSource,
     *,
     page: int,
     limit: int,
     endpoint: str,
+    checks: Checks = LENIENT,
 ) -> CallPage:
     """Put an envelope and its decoded records together."""
     shared: dict[str, Any] = {
-        **_envelope(wire, page, limit),
+        **_envelope(body.wire, page, limit),
         "calls": tuple(item for item in decoded if isinstance(item, CallExecution)),
         "failures": tuple(item for item in decoded if isinstance(item, RecordFailure)),
-        "error_messages": tuple(wire.error_messages or ()),
+        "error_messages": tuple(body.error_messages),
     }
     if not isinstance(source, TestExecutionCalls):
-        return CallPage(**shared)
+        return CallPage(**shared, misfits=values_of(body.misfits))
+    wire = body.wire
+    columns, misfits = _columns(wire, endpoint, checks)
     return TestExecutionPage(
         **shared,
         status=wire.status,
         provider=wire.provider,
         agent_type=wire.agent_type,
-        column_order=decode_columns(wire, endpoint),
+        column_order=columns,
+        misfits=values_of(body.misfits | misfits),
     )
 
 
-def decode_groups(body: bytes, endpoint: str, *, page: int, limit: int) -> GroupPage:
+def decode_groups(
+    body: bytes, endpoint: str, *, page: int, limit: int, checks: Checks = LENIENT
+) -> GroupPage:
     """Decode a page of grouped rows."""
-    wire = decode_list(body, endpoint)
+    found = decode_list(body, endpoint, checks)
     groups: list[ReadOnlyDict[JsonValue]] = []
-    for index, record in enumerate(wire.results):
+    for index, record in enumerate(found.results):
         fragment = Fragment(bytes(record), endpoint, f"$.results[{index}]")
         groups.append(structure_object(fragment))
+    columns, misfits = _columns(found.wire, endpoint, checks)
     return GroupPage(
-        **_envelope(wire, page, limit),
+        **_envelope(found.wire, page, limit),
         groups=tuple(groups),
-        column_order=decode_columns(wire, endpoint),
-        error_messages=tuple(wire.error_messages or ()),
+        column_order=columns,
+        error_messages=tuple(found.error_messages),
+        misfits=values_of(found.misfits | misfits),
     )
 
 
-def decode_columns(wire: ListWire, endpoint: str) -> tuple[Column, ...]:
-    """Decode the columns that an answer about a test execution names; none where it names none."""
-    return tuple(
-        _structure(Fragment(bytes(raw), endpoint, f"$.column_order[{index}]"), Column)
-        for index, raw in enumerate(wire.column_order or ())
-    )
-
-
-_LIST = msgspec.json.Decoder(ListWire)
+_decode_list = msgspec.json.Decoder(ListWire).decode
 
 
 def _hook(structure: Callable[[Fragment], Any]) -> Callable[[Fragment, Any], Any]:
@@ -200,3 +231,25 @@ def _envelope(wire: ListWire, page: int, limit: int) -> dict[str, Any]:
         "total_pages": total_pages,
         "current_page": wire.current_page or page,
     }
+
+
+def decode_columns(body: ListBody, endpoint: str, checks: Checks) -> tuple[Column, ...]:
+    """Decode the columns that an answer about a test execution names; none where it names none."""
+    return _columns(body.wire, endpoint, checks)[0]
+
+
+def _columns(wire: ListWire, endpoint: str, checks: Checks) -> tuple[tuple[Column, ...], Misfits]:
+    """Return the columns, and what did not fit: of one without a usable id, the whole."""
+    columns: list[Column] = []
+    misfits: Misfits = {}
+    for index, raw in enumerate(wire.column_order or ()):
+        fragment = Fragment(bytes(raw), endpoint, f"$.column_order[{index}]")
+        try:
+            columns.append(_structure(fragment, Column))
+        except DecodingError:
+            if checks.strict:
+                raise
+            found, without = structure_column_leniently(fragment)
+            columns += found
+            misfits |= placed(f"column_order[{index}]", without)
+    return tuple(columns), misfits

@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 import msgspec
@@ -15,8 +15,13 @@ from futureagi_async.models import ReadOnlyDict
 from futureagi_async.models.lazy import FieldReader
 from futureagi_async.sources import CallSource
 
-JSON_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError)
+JSON_ERRORS: Final[tuple[type[Exception], ...]] = (msgspec.MsgspecError, ValueError, RecursionError)
 """All that the JSON decoder raises for any input whatever."""
+
+Fields: TypeAlias = dict[str, Raw]
+"""An object's values by key, as sent."""
+
+decode_fields = msgspec.json.Decoder(Fields).decode
 
 _PLACE = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
 _EXCERPT_BYTES = 200
@@ -29,9 +34,8 @@ def decoding_error(error: BaseException, raw: bytes, endpoint: str, json_path: s
     """
     whole = retryable = json_path == "$"
     if isinstance(error, msgspec.ValidationError):
-        place = _PLACE.match(str(error))
-        assert place is not None
-        problem, json_path = place["problem"], json_path + (place["path"] or "")
+        problem, path = _split(error)
+        json_path += path
         retryable = whole and not raw.lstrip().startswith(b"{")
     elif isinstance(error, RecursionError):
         problem = "The answer is nested too deeply"
@@ -41,6 +45,19 @@ def decoding_error(error: BaseException, raw: bytes, endpoint: str, json_path: s
     if whole:
         made.body = raw[:_EXCERPT_BYTES].decode("utf-8", "replace") or None
     return made
+
+
+def at_place(error: msgspec.ValidationError, place: str) -> msgspec.ValidationError:
+    """Return an error about a value as one about what holds it at ``place``, such as ``[2]`` or ``.id``."""
+    problem, path = _split(error)
+    return msgspec.ValidationError(f"{problem} - at `${place}{path}`")
+
+
+def _split(error: msgspec.ValidationError) -> tuple[str, str]:
+    """Return what is wrong, and where."""
+    found = _PLACE.match(str(error))
+    assert found is not None
+    return found["problem"], found["path"] or ""
 
 
 def check_keys(body: bytes, records: Sequence[Raw], endpoint: str) -> None:
@@ -70,6 +87,19 @@ def _without(records: Sequence[Raw], body: bytes) -> bytes:
 _OBJECT = msgspec.json.Decoder(dict[str, object])
 
 
+@attrs.define(frozen=True)
+class Checks:
+    """How records are checked; see the arguments of `futureagi_async.Session`."""
+
+    eager: bool = False
+    """Whether nested parts are structured with their record, so that a malformed one fails it."""
+    strict: bool = False
+    """Whether a value of a type that the documents do not allow is an error, rather than a misfit."""
+
+
+LENIENT: Final = Checks()
+
+
 @attrs.define
 class ListContext:
     """What the records of one list have in common."""
@@ -77,6 +107,7 @@ class ListContext:
     endpoint: str
     path: str
     source: CallSource | None = None
+    strict: bool = False
     snapshots_of: str | None = None
     """For rerun snapshots inside a call: that call's id."""
     reader: FieldReader | None = None
@@ -96,6 +127,11 @@ class Fragment:
     """For a nested fragment: its key in the record that ``raw`` is."""
     value: Any = None
     """For a nested fragment: what the JSON decoder made of it."""
+
+    @property
+    def strict(self) -> bool:
+        """Whether a value of a type that the documents do not allow is an error."""
+        return self.list_context is not None and self.list_context.strict
 
     @property
     def json_path(self) -> str:

@@ -5,8 +5,16 @@ from typing import Any
 
 import attrs
 import msgspec
+from msgspec import Raw
 
-from futureagi_async._sansio.decoding.fragments import Fragment, structure_object
+from futureagi_async._sansio.decoding.fragments import (
+    JSON_ERRORS,
+    Fragment,
+    at_place,
+    decode_fields,
+    structure_object,
+)
+from futureagi_async._sansio.decoding.misfits import value_of
 from futureagi_async.errors import DecodingError
 from futureagi_async.models import Column, ExecutionKPIs, JsonValue, ReadOnlyDict
 
@@ -56,13 +64,14 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
 
 def structure_kpis(fragment: Fragment) -> ExecutionKPIs:
     """Structure a test execution's key figures."""
-    sent = dict(structure_object(fragment))
+    sent = _decode(fragment)
     served = not any(name in sent for name in _CAMEL_CASE.values()) and any(
         name in sent for name in _CAMEL_CASE
     )
     fixed: dict[str, Any] = {}
     collisions: dict[str, JsonValue] = {}
     choice_counts: dict[str, Mapping[str, int]] = {}
+    misfits: dict[str, JsonValue] = {}
     for name in _KINDS:
         key = name if served else _CAMEL_CASE.get(name, name)
         value = sent.pop(key, None)
@@ -70,12 +79,19 @@ def structure_kpis(fragment: Fragment) -> ExecutionKPIs:
         if counts is not None:
             collisions[key], choice_counts[key] = value, counts
         elif value is not None:
-            fixed[name] = _checked(value, name, key, fragment)
-    if served:
-        for name in _MILLISECONDS_WHERE_SERVED:
-            if name in fixed:
-                fixed[name] = _seconds(fixed[name], name, fragment)
-    return ExecutionKPIs(**fixed, **_dynamic(sent, choice_counts, collisions), raw=fragment.raw)
+            try:
+                fixed[name] = _figure(name, value, in_ms=served and name in _MILLISECONDS_WHERE_SERVED)
+            except msgspec.ValidationError as error:
+                if fragment.strict:
+                    raise fragment.error(at_place(error, f".{key}")) from None
+                misfits[name] = value_of(value) if isinstance(value, Raw) else value
+    misfits |= {key: value_of(sent.pop(key)) for key, value in list(sent.items()) if isinstance(value, Raw)}
+    return ExecutionKPIs(
+        **fixed,
+        **_dynamic(sent, choice_counts, collisions),
+        misfits=ReadOnlyDict(misfits),
+        raw=fragment.raw,
+    )
 
 
 def mark_collisions(kpis: ExecutionKPIs, columns: Iterable[Column]) -> ExecutionKPIs:
@@ -94,13 +110,39 @@ def mark_collisions(kpis: ExecutionKPIs, columns: Iterable[Column]) -> Execution
     return attrs.evolve(kpis, **withheld, collisions=ReadOnlyDict({**kpis.collisions, **doubtful}))
 
 
-def _seconds(milliseconds: float, key: str, fragment: Fragment) -> float:
+def _decode(fragment: Fragment) -> dict[str, Any]:
+    """Return the answer's values; as bytes those that are beyond Python's numbers."""
     try:
-        return milliseconds / 1000
-    except OverflowError:
-        raise DecodingError.at(
-            "Integer value out of range", endpoint=fragment.endpoint, json_path=f"$.{key}"
-        ) from None
+        return dict(structure_object(fragment))
+    except DecodingError:
+        if fragment.strict:
+            raise
+    try:
+        return {key: _decoded(value) for key, value in decode_fields(fragment.raw).items()}
+    except JSON_ERRORS as error:
+        raise fragment.error(error) from None
+
+
+def _decoded(sent: Raw) -> Any:
+    try:
+        return msgspec.json.decode(sent)
+    except msgspec.ValidationError:
+        return sent
+
+
+def _figure(name: str, value: Any, *, in_ms: bool) -> Any:
+    """Return a figure in its unit; raises `msgspec.ValidationError` for a value of another type."""
+    kinds = _KINDS[name]
+    fits = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+    if not fits:
+        expected = " or ".join(kind.__name__ for kind in kinds)
+        raise msgspec.ValidationError(f"Expected {expected}, got {type(value).__name__}")
+    if in_ms:
+        try:
+            return value / 1000
+        except OverflowError:
+            raise msgspec.ValidationError("Integer value out of range") from None
+    return ReadOnlyDict(value) if isinstance(value, dict) else value
 
 
 def _dynamic(
@@ -138,15 +180,3 @@ def _choice_counts(value: object) -> Mapping[str, int] | None:
     if any(isinstance(count, bool) or not isinstance(count, int) for count in counts.values()):
         return None
     return ReadOnlyDict(counts)
-
-
-def _checked(value: object, name: str, key: str, fragment: Fragment) -> Any:
-    kinds = _KINDS[name]
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        expected = " or ".join(kind.__name__ for kind in kinds)
-        raise DecodingError.at(
-            f"Expected {expected}, got {type(value).__name__}",
-            endpoint=fragment.endpoint,
-            json_path=f"$.{key}",
-        )
-    return ReadOnlyDict(value) if isinstance(value, dict) else value

@@ -1,6 +1,6 @@
 """Nested parts of a record, decoded when they are first read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -8,41 +8,68 @@ from msgspec import UNSET, Raw
 
 from futureagi_async._sansio.decoding.fragments import (
     JSON_ERRORS,
+    Fields,
     Fragment,
     ListContext,
     Structure,
+    at_place,
+    decode_fields,
     structure_object,
 )
+from futureagi_async._sansio.decoding.misfits import (
+    Misfits,
+    decode_column_leniently,
+    decode_evals_leniently,
+    decode_turns_leniently,
+    placed,
+    values_of,
+)
+from futureagi_async._sansio.decoding.provider_data import PROVIDER_DATA, without_provider_data
 from futureagi_async._sansio.decoding.wire import (
-    ALIASES,
-    PROVIDER_DATA,
-    SECONDS,
-    TIMES,
+    CALL_KEYS,
     CallWire,
     ColumnWire,
     EvalWire,
     PartsWire,
     RawPartsWire,
+    from_ms,
+    is_pending,
+    is_skipped,
     withholds,
 )
+from futureagi_async.errors import DecodingError
 from futureagi_async.models import CallExecution, Column, EvalOutput, JsonValue, ReadOnlyDict, TranscriptTurn
-from futureagi_async.models.lazy import cached, index_of, set_cached
 
 Turns: TypeAlias = tuple[TranscriptTurn, ...]
 Evals: TypeAlias = dict[str, EvalOutput]
-_RAWS_BY_KEY = msgspec.json.Decoder(dict[str, Raw])
-_DICTS = msgspec.json.Decoder(list[dict[str, object]])
-_COLUMN = msgspec.json.Decoder(ColumnWire)
+
+_decode_column = msgspec.json.Decoder(ColumnWire).decode
+_decode_objects = msgspec.json.Decoder(list[dict[str, object]]).decode
+_decode_list_of_fields = msgspec.json.Decoder(list[Fields]).decode
 _COLUMN_KEYS = frozenset(ColumnWire.__struct_fields__)
+_REFUSALS: tuple[type[Exception], ...] = (DecodingError, *JSON_ERRORS)
 _new = object.__new__
 
 
 def structure_column(fragment: Fragment) -> Column:
     """Structure one entry of ``column_order``."""
     try:
-        wire = _COLUMN.decode(fragment.raw)
+        wire = _decode_column(fragment.raw)
     except JSON_ERRORS as error:
         raise fragment.error(error) from None
+    return _column(wire, fragment)
+
+
+def structure_column_leniently(fragment: Fragment) -> tuple[list[Column], Misfits]:
+    """Structure one entry of ``column_order``, and return what did not fit; nothing fits without an id."""
+    try:
+        wire, misfits = decode_column_leniently(fragment.raw)
+        return [_column(wire, fragment)], placed(".", misfits)
+    except _REFUSALS:
+        return [], {"": Raw(fragment.raw)}
+
+
+def _column(wire: ColumnWire, fragment: Fragment) -> Column:
     known = {name: getattr(wire, name) for name in ColumnWire.__struct_fields__}
     if wire.eval_config is not None:
         known["eval_config"] = ReadOnlyDict(wire.eval_config)
@@ -53,7 +80,8 @@ def structure_column(fragment: Fragment) -> Column:
 def structure_turns(fragment: Fragment) -> Turns:
     """Structure a transcript in any of its three shapes.
 
-    Turns are most of what a page holds: the loop calls nothing, and sets the lazy field's slots itself.
+    Turns are most of what a page holds: the loop calls next to nothing, and sets the lazy field's slots
+    itself.
     """
     extras = _TurnExtras(fragment)
     turns: list[TranscriptTurn] = []
@@ -61,51 +89,71 @@ def structure_turns(fragment: Fragment) -> Turns:
         turn = _new(TranscriptTurn)
         role, messages, content = wire.role, wire.messages, wire.content
         turn.role = role if role is not UNSET else wire.speaker_role or None
-        turn.content = (
-            "\n".join(messages) if messages is not UNSET else content if type(content) is str else ""
-        )
+        if messages is not UNSET:
+            turn.content = "\n".join(messages)
+        elif type(content) is str:
+            turn.content = content
+        else:
+            turn.content = None if content is UNSET else ""
         start, end = wire.start_time_seconds, wire.end_time_seconds
-        turn.start_seconds = start if start is not UNSET else _from_ms(wire.start_time_ms)
+        turn.start_seconds = start if start is not UNSET else from_ms(wire.start_time_ms)
         # 0 ms means that the end is unknown
-        turn.end_seconds = end if end is not UNSET else _from_ms(wire.end_time_ms or None)
-        turn._read_field = extras  # noqa: SLF001
-        turn._index = index  # type: ignore[misc]  # noqa: SLF001 - a slot of LazyFields
+        turn.end_seconds = end if end is not UNSET else from_ms(wire.end_time_ms or None)
+        turn.field_reader = extras
+        turn.row = index  # type: ignore[misc]  # a slot of LazyFields
         turns.append(turn)
     return tuple(turns)
-
-
-def _from_ms(milliseconds: Any) -> float | None:
-    if milliseconds is UNSET or milliseconds is None:
-        return None
-    return milliseconds / 1000  # type: ignore[no-any-return]  # checked by the wire struct
 
 
 class _TurnExtras:
     """Reads the other keys of a transcript's turns; looks for them at the first question."""
 
-    __slots__ = ("_part", "_turns")
+    __slots__ = ("_are_decoded", "_fragment", "_turns")
 
     def __init__(self, fragment: Fragment) -> None:
-        self._part = fragment
-        self._turns: list[dict[str, Any]] | None = None
+        self._fragment = fragment
+        self._turns: list[Any] = []
 
     def __call__(self, turn: TranscriptTurn, _name: str) -> ReadOnlyDict[JsonValue]:
-        if self._turns is None:
-            self._turns = self._decode()
-        sent = self._turns[index_of(turn)]
+        sent = (self._turns or self._decode())[turn.row]
         filled = {"role" if "role" in sent else "speaker_role", "messages"}
-        if "messages" not in sent and not isinstance(sent.get("content"), list):
+        if "messages" not in sent and not _holds_list(sent.get("content")):
             filled.add("content")
         for end in ("start", "end"):
             filled.add(f"{end}_time_seconds" if f"{end}_time_seconds" in sent else f"{end}_time_ms")
-        return ReadOnlyDict({key: value for key, value in sent.items() if key not in filled})
+        extra = {key: value for key, value in sent.items() if key not in filled}
+        if not self._are_decoded:
+            extra = _decode_values(extra, self._fragment, f"[{turn.row}]")
+        return ReadOnlyDict(extra)
 
-    def _decode(self) -> list[dict[str, Any]]:
-        fragment = self._part
+    def _decode(self) -> list[Any]:
+        """Decode all turns; no further than to their values where one of these is beyond Python's numbers."""
         try:
-            return _DICTS.decode(_RAWS_BY_KEY.decode(fragment.raw)[fragment.key])
+            sent = decode_fields(self._fragment.raw)[self._fragment.key]
+            try:
+                self._turns, self._are_decoded = _decode_objects(sent), True
+            except JSON_ERRORS:
+                self._turns, self._are_decoded = _decode_list_of_fields(sent), False
+        except JSON_ERRORS as error:
+            raise self._fragment.error(error) from None
+        return self._turns
+
+
+def _holds_list(content: object) -> bool:
+    return bytes(content).startswith(b"[") if type(content) is Raw else isinstance(content, list)
+
+
+def _decode_values(sent: Fields, fragment: Fragment, place: str = "") -> dict[str, JsonValue]:
+    """Decode what stood at a place of a fragment, or raise `DecodingError` with the path to what can't be."""
+    values: dict[str, JsonValue] = {}
+    for key, value in sent.items():
+        try:
+            values[key] = msgspec.json.decode(value)
+        except msgspec.ValidationError as error:
+            raise fragment.error(at_place(error, f"{place}.{key}")) from None
         except JSON_ERRORS as error:
             raise fragment.error(error) from None
+    return values
 
 
 def structure_evals(fragment: Fragment) -> Evals:
@@ -126,117 +174,141 @@ def _eval(key: str, wire: Any) -> EvalOutput:
         None if kind is UNSET else kind,
         wire.reason,
         status,
-        wire.error or False,
-        bool(wire.skipped) or status == "skipped",
-        value is UNSET and status in (None, "pending"),
+        None if wire.error is UNSET else wire.error or False,
+        is_skipped(wire.skipped, status),
+        is_pending(value, status),
     )
 
 
-_ALIASES = {
-    **ALIASES,
-    **TIMES,
-    **SECONDS,
-    "scenario": ("scenario", "scenario_name"),
-    "transcript": ("transcript", "transcripts"),
+Part: TypeAlias = Callable[[Raw], Any]
+
+_decode_parts = msgspec.json.Decoder(PartsWire).decode
+_decode_raw_parts = msgspec.json.Decoder(RawPartsWire).decode
+_decode_part: Mapping[str, Part] = {
+    field.name: msgspec.json.Decoder(field.type).decode for field in msgspec.structs.fields(PartsWire)
 }
-"""Fields that several keys can fill; the first one present does."""
-
-
+_decode_part_leniently: Mapping[str, Callable[[Raw], tuple[Any, Misfits]]] = {
+    "transcript": decode_turns_leniently,
+    "transcripts": decode_turns_leniently,
+    "eval_outputs": decode_evals_leniently,
+}
 _FIELDS = frozenset((*CallWire.__struct_fields__, *PartsWire.__struct_fields__)) - frozenset(PROVIDER_DATA)
-_OTHER_NAMES = frozenset(key for keys in _ALIASES.values() for key in keys[1:])
-_PARTS = msgspec.json.Decoder(PartsWire)
-_RAW_PARTS = msgspec.json.Decoder(RawPartsWire)
-_ONE_PART: Mapping[str, msgspec.json.Decoder[Any]] = {
-    field.name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(PartsWire)
-}
+_OTHER_NAMES = frozenset(key for keys in CALL_KEYS.values() for key in keys[1:])
 
 
 class NestedReader:
     """Reads the lazy fields of one list's records."""
 
-    __slots__ = ("_siblings", "_structure")
+    __slots__ = ("_list_context", "_structure")
 
     def __init__(self, structure: Structure, list_context: ListContext) -> None:
         self._structure = structure
-        self._siblings = list_context
+        self._list_context = list_context
 
     def __call__(self, call: CallExecution, name: str) -> Any:
-        if name == "extra":
-            return self._extra(call)
-        wire = cached(call) or self._open(call)
+        match name:
+            case "extra":
+                return self._extra(call)
+            case "_without_provider_data":
+                return without_provider_data(call.raw) if call.may_hold_provider_data else call.raw
+        wire = call.field_cache or self._open(call)
         value = getattr(wire, name)
         if type(value) is dict and name != "eval_outputs":
             return ReadOnlyDict(value)
         return self._special(call, wire, name, value)
 
     def _special(self, call: CallExecution, wire: Any, name: str, value: Any) -> Any:
-        """Return a fragment that is more than an object with free keys."""
+        """Return a part that is more than an object with free keys."""
         key = name
         if value is UNSET and name == "transcript":
             key, value = "transcripts", wire.transcripts
         if type(value) is Raw:
-            value = self._decode_alone(call, key, value)
+            value = self._decode_alone(call, name, key, value)
         if value is UNSET or value is None:
             return None
         match name:
             case "transcript":
-                fragment = self._part(call, key, value)
+                fragment = self._fragment(call, key, value)
                 return None if _is_withheld(call, value) else self._structure(fragment, Turns)
             case "eval_outputs":
-                return self._structure(self._part(call, key, value), Evals)
+                return self._structure(self._fragment(call, key, value), Evals)
             case "rerun_snapshots":
                 return self._snapshots(call, value) if value else ()
         return ReadOnlyDict(value) if isinstance(value, dict) else value
 
-    def _part(self, call: CallExecution, key: str = "", value: Any = None) -> Fragment:
-        list_context = self._siblings
-        return Fragment(
-            call.raw, list_context.endpoint, list_context.path, list_context, index_of(call), key, value
-        )
+    def _fragment(self, call: CallExecution, key: str = "", value: Any = None) -> Fragment:
+        context = self._list_context
+        return Fragment(call.raw, context.endpoint, context.path, context, call.row, key, value)
 
     def _open(self, call: CallExecution) -> PartsWire | RawPartsWire:
+        """Decode all parts together; each by itself, later, where that fails."""
+        wire: PartsWire | RawPartsWire
         try:
-            wire = _PARTS.decode(call.raw)
+            wire = _decode_parts(call.raw)
         except JSON_ERRORS:
-            return self._open_singly(call)
-        set_cached(call, wire)
+            try:
+                wire = _decode_raw_parts(call.raw)
+            except JSON_ERRORS as error:
+                raise self._fragment(call).error(error) from None
+        call.field_cache = wire
         return wire
 
-    def _open_singly(self, call: CallExecution) -> RawPartsWire:
+    def _decode_alone(self, call: CallExecution, name: str, key: str, sent: Raw) -> Any:
         try:
-            wire = _RAW_PARTS.decode(call.raw)
+            return _decode_part[key](sent)
         except JSON_ERRORS as error:
-            raise self._part(call).error(error) from None
-        set_cached(call, wire)
-        return wire
+            wrong: Exception = error
+        if key in _decode_part_leniently and not self._list_context.strict:
+            try:
+                value, misfits = _decode_part_leniently[key](sent)
+            except JSON_ERRORS as error:
+                wrong = error
+            else:
+                _add_misfits(call, name, values_of(misfits))
+                return value
+        raise self._fragment(call, key).error(wrong)
 
-    def _decode_alone(self, call: CallExecution, key: str, raw: Raw) -> Any:
-        try:
-            return _ONE_PART[key].decode(raw)
-        except JSON_ERRORS as error:
-            raise self._part(call, key).error(error) from None
-
-    def _snapshots(self, call: CallExecution, raws: list[Raw]) -> tuple[CallExecution, ...]:
-        here = self._part(call, "rerun_snapshots")
-        list_context = ListContext(here.endpoint, here.json_path, call.source, snapshots_of=call.id)
-        return tuple(
-            self._structure(
-                Fragment(bytes(raw), here.endpoint, here.json_path, list_context, index), CallExecution
-            )
-            for index, raw in enumerate(raws)
+    def _snapshots(self, call: CallExecution, sent: list[Raw]) -> tuple[CallExecution, ...]:
+        here = self._fragment(call, "rerun_snapshots")
+        context = ListContext(
+            here.endpoint,
+            here.json_path,
+            source=call.source,
+            strict=self._list_context.strict,
+            snapshots_of=call.id,
         )
+        fragment = Fragment(b"", here.endpoint, here.json_path, context)
+        snapshots: list[CallExecution] = []
+        for fragment.index, record in enumerate(sent):
+            fragment.raw = bytes(record)
+            snapshots.append(self._structure(fragment, CallExecution))
+        for index, snapshot in enumerate(snapshots):
+            _add_misfits(call, f"rerun_snapshots[{index}].", snapshot.misfits)
+        return tuple(snapshots)
 
     def _extra(self, call: CallExecution) -> ReadOnlyDict[JsonValue]:
-        sent = structure_object(self._part(call))
-        used = {next((key for key in keys if key in sent), None) for keys in _ALIASES.values()}
-        return ReadOnlyDict(
-            {
-                key: value
-                for key, value in sent.items()
-                if key not in _FIELDS or (key in _OTHER_NAMES and key not in used)
-            }
-        )
+        try:
+            sent = decode_fields(call.raw)
+        except JSON_ERRORS as error:
+            raise self._fragment(call).error(error) from None
+        used = {next((key for key in keys if key in sent), None) for keys in CALL_KEYS.values()}
+        extra = {
+            key: value
+            for key, value in sent.items()
+            if key not in _FIELDS or (key in _OTHER_NAMES and key not in used)
+        }
+        return ReadOnlyDict(_decode_values(extra, self._fragment(call)))
 
 
 def _is_withheld(call: CallExecution, turns: list[Any]) -> bool:
-    return not turns and withholds(call.source, call.raw, call.simulation_call_type)
+    if turns:
+        return False
+    # where the kind of call is not known, its detail knows more
+    call_type = "text" if "simulation_call_type" in call.misfits else call.simulation_call_type
+    return withholds(call.source, call.raw, call_type)
+
+
+def _add_misfits(call: CallExecution, place: str, misfits: Mapping[str, JsonValue]) -> None:
+    if misfits:
+        added = {f"{place}{name}": value for name, value in misfits.items()}
+        call.misfits = ReadOnlyDict({**call.misfits, **added})

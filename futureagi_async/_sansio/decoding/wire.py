@@ -1,4 +1,9 @@
-"""The shapes of records on the wire, and which of their keys fill which field."""
+"""The shapes of records on the wire, and which of their keys fill which field.
+
+A value that does not fit its key's type (a misfit, see `misfits`) is as good as null. Where null itself
+says something, the misfit is `UNSET`: `CallWire.is_snapshot` and ``created_at``, `TurnWire.content`,
+`EvalWire.error` and ``skipped``.
+"""
 
 from datetime import datetime
 from typing import Annotated
@@ -6,6 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from futureagi_async._sansio.decoding.provider_data import PROVIDER_DATA, SNAPSHOTS
 from futureagi_async.sources import AgentVersionCalls, CallSource, TestExecutionCalls
 
 Number = int | float | None
@@ -35,7 +41,7 @@ class CallWire(Struct, gc=False):
     call_type: str | None = None
     timestamp: MaybeTime = UNSET
     updated_at: MaybeTime = UNSET
-    created_at: datetime | None = None
+    created_at: MaybeTime = None
     start_time: MaybeTime = UNSET
     started_at: MaybeTime = UNSET
     duration: MaybeNumber = UNSET
@@ -81,7 +87,7 @@ class CallWire(Struct, gc=False):
     tts_cost: Number = None
     storage_cost: Number = None
     total_cost: Number = None
-    is_snapshot: bool | None = None
+    is_snapshot: bool | UnsetType | None = None
     original_call_execution_id: MaybeText = UNSET
     snapshot_timestamp: MaybeTime = UNSET
     rerun_type: str | None = None
@@ -96,7 +102,9 @@ class TurnWire(Struct, gc=False):
 
     role: MaybeText = UNSET
     speaker_role: MaybeText = UNSET
-    content: str | list[Raw] | None = None  # a list is `messages` once more: nothing looks into it
+    content: str | list[Raw] | UnsetType | None = (
+        None  # a list is `messages` once more: nothing looks into it
+    )
     messages: list[str] | UnsetType = UNSET
     start_time_seconds: MaybeNumber = UNSET
     start_time_ms: MaybeNumber = UNSET
@@ -114,8 +122,8 @@ class EvalWire(Struct, gc=False):
     output_type: MaybeText = UNSET
     reason: str | None = None
     status: str | None = None
-    error: bool | str | None = None
-    skipped: bool | None = None
+    error: bool | str | UnsetType | None = None
+    skipped: bool | UnsetType | None = None
 
 
 EvalEntry = EvalWire | str | int | float | bool | list[object] | None
@@ -176,23 +184,13 @@ class ListWire(Struct):
     error_messages: list[str] | None = None
 
 
-ALIASES = {
-    "duration": ("duration", "duration_seconds"),
-    "customer_name": ("customer_name", "customer_number"),
-    "audio_url": ("audio_url", "recording_url"),
-    "simulator_agent_name": ("simulator_agent_name", "simulatorAgentName"),
-    "simulator_agent_id": ("simulator_agent_id", "simulatorAgentId"),
-    "original_call_execution_id": ("original_call_execution_id",),
-}
-"""Fields that several keys can fill; the first one present does."""
-
 TIMES = {
     "timestamp": ("timestamp", "updated_at"),
     "start_time": ("start_time", "started_at"),
     "created_at": ("created_at",),
     "snapshot_timestamp": ("snapshot_timestamp",),
 }
-"""The same for times, which are UTC where they name no zone."""
+"""Keys that fill the fields of times, which are UTC where they name no zone; the first one present does."""
 
 SECONDS = {
     "response_time": ("response_time", "response_time_seconds", "response_time_ms"),
@@ -202,20 +200,47 @@ SECONDS = {
         "avg_stop_time_after_interruption_ms",
     ),
 }
-"""The same for times in seconds, of which a key that ends so sends milliseconds."""
+"""The same for latencies in seconds, of which a key that ends so sends milliseconds."""
 
 MILLISECONDS_BESIDE_MS = ("avg_agent_latency", "avg_stop_time_after_interruption")
 """Keys that send milliseconds, too, in records that have ``avg_agent_latency_ms``: the served dialect."""
 
-PROVIDER_DATA = ("call_metadata", "provider_call_data")
-"""Keys that are kept in ``extra``; here it only matters whether they are there."""
+SCALAR_KEYS = {
+    "duration": ("duration", "duration_seconds"),
+    "customer_name": ("customer_name", "customer_number"),
+    "audio_url": ("audio_url", "recording_url"),
+    "simulator_agent_name": ("simulator_agent_name", "simulatorAgentName"),
+    "simulator_agent_id": ("simulator_agent_id", "simulatorAgentId"),
+    "original_call_execution_id": ("original_call_execution_id",),
+    **TIMES,
+    **SECONDS,
+}
+"""The same for every scalar that several keys can fill, or whose absence is told from null."""
 
-ELSEWHERE = frozenset({"scenario", "scenario_name", "is_snapshot", "rerun_snapshots", *PROVIDER_DATA})
+CALL_KEYS = {
+    **SCALAR_KEYS,
+    "scenario": ("scenario", "scenario_name"),
+    "transcript": ("transcript", "transcripts"),
+}
+"""The same for every field of a call."""
+
+TURN_KEYS = {
+    "role": ("role", "speaker_role"),
+    "content": ("messages", "content"),
+    "start_seconds": ("start_time_seconds", "start_time_ms"),
+    "end_seconds": ("end_time_seconds", "end_time_ms"),
+}
+"""The same for a turn."""
+
+EVAL_KEYS = {"value": ("value", "output"), "type": ("type", "output_type")}
+"""The same for an evaluation's result."""
+
+ELSEWHERE = frozenset({"scenario", "scenario_name", "is_snapshot", SNAPSHOTS, *PROVIDER_DATA})
 """Keys that `calls` looks at itself."""
 
 
 WITHHOLDING = frozenset((TestExecutionCalls, AgentVersionCalls))
-"""The kinds of lists that do."""
+"""The kinds of lists that send ``[]`` for some transcripts that they keep back."""
 
 
 def withholds(source: CallSource | None, record: bytes, call_type: str | None) -> bool:
@@ -226,3 +251,18 @@ def withholds(source: CallSource | None, record: bytes, call_type: str | None) -
     if isinstance(source, TestExecutionCalls):
         return b'"duration_seconds":' in record  # the served dialect, which never sends one here
     return isinstance(source, AgentVersionCalls) and call_type == "text"
+
+
+def from_ms(milliseconds: float | UnsetType | None) -> float | None:
+    """Return seconds; ``None`` where nothing was sent."""
+    return None if milliseconds is UNSET or milliseconds is None else milliseconds / 1000
+
+
+def is_skipped(skipped: bool | UnsetType | None, status: str | None) -> bool | None:
+    """Whether an evaluation was skipped; the listings say it in two ways. `UNSET` is a misfit."""
+    return None if skipped is UNSET else bool(skipped) or status == "skipped"
+
+
+def is_pending(value: object, status: str | None) -> bool:
+    """Whether an evaluation is still to be done; ``value`` is `UNSET` where none was sent."""
+    return value is UNSET and status in (None, "pending")

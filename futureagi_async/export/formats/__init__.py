@@ -19,11 +19,11 @@ FORMATS: Final = ("jsonl", "csv", "parquet")
 
 
 class Writer(Protocol):
-    """Writes staged records into a file."""
+    """Writes records into a file."""
 
     @property
     def misfits(self) -> int:
-        """Calls written so far with a value that the format's columns can't hold; it is kept as sent."""
+        """Calls written so far whose ``misfits`` are filled: with what other columns can't hold, as sent."""
         ...
 
     def write(self, batch: "Batch") -> None:

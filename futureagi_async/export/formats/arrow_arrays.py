@@ -6,9 +6,9 @@ from itertools import accumulate, chain
 from typing import Any, TypeAlias
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw
 
-from futureagi_async._sansio.decoding.wire import EvalWire, TurnWire
+from futureagi_async._sansio.decoding.wire import EvalWire, TurnWire, from_ms, is_pending, is_skipped
 from futureagi_async.export.formats.records import WireEvals
 from futureagi_async.export.formats.schema import EVALUATIONS, SOURCE, TURN, Kind, SourceRow
 
@@ -72,7 +72,7 @@ def is_double(value: Any) -> bool:
 
 
 Wires: TypeAlias = Sequence[TurnWire] | None
-"""A transcript's turns as sent; ``None`` where it is withheld or was put aside."""
+"""A transcript's turns as sent; ``None`` where it is withheld or a misfit."""
 
 ToDouble: TypeAlias = Callable[[float], float]
 
@@ -100,7 +100,7 @@ def _turn_columns(pa: Arrow, wires: Sequence[TurnWire], to_double: ToDouble | No
     """Return the columns `TURN`, by the rules of the decoder's ``structure_turns``."""
     roles = [wire.role if wire.role is not UNSET else wire.speaker_role or None for wire in wires]
     said = [wire.content if wire.messages is UNSET else "\n".join(wire.messages) for wire in wires]
-    texts = [text if type(text) is str else "" for text in said]
+    texts = [text if type(text) is str else None if text is UNSET else "" for text in said]
     starts, ends = _starts(wires), _ends(wires)
     if to_double is not None:
         starts, ends = (
@@ -112,7 +112,7 @@ def _turn_columns(pa: Arrow, wires: Sequence[TurnWire], to_double: ToDouble | No
 
 def _starts(wires: Sequence[TurnWire]) -> list[float | None]:
     return [
-        wire.start_time_seconds if wire.start_time_seconds is not UNSET else _from_ms(wire.start_time_ms)
+        wire.start_time_seconds if wire.start_time_seconds is not UNSET else from_ms(wire.start_time_ms)
         for wire in wires
     ]
 
@@ -120,13 +120,9 @@ def _starts(wires: Sequence[TurnWire]) -> list[float | None]:
 def _ends(wires: Sequence[TurnWire]) -> list[float | None]:
     """Return when turns ended; 0 ms means that it is unknown."""
     return [
-        wire.end_time_seconds if wire.end_time_seconds is not UNSET else _from_ms(wire.end_time_ms or None)
+        wire.end_time_seconds if wire.end_time_seconds is not UNSET else from_ms(wire.end_time_ms or None)
         for wire in wires
     ]
-
-
-def _from_ms(milliseconds: float | UnsetType | None) -> float | None:
-    return milliseconds / 1000 if isinstance(milliseconds, int | float) else None
 
 
 _encode_lines = msgspec.json.Encoder().encode_lines
@@ -165,13 +161,10 @@ def _plain_columns(wires: Sequence[EvalWire]) -> tuple[list[Any], dict[str, list
         "value_text": [value if type(value) is str else None for value in values],
         "reason": [wire.reason for wire in wires],
         "status": statuses,
-        "error": [bool(wire.error) for wire in wires],
+        "error": [None if wire.error is UNSET else bool(wire.error) for wire in wires],
         "error_text": [wire.error or None if type(wire.error) is str else None for wire in wires],
-        "skipped": [bool(wire.skipped) or wire.status == "skipped" for wire in wires],
-        "pending": [
-            value is UNSET and status in (None, "pending")
-            for value, status in zip(sent, statuses, strict=True)
-        ],
+        "skipped": [is_skipped(wire.skipped, wire.status) for wire in wires],
+        "pending": list(map(is_pending, sent, statuses)),
     }
 
 
@@ -180,14 +173,14 @@ def _number(value: Any) -> float | None:
     return float(value) if type(value) is int and is_double(value) else None
 
 
-def origin_columns(pa: Arrow, origins: Sequence[SourceRow]) -> dict[str, Arrow]:
+def source_arrays(pa: Arrow, rows: Sequence[SourceRow]) -> dict[str, Arrow]:
     """Return the columns `SOURCE`."""
-    if origins.count(origins[0]) == len(origins):
+    if rows.count(rows[0]) == len(rows):
         return {
-            name: pa.repeat(pa.scalar(value, arrow_type(pa, kind)), len(origins))
-            for value, (name, kind) in zip(origins[0], SOURCE.items(), strict=True)
+            name: pa.repeat(pa.scalar(value, arrow_type(pa, kind)), len(rows))
+            for value, (name, kind) in zip(rows[0], SOURCE.items(), strict=True)
         }
-    columns = zip(*origins, strict=True)
+    columns = zip(*rows, strict=True)
     return {
         name: array(pa, values, kind) for values, (name, kind) in zip(columns, SOURCE.items(), strict=True)
     }

@@ -9,7 +9,7 @@ import attrs
 import msgspec
 from msgspec import Raw
 
-from futureagi_async.errors import DecodingError
+from futureagi_async._sansio.decoding.misfits import Misfits
 from futureagi_async.export.formats.arrow_arrays import (
     Arrow,
     Wires,
@@ -18,7 +18,7 @@ from futureagi_async.export.formats.arrow_arrays import (
     evaluations_batch,
     is_double,
     json_array,
-    origin_columns,
+    source_arrays,
     times_of,
     transcript_column,
 )
@@ -27,11 +27,12 @@ from futureagi_async.export.formats.records import (
     NULL,
     Batch,
     WireEvals,
-    entries_of,
     extra_of,
     fields_of,
+    misfits_of,
     scenario_of,
     transcript_key,
+    wire_evals,
     wire_turns,
 )
 from futureagi_async.export.formats.schema import CALLS, EVALUATIONS, JSON_PARTS, PLAIN, SourceColumns
@@ -44,18 +45,18 @@ _plain_values = attrgetter(*PLAIN)
 class CallColumns:
     """The columns of some calls."""
 
-    def __init__(self, calls: Sequence[CallExecution], origins: SourceColumns, pa: Arrow) -> None:
+    def __init__(self, calls: Sequence[CallExecution], source_columns: SourceColumns, pa: Arrow) -> None:
         self.calls = calls
         self.fields = [fields_of(call) for call in calls]
-        self.misfits: dict[int, dict[str, Raw]] = {}
-        """By row: values that their column can't hold, as sent."""
+        self.misfits: list[Misfits] = list(map(misfits_of, calls))
+        """Of each row: values that its columns can't hold, as sent."""
         self._pa = pa
-        self._origins = [origins.of(call.source) for call in calls]
+        self._source_rows = [source_columns.of(call.source) for call in calls]
 
     def batch(self, schema: Arrow) -> Arrow:
         """Return a record batch; what was put into `misfits` before is in it."""
         pa = self._pa
-        columns = origin_columns(pa, self._origins)
+        columns = source_arrays(pa, self._source_rows)
         columns |= zip(PLAIN, self._plain_columns(), strict=True)
         columns["scenario_name"], columns["scenario_id"] = self._scenario_columns()
         columns["transcript"] = self._transcript_column(schema.field("transcript").type)
@@ -65,13 +66,9 @@ class CallColumns:
         columns["misfits"] = self._misfit_column()  # the last: the others add to it
         return pa.RecordBatch.from_arrays([columns[name] for name in CALLS], schema=schema)
 
-    def entries(self) -> list[WireEvals]:
-        """Return the evaluations of each call; those of no known shape are put aside."""
-        return list(map(self._entries, range(len(self.calls))))
-
-    def _put_aside(self, row: int, name: str, sent: bytes | Raw) -> None:
-        """Keep a value that its column can't hold."""
-        self.misfits.setdefault(row, {})[name] = Raw(sent)
+    def evaluations(self) -> list[WireEvals]:
+        """Return the evaluations of each call."""
+        return list(map(wire_evals, self.calls, self.fields, self.misfits))
 
     def _plain_columns(self) -> list[Arrow]:
         values = zip(*map(_plain_values, self.calls), strict=True)
@@ -81,56 +78,37 @@ class CallColumns:
         try:
             return array(self._pa, values, PLAIN[name])
         except (self._pa.ArrowInvalid, OverflowError):
-            return array(
-                self._pa, [self._double(name, row, value) for row, value in enumerate(values)], "number"
-            )
+            doubles = [self._double(name, row, value) for row, value in enumerate(values)]
+            return array(self._pa, doubles, "number")
 
     def _double(self, name: str, row: int, value: float | None) -> float | None:
         """Return a number as a double, or put it aside where it would be another one."""
         if value is None or is_double(value):
             return None if value is None else float(value)
-        self._put_aside(row, name, b"%d" % value)
+        self.misfits[row][name] = Raw(b"%d" % value)
         return None
 
     def _scenario_columns(self) -> tuple[Arrow, Arrow]:
         names, ids, clashes = zip(*map(scenario_of, self.calls), strict=True)
-        if True in clashes:
-            for row in compress(range(len(clashes)), clashes):
-                self._put_aside(row, "scenario", self.fields[row]["scenario"])
+        for row in compress(range(len(clashes)), clashes):
+            self.misfits[row]["scenario"] = self.fields[row]["scenario"]
         return array(self._pa, names, "text"), array(self._pa, ids, "text")
 
     def _transcript_column(self, list_type: Arrow) -> Arrow:
-        transcripts = [self._wires(row) for row in range(len(self.calls))]
+        transcripts = list(map(wire_turns, self.calls, self.fields, self.misfits))
         try:
             return transcript_column(self._pa, transcripts, list_type)
         except (self._pa.ArrowInvalid, OverflowError):
             exact = [self._exact(row, wires) for row, wires in enumerate(transcripts)]
             return transcript_column(self._pa, exact, list_type, to_double=float)
 
-    def _wires(self, row: int) -> Wires:
-        try:
-            return wire_turns(self.calls[row], self.fields[row])
-        except DecodingError:
-            self._put_transcript_aside(row)
-            return None
-
     def _exact(self, row: int, wires: Wires) -> Wires:
         """Put a transcript aside whose times a double can't hold."""
         if all(map(is_double, times_of(wires or ()))):
             return wires
-        self._put_transcript_aside(row)
-        return None
-
-    def _entries(self, row: int) -> WireEvals:
-        try:
-            return entries_of(self.calls[row], self.fields[row])
-        except DecodingError:
-            self._put_aside(row, "eval_outputs", self.fields[row]["eval_outputs"])
-            return {}
-
-    def _put_transcript_aside(self, row: int) -> None:
         fields = self.fields[row]
-        self._put_aside(row, "transcript", fields[transcript_key(fields)])
+        self.misfits[row]["transcript"] = fields[transcript_key(fields)]
+        return None
 
     def _json_column(self, name: str) -> Arrow:
         """Return a column of ``json_of``, written out: it is called six times a record."""
@@ -138,12 +116,11 @@ class CallColumns:
         return json_array(self._pa, [None if sent == b"null" else sent for sent in slices])
 
     def _misfit_column(self) -> Arrow:
-        rows = map(self.misfits.get, range(len(self.calls)))
-        return json_array(self._pa, [msgspec.json.encode(row) if row else None for row in rows])
+        return json_array(self._pa, [msgspec.json.encode(row) if row else None for row in self.misfits])
 
 
 @attrs.define(frozen=True)
-class ArrowRow:
+class ArrowPiece:
     """Rows of a table, and the places of their calls in the batch."""
 
     rows: Arrow
@@ -152,12 +129,12 @@ class ArrowRow:
 
 @attrs.define
 class ArrowRows:
-    """What becomes of a batch."""
+    """What becomes of a batch, in pieces."""
 
-    calls: list[ArrowRow] = attrs.field(factory=list)
-    evaluations: list[ArrowRow] = attrs.field(factory=list)
+    calls: list[ArrowPiece] = attrs.field(factory=list)
+    evaluations: list[ArrowPiece] = attrs.field(factory=list)
     misfits: int = 0
-    """Calls with a value that its column can't hold."""
+    """Calls whose column ``misfits`` is filled."""
 
 
 class BatchMaker:
@@ -167,46 +144,46 @@ class BatchMaker:
         self.calls_schema = arrow_schema(pa, CALLS)
         self.evaluations_schema = arrow_schema(pa, EVALUATIONS)
         self._pa = pa
-        self._origins = SourceColumns(sources)
+        self._source_columns = SourceColumns(sources)
         self._wants_evaluations = evaluations
-        self._shapes = RowSchemas()
+        self._row_schemas = RowSchemas()
 
     def make(self, batch: Batch) -> ArrowRows:
         """Return the rows of both tables, in pieces to be put `in_order`."""
-        pieces = ArrowRows()
-        shaped, others = self._shapes.sort(batch.raws)
-        for rows in shaped:
+        made = ArrowRows()
+        alike, others = self._row_schemas.sort(batch.raws)
+        for rows in alike:
             try:
-                self._make_quickly(batch, rows, pieces)
+                self._make_quickly(batch, rows, made)
             except SlowPathNeededError:
                 others += rows.places
         if others:
-            self._make_carefully(batch, sorted(others), pieces)
-        return pieces
+            self._make_carefully(batch, sorted(others), made)
+        return made
 
-    def _make_quickly(self, batch: Batch, rows: Rows, pieces: ArrowRows) -> None:
+    def _make_quickly(self, batch: Batch, rows: Rows, made: ArrowRows) -> None:
         columns = FastColumns(rows, batch, self._pa)
-        entries = columns.entries() if self._wants_evaluations else []
-        calls = columns.batch(self._origins, self.calls_schema)
-        self._add(calls, entries, rows.places, pieces)
+        evaluations = columns.evaluations() if self._wants_evaluations else []
+        calls = columns.batch(self._source_columns, self.calls_schema)
+        self._add(calls, evaluations, rows.places, made)
 
-    def _make_carefully(self, batch: Batch, places: Sequence[int], pieces: ArrowRows) -> None:
-        columns = CallColumns(list(map(batch.restore, places)), self._origins, self._pa)
-        entries = columns.entries() if self._wants_evaluations else []
+    def _make_carefully(self, batch: Batch, places: Sequence[int], made: ArrowRows) -> None:
+        columns = CallColumns(list(map(batch.restore, places)), self._source_columns, self._pa)
+        evaluations = columns.evaluations() if self._wants_evaluations else []
         calls = columns.batch(self.calls_schema)
-        self._add(calls, entries, places, pieces)
-        pieces.misfits += len(columns.misfits)
+        self._add(calls, evaluations, places, made)
+        made.misfits += sum(map(bool, columns.misfits))
 
     def _add(
-        self, calls: Arrow, entries: Sequence[WireEvals], places: Sequence[int], pieces: ArrowRows
+        self, calls: Arrow, evaluations: Sequence[WireEvals], places: Sequence[int], made: ArrowRows
     ) -> None:
-        pieces.calls.append(ArrowRow(calls, places))
+        made.calls.append(ArrowPiece(calls, places))
         if self._wants_evaluations:
-            evaluations, rows = evaluations_batch(self._pa, calls, entries, self.evaluations_schema)
-            pieces.evaluations.append(ArrowRow(evaluations, [places[row] for row in rows]))
+            table, rows = evaluations_batch(self._pa, calls, evaluations, self.evaluations_schema)
+            made.evaluations.append(ArrowPiece(table, [places[row] for row in rows]))
 
 
-def in_order(pa: Arrow, pieces: Sequence[ArrowRow]) -> list[Arrow]:
+def in_order(pa: Arrow, pieces: Sequence[ArrowPiece]) -> list[Arrow]:
     """Return record batches that have the rows of all pieces in the order of their calls."""
     rows = [piece.rows for piece in pieces]
     places = list(chain.from_iterable(piece.places for piece in pieces))

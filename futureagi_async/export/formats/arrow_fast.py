@@ -1,6 +1,7 @@
 """The fast path to Arrow columns: rows with the same keys are decoded into one struct type."""
 
 from collections.abc import Callable, Container, Mapping, Sequence
+from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -9,9 +10,10 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import astuple
 
+from futureagi_async._sansio.decoding.fragments import JSON_ERRORS, decode_fields
 from futureagi_async._sansio.decoding.wire import (
-    ALIASES,
     MILLISECONDS_BESIDE_MS,
+    SCALAR_KEYS,
     SECONDS,
     TIMES,
     WITHHOLDING,
@@ -25,27 +27,23 @@ from futureagi_async.export.formats.arrow_arrays import (
     Arrow,
     array,
     joined_array,
-    origin_columns,
     sent_array,
+    source_arrays,
     transcript_column,
 )
 from futureagi_async.export.formats.records import (
-    JSON_ERRORS,
     Batch,
-    Fields,
     WireEvals,
-    decode_entries,
+    decode_evals,
     extra_names,
     extra_template,
     transcript_key,
 )
 from futureagi_async.export.formats.schema import JSON_PARTS, PLAIN, SourceColumns
 
-_SEVERAL: Final = ALIASES | TIMES | SECONDS
-
 
 class ColumnBuilder(NamedTuple):
-    """What fills a column."""
+    """What a column is built from."""
 
     key: str
     in_ms: bool = False
@@ -57,13 +55,13 @@ ColumnBuilders: TypeAlias = Mapping[str, ColumnBuilder]
 
 
 def builders_of(keys: Container[str]) -> ColumnBuilders:
-    """Return what fills the columns `PLAIN` of a row: the first key present, in the column's unit."""
-    fillers: dict[str, ColumnBuilder] = {}
+    """Return what the columns `PLAIN` of a row are built from: the first key present, in its unit."""
+    builders: dict[str, ColumnBuilder] = {}
     for name in PLAIN:
-        key = next((key for key in _SEVERAL.get(name, (name,)) if key in keys), None)
+        key = next((key for key in SCALAR_KEYS.get(name, (name,)) if key in keys), None)
         if key is not None:
-            fillers[name] = ColumnBuilder(key, in_ms=_is_in_ms(name, key, keys))
-    return fillers
+            builders[name] = ColumnBuilder(key, in_ms=_is_in_ms(name, key, keys))
+    return builders
 
 
 def snapshot_builders_of(keys: Container[str]) -> ColumnBuilders | None:
@@ -73,10 +71,10 @@ def snapshot_builders_of(keys: Container[str]) -> ColumnBuilders | None:
     """
     if "created_at" in keys:
         return None  # which may be null
-    fillers = dict(builders_of(keys))
+    builders = dict(builders_of(keys))
     if "snapshot_timestamp" in keys or "original_call_execution_id" in keys:
-        fillers |= {name: ColumnBuilder(name, in_ms=True) for name in SECONDS if name in keys}
-    return fillers
+        builders |= {name: ColumnBuilder(name, in_ms=True) for name in SECONDS if name in keys}
+    return builders
 
 
 def _is_in_ms(name: str, key: str, keys: Container[str]) -> bool:
@@ -86,16 +84,15 @@ def _is_in_ms(name: str, key: str, keys: Container[str]) -> bool:
     return key.endswith("_ms") or (beside and key == name)
 
 
-_FIELDS = msgspec.json.Decoder(Fields)
 _TYPES: Final[Mapping[str, Any]] = {
     field.name: field.type for kind in (PartsWire, CallWire) for field in msgspec.structs.fields(kind)
 }
-_REMEMBERED = 16  # shapes: rows of more of them at a time would gain nothing by it
-_NEW_AT_ONCE = 4  # shapes that are learnt from one batch: each takes a millisecond
+_REMEMBERED = 16  # schemas: rows of more of them at a time would gain nothing by it
+_NEW_AT_ONCE = 4  # schemas that are learnt from one batch: each takes a millisecond
 
 
 class RowSchema:
-    """A set of keys."""
+    """What rows with the same keys are decoded into."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self.keys = keys
@@ -103,8 +100,8 @@ class RowSchema:
         self.extra = extra_names(keys)
         self.transcript = transcript_key(keys)
         self.scenario = "scenario" if "scenario" in keys else "scenario_name"
-        self._fillers = builders_of(keys)
-        self._snapshot_fillers = snapshot_builders_of(keys)
+        self._builders = builders_of(keys)
+        self._snapshot_builders = snapshot_builders_of(keys)
         names = [f"value_{place}" for place in range(len(keys))]
         struct = _struct(keys, names, as_sent={*self.extra, *JSON_PARTS})
         self.decode: Callable[[bytes], Struct] = msgspec.json.Decoder(struct).decode
@@ -113,35 +110,35 @@ class RowSchema:
             attrgetter(names[keys.index("is_snapshot")]) if "is_snapshot" in keys else lambda _: False
         )
 
-    def fillers(self, *, snapshots: bool) -> ColumnBuilders | None:
-        """Return what fills columns; ``None`` where keys alone do not tell."""
-        return self._snapshot_fillers if snapshots else self._fillers
+    def builders(self, *, snapshots: bool) -> ColumnBuilders | None:
+        """Return what columns are built from; ``None`` where keys alone do not tell."""
+        return self._snapshot_builders if snapshots else self._builders
 
 
 @attrs.define
 class Rows:
-    """Rows of one shape; all of them snapshots, or none."""
+    """Rows of one schema; all of them snapshots, or none."""
 
-    shape: RowSchema
+    schema: RowSchema
     are_snapshots: bool
     structs: list[Struct] = attrs.field(factory=list)
     places: list[int] = attrs.field(factory=list)
     """Where they stand in their batch."""
 
 
-def _decode_alike(shape: RowSchema, raws: Sequence[bytes]) -> Rows | None:
-    """Return rows that all have one shape and are no snapshots, as most batches are; ``None`` for others."""
+def _decode_alike(schema: RowSchema, raws: Sequence[bytes]) -> Rows | None:
+    """Return rows that all have one schema and are no snapshots, as most batches are; ``None`` for others."""
     try:
-        structs = list(map(shape.decode, raws))
+        structs = list(map(schema.decode, raws))
     except JSON_ERRORS:
         return None
-    if any(map(shape.is_snapshot, structs)):
+    if any(map(schema.is_snapshot, structs)):
         return None
-    return Rows(shape, are_snapshots=False, structs=structs, places=list(range(len(raws))))
+    return Rows(schema, are_snapshots=False, structs=structs, places=list(range(len(raws))))
 
 
 class RowSchemas:
-    """The shapes that the rows of a file have, learnt from the rows."""
+    """The schemas of a file's rows, learnt from the rows."""
 
     def __init__(self) -> None:
         self._known: dict[frozenset[str], RowSchema | None] = {}
@@ -150,36 +147,36 @@ class RowSchemas:
         self._learnt = 0
 
     def sort(self, raws: Sequence[bytes]) -> tuple[list[Rows], list[int]]:
-        """Decode a batch's rows, and return those of each shape, and the places of those that have none."""
+        """Decode a batch's rows; return those of each schema, and the places of those that have none."""
         alike = _decode_alike(self._recent[0], raws) if self._recent else None
         if alike is not None:
             return [alike], []
         self._learnt = 0
-        shaped: dict[tuple[RowSchema, bool], Rows] = {}
+        sorted_rows: dict[tuple[RowSchema, bool], Rows] = {}
         others: list[int] = []
         for place, raw in enumerate(raws):
             found = self._read(raw)
             if found is None:
                 others.append(place)
                 continue
-            shape, struct = found
-            kind = shape, shape.is_snapshot(struct) or False
-            rows = shaped.get(kind) or shaped.setdefault(kind, Rows(*kind))
+            schema, struct = found
+            kind = schema, schema.is_snapshot(struct) or False
+            rows = sorted_rows.get(kind) or sorted_rows.setdefault(kind, Rows(*kind))
             rows.structs.append(struct)
             rows.places.append(place)
-        return list(shaped.values()), others
+        return list(sorted_rows.values()), others
 
     def _read(self, raw: bytes) -> tuple[RowSchema, Struct] | None:
-        for shape in self._recent:
+        for schema in self._recent:
             try:
-                found = shape, shape.decode(raw)
+                found = schema, schema.decode(raw)
             except JSON_ERRORS:
                 continue  # a key more, or a key less; or a value of another type
-            if shape is not self._recent[0]:
+            if schema is not self._recent[0]:
                 self._recent.reverse()
             return found
         try:
-            new = self._shape_of(tuple(_FIELDS.decode(raw)))
+            new = self._schema_of(tuple(decode_fields(raw)))
             if new is None or new in self._recent:
                 return None
             found = new, new.decode(raw)
@@ -188,7 +185,7 @@ class RowSchemas:
         self._recent = [new, *self._recent[:1]]
         return found
 
-    def _shape_of(self, keys: tuple[str, ...]) -> RowSchema | None:
+    def _schema_of(self, keys: tuple[str, ...]) -> RowSchema | None:
         found = frozenset(keys)
         if found not in self._known and self._learnt < _NEW_AT_ONCE:
             self._learnt += 1
@@ -222,50 +219,52 @@ class SlowPathNeededError(Exception):
 
 
 class FastColumns:
-    """The columns of some rows of one shape, or `SlowPathNeededError`."""
+    """The columns of some rows of one schema, or `SlowPathNeededError`."""
 
     def __init__(self, rows: Rows, batch: Batch, pa: Arrow) -> None:
         self._pa = pa
-        self._shape = rows.shape
+        self._schema = rows.schema
         self._rows = rows
         self._batch = batch
         self._nothing = (None,) * len(rows.places)
         self._sources = list(map(batch.sources.__getitem__, rows.places))
         columns = zip(*map(astuple, rows.structs), strict=True)
-        self._sent: dict[str, Sequence[Any]] = dict(zip(rows.shape.keys, columns, strict=True))
+        self._sent: dict[str, Sequence[Any]] = dict(zip(rows.schema.keys, columns, strict=True))
 
-    def entries(self) -> Sequence[WireEvals]:
+    def evaluations(self) -> Sequence[WireEvals]:
         """Return the evaluations of each row."""
         if "eval_outputs" not in self._sent:
             return [{}] * len(self._nothing)
         try:
-            return list(map(decode_entries, self._sent["eval_outputs"]))
+            return list(map(decode_evals, self._sent["eval_outputs"]))
         except JSON_ERRORS as error:
             raise SlowPathNeededError from error
 
-    def batch(self, origins: SourceColumns, schema: Arrow) -> Arrow:
+    def batch(self, source_columns: SourceColumns, schema: Arrow) -> Arrow:
         """Return a record batch."""
         pa = self._pa
         try:
             columns = self.plain_columns() | self.scenario_columns()
             columns["transcript"] = self.transcript_column(schema.field("transcript").type)
-        except (pa.ArrowInvalid, OverflowError) as error:  # a whole number that no double holds
+        except (pa.ArrowInvalid, OverflowError) as error:  # a number that no double holds, or a year of UTC's
             raise SlowPathNeededError from error
-        columns |= origin_columns(pa, origins.of_all(self._sources)) | self.json_columns()
+        columns |= source_arrays(pa, source_columns.of_all(self._sources)) | self.json_columns()
         empty = {field.name: field.type for field in schema if field.name not in columns}
         columns |= {name: pa.nulls(len(self._nothing), kind) for name, kind in empty.items()}
         return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
     def plain_columns(self) -> dict[str, Arrow]:
         """Return the columns `PLAIN` for which something was sent."""
-        fillers = self._shape.fillers(snapshots=self._rows.are_snapshots)
-        if fillers is None:
+        builders = self._schema.builders(snapshots=self._rows.are_snapshots)
+        if builders is None:
             raise SlowPathNeededError
         columns: dict[str, Arrow] = {}
-        for name, filler in fillers.items():
-            values = self._sent[filler.key]
-            if filler.in_ms:
+        for name, builder in builders.items():
+            values = self._sent[builder.key]
+            if builder.in_ms:
                 values = [value / 1000 if value else value for value in values]
+            elif name in TIMES:
+                check_years(values)
             elif name == "original_call_execution_id" and self._rows.are_snapshots:
                 values = [value or None for value in values]
             columns[name] = array(self._pa, values, PLAIN[name])
@@ -274,7 +273,7 @@ class FastColumns:
 
     def scenario_columns(self) -> dict[str, Arrow]:
         """Return the scenarios' names and ids, wherever these were sent."""
-        names = self._sent.get(self._shape.scenario, self._nothing)
+        names = self._sent.get(self._schema.scenario, self._nothing)
         ids = self._sent.get("scenario_id", self._nothing)
         if ScenarioWire in map(type, names):
             inner = [each.id if type(each) is ScenarioWire else None for each in names]
@@ -290,7 +289,7 @@ class FastColumns:
     def transcript_column(self, list_type: Arrow) -> Arrow:
         """Return the transcripts; an empty one may be withheld."""
         transcripts: Sequence[list[TurnWire] | None]
-        transcripts = self._sent.get(self._shape.transcript, self._nothing)
+        transcripts = self._sent.get(self._schema.transcript, self._nothing)
         if [] in transcripts and not WITHHOLDING.isdisjoint(map(type, self._sources)):
             types = self._sent.get("simulation_call_type", self._nothing)
             transcripts = [
@@ -302,7 +301,7 @@ class FastColumns:
     def json_columns(self) -> dict[str, Arrow]:
         """Return what is JSON text, as it was sent."""
         columns = {name: sent_array(self._pa, self._sent[name]) for name in JSON_PARTS if name in self._sent}
-        names = self._shape.extra
+        names = self._schema.extra
         template = extra_template(names)
         if names:
             values = zip(*map(self._sent.__getitem__, names), strict=True)
@@ -313,4 +312,11 @@ class FastColumns:
 
     def _is_withheld(self, place: int, call_type: str | None) -> bool:
         batch = self._batch
-        return place not in batch.told and withholds(batch.sources[place], batch.raws[place], call_type)
+        return place not in batch.has_detail and withholds(batch.sources[place], batch.raws[place], call_type)
+
+
+def check_years(moments: Sequence[datetime | None]) -> None:
+    """Raise `OverflowError` where UTC has no year for one of the times."""
+    for moment in moments:
+        if moment is not None and moment.tzinfo is not UTC and moment.tzinfo is not None:
+            moment.astimezone(UTC)

@@ -5,24 +5,22 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, BinaryIO, Final
 
 import attrs
 import msgspec
-from msgspec import Raw
 
-from futureagi_async.errors import DecodingError
+from futureagi_async._sansio.decoding.fragments import Fields
+from futureagi_async._sansio.decoding.misfits import Misfits
 from futureagi_async.export.formats.records import (
     Batch,
-    Fields,
     evaluations_of,
     extra_of,
     fields_of,
-    in_utc,
     json_of,
+    misfits_of,
     scenario_of,
-    transcript_key,
     turns_of,
 )
 from futureagi_async.export.formats.schema import CALLS, JSON_PARTS, SCALARS, SourceColumns
@@ -70,7 +68,7 @@ def cell(value: Any) -> Any:
     if isinstance(value, str):
         return safe_text(value)
     if isinstance(value, datetime):
-        return in_utc(value).isoformat().replace("+00:00", "Z")
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return safe_text(msgspec.json.encode(value).decode())
 
 
@@ -91,11 +89,7 @@ class EvaluationColumns:
 
     def note(self, call: CallExecution) -> None:
         """Remember the evaluations of a call."""
-        try:
-            outputs = evaluations_of(call, fields_of(call))
-        except DecodingError:
-            return  # they go to the column of misfits
-        for key, output in outputs.items():
+        for key, output in evaluations_of(call, fields_of(call), {}).items():
             name, known = output.name, self._names.setdefault(key, None)
             if name and (not known or name < known):
                 self._names[key] = name
@@ -141,13 +135,13 @@ class CsvWriter:
     """Writes calls into ``file``, below a header, behind the mark without which Excel reads no UTF-8."""
 
     misfits = 0
-    """Calls with a value of no known shape: it is in the column ``misfits``."""
+    """Calls whose column ``misfits`` is filled."""
 
     def __init__(
         self, file: BinaryIO, *, sources: Iterable[CallSource] = (), evaluations: Sequence[EvaluationColumn]
     ) -> None:
         self._file = file
-        self._origins = SourceColumns(sources)
+        self._source_columns = SourceColumns(sources)
         self._evaluations = [evaluation.id for evaluation in evaluations]
         self._lines = _Lines()
         self._csv = csv.writer(self._lines, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\r\n")
@@ -169,26 +163,19 @@ class CsvWriter:
 
     def _row(self, call: CallExecution) -> list[Any]:
         fields = fields_of(call)
-        misfits: dict[str, Raw] = {}
-        row: list[Any] = [call.id, *self._origins.of(call.source)]
+        misfits = misfits_of(call)
+        row: list[Any] = [call.id, *self._source_columns.of(call.source)]
         row += [_scalar(call, name) for name in SCALARS if name != "id"]
         if scenario_of(call)[2]:
             misfits["scenario"] = fields["scenario"]
         row += _transcript_cells(call, fields, misfits)
         row += [_text(json_of(fields, name)) for name in JSON_PARTS]
         row.append(_text(extra_of(fields)))
-        results = self._evaluation_cells(call, fields, misfits)
-        row.append(_text(msgspec.json.encode(misfits)) if misfits else None)
+        outputs = evaluations_of(call, fields, misfits)
+        row.append(_text(msgspec.json.encode(misfits)) if misfits else None)  # the last: others add to it
         self.misfits += bool(misfits)
-        return row + results
-
-    def _evaluation_cells(self, call: CallExecution, fields: Fields, misfits: dict[str, Raw]) -> list[Any]:
-        try:
-            outputs = evaluations_of(call, fields)
-        except DecodingError:
-            misfits["eval_outputs"], outputs = fields["eval_outputs"], {}
-        found = map(outputs.get, self._evaluations)
-        return [value for output in found for value in (_result(output) if output else _NO_RESULT)]
+        results = map(outputs.get, self._evaluations)
+        return row + [value for output in results for value in (_result(output) if output else _NO_RESULT)]
 
 
 def _scalar(call: CallExecution, name: str) -> Any:
@@ -201,19 +188,14 @@ def _text(sent: bytes | None) -> str | None:
     return None if sent is None else sent.decode()
 
 
-def _transcript_cells(
-    call: CallExecution, fields: Fields, misfits: dict[str, Raw]
-) -> tuple[int | None, str | None]:
-    try:
-        turns = turns_of(call, fields)
-    except DecodingError:
-        misfits["transcript"], turns = fields[transcript_key(fields)], None
+def _transcript_cells(call: CallExecution, fields: Fields, misfits: Misfits) -> tuple[int | None, str | None]:
+    turns = turns_of(call, fields, misfits)
     return (None, None) if turns is None else (len(turns), "\n".join(map(_said, turns)))
 
 
 def _said(turn: TranscriptTurn) -> str:
     """Return a turn for people: who, what, and further lines set in."""
-    said = turn.content.replace("\n", "\n  ")
+    said = (turn.content or "").replace("\n", "\n  ")
     return f"{turn.role}: {said}" if turn.role else said
 
 

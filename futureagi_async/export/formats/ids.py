@@ -7,10 +7,10 @@ from typing import Any, BinaryIO, Final, TypeAlias
 
 import msgspec
 
+from futureagi_async._sansio.decoding.fragments import JSON_ERRORS
 from futureagi_async.errors import ExportError
 from futureagi_async.export.formats import check_compression, decompression_faults, open_decompressed
 from futureagi_async.export.formats.csv_writer import original_text
-from futureagi_async.export.formats.records import JSON_ERRORS
 
 SourceAndId: TypeAlias = tuple[int | None, str]
 
@@ -23,11 +23,11 @@ class _Place(msgspec.Struct):
     index: int | None = None
 
 
-class _Waiters(msgspec.Struct):
+class _Line(msgspec.Struct):
     id: str
 
 
-class _NormalisedLine(_Waiters):
+class _NormalisedLine(_Line):
     source: _Place | None
 
 
@@ -52,7 +52,7 @@ def read_ids(path: Path, format: str, *, normalised: bool = False) -> Iterator[S
 
 
 def _from_lines(file: BinaryIO) -> Iterator[SourceAndId]:
-    decode = msgspec.json.Decoder(_Waiters).decode
+    decode = msgspec.json.Decoder(_Line).decode
     for line in file:
         yield None, decode(line).id
 

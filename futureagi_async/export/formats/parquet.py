@@ -20,7 +20,7 @@ class ParquetWriter:
     """Writes calls into ``file``, and their evaluations into ``side_file`` where there is one."""
 
     misfits = 0
-    """Calls with a value that its column can't hold: it is in the column ``misfits``."""
+    """Calls whose column ``misfits`` is filled."""
 
     def __init__(
         self, file: BinaryIO, *, sources: Iterable[CallSource] = (), side_file: BinaryIO | None = None
@@ -34,13 +34,13 @@ class ParquetWriter:
 
     def write(self, batch: Batch) -> None:
         """Append records."""
-        pieces = self._maker.make(batch)
-        for rows in in_order(self._pa, pieces.calls):
+        made = self._maker.make(batch)
+        for rows in in_order(self._pa, made.calls):
             self._calls.append(rows)
         if self._evaluations is not None:
-            for rows in in_order(self._pa, pieces.evaluations):
+            for rows in in_order(self._pa, made.evaluations):
                 self._evaluations.append(rows)
-        self.misfits += pieces.misfits
+        self.misfits += made.misfits
 
     def close(self) -> None:
         """Write what waits, and the footers."""

@@ -1,7 +1,6 @@
 """Records as bytes: their fields, turns and evaluations, read without making objects."""
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence, Set
-from datetime import UTC, datetime
 from functools import lru_cache
 from operator import itemgetter
 from typing import Final, TypeAlias
@@ -11,9 +10,17 @@ import msgspec
 from msgspec import Raw
 
 from futureagi_async._sansio.decoding import decode_call
-from futureagi_async._sansio.decoding.fragments import Fragment
+from futureagi_async._sansio.decoding.fragments import JSON_ERRORS, Fields, Fragment, decode_fields
+from futureagi_async._sansio.decoding.misfits import (
+    Misfits,
+    decode_call_leniently,
+    decode_evals_leniently,
+    decode_turns_leniently,
+    placed,
+)
 from futureagi_async._sansio.decoding.nested import structure_evals, structure_turns
 from futureagi_async._sansio.decoding.wire import EvalEntry, TurnWire
+from futureagi_async.errors import DecodingError
 from futureagi_async.models import CallExecution, EvalOutput, TranscriptTurn
 from futureagi_async.sources import CallSource
 
@@ -23,64 +30,17 @@ class Batch:
     """Records in the order in which they are written, not decoded yet."""
 
     raws: Sequence[bytes]
-    """Their JSON: UTF-8, and decoded once before."""
+    """Their JSON: UTF-8, decoded once before, and on one line each."""
     sources: Sequence[CallSource | None]
     """Where each was read."""
     restore: Callable[[int], CallExecution]
     """Decodes one of them, by its place here."""
-    told: Set[int] = frozenset()
-    """Those whose transcript a detail told: where it is empty, nothing was said."""
+    has_detail: Set[int] = frozenset()
+    """Those whose transcript is from their detail: where it is empty, nothing was said."""
 
     def calls(self) -> list[CallExecution]:
         """Decode all of them."""
         return list(map(self.restore, range(len(self.raws))))
-
-
-PROVIDER_KEYS = ("call_metadata", "provider_call_data")
-"""Version rows pass on what the voice provider knows, which may include its customers' keys."""
-
-_SNAPSHOTS = "rerun_snapshots"  # of test execution rows: each a record that holds provider data again
-_CONCERNED = frozenset((*PROVIDER_KEYS, _SNAPSHOTS))
-Fields: TypeAlias = dict[str, Raw]
-"""A record's values by key, as sent."""
-_FIELDS = msgspec.json.Decoder(Fields)  # no slower than looking for the keys' bytes
-
-
-def without_provider_data(record: bytes) -> bytes:
-    """Return the record without `PROVIDER_KEYS`, its other values byte for byte.
-
-    A record that has none of them is returned as it is.
-    """
-    fields = _FIELDS.decode(record)
-    if _CONCERNED.isdisjoint(fields):
-        return record
-    kept = {key: value for key, value in fields.items() if key not in PROVIDER_KEYS}
-    if _SNAPSHOTS in kept:
-        kept[_SNAPSHOTS] = _without_nested(kept[_SNAPSHOTS])
-    unchanged = len(kept) == len(fields) and kept.get(_SNAPSHOTS) is fields.get(_SNAPSHOTS)
-    return record if unchanged else msgspec.json.encode(kept)
-
-
-def _without_nested(snapshots: Raw) -> Raw:
-    """Return the list itself where nothing is left out, and null for what is no list of records."""
-    try:
-        before = [bytes(snapshot) for snapshot in msgspec.json.decode(snapshots, type=list[Raw] | None) or ()]
-        after = [without_provider_data(snapshot) for snapshot in before]
-    except msgspec.ValidationError:
-        return Raw(b"null")
-    return snapshots if after == before else Raw(b"[%b]" % b",".join(after))
-
-
-def on_one_line_each(records: Iterable[bytes]) -> list[bytes]:
-    """Return the records without newlines; looks itself, as it is called for every record of an export."""
-    return [on_one_line(record) if b"\n" in record or b"\r" in record else record for record in records]
-
-
-def on_one_line(record: bytes) -> bytes:
-    """Return the record without newlines, which JSON allows between its tokens."""
-    if b"\n" in record or b"\r" in record:
-        return msgspec.json.format(record, indent=-1)
-    return record
 
 
 WireEvals: TypeAlias = Mapping[str, EvalEntry]
@@ -89,19 +49,20 @@ WireEvals: TypeAlias = Mapping[str, EvalEntry]
 NULL: Final = Raw(b"null")
 """What a key that was not sent counts as."""
 
-_TURNS = msgspec.json.Decoder(list[TurnWire] | None)
-_EVALS = msgspec.json.Decoder(dict[str, EvalEntry] | None)
-JSON_ERRORS: Final[tuple[type[Exception], ...]] = (msgspec.MsgspecError, ValueError, RecursionError)
-"""All that the JSON decoder raises for any input whatever."""
-
-_SHAPES = 256  # kinds of rows remembered; a list has one or two
+_decode_turns = msgspec.json.Decoder(list[TurnWire] | None).decode
+_decode_evals = msgspec.json.Decoder(dict[str, EvalEntry] | None).decode
 
 
 def fields_of(call: CallExecution) -> Fields:
     """Cut a record into the values of its keys; raises `ValueError` for a call that was built by hand."""
     if not call.raw:
         raise ValueError(f"Call {call.id} was not read from the server: it has no record to export.")
-    return _FIELDS.decode(call.raw)
+    return decode_fields(call.raw)
+
+
+def misfits_of(call: CallExecution) -> Misfits:
+    """Return what was sent for plain fields that can't hold it; nested parts are looked into elsewhere."""
+    return decode_call_leniently(call.raw)[1] if call.misfits else {}
 
 
 def json_of(fields: Fields, name: str) -> bytes | None:
@@ -123,48 +84,84 @@ def transcript_key(keys: Container[str]) -> str:
     return "transcript" if "transcript" in keys else "transcripts"
 
 
-def wire_turns(call: CallExecution, fields: Fields) -> Sequence[TurnWire] | None:
+def lacks_transcript(call: CallExecution) -> bool:
+    """Whether the list withholds the call's transcript, so that its detail must be asked for it."""
+    try:
+        return call.transcript is None
+    except DecodingError:
+        return False  # it is there, in a shape that is not documented
+
+
+def wire_turns(call: CallExecution, fields: Fields, misfits: Misfits) -> Sequence[TurnWire] | None:
     """Return the turns as sent, where ``call.transcript`` has some; else ``()`` or ``None`` as it does.
 
-    Raises `DecodingError` where ``call.transcript`` does.
+    What does not fit is added to ``misfits``: a value of a turn, or a whole transcript of no known shape.
     """
+    sent = fields.get(transcript_key(fields), NULL)
     try:
-        wires = _TURNS.decode(bytes(fields.get(transcript_key(fields), NULL)))
+        wires = _decode_turns(sent)
     except JSON_ERRORS:
-        wires = []
+        return _odd_turns(call, sent, misfits)
     if wires or wires is None:
         return wires
     return None if call.transcript is None else ()
 
 
-def turns_of(call: CallExecution, fields: Fields) -> Sequence[TranscriptTurn] | None:
-    """Return ``call.transcript`` at a fraction of its cost; raises `DecodingError` as it does."""
-    wires = wire_turns(call, fields)
+def _odd_turns(call: CallExecution, sent: Raw, misfits: Misfits) -> Sequence[TurnWire] | None:
+    if refuses(call, "transcript"):
+        misfits["transcript"] = sent
+        return None
+    wires, found = decode_turns_leniently(sent)
+    misfits |= placed("transcript", found)
+    return wires
+
+
+def turns_of(call: CallExecution, fields: Fields, misfits: Misfits) -> Sequence[TranscriptTurn] | None:
+    """Return ``call.transcript`` at a fraction of its cost; what does not fit is added to ``misfits``."""
+    wires = wire_turns(call, fields, misfits)
     if not wires:
         return None if wires is None else ()
     return structure_turns(Fragment(call.raw, "", "$", key=transcript_key(fields), value=wires))
 
 
-def entries_of(call: CallExecution, fields: Fields) -> WireEvals:
-    """Return the evaluations as sent, empty for null; raises `DecodingError` where the call does."""
+def wire_evals(call: CallExecution, fields: Fields, misfits: Misfits) -> WireEvals:
+    """Return the evaluations as sent, empty for null.
+
+    What does not fit is added to ``misfits``: a value of one, or the whole where it has no known shape.
+    """
+    sent = fields.get("eval_outputs", NULL)
     try:
-        return decode_entries(fields.get("eval_outputs", NULL))
+        return decode_evals(sent)
     except JSON_ERRORS:
-        refused = call.eval_outputs  # raises, and says where
-        raise AssertionError(f"What no decoder takes became {refused!r}.") from None
+        pass
+    if refuses(call, "eval_outputs"):
+        misfits["eval_outputs"] = sent
+        return {}
+    entries, found = decode_evals_leniently(sent)
+    misfits |= placed("eval_outputs", found)
+    return entries
 
 
-def decode_entries(sent: Raw) -> WireEvals:
+def decode_evals(sent: Raw) -> WireEvals:
     """Decode evaluations, empty for null; raises one of `JSON_ERRORS`."""
-    return _EVALS.decode(sent) or {}
+    return _decode_evals(sent) or {}
 
 
-def evaluations_of(call: CallExecution, fields: Fields) -> Mapping[str, EvalOutput]:
+def evaluations_of(call: CallExecution, fields: Fields, misfits: Misfits) -> Mapping[str, EvalOutput]:
     """Return ``call.eval_outputs``, empty for ``None``, at a fraction of its cost.
 
-    Raises `DecodingError` as it does.
+    What does not fit is added to ``misfits``.
     """
-    return structure_evals(Fragment(call.raw, "", "$", value=entries_of(call, fields)))
+    return structure_evals(Fragment(call.raw, "", "$", value=wire_evals(call, fields, misfits)))
+
+
+def refuses(call: CallExecution, part: str) -> bool:
+    """Whether the model can make nothing of a nested part."""
+    try:
+        getattr(call, part)
+    except DecodingError:
+        return True
+    return False
 
 
 def extra_of(fields: Fields) -> bytes:
@@ -183,7 +180,10 @@ def extra_template(names: Iterable[str]) -> bytes:
     return b"{%b}" % b",".join(pairs)
 
 
-@lru_cache(maxsize=_SHAPES)
+_KEY_SETS = 256  # remembered; a list has one or two
+
+
+@lru_cache(maxsize=_KEY_SETS)
 def _extra_writer(keys: tuple[str, ...]) -> Callable[[Fields], bytes]:
     """Return what writes the extra of records with these keys."""
     names = extra_names(keys)
@@ -192,11 +192,3 @@ def _extra_writer(keys: tuple[str, ...]) -> Callable[[Fields], bytes]:
         return lambda _fields: template
     pick = itemgetter(*names)
     return lambda fields: template % pick(fields)
-
-
-def in_utc(moment: datetime) -> datetime:
-    """Return a time in UTC, or as it is where UTC has no such year."""
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        return moment

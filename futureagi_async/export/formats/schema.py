@@ -22,7 +22,7 @@ SOURCE: Final[Mapping[str, Kind]] = {
     "source_version_id": "text",
     "source_test_execution_id": "text",
 }
-"""Where a call was read; `sources` fills them."""
+"""Where a call was read; `SourceColumns` fills them."""
 
 JSON_PARTS: Final = (
     "eval_outputs",
@@ -41,7 +41,7 @@ _KINDS: Final[dict[object, Kind]] = {
     str: "text",
     str | None: "text",
     float | None: "number",
-    bool: "flag",
+    bool | None: "flag",
     datetime | None: "time",
     Scenario | None: "text",
 }
@@ -70,7 +70,7 @@ CALLS: Final[Mapping[str, Kind]] = {
     "transcript": "turns",
     **dict.fromkeys((*JSON_PARTS, "extra", "misfits"), _JSON),
 }
-"""A table of calls."""
+"""A table of calls. Its last column, by name or path, has what the others can't hold, as sent."""
 
 TURN: Final[Mapping[str, Kind]] = {
     "role": "text",

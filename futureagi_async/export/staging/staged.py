@@ -6,13 +6,13 @@ from itertools import chain, pairwise
 from operator import add, attrgetter
 from typing import Self, TypeAlias
 
-from futureagi_async.errors import DecodingError
-from futureagi_async.export.formats.records import Batch, on_one_line
+from futureagi_async.export.formats.records import Batch, lacks_transcript
 from futureagi_async.export.staging.files import explained, open_to_read, read_at
 from futureagi_async.export.staging.merging import merge
 from futureagi_async.export.staging.records import Record, ordered_records, staged_records
 from futureagi_async.export.staging.workspace import Workspace
 from futureagi_async.models import CallExecution
+from futureagi_async.models.call import on_one_line
 from futureagi_async.sources import CallSource
 
 Restore: TypeAlias = Callable[[bytes, int], CallExecution]
@@ -54,20 +54,20 @@ class StagedRecords:
     def batch(self, records: Sequence[Record]) -> Batch:
         """Read some records."""
         raws = list(chain.from_iterable(map(self._read_run, _runs(records))))
-        told: set[int] = set()
+        has_detail: set[int] = set()
         for place, detail in self._details(records):
             raws[place] = on_one_line(merge(raws[place], detail))
             if b'"transcript"' in detail:
-                told.add(place)
+                has_detail.add(place)
 
         def restore(place: int) -> CallExecution:
             call = self._restore(raws[place], records[place].source)
-            if place in told and _is_withheld(call):
+            if place in has_detail and lacks_transcript(call):
                 call.transcript = ()  # the detail said so, and it withholds nothing
             return call
 
         sources = [self.sources[record.source] for record in records]
-        return Batch(raws=raws, sources=sources, restore=restore, told=told)
+        return Batch(raws=raws, sources=sources, restore=restore, has_detail=has_detail)
 
     def call(self, record: Record) -> CallExecution:
         """Return a record as a call."""
@@ -105,10 +105,3 @@ def _runs(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
     gaps = [place for place in range(1, len(records)) if begins[place] != ends[place - 1]]
     for start, stop in pairwise([0, *gaps, len(records)]):
         yield records[start:stop]
-
-
-def _is_withheld(call: CallExecution) -> bool:
-    try:
-        return call.transcript is None
-    except DecodingError:
-        return False

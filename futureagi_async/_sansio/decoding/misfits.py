@@ -1,0 +1,213 @@
+"""Values of types that the documents do not allow: kept as sent, while all else is decoded.
+
+What does not decode as a whole comes here, to be decoded value by value.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeAlias, TypeVar, get_args
+
+import msgspec
+from msgspec import NODEFAULT, UNSET, Raw, Struct, ValidationError
+
+from futureagi_async._sansio.decoding.fragments import JSON_ERRORS, Fields, at_place, decode_fields
+from futureagi_async._sansio.decoding.wire import (
+    CALL_KEYS,
+    EVAL_KEYS,
+    TURN_KEYS,
+    CallWire,
+    ColumnWire,
+    EvalEntry,
+    EvalWire,
+    ListWire,
+    ScenarioWire,
+    TurnWire,
+)
+from futureagi_async.models import JsonValue, ReadOnlyDict
+
+Misfits: TypeAlias = dict[str, Raw]
+"""What was sent, by the name of the field that can't hold it, or the path to that."""
+
+S = TypeVar("S", bound=Struct)
+
+
+def values_of(misfits: Misfits) -> ReadOnlyDict[JsonValue]:
+    """Return misfits as Python's values."""
+    return ReadOnlyDict({name: value_of(sent) for name, sent in misfits.items()})
+
+
+def value_of(sent: Raw) -> JsonValue:
+    """Return a JSON value as Python's; as its JSON text where there is none, as for ``1e999``."""
+    try:
+        value: JsonValue = msgspec.json.decode(sent)
+    except JSON_ERRORS:
+        return bytes(sent).decode(errors="replace")
+    return value
+
+
+def placed(place: str, misfits: Misfits) -> Misfits:
+    """Return the misfits of something as those of what holds it at ``place``."""
+    return {f"{place}{name}": sent for name, sent in misfits.items()}
+
+
+class LenientDecoder(Generic[S]):
+    """Decodes a JSON object into a struct, value by value."""
+
+    def __init__(
+        self,
+        kind: type[S],
+        *,
+        keys: Mapping[str, Sequence[str]] | None = None,
+        must_fit: Collection[str] = (),
+        unset: Collection[str] = (),
+        inner: "Mapping[str, LenientDecoder[Any]] | None" = None,
+    ) -> None:
+        """Say how values that do not fit are taken.
+
+        Args:
+            kind: The struct.
+            keys: For fields that several keys can fill: which, the first one present does.
+            must_fit: Keys of which nothing else than their type will do.
+            unset: Keys of which a misfit is `UNSET`, as null says something.
+            inner: For keys that hold an object: how that is decoded.
+
+        """
+        fields = msgspec.structs.fields(kind)
+        self._kind = kind
+        self._decoders = {field.name: _decoder(field.type) for field in fields}
+        self._required = [field.name for field in fields if field.default is NODEFAULT]
+        self._keys = keys or {}
+        self._field_of = {key: name for name, several in self._keys.items() for key in several}
+        self._must_fit = must_fit
+        self._unset = unset
+        self._inner = inner or {}
+
+    def decode(self, sent: bytes | Raw) -> tuple[S, Misfits]:
+        """Return the struct and what did not fit it, by field.
+
+        Raises one of `JSON_ERRORS` for what is no object, or lacks a key that must be there.
+        """
+        fields = decode_fields(sent)
+        values: dict[str, Any] = {}
+        misfits: Misfits = {}
+        for key in filter(self._decoders.__contains__, fields):
+            try:
+                values[key] = self._decoders[key](fields[key])
+            except ValidationError as error:
+                if key in self._must_fit:
+                    raise at_place(error, f".{key}") from None
+                values[key], found = self._without(key, fields[key])
+                if key == self._first_key(key, fields):
+                    misfits |= found
+        for key in self._required:
+            if key not in values:
+                raise ValidationError(f"Object missing required field `{key}`")
+        return self._kind(**values), misfits
+
+    def _without(self, key: str, sent: Raw) -> tuple[Any, Misfits]:
+        """Return what a value that does not fit counts as, and the misfits in it."""
+        name = self._field_of.get(key, key)
+        if key in self._inner:
+            try:
+                value, misfits = self._inner[key].decode(sent)
+            except ValidationError:
+                pass
+            else:
+                return value, placed(f"{name}.", misfits)
+        return UNSET if key in self._unset else None, {name: sent}
+
+    def _first_key(self, key: str, fields: Fields) -> str:
+        """Return the key that fills the field which this one could fill."""
+        return next(each for each in self._keys.get(self._field_of.get(key, key), (key,)) if each in fields)
+
+
+def _decoder(kind: Any) -> Callable[[Raw], Any]:
+    decode = msgspec.json.Decoder(kind).decode
+    if datetime not in get_args(kind):
+        return decode
+
+    def decode_time(sent: Raw) -> datetime | None:
+        moment: datetime | None = decode(sent)
+        return None if moment is None else as_aware(moment)
+
+    return decode_time
+
+
+def as_aware(moment: datetime) -> datetime:
+    """Return a time with its zone, which is UTC where it names none.
+
+    Raises `ValidationError` where UTC has no such year: few programs could read what is made of it.
+    """
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        raise ValidationError("Expected a time in the years 1 to 9999 of UTC") from None
+    return moment
+
+
+decode_call_leniently = LenientDecoder(
+    CallWire,
+    keys=CALL_KEYS,
+    must_fit={"id"},
+    unset={"is_snapshot", "created_at"},
+    inner={"scenario": LenientDecoder(ScenarioWire)},
+).decode
+decode_column_leniently = LenientDecoder(ColumnWire, must_fit={"id"}).decode
+decode_list_leniently = LenientDecoder(
+    ListWire, must_fit={"count", "results", "next", "error_messages"}
+).decode
+_decode_turn = LenientDecoder(TurnWire, keys=TURN_KEYS, unset={"content", "messages"}).decode
+_decode_eval = LenientDecoder(EvalWire, keys=EVAL_KEYS, unset={"error", "skipped"}).decode
+
+_decode_items = msgspec.json.Decoder(list[Raw]).decode
+_decode_entry = msgspec.json.Decoder(EvalEntry).decode
+
+
+def decode_turns_leniently(sent: Raw) -> tuple[list[TurnWire], Misfits]:
+    """Return a transcript's turns, and what did not fit them: ``{"[0].content": ...}``.
+
+    Raises one of `JSON_ERRORS` for what is no list of objects.
+    """
+    turns: list[TurnWire] = []
+    misfits: Misfits = {}
+    for index, item in enumerate(_decode_items(sent)):
+        try:
+            turn, found = _decode_turn(item)
+        except ValidationError as error:
+            raise at_place(error, f"[{index}]") from None
+        if "content" in found:
+            turn.content = turn.messages = UNSET
+        turns.append(turn)
+        misfits |= placed(f"[{index}].", found)
+    return turns, misfits
+
+
+def decode_evals_leniently(sent: Raw) -> tuple[dict[str, EvalEntry], Misfits]:
+    """Return evaluations by id, and what did not fit them: ``{"['...'].reason": ...}``.
+
+    Raises one of `JSON_ERRORS` for what is no object.
+    """
+    entries: dict[str, EvalEntry] = {}
+    misfits: Misfits = {}
+    for key, item in decode_fields(sent).items():
+        entries[key], found = _decode_one_eval(item)
+        misfits |= placed(f"['{_escaped(key)}'].", found)
+    return entries, misfits
+
+
+def _decode_one_eval(sent: Raw) -> tuple[EvalEntry, Misfits]:
+    try:
+        return _decode_entry(sent), {}
+    except ValidationError:
+        pass
+    try:
+        return _decode_eval(sent)
+    except ValidationError:
+        return None, {"value": sent}  # a bare one that no number holds
+
+
+def _escaped(key: str) -> str:
+    """Return a key as it stands between apostrophes in a path (RFC 9535)."""
+    return key.replace("\\", "\\\\").replace("'", "\\'")

@@ -1,0 +1,42 @@
+"""What the voice provider knows of a call, and a record's bytes without it."""
+
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from futureagi_async._sansio.decoding.fragments import decode_fields
+
+PROVIDER_DATA: Final = ("call_metadata", "provider_call_data")
+"""Keys of version rows and snapshots; what is under them may include other parties' keys."""
+
+SNAPSHOTS: Final = "rerun_snapshots"
+"""Of test execution rows: each a record that may hold provider data again."""
+
+_CONCERNED = frozenset((*PROVIDER_DATA, SNAPSHOTS))
+_decode_records = msgspec.json.Decoder(list[Raw] | None).decode
+
+
+def without_provider_data(record: bytes) -> bytes:
+    """Return the record without `PROVIDER_DATA`, its other values byte for byte.
+
+    A record that has none of them is returned as it is.
+    """
+    fields = decode_fields(record)  # no slower than looking for the keys' bytes
+    if _CONCERNED.isdisjoint(fields):
+        return record
+    kept = {key: value for key, value in fields.items() if key not in PROVIDER_DATA}
+    if SNAPSHOTS in kept:
+        kept[SNAPSHOTS] = _each_without(kept[SNAPSHOTS])
+    unchanged = len(kept) == len(fields) and kept.get(SNAPSHOTS) is fields.get(SNAPSHOTS)
+    return record if unchanged else msgspec.json.encode(kept)
+
+
+def _each_without(snapshots: Raw) -> Raw:
+    """Return the list itself where nothing is left out, and null for what is no list of records."""
+    try:
+        before = list(map(bytes, _decode_records(snapshots) or ()))
+        after = list(map(without_provider_data, before))
+    except (msgspec.ValidationError, RecursionError):
+        return Raw(b"null")
+    return snapshots if after == before else Raw(b"[%b]" % b",".join(after))
