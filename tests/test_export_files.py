@@ -12,7 +12,7 @@ import pytest
 
 from futureagi_async import ExportError, RunTestCalls, TestExecutionCalls
 from futureagi_async.export import ExportReport, export_calls
-from futureagi_async.export.staging.files import create_file, replace_file, write_all
+from futureagi_async.export.files import create_file, replace_file, write_all
 from futureagi_async.testing import StandInServer
 from tests.servers import open_session
 

@@ -17,7 +17,7 @@ from futureagi_async import (
 )
 from futureagi_async.export import export_calls, verify_export
 from futureagi_async.export.staging.locking import locked
-from futureagi_async.export.staging.target import read_target
+from futureagi_async.export.targets import read_target
 from futureagi_async.testing import Motion, StandInServer
 from tests.exporting import LONG, ServerClock, ids_in, interrupt, names_in, pages_asked
 from tests.servers import let_requests_arrive, open_session

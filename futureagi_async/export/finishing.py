@@ -5,21 +5,21 @@ import os
 from collections.abc import Generator
 from pathlib import Path
 
-from futureagi_async.export.id_sums import IdSums
-from futureagi_async.export.manifest import Part, read_manifest
-from futureagi_async.export.parts import PartsWriter
-from futureagi_async.export.staging.entries import Replacing, Staged
-from futureagi_async.export.staging.files import (
+from futureagi_async.export.batches import StagedRecords
+from futureagi_async.export.files import (
     create_file,
     explained,
     replace_file,
     sync_directory,
     write_all,
 )
+from futureagi_async.export.id_sums import IdSums
+from futureagi_async.export.manifest import Part, read_manifest
+from futureagi_async.export.parts import PartsWriter
+from futureagi_async.export.staging.entries import Replacing, Staged
 from futureagi_async.export.staging.layout import Cursor
-from futureagi_async.export.staging.staged import StagedRecords
-from futureagi_async.export.staging.target import PART_NAME
-from futureagi_async.export.staging.workspace import Workspace
+from futureagi_async.export.store import Workspace
+from futureagi_async.export.targets import PART_NAME
 
 _EMPTY_SUM = hashlib.sha256().hexdigest()
 

@@ -13,10 +13,10 @@ from futureagi_async.errors import (
     SessionMisuseError,
 )
 from futureagi_async.export.failures import describe
+from futureagi_async.export.part_files import Lines
 from futureagi_async.export.staging.entries import Detailed
-from futureagi_async.export.staging.linefiles import Lines
 from futureagi_async.export.staging.merging import extract
-from futureagi_async.export.staging.workspace import Workspace
+from futureagi_async.export.store import Workspace
 from futureagi_async.models import CallExecution, Outcome
 
 _JOB_STOPPERS = (AuthenticationError, PermissionDeniedError, SessionMisuseError)

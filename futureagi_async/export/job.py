@@ -12,20 +12,20 @@ import attrs
 from anyio.to_thread import run_sync
 
 from futureagi_async.errors import ExportError
-from futureagi_async.export.audio.fetching_audio import fetch_audio
+from futureagi_async.export.batches import StagedRecords
+from futureagi_async.export.fetching import Staging, Step
+from futureagi_async.export.fetching_audio import fetch_audio
+from futureagi_async.export.files import check_replaceable, is_file, make_directory
 from futureagi_async.export.finishing import Finish
 from futureagi_async.export.hydrating import DetailReader, fetch_details
 from futureagi_async.export.manifest import Manifest, encode_manifest, read_manifest
-from futureagi_async.export.reading import Staging, Step
 from futureagi_async.export.report import ExportProgress, ExportReport, OnProgress, Phase
 from futureagi_async.export.since import Base
-from futureagi_async.export.staging.files import check_replaceable, is_file, make_directory
 from futureagi_async.export.staging.locking import locked
 from futureagi_async.export.staging.parameters import Parameters
-from futureagi_async.export.staging.staged import StagedRecords
-from futureagi_async.export.staging.target import PART_NAME, Target
-from futureagi_async.export.staging.workspace import RESTART, Workspace
+from futureagi_async.export.store import RESTART, Workspace
 from futureagi_async.export.summing import Outcome, fetch_report, is_complete, report_on, sum_up
+from futureagi_async.export.targets import PART_NAME, Target
 from futureagi_async.models import CallExecution, FetchReport
 from futureagi_async.sources import CallSource
 

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from futureagi_async.errors import ExportError
+from futureagi_async.export.files import explained, is_file
 from futureagi_async.export.staging.entries import Downloaded, Failure
-from futureagi_async.export.staging.files import explained, is_file
 from futureagi_async.export.staging.parameters import Parameters
 
 FORMAT = 1

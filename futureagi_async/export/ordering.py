@@ -11,8 +11,7 @@ from futureagi_async.export.job import CallReader, Order
 from futureagi_async.export.report import OnProgress
 from futureagi_async.export.since import read_base
 from futureagi_async.export.staging.parameters import Parameters, identify
-from futureagi_async.export.staging.target import Target, read_target
-from futureagi_async.options import check_max_outage
+from futureagi_async.export.targets import Target, read_target
 from futureagi_async.sources import CallSource
 
 MOST_ROWS = 1_000_000
@@ -35,7 +34,6 @@ async def make_order(
     since: str | os.PathLike[str] | None,
     recordings: str | os.PathLike[str] | None,
     allow_private_hosts: bool,
-    max_outage: float,
     on_progress: OnProgress | None,
 ) -> Order:
     """Return what is to be done, or raise `ValueError`, `TypeError` or `ExportError`."""
@@ -68,7 +66,6 @@ async def make_order(
         base=base,
         recordings=Path(recordings) if recordings is not None else None,
         allow_private_hosts=allow_private_hosts,
-        max_outage=check_max_outage(max_outage),
         on_progress=on_progress,
     )
 

@@ -7,14 +7,14 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import BinaryIO
 
+from futureagi_async.export.batches import StagedRecords
+from futureagi_async.export.files import create_file, digest_file, explained
 from futureagi_async.export.formats import Writer, compressed, open_writer
 from futureagi_async.export.formats.csv_writer import EvaluationColumns
 from futureagi_async.export.id_sums import IdSums
 from futureagi_async.export.manifest import Part
-from futureagi_async.export.staging.files import create_file, digest_file, explained
 from futureagi_async.export.staging.records import Record
-from futureagi_async.export.staging.staged import StagedRecords
-from futureagi_async.export.staging.target import Target
+from futureagi_async.export.targets import Target
 
 _BATCH_RECORDS = 250  # between two chances to be cancelled, and few enough for the processor's cache
 _BATCH_BYTES = 16 * 1024**2

@@ -11,7 +11,7 @@ from futureagi_async.errors import FutureAGIError
 from futureagi_async.models import FetchReport
 
 if TYPE_CHECKING:
-    from futureagi_async.export.audio.recordings import RecordingFile
+    from futureagi_async.export.audio import RecordingFile
 
 Phase: TypeAlias = Literal["reading", "transcripts", "recordings", "writing"]
 

@@ -9,7 +9,7 @@ import attrs
 from futureagi_async.errors import ExportError
 from futureagi_async.export.manifest import Manifest, read_manifest
 from futureagi_async.export.staging.parameters import fingerprint, identify
-from futureagi_async.export.staging.target import MANIFEST
+from futureagi_async.export.targets import MANIFEST
 from futureagi_async.sources import CallSource
 
 CANNOT_SEE = (

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from futureagi_async.export.manifest import Manifest, Source
 from futureagi_async.export.staging.parameters import fingerprint
-from futureagi_async.export.staging.target import PART_NAME
+from futureagi_async.export.targets import PART_NAME
 
 
 def find_contradictions(manifest: Manifest) -> Iterator[str]:

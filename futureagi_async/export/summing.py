@@ -8,7 +8,7 @@ import msgspec
 
 from futureagi_async._version import __version__
 from futureagi_async.export import manifest as form
-from futureagi_async.export.audio.recordings import RecordingFile
+from futureagi_async.export.audio import RecordingFile
 from futureagi_async.export.failures import describe, rebuild
 from futureagi_async.export.id_sums import IdSums
 from futureagi_async.export.manifest import Manifest, Part
@@ -16,7 +16,7 @@ from futureagi_async.export.report import ExportReport
 from futureagi_async.export.since import CANNOT_SEE, Base
 from futureagi_async.export.staging.parameters import identify
 from futureagi_async.export.staging.state import State
-from futureagi_async.export.staging.target import Target
+from futureagi_async.export.targets import Target
 from futureagi_async.models import FetchReport, SourceReport
 from futureagi_async.sources import CallSource
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import attrs
 
 from futureagi_async.errors import ExportError
+from futureagi_async.export.files import digest_file, explained, is_file
 from futureagi_async.export.formats.ids import read_ids
 from futureagi_async.export.id_sums import IdSums
 from futureagi_async.export.manifest import Manifest, Part, decode_manifest, read_text
 from futureagi_async.export.soundness import find_contradictions, name_of_evaluations
 from futureagi_async.export.staging.entries import Downloaded
-from futureagi_async.export.staging.files import digest_file, explained, is_file
-from futureagi_async.export.staging.target import MANIFEST, PART_NAME, WORK
+from futureagi_async.export.targets import MANIFEST, PART_NAME, WORK
 
 _RECORDING_NAME = re.compile(r"[0-9a-f-]{36}-[a-z]+\.[a-z0-9]{1,8}")
 _FOLDER_NAME = re.compile(r"[^./\\\0][^/\\\0]*")

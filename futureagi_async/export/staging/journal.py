@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from futureagi_async.export.staging.entries import Begun, Entry, decode_lines, encode_line
-from futureagi_async.export.staging.files import (
+from futureagi_async.export.files import (
     create_file,
     explained,
     open_to_append,
@@ -14,6 +13,7 @@ from futureagi_async.export.staging.files import (
     sync_directory,
     write_all,
 )
+from futureagi_async.export.staging.entries import Begun, Entry, decode_lines, encode_line
 
 
 class Journal:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from futureagi_async.errors import ExportError
-from futureagi_async.export.staging.files import FILE_MODE, explained, make_directory
+from futureagi_async.export.files import FILE_MODE, explained, make_directory
 
 if sys.platform == "win32":
     import msvcrt

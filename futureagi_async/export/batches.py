@@ -7,11 +7,11 @@ from operator import add, attrgetter
 from typing import Self, TypeAlias
 
 from futureagi_async.errors import DecodingError
+from futureagi_async.export.files import explained, open_to_read, read_at
 from futureagi_async.export.formats.records import Batch, on_one_line
-from futureagi_async.export.staging.files import explained, open_to_read, read_at
 from futureagi_async.export.staging.merging import merge
 from futureagi_async.export.staging.records import Record, ordered_records, staged_records
-from futureagi_async.export.staging.workspace import Workspace
+from futureagi_async.export.store import Workspace
 from futureagi_async.models import CallExecution
 from futureagi_async.sources import CallSource
 

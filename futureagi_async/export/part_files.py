@@ -10,7 +10,7 @@ from typing import Protocol, Self
 
 import attrs
 
-from futureagi_async.export.staging.files import (
+from futureagi_async.export.files import (
     create_file,
     explained,
     is_file,

@@ -8,9 +8,9 @@ from anyio.to_thread import run_sync
 
 from futureagi_async.errors import DecodingError
 from futureagi_async.export.formats.records import on_one_line_each, without_provider_data
+from futureagi_async.export.part_files import Lines
 from futureagi_async.export.staging.entries import Staged
-from futureagi_async.export.staging.linefiles import Lines
-from futureagi_async.export.staging.workspace import Workspace
+from futureagi_async.export.store import Workspace
 from futureagi_async.models import CallExecution, CallPage
 
 _SLICE_RECORDS = 100  # encoded between two chances for other tasks to run

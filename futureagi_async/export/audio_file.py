@@ -8,7 +8,7 @@ from pathlib import Path
 
 from futureagi_async._sansio.downloads import BodyInfo, PartialFile, check_size
 from futureagi_async.errors import APIConnectionError, ExportError
-from futureagi_async.export.staging.files import (
+from futureagi_async.export.files import (
     create_file,
     explained,
     is_file,

@@ -8,10 +8,10 @@ from anyio.to_thread import run_sync
 from futureagi_async._http.downloads import Downloader
 from futureagi_async._sansio.downloads import is_public
 from futureagi_async.errors import DecodingError
-from futureagi_async.export.audio.recordings import Recording, RecordingFile, download_recordings
+from futureagi_async.export.audio import Recording, RecordingFile, download_recordings
+from futureagi_async.export.batches import StagedRecords
 from futureagi_async.export.staging.entries import Downloaded
-from futureagi_async.export.staging.staged import StagedRecords
-from futureagi_async.export.staging.workspace import Workspace
+from futureagi_async.export.store import Workspace
 
 
 async def fetch_audio(

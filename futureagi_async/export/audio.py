@@ -1,0 +1,231 @@
+"""The audio of calls, downloaded beside an export: `download_recordings`."""
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import anyio
+import attrs
+from anyio.to_thread import run_sync
+
+from futureagi_async._http.clock import Clock, SystemClock
+from futureagi_async._http.downloads import Download, Downloader
+from futureagi_async._sansio.downloads import is_public, split_url
+from futureagi_async._sansio.retrying import OutageDetector
+from futureagi_async.errors import APIConnectionError, APITimeoutError
+from futureagi_async.export.audio_file import AudioFile
+from futureagi_async.export.files import make_directory
+from futureagi_async.filters import canonical_uuid
+
+RECORDING_NAMES: Final = ("combined", "stereo", "customer", "assistant")
+MIB: Final = 1024 * 1024
+
+_ATTEMPTS = 3
+_FIRST_PAUSE_SECONDS = 2.0
+_WRITE_BYTES = MIB  # handed to a thread at once
+
+
+@attrs.define(frozen=True)
+class Recording:
+    """A piece of audio that a call names; ``name`` is one of `RECORDING_NAMES`."""
+
+    call_id: str
+    name: str = attrs.field(validator=attrs.validators.in_(RECORDING_NAMES))
+    url: str = attrs.field(repr=False)  # often signed
+
+
+@attrs.define(frozen=True)
+class RecordingFile:
+    """How a download ended: ``path`` and ``sha256``, or an ``error``."""
+
+    call_id: str
+    name: str
+    url_host: str
+    path: str | None
+    """The file's name in the folder, such as ``<call id>-combined.mp3``."""
+    bytes: int
+    sha256: str | None
+    error: str | None
+
+
+OnFile = Callable[[RecordingFile], Awaitable[None]]
+
+
+async def download_recordings(
+    wanted: Iterable[Recording],
+    folder: Path,
+    *,
+    done: Container[tuple[str, str]] = (),
+    at_once: int = 4,
+    max_file_bytes: int = 512 * MIB,
+    max_file_seconds: float = 1800.0,
+    allow_private_hosts: bool = False,
+    on_file: OnFile,
+    clock: Clock | None = None,
+) -> None:
+    """Download each recording into ``folder``, and tell of each how it ended.
+
+    A file arrives beside its place and is renamed when it is whole and on the disk; it is named by its
+    call's id, readable by its owner alone. Where the server gives a strong entity tag, a download that was
+    cut off is gone on with, in this run or a later one. A URL comes from whoever recorded the call: nothing
+    but the URL itself is sent there, and hosts that are not on the open internet are refused.
+
+    What can't be downloaded is told with its reason and stops nothing; a host that is out is not asked any
+    more. Raises `ExportError` where the disk can't take it.
+
+    Args:
+        wanted: What to download; a call's recording that comes again is skipped.
+        folder: Made where it is missing, but not what it lies in.
+        done: ``(call_id, name)`` of what is there already.
+        at_once: How many downloads run at a time.
+        max_file_bytes: Larger files are refused.
+        max_file_seconds: How long one file may take, with all its tries.
+        allow_private_hosts: Also connect to private, loopback and link-local addresses.
+        on_file: Told of each recording, one at a time.
+        clock: Time and chance, for tests.
+
+    """
+    for name, limit in (("at_once", at_once), ("max_file_bytes", max_file_bytes)):
+        if limit < 1:
+            raise ValueError(f"{name} must be at least 1, not {limit}.")
+    if not max_file_seconds > 0:
+        raise ValueError(f"max_file_seconds must be more than 0, not {max_file_seconds}.")
+    await run_sync(make_directory, folder)
+    waiting = _without(wanted, done)
+    telling = anyio.Lock()
+    may_connect = (lambda _: True) if allow_private_hosts else is_public
+    async with Downloader(may_connect=may_connect, connections=at_once) as downloader:
+        job = _Job(downloader, folder, max_file_bytes, max_file_seconds, clock or SystemClock())
+
+        async def work() -> None:
+            for recording in waiting:
+                file = await job.fetch(recording)
+                async with telling:
+                    await on_file(file)
+
+        await _run_many(work, at_once)
+
+
+@attrs.define(frozen=True)
+class _Job:
+    downloader: Downloader
+    folder: Path
+    max_file_bytes: int
+    max_file_seconds: float
+    clock: Clock
+    watches: dict[str, OutageDetector] = attrs.field(factory=lambda: defaultdict(OutageDetector))
+    """By host."""
+
+    async def fetch(self, recording: Recording) -> RecordingFile:
+        """Download one recording within its time, and say how that ended."""
+        host = _host(recording.url)
+        watch = self.watches[host]
+        if watch.is_out:  # waiting for each of its recordings could take days
+            return _failed(
+                recording, host, f"Not asked for: {watch.failures} downloads from its host failed."
+            )
+        error: APIConnectionError
+        try:
+            with anyio.fail_after(self.max_file_seconds):
+                path, size, digest = await self._fetch(recording)
+        except TimeoutError:
+            error = APITimeoutError(f"It took longer than {self.max_file_seconds:g} s.", retryable=True)
+        except APIConnectionError as failure:
+            error = failure
+        else:
+            watch.succeeded()
+            return RecordingFile(recording.call_id, recording.name, host, path, size, digest, None)
+        watch.failed(error)
+        return _failed(recording, host, error.message)
+
+    async def _fetch(self, recording: Recording) -> tuple[str, int, str]:
+        call_id = canonical_uuid(recording.call_id)
+        if call_id is None:
+            raise APIConnectionError("Its call's id is no UUID, and so no file's name.")
+        parts = split_url(recording.url)
+        address = f"{parts.scheme}://{parts.netloc}{parts.path}"  # without a signature, which changes
+        file = AudioFile(self.folder, f"{call_id}-{recording.name}", address, self.max_file_bytes)
+        try:
+            name, digest = await self._try_often(recording.url, file)
+        except APIConnectionError as error:
+            if not error.retryable:
+                file.discard()
+            raise
+        finally:
+            file.leave()
+        return name, file.size, digest
+
+    async def _try_often(self, url: str, file: AudioFile) -> tuple[str, str]:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return await self._try(url, file)
+            except APIConnectionError as error:
+                if not error.retryable or attempt == _ATTEMPTS:
+                    raise
+            await self.clock.sleep(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * self.clock.jitter())
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _try(self, url: str, file: AudioFile) -> tuple[str, str]:
+        async with self.downloader.open(url, await run_sync(file.find_part)) as download:
+            await run_sync(file.begin, download.head)
+            await _copy(download, file)
+        return await run_sync(file.finish)
+
+
+async def _copy(download: Download, file: AudioFile) -> None:
+    """Write the body as it arrives; what arrived is written however it ends."""
+    gathered = bytearray()
+    try:
+        async for piece in download.pieces():
+            gathered += piece
+            if len(gathered) >= _WRITE_BYTES:
+                data = bytes(gathered)
+                gathered.clear()
+                await run_sync(file.write, data)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await run_sync(file.write, bytes(gathered))
+
+
+def _without(wanted: Iterable[Recording], done: Container[tuple[str, str]]) -> Iterator[Recording]:
+    """Yield each recording once, but those that are done."""
+    seen: set[tuple[str, str]] = set()
+    for recording in wanted:
+        key = (recording.call_id, recording.name)
+        if key not in done and key not in seen:
+            seen.add(key)
+            yield recording
+
+
+def _failed(recording: Recording, host: str, error: str) -> RecordingFile:
+    return RecordingFile(recording.call_id, recording.name, host, None, 0, None, error)
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+async def _run_many(work: Callable[[], Awaitable[None]], number: int) -> None:
+    """Run so many workers; the first error of one ends the others, and is raised as it is."""
+    failure: BaseException | None = None
+
+    async def guarded() -> None:
+        nonlocal failure
+        try:
+            await work()
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised again, outside of the group
+            failure = failure or error
+            tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(number):
+            tasks.start_soon(guarded)
+    if failure is not None:
+        raise failure
