@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from futureagi_async import ExportError, RunTestCalls
 from futureagi_async.export.id_sums import IdSums
+from futureagi_async.export.manifest import Parameters, identify
 from futureagi_async.export.staging.entries import (
     FORMAT,
     Begun,
@@ -24,7 +25,6 @@ from futureagi_async.export.staging.entries import (
     encode_line,
 )
 from futureagi_async.export.staging.layout import Cursor
-from futureagi_async.export.staging.parameters import Parameters, identify
 from futureagi_async.export.staging.records import Record, ordered_records, staged_records
 from futureagi_async.export.staging.state import State
 

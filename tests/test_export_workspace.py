@@ -12,8 +12,8 @@ import pytest
 
 from futureagi_async import ExportError, RunTestCalls
 from futureagi_async.export import store as workspace_module
+from futureagi_async.export.manifest import identify
 from futureagi_async.export.part_files import LineFiles, Lines
-from futureagi_async.export.staging.parameters import identify
 from futureagi_async.export.store import Workspace
 from futureagi_async.export.targets import read_target
 from tests.test_export_journal import NOW, SOURCE, make_parameters, page

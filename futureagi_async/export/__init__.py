@@ -97,8 +97,7 @@ async def export_calls(
         on_progress: Called whenever more is safe on the disk; should be quick.
 
     """
-    from futureagi_async.export.job import run_export
-    from futureagi_async.export.ordering import make_order
+    from futureagi_async.export.job import make_order, run_export
 
     order = await make_order(
         session,

@@ -1,7 +1,11 @@
 """The audio of calls, downloaded beside an export: `download_recordings`."""
 
+import hashlib
+import json
+import os
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Container, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -12,11 +16,23 @@ from anyio.to_thread import run_sync
 
 from futureagi_async._http.clock import Clock, SystemClock
 from futureagi_async._http.downloads import Download, Downloader
-from futureagi_async._sansio.downloads import is_public, split_url
+from futureagi_async._sansio.downloads import BodyInfo, PartialFile, check_size, is_public, split_url
 from futureagi_async._sansio.retrying import OutageDetector
-from futureagi_async.errors import APIConnectionError, APITimeoutError
-from futureagi_async.export.audio_file import AudioFile
-from futureagi_async.export.files import make_directory
+from futureagi_async.errors import APIConnectionError, APITimeoutError, DecodingError, ExportError
+from futureagi_async.export.batches import StagedRecords
+from futureagi_async.export.files import (
+    create_file,
+    explained,
+    is_file,
+    make_directory,
+    open_to_append,
+    open_to_read,
+    replace_file,
+    sync_directory,
+    write_all,
+)
+from futureagi_async.export.manifest import Downloaded
+from futureagi_async.export.store import Workspace
 from futureagi_async.filters import canonical_uuid
 
 RECORDING_NAMES: Final = ("combined", "stereo", "customer", "assistant")
@@ -157,7 +173,7 @@ class _Job:
             file.leave()
         return name, file.size, digest
 
-    async def _try_often(self, url: str, file: AudioFile) -> tuple[str, str]:
+    async def _try_often(self, url: str, file: "AudioFile") -> tuple[str, str]:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return await self._try(url, file)
@@ -167,14 +183,14 @@ class _Job:
             await self.clock.sleep(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * self.clock.jitter())
         raise AssertionError("the last attempt returns or raises")
 
-    async def _try(self, url: str, file: AudioFile) -> tuple[str, str]:
+    async def _try(self, url: str, file: "AudioFile") -> tuple[str, str]:
         async with self.downloader.open(url, await run_sync(file.find_part)) as download:
             await run_sync(file.begin, download.head)
             await _copy(download, file)
         return await run_sync(file.finish)
 
 
-async def _copy(download: Download, file: AudioFile) -> None:
+async def _copy(download: Download, file: "AudioFile") -> None:
     """Write the body as it arrives; what arrived is written however it ends."""
     gathered = bytearray()
     try:
@@ -229,3 +245,154 @@ async def _run_many(work: Callable[[], Awaitable[None]], number: int) -> None:
             tasks.start_soon(guarded)
     if failure is not None:
         raise failure
+
+
+_PIECE_BYTES = 1024 * 1024
+
+
+class AudioFile:
+    """Bytes arrive in ``.<stem>.part``; ``.<stem>.tag`` says of which file they are the beginning.
+
+    All methods block, and belong into a thread. Every `OSError` is an `ExportError`.
+    """
+
+    def __init__(self, folder: Path, stem: str, address: str, max_bytes: int) -> None:
+        self.size = 0
+        """Bytes at hand."""
+        self._folder = folder
+        self._stem = stem
+        self._path = folder / f".{stem}.part"
+        self._tag = folder / f".{stem}.tag"
+        self._origin = hashlib.sha256(address.encode()).hexdigest()  # an address may hold a secret
+        self._max_bytes = max_bytes
+        self._descriptor: int | None = None
+        self._hash = hashlib.sha256()
+        self._head: BodyInfo | None = None
+
+    def find_part(self) -> PartialFile | None:
+        """Return what an earlier try left of this very file, if anything."""
+        with suppress(OSError, ValueError, TypeError, KeyError, ExportError):
+            noted = json.loads(self._tag.read_bytes()) if is_file(self._tag) else {}
+            size = self._path.stat().st_size if is_file(self._path) else 0
+            if size and noted["origin"] == self._origin:
+                return PartialFile(size, str(noted["validator"]))
+        return None
+
+    def begin(self, head: BodyInfo) -> None:
+        """Make ready for a body: behind the part, or anew."""
+        check_size(head.size or 0, self._max_bytes)
+        self.close()
+        self._head, self.size, self._hash = head, head.start, hashlib.sha256()
+        if head.start:
+            self._descriptor = open_to_append(self._path, head.start)
+            self._read_again()
+        else:
+            self.discard()
+            self._descriptor = create_file(self._path)
+            if head.validator is not None:
+                self._note(head.validator)
+
+    def write(self, data: bytes) -> None:
+        """Append to the body."""
+        assert self._descriptor is not None
+        check_size(self.size + len(data), self._max_bytes)
+        with explained(self._path):
+            write_all(self._descriptor, [data])
+        self._hash.update(data)
+        self.size += len(data)
+
+    def finish(self) -> tuple[str, str]:
+        """Give the file its name; return that and its sha256."""
+        assert self._head is not None
+        assert self._descriptor is not None
+        if not self.size:
+            raise APIConnectionError("The server sent nothing.", retryable=True)
+        if self._head.size not in (None, self.size):
+            raise APIConnectionError("The answer was cut off.", retryable=True)
+        target = self._folder / f"{self._stem}{self._head.ending}"
+        with explained(target):
+            os.fsync(self._descriptor)
+            self.close()
+            replace_file(self._path, target)
+            self._tag.unlink(missing_ok=True)
+        sync_directory(self._folder)
+        return target.name, self._hash.hexdigest()
+
+    def leave(self) -> None:
+        """Let go of the file; a part that can't be gone on with is removed."""
+        self.close()
+        if self.find_part() is None:
+            self.discard()
+
+    def discard(self) -> None:
+        """Remove what there is of the part."""
+        with explained(self._path, "remove"):
+            self._tag.unlink(missing_ok=True)  # first: a part without it is never gone on with
+            self._path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the part, wherever it ends."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _read_again(self) -> None:
+        descriptor = open_to_read(self._path)
+        try:
+            with explained(self._path, "read"):
+                while piece := os.read(descriptor, _PIECE_BYTES):
+                    self._hash.update(piece)
+        finally:
+            os.close(descriptor)
+
+    def _note(self, validator: str) -> None:
+        descriptor = create_file(self._tag)
+        try:
+            with explained(self._tag):
+                write_all(descriptor, [json.dumps({"origin": self._origin, "validator": validator}).encode()])
+        finally:
+            os.close(descriptor)
+
+
+async def fetch_audio(
+    workspace: Workspace,
+    staged: StagedRecords,
+    folder: Path,
+    *,
+    allow_private_hosts: bool,
+    on_safe: Callable[[], None],
+) -> None:
+    """Download every recording that is not there yet; a download that fails is noted, and stops nothing."""
+
+    async def keep(file: RecordingFile) -> None:
+        await run_sync(workspace.keep, [_entry(file)])
+        on_safe()
+
+    done = {key for key, download in workspace.state.downloads.items() if download.error is None}
+    await download_recordings(
+        wanted_recordings(staged), folder, done=done, allow_private_hosts=allow_private_hosts, on_file=keep
+    )
+
+
+def wanted_recordings(staged: StagedRecords) -> Iterator[Recording]:
+    """Yield the recordings that the records name."""
+    for record in staged.places():
+        call = staged.call(record)
+        try:
+            urls = call.recording_urls
+        except DecodingError:
+            continue  # of a shape that is not documented: the record says what was sent
+        for name, url in urls.items():
+            yield Recording(call.id, name, url)
+
+
+def _entry(file: RecordingFile) -> Downloaded:
+    return Downloaded(
+        call_id=file.call_id,
+        name=file.name,
+        url_host=file.url_host,
+        path=file.path,
+        bytes=file.bytes,
+        sha256=file.sha256,
+        error=file.error,
+    )

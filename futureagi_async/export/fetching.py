@@ -1,17 +1,26 @@
-"""The first phase of an export: every page of the lists, made safe on the disk as it arrives."""
+"""The first phases of an export: every page of the lists, then the details of what they withhold."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import anyio.lowlevel
 from anyio.to_thread import run_sync
 
-from futureagi_async.errors import DecodingError
+from futureagi_async.errors import (
+    AuthenticationError,
+    DecodingError,
+    NotFoundError,
+    PermissionDeniedError,
+    SessionMisuseError,
+)
 from futureagi_async.export.formats.records import on_one_line_each, without_provider_data
+from futureagi_async.export.manifest import describe
 from futureagi_async.export.part_files import Lines
-from futureagi_async.export.staging.entries import Staged
+from futureagi_async.export.staging.entries import Detailed, Staged
+from futureagi_async.export.staging.merging import extract
 from futureagi_async.export.store import Workspace
-from futureagi_async.models import CallExecution, CallPage
+from futureagi_async.models import CallExecution, CallPage, Outcome
 
 _SLICE_RECORDS = 100  # encoded between two chances for other tasks to run
 
@@ -86,3 +95,43 @@ def _detail_wanted(call: CallExecution) -> str | None:
         return call.call_execution_id if call.transcript is None else None
     except DecodingError:
         return None  # it is there, in a shape that is not documented
+
+
+_JOB_STOPPERS = (AuthenticationError, PermissionDeniedError, SessionMisuseError)
+
+
+class DetailReader(Protocol):
+    """The part of `futureagi_async.Session` that reads details."""
+
+    def stream_call_executions(
+        self, ids: Iterable[str], /
+    ) -> AbstractAsyncContextManager[AsyncIterator[Outcome[CallExecution]]]:
+        """Open a stream of one outcome an id."""
+        ...
+
+
+async def fetch_details(session: DetailReader, workspace: Workspace, on_safe: Callable[[], None]) -> None:
+    """Read each missing detail once, and make what is needed of it safe on the disk.
+
+    A call that is gone by now and a detail that can't be read are noted, and stop nothing. Raises what
+    says that no further request will be answered: refused keys, a closed session.
+    """
+    async with session.stream_call_executions(workspace.state.missing_details()) as outcomes:
+        async for outcome in outcomes:
+            if isinstance(outcome.error, _JOB_STOPPERS):
+                raise outcome.error
+            await run_sync(_keep, workspace, outcome)
+            on_safe()
+
+
+def _keep(workspace: Workspace, outcome: Outcome[CallExecution]) -> None:
+    lines = Lines()
+    entry = Detailed(ids=[], sizes=lines.sizes, sums=[], gone=[], failed=[])
+    if outcome.value is not None:
+        workspace.details.place([extract(outcome.value.raw)], lines)
+        entry.ids, entry.sums = [outcome.id], list(lines.sums.values())
+    elif isinstance(outcome.error, NotFoundError):
+        entry.gone = [outcome.id]
+    elif outcome.error is not None:
+        entry.failed = [describe(outcome.error, outcome.id)]
+    workspace.keep_details(lines, entry)

@@ -14,7 +14,7 @@ from futureagi_async.errors import (
     PermissionDeniedError,
     SessionMisuseError,
 )
-from futureagi_async.export.ordering import MOST_ROWS, check_count, check_sources
+from futureagi_async.export.job import MOST_ROWS, check_count, check_sources
 from futureagi_async.models import CallExecution, CallPage
 from futureagi_async.sources import CallSource
 

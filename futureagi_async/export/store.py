@@ -8,12 +8,11 @@ from pathlib import Path
 
 from futureagi_async._version import __version__
 from futureagi_async.errors import ExportError
-from futureagi_async.export.files import empty_directory, sync_directory
+from futureagi_async.export.files import LOCK, empty_directory, sync_directory
+from futureagi_async.export.manifest import Parameters
 from futureagi_async.export.part_files import LineFiles, Lines, QuickSum, Sha256Sum
 from futureagi_async.export.staging.entries import FORMAT, Begun, Detailed, Entry, Resumed, Staged
 from futureagi_async.export.staging.journal import Journal, read_entries
-from futureagi_async.export.staging.locking import LOCK
-from futureagi_async.export.staging.parameters import Parameters
 from futureagi_async.export.staging.state import State
 from futureagi_async.export.targets import Target
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import attrs
 
+from futureagi_async.export.manifest import MANIFEST
+
 FORMATS = ("jsonl", "csv", "parquet")
 _ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 _COMPRESSIONS = (".gz", ".zst")
 _NAME_CHARACTERS = 40  # of the target's name in the working directory's: file systems stop at 255 bytes
 
-MANIFEST = "manifest.json"
 WORK = ".export"
 PART_NAME = re.compile(r"(calls|evaluations)-[0-9]{5,}\.(jsonl|csv|parquet)")
 """The names of an export's parts: no other file is ever opened or removed on a manifest's word."""

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from futureagi_async.errors import ExportError
-from futureagi_async.export.staging.parameters import Parameters
+from futureagi_async.export.manifest import Downloaded, Failure, Parameters
 
 FORMAT = 1
 """The journal's version: another one is not read."""
@@ -49,16 +49,6 @@ class Staged(msgspec.Struct, tag="page", tag_field="entry", kw_only=True):
     """Whose detail holds the transcript that the list withholds; empty where nobody asked."""
 
 
-class Failure(msgspec.Struct, kw_only=True, frozen=True):
-    """An error, in words."""
-
-    error: str
-    """The class."""
-    message: str
-    id: str | None = None
-    """The call it was about."""
-
-
 class Detailed(msgspec.Struct, tag="details", tag_field="entry", kw_only=True):
     """Details of calls were read, and what is needed of them stands in the details file."""
 
@@ -68,18 +58,6 @@ class Detailed(msgspec.Struct, tag="details", tag_field="entry", kw_only=True):
     gone: list[str]
     """Calls that exist no longer."""
     failed: list[Failure]
-
-
-class Downloaded(msgspec.Struct, tag="recording", tag_field="entry", kw_only=True, frozen=True):
-    """A recording was downloaded, or could not be."""
-
-    call_id: str
-    name: str
-    url_host: str
-    path: str | None
-    bytes: int
-    sha256: str | None
-    error: str | None
 
 
 class Replacing(msgspec.Struct, tag="replacing", tag_field="entry", kw_only=True):
