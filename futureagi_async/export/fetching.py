@@ -7,13 +7,7 @@ from typing import Protocol
 import anyio.lowlevel
 from anyio.to_thread import run_sync
 
-from futureagi_async.errors import (
-    AuthenticationError,
-    DecodingError,
-    NotFoundError,
-    PermissionDeniedError,
-    SessionMisuseError,
-)
+from futureagi_async.errors import STOPS_JOB, DecodingError, NotFoundError
 from futureagi_async.export.formats.records import on_one_line_each, without_provider_data
 from futureagi_async.export.manifest import describe
 from futureagi_async.export.part_files import Lines
@@ -97,9 +91,6 @@ def _detail_wanted(call: CallExecution) -> str | None:
         return None  # it is there, in a shape that is not documented
 
 
-_JOB_STOPPERS = (AuthenticationError, PermissionDeniedError, SessionMisuseError)
-
-
 class DetailReader(Protocol):
     """The part of `futureagi_async.Session` that reads details."""
 
@@ -114,11 +105,12 @@ async def fetch_details(session: DetailReader, workspace: Workspace, on_safe: Ca
     """Read each missing detail once, and make what is needed of it safe on the disk.
 
     A call that is gone by now and a detail that can't be read are noted, and stop nothing. Raises what
-    says that no further request will be answered: refused keys, a closed session.
+    says that no further request will be answered: refused keys, a closed session, a
+    server that can't be trusted.
     """
     async with session.stream_call_executions(workspace.state.missing_details()) as outcomes:
         async for outcome in outcomes:
-            if isinstance(outcome.error, _JOB_STOPPERS):
+            if isinstance(outcome.error, STOPS_JOB):
                 raise outcome.error
             await run_sync(_keep, workspace, outcome)
             on_safe()

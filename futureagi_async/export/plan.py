@@ -7,13 +7,7 @@ from typing import Protocol
 import anyio
 import attrs
 
-from futureagi_async.errors import (
-    AuthenticationError,
-    DecodingError,
-    FutureAGIError,
-    PermissionDeniedError,
-    SessionMisuseError,
-)
+from futureagi_async.errors import STOPS_JOB, DecodingError, FutureAGIError
 from futureagi_async.export.job import MOST_ROWS, check_count, check_sources
 from futureagi_async.models import CallExecution, CallPage
 from futureagi_async.sources import CallSource
@@ -26,7 +20,6 @@ _ATOMIC_ROWS = 1_000  # a list up to this length is read whole, with one last pa
 _ATOMIC_REQUESTS = 3
 _REQUESTS_A_PAGE = 1.1  # pages overlap
 _SWEEPS = 2  # looks at the front after the last page
-_JOB_STOPPERS = (AuthenticationError, PermissionDeniedError, SessionMisuseError)
 
 
 class PlanReader(Protocol):
@@ -158,7 +151,7 @@ async def _sample_all(
                 sample = await session.get_page(source, page=1, limit=SAMPLE_ROWS)
             except FutureAGIError as error:
                 plans[place] = SourcePlan(source=source, error=error)
-                stoppers.extend([error] if isinstance(error, _JOB_STOPPERS) else ())
+                stoppers.extend([error] if isinstance(error, STOPS_JOB) else ())
             else:
                 seconds = anyio.current_time() - began
                 plans[place] = estimate(source, sample, seconds, page_size=page_size, transcripts=transcripts)
