@@ -9,7 +9,8 @@ from typing import Any
 
 import attrs
 
-from futureagi_async.export.audio import Recording, RecordingFile, download_recordings
+from futureagi_async.export.audio import Recording, download_recordings
+from futureagi_async.export.manifest import RecordingFile
 from tests.servers import FakeClock, Play, RawServer, check_no_task_left
 
 CALL = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"

@@ -19,7 +19,8 @@ from futureagi_async import (
     TLSError,
 )
 from futureagi_async.export import export_calls, verify_export
-from futureagi_async.export.staging.merging import extract, merge
+from futureagi_async.export.batches import merge
+from futureagi_async.export.fetching import extract
 from futureagi_async.testing import StandInServer
 from tests.exporting import details_asked, ids_in, interrupt, lines_in, names_in, pages_asked
 from tests.faults.quiet import raw_server

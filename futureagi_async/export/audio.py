@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Container, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -19,10 +19,10 @@ from futureagi_async._http.downloads import Download, Downloader
 from futureagi_async._sansio.downloads import BodyInfo, PartialFile, check_size, is_public, split_url
 from futureagi_async._sansio.retrying import OutageDetector
 from futureagi_async.errors import APIConnectionError, APITimeoutError, DecodingError, ExportError
-from futureagi_async.export.batches import StagedRecords
+from futureagi_async.export.batches import RecordReader
 from futureagi_async.export.files import (
     create_file,
-    explained,
+    export_errors,
     is_file,
     make_directory,
     open_to_append,
@@ -31,8 +31,8 @@ from futureagi_async.export.files import (
     sync_directory,
     write_all,
 )
-from futureagi_async.export.manifest import Downloaded
-from futureagi_async.export.store import Workspace
+from futureagi_async.export.manifest import RecordingFile
+from futureagi_async.export.store import Store
 from futureagi_async.filters import canonical_uuid
 
 RECORDING_NAMES: Final = ("combined", "stereo", "customer", "assistant")
@@ -52,28 +52,45 @@ class Recording:
     url: str = attrs.field(repr=False)  # often signed
 
 
-@attrs.define(frozen=True)
-class RecordingFile:
-    """How a download ended: ``path`` and ``sha256``, or an ``error``."""
-
-    call_id: str
-    name: str
-    url_host: str
-    path: str | None
-    """The file's name in the folder, such as ``<call id>-combined.mp3``."""
-    bytes: int
-    sha256: str | None
-    error: str | None
-
-
 OnFile = Callable[[RecordingFile], Awaitable[None]]
+
+
+async def fetch_audio(
+    store: Store,
+    reader: RecordReader,
+    folder: Path,
+    *,
+    allow_private_hosts: bool,
+    on_safe: Callable[[], None],
+) -> None:
+    """Download every recording that is not there yet; a download that fails is noted, and stops nothing."""
+
+    async def keep(file: RecordingFile) -> None:
+        await run_sync(store.add_recording, file)
+        on_safe()
+
+    await download_recordings(
+        _wanted(store, reader), folder, allow_private_hosts=allow_private_hosts, on_file=keep
+    )
+
+
+def _wanted(store: Store, reader: RecordReader) -> Iterator[Recording]:
+    """Yield the recordings that the records name and that are not there yet."""
+    for record in store.records(in_order=False):
+        call = reader.call(record)
+        try:
+            urls = call.recording_urls
+        except DecodingError:
+            continue  # of a shape that is not documented: the record says what was sent
+        for name, url in urls.items():
+            if not store.has_recording(call.id, name):
+                yield Recording(call.id, name, url)
 
 
 async def download_recordings(
     wanted: Iterable[Recording],
     folder: Path,
     *,
-    done: Container[tuple[str, str]] = (),
     at_once: int = 4,
     max_file_bytes: int = 512 * MIB,
     max_file_seconds: float = 1800.0,
@@ -94,7 +111,6 @@ async def download_recordings(
     Args:
         wanted: What to download; a call's recording that comes again is skipped.
         folder: Made where it is missing, but not what it lies in.
-        done: ``(call_id, name)`` of what is there already.
         at_once: How many downloads run at a time.
         max_file_bytes: Larger files are refused.
         max_file_seconds: How long one file may take, with all its tries.
@@ -109,7 +125,7 @@ async def download_recordings(
     if not max_file_seconds > 0:
         raise ValueError(f"max_file_seconds must be more than 0, not {max_file_seconds}.")
     await run_sync(make_directory, folder)
-    waiting = _without(wanted, done)
+    waiting = _each_once(wanted)
     telling = anyio.Lock()
     may_connect = (lambda _: True) if allow_private_hosts else is_public
     async with Downloader(may_connect=may_connect, connections=at_once) as downloader:
@@ -152,7 +168,15 @@ class _Job:
             error = failure
         else:
             watch.succeeded()
-            return RecordingFile(recording.call_id, recording.name, host, path, size, digest, None)
+            return RecordingFile(
+                call_id=recording.call_id,
+                name=recording.name,
+                url_host=host,
+                path=path,
+                bytes=size,
+                sha256=digest,
+                error=None,
+            )
         watch.failed(error)
         return _failed(recording, host, error.message)
 
@@ -205,18 +229,25 @@ async def _copy(download: Download, file: "AudioFile") -> None:
             await run_sync(file.write, bytes(gathered))
 
 
-def _without(wanted: Iterable[Recording], done: Container[tuple[str, str]]) -> Iterator[Recording]:
-    """Yield each recording once, but those that are done."""
+def _each_once(wanted: Iterable[Recording]) -> Iterator[Recording]:
     seen: set[tuple[str, str]] = set()
     for recording in wanted:
         key = (recording.call_id, recording.name)
-        if key not in done and key not in seen:
+        if key not in seen:
             seen.add(key)
             yield recording
 
 
 def _failed(recording: Recording, host: str, error: str) -> RecordingFile:
-    return RecordingFile(recording.call_id, recording.name, host, None, 0, None, error)
+    return RecordingFile(
+        call_id=recording.call_id,
+        name=recording.name,
+        url_host=host,
+        path=None,
+        bytes=0,
+        sha256=None,
+        error=error,
+    )
 
 
 def _host(url: str) -> str:
@@ -296,7 +327,7 @@ class AudioFile:
         """Append to the body."""
         assert self._descriptor is not None
         check_size(self.size + len(data), self._max_bytes)
-        with explained(self._path):
+        with export_errors(self._path):
             write_all(self._descriptor, [data])
         self._hash.update(data)
         self.size += len(data)
@@ -310,7 +341,7 @@ class AudioFile:
         if self._head.size not in (None, self.size):
             raise APIConnectionError("The answer was cut off.", retryable=True)
         target = self._folder / f"{self._stem}{self._head.ending}"
-        with explained(target):
+        with export_errors(target):
             os.fsync(self._descriptor)
             self.close()
             replace_file(self._path, target)
@@ -326,7 +357,7 @@ class AudioFile:
 
     def discard(self) -> None:
         """Remove what there is of the part."""
-        with explained(self._path, "remove"):
+        with export_errors(self._path, "remove"):
             self._tag.unlink(missing_ok=True)  # first: a part without it is never gone on with
             self._path.unlink(missing_ok=True)
 
@@ -339,7 +370,7 @@ class AudioFile:
     def _read_again(self) -> None:
         descriptor = open_to_read(self._path)
         try:
-            with explained(self._path, "read"):
+            with export_errors(self._path, "read"):
                 while piece := os.read(descriptor, _PIECE_BYTES):
                     self._hash.update(piece)
         finally:
@@ -348,51 +379,7 @@ class AudioFile:
     def _note(self, validator: str) -> None:
         descriptor = create_file(self._tag)
         try:
-            with explained(self._tag):
+            with export_errors(self._tag):
                 write_all(descriptor, [json.dumps({"origin": self._origin, "validator": validator}).encode()])
         finally:
             os.close(descriptor)
-
-
-async def fetch_audio(
-    workspace: Workspace,
-    staged: StagedRecords,
-    folder: Path,
-    *,
-    allow_private_hosts: bool,
-    on_safe: Callable[[], None],
-) -> None:
-    """Download every recording that is not there yet; a download that fails is noted, and stops nothing."""
-
-    async def keep(file: RecordingFile) -> None:
-        await run_sync(workspace.keep, [_entry(file)])
-        on_safe()
-
-    done = {key for key, download in workspace.state.downloads.items() if download.error is None}
-    await download_recordings(
-        wanted_recordings(staged), folder, done=done, allow_private_hosts=allow_private_hosts, on_file=keep
-    )
-
-
-def wanted_recordings(staged: StagedRecords) -> Iterator[Recording]:
-    """Yield the recordings that the records name."""
-    for record in staged.places():
-        call = staged.call(record)
-        try:
-            urls = call.recording_urls
-        except DecodingError:
-            continue  # of a shape that is not documented: the record says what was sent
-        for name, url in urls.items():
-            yield Recording(call.id, name, url)
-
-
-def _entry(file: RecordingFile) -> Downloaded:
-    return Downloaded(
-        call_id=file.call_id,
-        name=file.name,
-        url_host=file.url_host,
-        path=file.path,
-        bytes=file.bytes,
-        sha256=file.sha256,
-        error=file.error,
-    )

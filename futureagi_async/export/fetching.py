@@ -1,22 +1,29 @@
 """The first phases of an export: every page of the lists, then the details of what they withhold."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from datetime import datetime
+from typing import Literal, Protocol
 
 import anyio.lowlevel
+import msgspec
 from anyio.to_thread import run_sync
+from msgspec import Raw
 
-from futureagi_async.errors import STOPS_JOB, DecodingError, NotFoundError
-from futureagi_async.export.formats.records import on_one_line_each, without_provider_data
-from futureagi_async.export.manifest import describe
-from futureagi_async.export.part_files import Lines
-from futureagi_async.export.staging.entries import Detailed, Staged
-from futureagi_async.export.staging.merging import extract
-from futureagi_async.export.store import Workspace
-from futureagi_async.models import CallExecution, CallPage, Outcome
+from futureagi_async.errors import STOPS_JOB, NotFoundError
+from futureagi_async.export.formats.records import (
+    on_one_line_each,
+    withholds_transcript,
+    without_provider_data,
+)
+from futureagi_async.export.manifest import Failure
+from futureagi_async.export.store import Page, Store
+from futureagi_async.models import CallExecution, CallPage, FetchReport, Outcome
+from futureagi_async.sources import CallSource
 
 _SLICE_RECORDS = 100  # encoded between two chances for other tasks to run
+_FIELDS = msgspec.json.Decoder(dict[str, Raw])
+_ADDED = ("transcript", "recordings")
 
 
 class Step(Protocol):
@@ -43,52 +50,21 @@ class Step(Protocol):
         ...
 
 
-class Staging:
-    """Takes steps one by one; each is safe before the next one is asked for."""
+class StepStream(Protocol):
+    """The part of `futureagi_async.CallStream` that an export uses."""
 
-    def __init__(self, workspace: Workspace, on_safe: Callable[[], None]) -> None:
-        self._workspace = workspace
-        self._on_safe = on_safe
+    @property
+    def report(self) -> FetchReport:
+        """What was read."""
+        ...
 
-    async def take_all(self, steps: AsyncIterator[Step]) -> None:
-        """Make every step safe; what came before an error is."""
-        async for step in steps:
-            await self._take(step)
-            self._on_safe()
+    def steps(self) -> AsyncIterator[Step]:
+        """Yield every page with what is new of it."""
+        ...
 
-    async def _take(self, step: Step) -> None:
-        calls = (*step.page.calls, *step.newer)
-        lines = Lines()
-        for start in range(0, len(calls), _SLICE_RECORDS):
-            self._workspace.stage.place(self._encode(calls[start : start + _SLICE_RECORDS]), lines)
-            await anyio.lowlevel.checkpoint()
-        entry = Staged(
-            source=step.index,
-            mark=step.checkpoint,
-            newer=len(step.newer),
-            ids=[call.id for call in calls],
-            keys=[call.timestamp.timestamp() if call.timestamp else None for call in calls],
-            sizes=lines.sizes,
-            sums=list(lines.sums.values()),
-            details=list(map(_detail_wanted, calls)) if self._workspace.parameters.transcripts else [],
-        )
-        await run_sync(self._workspace.keep_staged, lines, entry)
-
-    def _encode(self, calls: Sequence[CallExecution]) -> list[bytes]:
-        keeps_all = self._workspace.parameters.include_provider_data
-        raws = [
-            call.raw if keeps_all or not call.may_hold_provider_data else without_provider_data(call.raw)
-            for call in calls
-        ]
-        return on_one_line_each(raws)
-
-
-def _detail_wanted(call: CallExecution) -> str | None:
-    """Return whose detail holds the call's transcript, where the list withholds it."""
-    try:
-        return call.call_execution_id if call.transcript is None else None
-    except DecodingError:
-        return None  # it is there, in a shape that is not documented
+    def restore(self, raw: bytes, index: int) -> CallExecution:
+        """Decode a record again."""
+        ...
 
 
 class DetailReader(Protocol):
@@ -101,29 +77,85 @@ class DetailReader(Protocol):
         ...
 
 
-async def fetch_details(session: DetailReader, workspace: Workspace, on_safe: Callable[[], None]) -> None:
+class CallReader(DetailReader, Protocol):
+    """The part of `futureagi_async.Session` that an export uses."""
+
+    def stream_calls(
+        self,
+        sources: Iterable[CallSource] | CallSource,
+        *,
+        page_size: int,
+        on_error: Literal["collect"],
+        resume: Iterable[bytes],
+        changed_since: Mapping[CallSource, datetime] | None,
+    ) -> AbstractAsyncContextManager[StepStream]:
+        """Open a stream over the calls of all sources."""
+        ...
+
+
+async def store_pages(steps: AsyncIterator[Step], store: Store, on_safe: Callable[[], None]) -> None:
+    """Make each page safe on the disk before the next one is asked for; what came before an error is."""
+    parameters = store.parameters
+    async for step in steps:
+        calls = (*step.page.calls, *step.newer)
+        records: list[bytes] = []
+        for start in range(0, len(calls), _SLICE_RECORDS):
+            some = calls[start : start + _SLICE_RECORDS]
+            records += _encode(some, include_provider_data=parameters.include_provider_data)
+            await anyio.lowlevel.checkpoint()
+        page = Page(
+            source=step.index,
+            checkpoint=step.checkpoint,
+            newer=len(step.newer),
+            ids=[call.id for call in calls],
+            changed=[call.timestamp.timestamp() if call.timestamp else None for call in calls],
+            details=list(map(_wanted_detail, calls)) if parameters.transcripts else (),
+        )
+        await run_sync(store.add_page, page, records)
+        on_safe()
+
+
+def _encode(calls: Sequence[CallExecution], *, include_provider_data: bool) -> list[bytes]:
+    raws = [
+        without_provider_data(call.raw)
+        if call.may_hold_provider_data and not include_provider_data
+        else call.raw
+        for call in calls
+    ]
+    return on_one_line_each(raws)
+
+
+def _wanted_detail(call: CallExecution) -> str | None:
+    """Return whose detail holds the call's transcript, where the list withholds it."""
+    return call.call_execution_id if withholds_transcript(call) else None
+
+
+async def fetch_details(session: DetailReader, store: Store, on_safe: Callable[[], None]) -> None:
     """Read each missing detail once, and make what is needed of it safe on the disk.
 
-    A call that is gone by now and a detail that can't be read are noted, and stop nothing. Raises what
-    says that no further request will be answered: refused keys, a closed session, a
-    server that can't be trusted.
+    A call that is gone by now and a detail that can't be read are noted, and stop nothing. Raises what says
+    that no further request will be answered: refused keys, a closed session, a server that can't be trusted.
     """
-    async with session.stream_call_executions(workspace.state.missing_details()) as outcomes:
+    missing = await run_sync(store.missing_details)
+    on_safe()
+    async with session.stream_call_executions(missing) as outcomes:
         async for outcome in outcomes:
             if isinstance(outcome.error, STOPS_JOB):
                 raise outcome.error
-            await run_sync(_keep, workspace, outcome)
+            await run_sync(_keep, store, outcome)
             on_safe()
 
 
-def _keep(workspace: Workspace, outcome: Outcome[CallExecution]) -> None:
-    lines = Lines()
-    entry = Detailed(ids=[], sizes=lines.sizes, sums=[], gone=[], failed=[])
+def _keep(store: Store, outcome: Outcome[CallExecution]) -> None:
     if outcome.value is not None:
-        workspace.details.place([extract(outcome.value.raw)], lines)
-        entry.ids, entry.sums = [outcome.id], list(lines.sums.values())
+        store.add_detail(outcome.id, extract(outcome.value.raw))
     elif isinstance(outcome.error, NotFoundError):
-        entry.gone = [outcome.id]
+        store.add_gone(outcome.id)
     elif outcome.error is not None:
-        entry.failed = [describe(outcome.error, outcome.id)]
-    workspace.keep_details(lines, entry)
+        store.add_failure(Failure.of(outcome.error, outcome.id))
+
+
+def extract(detail: bytes) -> bytes:
+    """Return of a call's detail what a record may lack: an object with its transcript and recordings."""
+    fields = _FIELDS.decode(detail)
+    return msgspec.json.encode({key: fields[key] for key in _ADDED if key in fields})

@@ -11,7 +11,7 @@ import msgspec
 
 from futureagi_async import errors
 from futureagi_async.errors import ExportError, FutureAGIError
-from futureagi_async.export.files import explained, is_file
+from futureagi_async.export.files import export_errors, is_file
 from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls
 
 MANIFEST = "manifest.json"
@@ -23,7 +23,7 @@ _KINDS = {RunTestCalls: "run_test", AgentVersionCalls: "agent_version"}
 
 
 class Parameters(msgspec.Struct, frozen=True, kw_only=True):
-    """The parameters of an export, as its journal and its manifest hold them."""
+    """The parameters of an export, as its index and its manifest hold them."""
 
     layout: str
     """``file`` or ``directory``."""
@@ -41,8 +41,8 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     sources: list[dict[str, Any]]
 
     @property
-    def writes_as_staged(self) -> bool:
-        """Whether a finished file holds just the lines that were staged, unless some of them came again."""
+    def writes_as_stored(self) -> bool:
+        """Whether a finished file holds just the lines of the part files, unless some of them came again."""
         return self.format == "jsonl" and not (self.normalised or self.compression or self.ordered)
 
     def differences(self, earlier: "Parameters") -> list[str]:
@@ -97,14 +97,26 @@ class Failure(msgspec.Struct, kw_only=True, frozen=True):
     id: str | None = None
     """The call it was about."""
 
+    @classmethod
+    def of(cls, error: FutureAGIError, id_: str | None = None) -> "Failure":
+        """Put an error into words; errors hold no keys."""
+        return cls(error=type(error).__name__, message=str(error), id=id_)
 
-class Downloaded(msgspec.Struct, tag="recording", tag_field="entry", kw_only=True, frozen=True):
-    """A recording was downloaded, or could not be."""
+    def to_error(self) -> FutureAGIError:
+        """Return an error of the class and with the words that were kept."""
+        found = getattr(errors, self.error, None)
+        kind = found if isinstance(found, type) and issubclass(found, FutureAGIError) else FutureAGIError
+        return kind(self.message)
+
+
+class RecordingFile(msgspec.Struct, kw_only=True, frozen=True):
+    """How the download of a recording ended: ``path`` and ``sha256``, or an ``error``."""
 
     call_id: str
     name: str
     url_host: str
     path: str | None
+    """The file's name in the folder, such as ``<call id>-combined.mp3``."""
     bytes: int
     sha256: str | None
     error: str | None
@@ -181,7 +193,7 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     pairs_sha256: str
     """Of the sorted pairs of a source's place and an id."""
     transcripts: Transcripts | None
-    recordings: list[Downloaded] | None
+    recordings: list[RecordingFile] | None
     recordings_folder: str | None
     """Its name, where it is in the export's directory."""
     since: Since | None
@@ -218,7 +230,7 @@ def read_text(path: Path) -> bytes | None:
     """Return what a manifest's file holds, ``None`` where there is no file."""
     if not is_file(path):
         return None
-    with explained(path, "read"):
+    with export_errors(path, "read"):
         if path.stat().st_size > MAX_BYTES:
             raise ExportError(f"Can't use {path}: it is too large for a manifest.")
         return path.read_bytes()
@@ -238,18 +250,6 @@ def read_manifest(path: Path) -> Manifest | None:
     return manifest
 
 
-def describe(error: FutureAGIError, id_: str | None = None) -> Failure:
-    """Put an error into words; errors hold no keys."""
-    return Failure(error=type(error).__name__, message=str(error), id=id_)
-
-
-def rebuild(failure: Failure) -> FutureAGIError:
-    """Return an error of the class and with the words that were kept."""
-    found = getattr(errors, failure.error, None)
-    kind = found if isinstance(found, type) and issubclass(found, FutureAGIError) else FutureAGIError
-    return kind(failure.message)
-
-
 CANNOT_SEE = (
     "Calls that were deleted since are not noticed, nor are calls that entered a version list, or a list "
     "filtered by status, search or filters, with an older time of change."
@@ -258,7 +258,7 @@ CANNOT_SEE = (
 
 
 @attrs.define(frozen=True)
-class Base:
+class BaseExport:
     """The earlier export, and since when changes of each source are to be read."""
 
     digest: str
@@ -266,7 +266,7 @@ class Base:
     """Sources that the earlier export did not hold, or not completely, are missing here: read in full."""
 
 
-def read_base(path: Path, sources: Sequence[CallSource]) -> Base:
+def read_base(path: Path, sources: Sequence[CallSource]) -> BaseExport:
     """Read an earlier export's manifest, or that of its directory; raises `ExportError` where it is none."""
     manifest = read_manifest(path / MANIFEST if path.is_dir() else path)
     if manifest is None:
@@ -274,7 +274,7 @@ def read_base(path: Path, sources: Sequence[CallSource]) -> Base:
     return match_sources(manifest, sources)
 
 
-def match_sources(manifest: Manifest, sources: Sequence[CallSource]) -> Base:
+def match_sources(manifest: Manifest, sources: Sequence[CallSource]) -> BaseExport:
     """Find the sources that the earlier export held completely."""
     known = {
         fingerprint(entry.source): entry.complete_as_of
@@ -283,4 +283,4 @@ def match_sources(manifest: Manifest, sources: Sequence[CallSource]) -> Base:
     }
     moments = {source: known.get(fingerprint(identify(source))) for source in sources}
     found = {source: moment for source, moment in moments.items() if moment is not None}
-    return Base(manifest.digest, found)
+    return BaseExport(manifest.digest, found)

@@ -1,179 +1,126 @@
-"""Records on the disk until an export is finished: appended, synced, and checked when it goes on."""
+"""Records on the disk until an export is finished: appended to files, synced, and checked when it goes on."""
 
 import hashlib
 import os
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol, Self
+from typing import NamedTuple
 
 import attrs
 
 from futureagi_async.export.files import (
     create_file,
-    explained,
+    export_errors,
     is_file,
     open_to_append,
     open_to_read,
     read_at,
     write_all,
 )
-from futureagi_async.export.staging.layout import Cursor
 
 
-class Sum(Protocol):
-    """A sum of bytes that more are added to."""
+class Chunk(NamedTuple):
+    """Records that were appended together; where one file is full, they go on in the next."""
 
-    def add(self, pieces: Iterable[bytes], /) -> None:
-        """Take more bytes into account."""
-        ...
-
-    def hexdigest(self) -> str:
-        """Return the sum as text."""
-        ...
-
-    def copy(self) -> Self:
-        """Return another that goes on from here."""
-        ...
+    part: int
+    """The file that the first of them is in."""
+    offset: int
+    """Where that begins."""
+    sizes: list[int]
+    """Bytes of each, with its newline."""
+    crc32: int
+    """Of all their bytes; in files with a SHA-256, of what that is behind them, which costs less."""
 
 
 @attrs.define
-class QuickSum:
-    """A CRC-32, for records that nobody is told the SHA-256 of: it costs a third."""
+class PartFile:
+    """What is in one file so far."""
 
-    value: int = 0
+    rows: int = 0
+    size: int = 0
+    sha256: "hashlib._Hash | None" = None
 
-    def add(self, pieces: Iterable[bytes], /) -> None:
-        """Take more bytes into account."""
-        value = self.value
-        for piece in pieces:
-            value = zlib.crc32(piece, value)
-        self.value = value
+    def add(self, rows: int, lines: bytes, crc32: int) -> int:
+        """Count more lines; return the CRC-32 that they add to."""
+        self.rows += rows
+        self.size += len(lines)
+        if self.sha256 is None:
+            return zlib.crc32(lines, crc32)
+        self.sha256.update(lines)
+        return zlib.crc32(self.sha256.copy().digest(), crc32)
 
-    def hexdigest(self) -> str:
-        """Return the sum as text."""
-        return f"{self.value:08x}"
-
-    def copy(self) -> "QuickSum":
+    def copy(self) -> "PartFile":
         """Return another that goes on from here."""
-        return QuickSum(self.value)
+        return PartFile(self.rows, self.size, self.sha256.copy() if self.sha256 is not None else None)
 
 
-class Sha256Sum:
-    """A SHA-256, for records of files that a manifest tells of."""
+class PartFiles:
+    """Files of records, a line each, a new one begun after ``rows_a_file``. Not for two threads at once.
 
-    def __init__(self) -> None:
-        self._digest = hashlib.sha256()
-
-    def add(self, pieces: Iterable[bytes], /) -> None:
-        """Take more bytes into account."""
-        for piece in pieces:
-            self._digest.update(piece)
-
-    def hexdigest(self) -> str:
-        """Return the sum as text."""
-        return self._digest.hexdigest()
-
-    def copy(self) -> "Sha256Sum":
-        """Return another that goes on from here."""
-        copied = Sha256Sum()
-        copied._digest = self._digest.copy()
-        return copied
-
-
-@attrs.define
-class Lines:
-    """Records that have their places, to be written together."""
-
-    sizes: list[int] = attrs.field(factory=list)
-    """How much room each takes."""
-    sums: dict[int, str] = attrs.field(factory=dict)
-    """By file: its sum up to the end of these records."""
-    pieces: dict[int, list[bytes]] = attrs.field(factory=dict)
-    """By file: what to write."""
-
-
-class LineFiles:
-    """Files of records, each with ``ending`` behind it, a new one begun after ``rows_a_file``.
-
-    Records are written in the order in which they were placed. Not safe to use from two threads at once.
-
-    To go on after an interruption, `check` what the journal says in the order it was appended, then `open`.
+    To go on after an interruption, `check` what is known of them in the order it was appended, then `open`.
     """
 
     def __init__(
-        self,
-        path_of: Callable[[int], Path],
-        rows_a_file: int | None = None,
-        new_sum: Callable[[], Sum] = Sha256Sum,
-        ending: bytes = b"",
+        self, path_of: Callable[[int], Path], rows_a_file: int | None = None, *, with_sha256: bool = False
     ) -> None:
-        self.cursor = Cursor(rows_a_file)
-        """The end of what was appended or checked."""
         self._path_of = path_of
-        self._new_sum = new_sum
-        self._ending = ending
-        self._digest = new_sum()
+        self._rows_a_file = rows_a_file
+        self._with_sha256 = with_sha256
         self._descriptor: int | None = None
         self._opened = -1
         """Which file the descriptor is of."""
+        self.files = [self._new_file()]
+        """Those that were begun; nothing but the last is appended to."""
 
-    def check(self, sizes: Sequence[int], sums: Sequence[str]) -> bool:
+    def append(self, records: Sequence[bytes]) -> Chunk:
+        """Write records behind all others. A process that is killed leaves them; a power cut may not."""
+        begin, crc32 = self._end(), 0
+        for number, some in self._split(len(records)):
+            if number != self._opened:
+                self._roll()
+            if some.start == 0:
+                begin = self._end()
+            lines = b"\n".join([*records[some], b""])  # one copy costs less than a call for each piece
+            assert self._descriptor is not None
+            with export_errors(self._path_of(number)):
+                write_all(self._descriptor, [lines])
+            crc32 = self.files[number].add(some.stop - some.start, lines, crc32)
+        return Chunk(*begin, [len(record) + 1 for record in records], crc32)
+
+    def check(self, sizes: Sequence[int], crc32: int) -> bool:
         """Tell whether the next records are there, byte for byte; files that were cut or changed say no."""
-        before = (self.cursor.number, self.cursor.rows, self.cursor.offset)
-        digest = self._digest.copy()
-        blocks = self.cursor.advance(sizes)
-        for block, expected in zip(blocks, sums, strict=True):
-            if block.offset == 0:
-                self._digest = self._new_sum()
-            there = self._read(block.number, block.size, block.offset)
-            self._digest.add([there])
-            if len(there) != block.size or self._digest.hexdigest() != expected:
-                self.cursor.number, self.cursor.rows, self.cursor.offset = before
-                self._digest = digest
+        files = {len(self.files) - 1: self.files[-1].copy()}
+        found = 0
+        for number, some in self._split(len(sizes)):
+            file = files.setdefault(number, self._new_file())
+            lines = self._read(number, sum(sizes[some]), file.size)
+            if len(lines) != sum(sizes[some]):
                 return False
+            found = file.add(some.stop - some.start, lines, found)
+        if found != crc32:
+            return False
+        self.files[-1:] = files.values()
         return True
 
     def open(self) -> None:
         """Begin to append behind what was checked; what lies there beyond it is cut off."""
         self.close()
-        number, path = self.cursor.number, self._path_of(self.cursor.number)
+        number, path = len(self.files) - 1, self._path_of(len(self.files) - 1)
         if path.exists():
-            self._descriptor = open_to_append(path, self.cursor.offset)
+            self._descriptor = open_to_append(path, self.files[-1].size)
         else:
             self._descriptor = create_file(path)
         self._opened = number
         while (beyond := self._path_of(number := number + 1)).exists():
-            with explained(beyond, "remove"):
+            with export_errors(beyond, "remove"):
                 beyond.unlink()
-
-    def place(self, records: Sequence[bytes], lines: Lines) -> None:
-        """Give records their places behind all others, and add them to ``lines``."""
-        sizes = [len(record) + len(self._ending) for record in records]
-        lines.sizes += sizes
-        for block in self.cursor.advance(sizes):
-            if block.offset == 0:
-                self._digest = self._new_sum()
-            some = records[block.start : block.stop]
-            pieces = [piece for record in some for piece in (record, self._ending)]
-            self._digest.add(pieces)
-            lines.pieces.setdefault(block.number, []).extend(pieces)
-            lines.sums[block.number] = self._digest.hexdigest()
-
-    def write(self, lines: Lines) -> None:
-        """Write records that were placed."""
-        for number, pieces in lines.pieces.items():
-            if number != self._opened:
-                self._roll(number)
-            assert self._descriptor is not None
-            with explained(self._path_of(number)):
-                write_all(self._descriptor, pieces)
 
     def sync(self) -> None:
         """Bring what was appended onto the disk."""
         if self._descriptor is not None:
-            with explained(self._path_of(self._opened)):
+            with export_errors(self._path_of(self._opened)):
                 os.fsync(self._descriptor)
 
     def close(self) -> None:
@@ -183,11 +130,22 @@ class LineFiles:
                 os.close(self._descriptor)
         self._descriptor, self._opened = None, -1
 
-    def _roll(self, number: int) -> None:
+    def _new_file(self) -> PartFile:
+        return PartFile(sha256=hashlib.sha256() if self._with_sha256 else None)
+
+    def _end(self) -> tuple[int, int]:
+        return len(self.files) - 1, self.files[-1].size
+
+    def _split(self, rows: int) -> Iterator[tuple[int, slice]]:
+        return split_rows(rows, len(self.files) - 1, self.files[-1].rows, self._rows_a_file)
+
+    def _roll(self) -> None:
         self.sync()
         self.close()
+        number = len(self.files)
         self._descriptor = create_file(self._path_of(number))
         self._opened = number
+        self.files.append(self._new_file())
 
     def _read(self, number: int, size: int, offset: int) -> bytes:
         if self._opened != number:
@@ -197,5 +155,17 @@ class LineFiles:
                 return b""
             self._descriptor, self._opened = open_to_read(path), number
         assert self._descriptor is not None
-        with explained(self._path_of(number), "read"):
+        with export_errors(self._path_of(number), "read"):
             return read_at(self._descriptor, size, offset)
+
+
+def split_rows(rows: int, number: int, filled: int, rows_a_file: int | None) -> Iterator[tuple[int, slice]]:
+    """Yield which file takes which of so many rows, behind ``filled`` rows of file ``number``."""
+    start = 0
+    while start < rows:
+        if filled == rows_a_file:
+            number, filled = number + 1, 0
+        stop = rows if rows_a_file is None else min(rows, start + rows_a_file - filled)
+        yield number, slice(start, stop)
+        filled += stop - start
+        start = stop

@@ -7,10 +7,11 @@ from typing import Protocol
 import anyio
 import attrs
 
-from futureagi_async.errors import STOPS_JOB, DecodingError, FutureAGIError
-from futureagi_async.export.job import MOST_ROWS, check_count, check_sources
-from futureagi_async.models import CallExecution, CallPage
-from futureagi_async.sources import CallSource
+from futureagi_async.errors import STOPS_JOB, FutureAGIError
+from futureagi_async.export.formats.records import withholds_transcript
+from futureagi_async.models import CallPage
+from futureagi_async.options import check_page_size
+from futureagi_async.sources import CallSource, check_sources
 
 SAMPLE_ROWS = 5
 """Rows asked for of each source."""
@@ -98,7 +99,7 @@ async def make_plan(
 ) -> ExportPlan:
     """Do what `plan_export` says."""
     checked = check_sources(sources)
-    check_count("page_size", page_size, at_most=MOST_ROWS)
+    check_page_size(page_size)
     plans = await _sample_all(session, checked, page_size=page_size, transcripts=transcripts)
     total = ExportPlan(sources=tuple(plans), seconds=0.0)
     per_minute = session.max_requests_per_minute
@@ -116,7 +117,7 @@ def estimate(
     pages = ceil(count / page_size * _REQUESTS_A_PAGE) + _SWEEPS
     requests = min(_ATOMIC_REQUESTS, pages) if count <= _ATOMIC_ROWS else pages
     rows = len(calls) or 1
-    details = round(count * sum(map(_is_withheld, calls)) / rows) if transcripts else 0
+    details = round(count * sum(map(withholds_transcript, calls)) / rows) if transcripts else 0
     return SourcePlan(
         source=source,
         records=count,
@@ -125,13 +126,6 @@ def estimate(
         bytes=round(count * sum(len(call.raw) for call in calls) / rows),
         seconds=seconds * max(requests, count / rows) + seconds * details,
     )
-
-
-def _is_withheld(call: CallExecution) -> bool:
-    try:
-        return call.transcript is None
-    except DecodingError:
-        return False
 
 
 async def _sample_all(

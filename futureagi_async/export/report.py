@@ -1,42 +1,33 @@
 """What callers are told of an export: while it runs, and when it is done."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
-from futureagi_async.errors import FutureAGIError
-from futureagi_async.models import FetchReport
-
-if TYPE_CHECKING:
-    from futureagi_async.export.audio import RecordingFile
-
-from collections.abc import Sequence
-
-import msgspec
-
 from futureagi_async._version import __version__
-from futureagi_async.export.audio import RecordingFile
-from futureagi_async.export.id_sums import IdSums
+from futureagi_async.errors import FutureAGIError
 from futureagi_async.export.manifest import (
     CANNOT_SEE,
     FORMAT,
-    Base,
+    BaseExport,
+    Failure,
     Manifest,
     Part,
+    RecordingFile,
     Since,
     Source,
     Transcripts,
-    describe,
     identify,
-    rebuild,
 )
-from futureagi_async.export.staging.state import State
 from futureagi_async.export.targets import Target
-from futureagi_async.models import SourceReport
+from futureagi_async.models import FetchReport, SourceReport
 from futureagi_async.sources import CallSource
+
+if TYPE_CHECKING:
+    from futureagi_async.export.store import Store
 
 Phase: TypeAlias = Literal["reading", "transcripts", "recordings", "writing"]
 
@@ -85,7 +76,7 @@ class ExportReport:
     """Calls that were deleted before their detail could be read; their records lack a transcript."""
     transcript_failures: tuple[FutureAGIError, ...] = ()
     """Details that could not be read; running the export again asks for them again."""
-    recordings: "tuple[RecordingFile, ...]" = ()
+    recordings: tuple[RecordingFile, ...] = ()
     """How each download ended."""
     changed_since: tuple[datetime | None, ...] = ()
     """Of each source, since when changes were read; ``None`` for a source that was read in full."""
@@ -102,51 +93,54 @@ class ExportReport:
 
 
 @attrs.define(frozen=True, kw_only=True)
-class Outcome:
+class ExportResult:
     """What an export did."""
 
-    state: State
+    store: "Store"
     fetch: FetchReport
     parts: Sequence[Part]
-    ids: IdSums
-    base: Base | None
+    base: BaseExport | None
     recordings_folder: str | None
 
 
-def sum_up(outcome: Outcome, finished_at: datetime) -> Manifest:
+def build_manifest(result: ExportResult, finished_at: datetime) -> Manifest:
     """Return the manifest of an export."""
-    state, begun = outcome.state, outcome.state.begun
-    parameters = begun.parameters
-    moments = outcome.base.changed_since if outcome.base is not None else {}
+    store, fetch, base = result.store, result.fetch, result.base
+    parameters, counts = store.parameters, store.counts
+    sources = [report.source for report in fetch]
+    records = store.records_by_source()
+    moments = base.changed_since if base is not None else {}
+    ids, pairs = "", ""
+    if store.target.is_directory:
+        ids, pairs = store.id_digests([sources.index(source) for source in sources])
     return Manifest(
         manifest=FORMAT,
         package=f"futureagi-async {__version__}",
-        started_at=begun.at,
+        started_at=store.began_at,
         finished_at=finished_at,
-        resumed=state.resumed,
-        complete=is_complete(outcome.fetch, state),
-        records=state.records,
-        bytes=sum(part.bytes for part in outcome.parts),
+        resumed=counts.resumed,
+        complete=is_complete(fetch, store),
+        records=counts.records,
+        bytes=sum(part.bytes for part in result.parts),
         parameters=parameters,
         sources=[
-            _source(report, outcome.ids.counts[place], moments.get(report.source))
-            for place, report in enumerate(outcome.fetch)
+            _source(report, records.get(place, 0), moments.get(report.source))
+            for place, report in enumerate(fetch)
         ],
-        parts=list(outcome.parts),
-        ids_sha256=outcome.ids.ids(),
-        pairs_sha256=outcome.ids.pairs() or "",
-        transcripts=_transcripts(state) if parameters.transcripts else None,
-        recordings=list(state.downloads.values()) if parameters.recordings else None,
-        recordings_folder=outcome.recordings_folder,
-        since=Since(manifest=outcome.base.digest, cannot_see=CANNOT_SEE) if outcome.base else None,
+        parts=list(result.parts),
+        ids_sha256=ids,
+        pairs_sha256=pairs,
+        transcripts=store.transcripts() if parameters.transcripts else None,
+        recordings=store.recordings() if parameters.recordings else None,
+        recordings_folder=result.recordings_folder,
+        since=Since(manifest=base.digest, cannot_see=CANNOT_SEE) if base is not None else None,
         digest="",
     )
 
 
-def is_complete(fetch: FetchReport, state: State) -> bool:
+def is_complete(fetch: FetchReport, store: "Store") -> bool:
     """Whether nothing is left to do."""
-    downloaded = all(download.error is None for download in state.downloads.values())
-    return fetch.complete and not state.failed and downloaded
+    return fetch.complete and not store.counts.failed_details and not store.counts.failed_recordings
 
 
 def report_on(
@@ -167,8 +161,8 @@ def report_on(
         already_finished=already_finished,
         transcripts_fetched=transcripts.fetched,
         transcripts_gone=tuple(transcripts.gone),
-        transcript_failures=tuple(map(rebuild, transcripts.failed)),
-        recordings=tuple(RecordingFile(**msgspec.structs.asdict(each)) for each in manifest.recordings or ()),
+        transcript_failures=tuple(failure.to_error() for failure in transcripts.failed),
+        recordings=tuple(manifest.recordings or ()),
         changed_since=tuple(source.changed_since for source in manifest.sources),
     )
 
@@ -180,7 +174,7 @@ def fetch_report(manifest: Manifest, sources: Sequence[CallSource]) -> FetchRepo
             SourceReport(
                 source=source,
                 verdict="complete" if entry.verdict == "complete" else "incomplete",
-                failures=tuple(map(rebuild, entry.failures)),
+                failures=tuple(failure.to_error() for failure in entry.failures),
                 **{name: getattr(entry, name) for name in _COUNTS},
             )
             for source, entry in zip(sources, manifest.sources, strict=True)
@@ -209,10 +203,6 @@ def _source(report: SourceReport, records: int, changed_since: datetime | None) 
         verdict=report.verdict,
         changed_since=changed_since,
         records=records,
-        failures=list(map(describe, report.failures)),
+        failures=list(map(Failure.of, report.failures)),
         **{name: getattr(report, name) for name in _COUNTS},
     )
-
-
-def _transcripts(state: State) -> Transcripts:
-    return Transcripts(fetched=len(state.details), gone=list(state.gone), failed=list(state.failed.values()))

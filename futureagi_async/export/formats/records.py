@@ -14,6 +14,7 @@ from futureagi_async._sansio.decoding import decode_call
 from futureagi_async._sansio.decoding.fragments import Fragment
 from futureagi_async._sansio.decoding.nested import structure_evals, structure_turns
 from futureagi_async._sansio.decoding.wire import EvalEntry, TurnWire
+from futureagi_async.errors import DecodingError
 from futureagi_async.models import CallExecution, EvalOutput, TranscriptTurn
 from futureagi_async.sources import CallSource
 
@@ -34,6 +35,14 @@ class Batch:
     def calls(self) -> list[CallExecution]:
         """Decode all of them."""
         return list(map(self.restore, range(len(self.raws))))
+
+
+def withholds_transcript(call: CallExecution) -> bool:
+    """Whether the list that a call is of leaves out its transcript."""
+    try:
+        return call.transcript is None
+    except DecodingError:
+        return False  # it is there, in a shape that is not documented
 
 
 PROVIDER_KEYS = ("call_metadata", "provider_call_data")
