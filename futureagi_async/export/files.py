@@ -110,8 +110,11 @@ def make_directory(path: Path, *, parents: bool = False) -> None:
     With ``parents`` it is one that the caller named: its parents are made too, and it may be a link.
     """
     with export_errors(path):
+        missing = [each for each in (path, *path.parents) if not each.exists()]
         with suppress(FileExistsError):
             path.mkdir(DIRECTORY_MODE, parents=parents)
+        for each in missing:  # else a power cut may take what is in them, however it was synced
+            sync_directory(each.parent)
         if not stat.S_ISDIR(path.stat(follow_symlinks=parents).st_mode):
             raise ExportError(f"Can't write {path}: there is something that is no directory.")
 

@@ -17,6 +17,7 @@ from futureagi_async.export.files import (
     open_to_append,
     open_to_read,
     read_at,
+    sync_directory,
     write_all,
 )
 
@@ -143,7 +144,9 @@ class PartFiles:
         self.sync()
         self.close()
         number = len(self.files)
-        self._descriptor = create_file(self._path_of(number))
+        path = self._path_of(number)
+        self._descriptor = create_file(path)
+        sync_directory(path.parent)
         self._opened = number
         self.files.append(self._new_file())
 
