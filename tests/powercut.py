@@ -34,6 +34,8 @@ NEEDS_STRACE = "it records system calls by strace, which is missing or not permi
 SYNC_BYTES = 60_000
 """How much is written between two syncs while recording: else an export this short would have but one."""
 
+_LAST_EVENTS = 40
+"""Half of all cuts come after one of these: where files get their names, there is the most to lose."""
 _FATES: tuple[Fate, ...] = ("lost", "kept", "torn")
 
 
@@ -87,9 +89,10 @@ def run_way(scene: Scene, way: Way, *, states: int, chance: random.Random) -> Ta
     reference = Reference(content_of(way, folder / way.target), boundaries=0, seconds=0.0, pages=0)
     tally = Tally(events=len(events))
     fates = cycle(product(_FATES, _FATES))
-    for _ in range(states):
+    for number in range(states):
         content, names = next(fates)
-        cut = PowerCut(chance.randint(1, len(events)), content, names)
+        first = 1 if number % 2 else len(events) - _LAST_EVENTS
+        cut = PowerCut(chance.randint(first, len(events)), content, names)
         lay_down(state_after(events, cut, chance), folder)
         survive(scene, way, folder / way.target, reference, tally)
     return tally

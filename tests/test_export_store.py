@@ -154,6 +154,16 @@ def test_a_damaged_part_file_is_noticed(
     assert checkpoints_after(tmp_path, **changed) == kept
 
 
+def test_part_files_behind_one_that_is_missing_are_in_nobody_s_way(store: Store, tmp_path: Path) -> None:
+    """What was read again takes their places."""
+    store.close()
+    store.part_path(1).unlink()
+    again = open_store(tmp_path)
+    add(again, "xyz")
+    assert names_of(again) == list("abxyz")
+    again.close()
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="tells files by /proc")
 @pytest.mark.parametrize(
     ("limits", "synced_after"), [((25, 1e9), "cf"), ((1e9, -1.0), "abcdefg"), ((1e9, 1e9), "")]

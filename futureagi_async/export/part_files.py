@@ -145,6 +145,8 @@ class PartFiles:
         self.close()
         number = len(self.files)
         path = self._path_of(number)
+        with export_errors(path, "remove"):
+            path.unlink(missing_ok=True)  # it was left when one before it was lost
         self._descriptor = create_file(path)
         sync_directory(path.parent)
         self._opened = number
