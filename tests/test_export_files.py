@@ -5,6 +5,7 @@ import os
 import resource
 import sqlite3
 import stat
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -254,6 +255,41 @@ def test_no_room_to_sort_is_an_export_error(tmp_path: Path) -> None:
     with largest_file(100_000), pytest.raises(ExportError, match=r"Can't sort .*SQLITE_TMPDIR or TMPDIR"):
         list(store.records())
     store.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.skipif(sys.platform == "win32", reason="locks by another call there")
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOLCK, r"its file system has no locks .*Export to a local disk"),
+        (errno.ENOTSUP, r"its file system has no locks .*Export to a local disk"),
+        (errno.ENOSYS, r"its file system has no locks .*Export to a local disk"),
+        (errno.EIO, r"Can't lock .*lock: Input/output error"),
+        (errno.EWOULDBLOCK, r"Another export to .* is running"),
+    ],
+)
+@pytest.mark.parametrize("name", ["calls.jsonl", "out"])
+async def test_a_lock_that_can_not_be_had_is_told_as_what_it_is(
+    served: StandInServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    number: int,
+    said: str,
+) -> None:
+    """A file system without locks is not taken for another export; either is refused before any request."""
+    import fcntl
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(ExportError, match=said):
+        await export(served, tmp_path / name)
+    assert not served.requests
+    left = names_in(tmp_path)
+    assert not left or number == errno.EWOULDBLOCK  # what another export works in is its own
 
 
 @pytest.mark.anyio
