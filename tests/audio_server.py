@@ -4,11 +4,13 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from futureagi_async._http.downloads import Downloader
 from futureagi_async.export.audio import Recording, download_recordings
 from futureagi_async.export.manifest import RecordingFile
 from tests.servers import FakeClock, Play, RawServer, check_no_task_left
@@ -96,7 +98,8 @@ async def download(wanted: Iterable[Recording], folder: Path, **options: Any) ->
         told.append(file)
 
     before = asyncio.all_tasks()
-    options = {"allow_private_hosts": True, "clock": FakeClock(), "on_file": note, **options}
+    downloader = partial(Downloader, clock=options.pop("clock", FakeClock()))
+    options = {"allow_private_hosts": True, "open_downloader": downloader, "on_file": note, **options}
     await download_recordings(wanted, folder, **options)
     check_no_task_left(before)
     return told

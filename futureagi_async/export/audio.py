@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,11 +13,9 @@ import anyio
 import attrs
 from anyio.to_thread import run_sync
 
-from futureagi_async._http.clock import Clock, SystemClock
-from futureagi_async._http.downloads import Download, Downloader
+from futureagi_async._http.downloads import Downloader
 from futureagi_async._sansio.downloads import BodyInfo, PartialFile, check_size, is_public, split_url
-from futureagi_async._sansio.retrying import OutageDetector
-from futureagi_async.errors import APIConnectionError, APITimeoutError, DecodingError, ExportError
+from futureagi_async.errors import APIConnectionError, DecodingError, ExportError
 from futureagi_async.export.batches import RecordReader
 from futureagi_async.export.files import (
     create_file,
@@ -37,10 +34,6 @@ from futureagi_async.filters import canonical_uuid
 
 RECORDING_NAMES: Final = ("combined", "stereo", "customer", "assistant")
 MIB: Final = 1024 * 1024
-
-_ATTEMPTS = 3
-_FIRST_PAUSE_SECONDS = 2.0
-_WRITE_BYTES = MIB  # handed to a thread at once
 
 
 @attrs.define(frozen=True)
@@ -96,7 +89,7 @@ async def download_recordings(
     max_file_seconds: float = 1800.0,
     allow_private_hosts: bool = False,
     on_file: OnFile,
-    clock: Clock | None = None,
+    open_downloader: Callable[..., Downloader] = Downloader,
 ) -> None:
     """Download each recording into ``folder``, and tell of each how it ended.
 
@@ -116,7 +109,7 @@ async def download_recordings(
         max_file_seconds: How long one file may take, with all its tries.
         allow_private_hosts: Also connect to private, loopback and link-local addresses.
         on_file: Told of each recording, one at a time.
-        clock: Time and chance, for tests.
+        open_downloader: Makes the pool of connections; tests give it a clock.
 
     """
     for name, limit in (("at_once", at_once), ("max_file_bytes", max_file_bytes)):
@@ -128,8 +121,8 @@ async def download_recordings(
     waiting = _each_once(wanted)
     telling = anyio.Lock()
     may_connect = (lambda _: True) if allow_private_hosts else is_public
-    async with Downloader(may_connect=may_connect, connections=at_once) as downloader:
-        job = _Job(downloader, folder, max_file_bytes, max_file_seconds, clock or SystemClock())
+    async with open_downloader(may_connect=may_connect, connections=at_once) as downloader:
+        job = _Job(downloader, folder, max_file_bytes, max_file_seconds)
 
         async def work() -> None:
             for recording in waiting:
@@ -146,41 +139,15 @@ class _Job:
     folder: Path
     max_file_bytes: int
     max_file_seconds: float
-    clock: Clock
-    watches: dict[str, OutageDetector] = attrs.field(factory=lambda: defaultdict(OutageDetector))
-    """By host."""
 
     async def fetch(self, recording: Recording) -> RecordingFile:
-        """Download one recording within its time, and say how that ended."""
-        host = _host(recording.url)
-        watch = self.watches[host]
-        if watch.is_out:  # waiting for each of its recordings could take days
-            return _failed(
-                recording, host, f"Not asked for: {watch.failures} downloads from its host failed."
-            )
-        error: APIConnectionError
+        """Download one recording, and say how that ended."""
         try:
-            with anyio.fail_after(self.max_file_seconds):
-                path, size, digest = await self._fetch(recording)
-        except TimeoutError:
-            error = APITimeoutError(f"It took longer than {self.max_file_seconds:g} s.", retryable=True)
-        except APIConnectionError as failure:
-            error = failure
-        else:
-            watch.succeeded()
-            return RecordingFile(
-                call_id=recording.call_id,
-                name=recording.name,
-                url_host=host,
-                path=path,
-                bytes=size,
-                sha256=digest,
-                error=None,
-            )
-        watch.failed(error)
-        return _failed(recording, host, error.message)
+            return await self._fetch(recording)
+        except APIConnectionError as error:
+            return _described(recording, error=error.message)
 
-    async def _fetch(self, recording: Recording) -> tuple[str, int, str]:
+    async def _fetch(self, recording: Recording) -> RecordingFile:
         call_id = canonical_uuid(recording.call_id)
         if call_id is None:
             raise APIConnectionError("Its call's id is no UUID, and so no file's name.")
@@ -188,45 +155,16 @@ class _Job:
         address = f"{parts.scheme}://{parts.netloc}{parts.path}"  # without a signature, which changes
         file = AudioFile(self.folder, f"{call_id}-{recording.name}", address, self.max_file_bytes)
         try:
-            name, digest = await self._try_often(recording.url, file)
+            await self.downloader.save(
+                recording.url, file, host=_host(recording.url), max_seconds=self.max_file_seconds
+            )
         except APIConnectionError as error:
             if not error.retryable:
                 file.discard()
             raise
         finally:
             file.leave()
-        return name, file.size, digest
-
-    async def _try_often(self, url: str, file: "AudioFile") -> tuple[str, str]:
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                return await self._try(url, file)
-            except APIConnectionError as error:
-                if not error.retryable or attempt == _ATTEMPTS:
-                    raise
-            await self.clock.sleep(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * self.clock.jitter())
-        raise AssertionError("the last attempt returns or raises")
-
-    async def _try(self, url: str, file: "AudioFile") -> tuple[str, str]:
-        async with self.downloader.open(url, await run_sync(file.find_part)) as download:
-            await run_sync(file.begin, download.head)
-            await _copy(download, file)
-        return await run_sync(file.finish)
-
-
-async def _copy(download: Download, file: "AudioFile") -> None:
-    """Write the body as it arrives; what arrived is written however it ends."""
-    gathered = bytearray()
-    try:
-        async for piece in download.pieces():
-            gathered += piece
-            if len(gathered) >= _WRITE_BYTES:
-                data = bytes(gathered)
-                gathered.clear()
-                await run_sync(file.write, data)
-    finally:
-        with anyio.CancelScope(shield=True):
-            await run_sync(file.write, bytes(gathered))
+        return _described(recording, path=file.name, bytes_=file.size, sha256=file.sha256)
 
 
 def _each_once(wanted: Iterable[Recording]) -> Iterator[Recording]:
@@ -238,14 +176,21 @@ def _each_once(wanted: Iterable[Recording]) -> Iterator[Recording]:
             yield recording
 
 
-def _failed(recording: Recording, host: str, error: str) -> RecordingFile:
+def _described(
+    recording: Recording,
+    *,
+    path: str | None = None,
+    bytes_: int = 0,
+    sha256: str | None = None,
+    error: str | None = None,
+) -> RecordingFile:
     return RecordingFile(
         call_id=recording.call_id,
         name=recording.name,
-        url_host=host,
-        path=None,
-        bytes=0,
-        sha256=None,
+        url_host=_host(recording.url),
+        path=path,
+        bytes=bytes_,
+        sha256=sha256,
         error=error,
     )
 
@@ -290,6 +235,8 @@ class AudioFile:
     def __init__(self, folder: Path, stem: str, address: str, max_bytes: int) -> None:
         self.size = 0
         """Bytes at hand."""
+        self.name: str | None = None
+        """The finished file's, in the folder."""
         self._folder = folder
         self._stem = stem
         self._path = folder / f".{stem}.part"
@@ -332,8 +279,8 @@ class AudioFile:
         self._hash.update(data)
         self.size += len(data)
 
-    def finish(self) -> tuple[str, str]:
-        """Give the file its name; return that and its sha256."""
+    def finish(self) -> None:
+        """Give the file its ``name``."""
         assert self._head is not None
         assert self._descriptor is not None
         if not self.size:
@@ -347,7 +294,12 @@ class AudioFile:
             replace_file(self._path, target)
             self._tag.unlink(missing_ok=True)
         sync_directory(self._folder)
-        return target.name, self._hash.hexdigest()
+        self.name = target.name
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes at hand."""
+        return self._hash.hexdigest()
 
     def leave(self) -> None:
         """Let go of the file; a part that can't be gone on with is removed."""
