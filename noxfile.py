@@ -82,9 +82,12 @@ def model(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Bring about every fault, take every defence out; then soak, torture, fuzz, and kill exports."""
+    """Bring about every fault, take every defence out; soak, torture, fuzz; kill exports, cut their power."""
     _install(session)
-    for command in ("faults", "soak", "torture", "fuzz", "crash"):
+    commands = ["faults", "soak", "torture", "fuzz", "crash"]
+    if shutil.which("strace") is not None:
+        commands.append("powercut")
+    for command in commands:
         session.run("python", "-m", f"tests.{command}")
 
 

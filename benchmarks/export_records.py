@@ -28,10 +28,11 @@ from benchmarks.rounds import Figure, Run, interleave, print_table, read_rounds
 from futureagi_async import CallExecution, CallPage, FetchReport, SourceReport, export_calls
 from futureagi_async._sansio.decoding import decode_record
 from futureagi_async._sansio.requests import RUN_TEST_CALLS
-from futureagi_async.export.formats import EvaluationColumns, open_writer
+from futureagi_async.export.formats import open_writer
 from futureagi_async.export.formats.arrow_arrays import arrow_schema, arrow_type, evaluations_batch
 from futureagi_async.export.formats.arrow_batches import BatchMaker, in_order
 from futureagi_async.export.formats.arrow_fast import FastColumns, RowSchemas
+from futureagi_async.export.formats.csv_writer import EvaluationColumns
 from futureagi_async.export.formats.parquet import Table
 from futureagi_async.export.formats.records import Batch
 from futureagi_async.export.formats.schema import CALLS, EVALUATIONS
@@ -76,7 +77,7 @@ class ReadBefore:
     async def steps(self) -> AsyncIterator[Any]:
         """Yield the pages as steps of the only source."""
         for number, page in enumerate(self.read):
-            yield _Step(page, mark=b"%d" % number)
+            yield _Step(page, checkpoint=b"%d" % number)
 
     def restore(self, raw: bytes, _index: int) -> CallExecution:
         """Decode a record again."""
@@ -86,7 +87,7 @@ class ReadBefore:
 @attrs.define(frozen=True)
 class _Step:
     page: CallPage
-    mark: bytes
+    checkpoint: bytes
     index: int = 0
     newer: tuple[CallExecution, ...] = ()
 

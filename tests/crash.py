@@ -1,9 +1,9 @@
 """Kills exports at every moment there is, lets them go on, and compares with one that was left alone.
 
-``python -m tests.crash`` kills 100 exports at random moments, and others at each single write, sync, rename
-and removal, in all formats, and prints a table. Exports run in processes of their own and are killed by
-SIGKILL. After every kill no unfinished file may stand under a final name; after going on, the files must be
-those of an uninterrupted run, and pages read twice must be no more than were in flight.
+``python -m tests.crash`` kills 100 exports at random moments, and others at each single write, sync, rename,
+removal and SQLite commit, in all formats, and prints a table. Exports run in processes of their own and are
+killed by SIGKILL. After every kill no unfinished file may stand under a final name; after going on, the files
+must be those of an uninterrupted run, and pages read twice must be no more than were in flight.
 """
 
 import argparse

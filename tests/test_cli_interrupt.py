@@ -42,7 +42,7 @@ def first_page_kept(server: StandInServer, folder: Path) -> Callable[[], bool]:
     looks = count()
     return lambda: (
         server.in_flight > 0
-        and any(b'"id"' in path.read_bytes() for path in folder.glob(".calls.jsonl.export/stage-*"))
+        and any(b'"id"' in path.read_bytes() for path in folder.glob(".calls.jsonl.export/part-*"))
         and next(looks) > 10
     )
 

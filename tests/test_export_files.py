@@ -3,18 +3,25 @@
 import errno
 import os
 import resource
+import sqlite3
 import stat
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from futureagi_async import ExportError, RunTestCalls, TestExecutionCalls
 from futureagi_async.export import ExportReport, export_calls
-from futureagi_async.export.staging.files import create_file, replace_file, write_all
+from futureagi_async.export.files import create_file, replace_file, write_all
+from futureagi_async.export.store import Page, Store
+from futureagi_async.export.targets import read_target
 from futureagi_async.testing import StandInServer
 from tests.servers import open_session
+from tests.test_export_store import NOW, make_parameters
 
 
 async def export(served: StandInServer, target: Path) -> ExportReport:
@@ -148,7 +155,7 @@ def largest_file(size: int) -> Iterator[None]:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("size", [500, 20_000, 200_000, 350_000])
+@pytest.mark.parametrize("size", [500, 20_000, 50_000, 100_000, 200_000, 350_000])
 async def test_a_full_disk_leaves_the_target_and_what_was_read(
     served: StandInServer, tmp_path: Path, size: int
 ) -> None:
@@ -159,7 +166,7 @@ async def test_a_full_disk_leaves_the_target_and_what_was_read(
     async with open_session(served, max_in_flight=1) as session:
         with (
             largest_file(size),
-            pytest.raises(ExportError, match=r"Can't write .*: File too large") as caught,
+            pytest.raises(ExportError, match=r"Can't write .*: (File too large|disk I/O error)") as caught,
         ):
             await export_calls(session, sources, target, ordered=True)
         assert ("goes on from there" in str(caught.value)) == (tmp_path / ".calls.jsonl.export").exists()
@@ -171,7 +178,7 @@ async def test_a_full_disk_leaves_the_target_and_what_was_read(
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("which", range(1, 8))
+@pytest.mark.parametrize("which", range(1, 6))
 async def test_a_disk_that_fails_at_any_sync_is_an_export_error(
     served: StandInServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: int
 ) -> None:
@@ -197,6 +204,92 @@ async def test_a_disk_that_fails_at_any_sync_is_an_export_error(
     report = await export(served, target)
     assert report.complete
     assert names_in(tmp_path) == {target.name}
+
+
+class FailingConnection(sqlite3.Connection):
+    """An index that the disk has no room for from some statement on."""
+
+    statements = 0
+    allowed = 0
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        if statement.startswith(("INSERT", "PRAGMA main.wal_checkpoint", "COMMIT", "DELETE")):
+            FailingConnection.statements += 1
+            if FailingConnection.statements > FailingConnection.allowed:
+                raise sqlite3.OperationalError("database or disk is full")
+        return super().execute(statement, values)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("allowed", range(6))
+async def test_a_disk_that_is_full_for_the_index_is_an_export_error(
+    served: StandInServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: int
+) -> None:
+    """Whichever row or commit there is no room for: the error says so, and the next run goes on."""
+    target = tmp_path / "calls.jsonl"
+    real_connect = sqlite3.connect
+    monkeypatch.setattr(FailingConnection, "statements", 0)
+    monkeypatch.setattr(FailingConnection, "allowed", allowed)
+    monkeypatch.setattr(sqlite3, "connect", partial(real_connect, factory=FailingConnection))
+    with pytest.raises(ExportError, match=r"Can't write .*index\.db.*: database or disk is full") as caught:
+        await export(served, target)
+    told, kept = "goes on from there" in str(caught.value), (tmp_path / ".calls.jsonl.export").exists()
+    assert told == kept
+    monkeypatch.undo()
+    served.clear_requests()
+    report = await export(served, target)
+    assert report.complete
+    assert report.resumed == kept
+    assert names_in(tmp_path) == {target.name}
+
+
+def test_no_room_to_sort_is_an_export_error(tmp_path: Path) -> None:
+    """The error says that SQLite sorts in temporary files, and what names their directory."""
+    target = read_target(tmp_path / "out", None)
+    target.work.mkdir(parents=True)
+    store = Store(target, make_parameters(ordered=True))
+    store.open(NOW, resume=True)
+    ids = [f"{number:036}" for number in range(40_000)]
+    page = Page(source=0, checkpoint=b"", newer=0, ids=ids, changed=[1.0] * len(ids), details=())
+    store.add_page(page, [b"{}"] * len(ids))
+    with largest_file(100_000), pytest.raises(ExportError, match=r"Can't sort .*SQLITE_TMPDIR or TMPDIR"):
+        list(store.records())
+    store.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.skipif(sys.platform == "win32", reason="locks by another call there")
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOLCK, r"its file system has no locks .*Export to a local disk"),
+        (errno.ENOTSUP, r"its file system has no locks .*Export to a local disk"),
+        (errno.ENOSYS, r"its file system has no locks .*Export to a local disk"),
+        (errno.EIO, r"Can't lock .*lock: Input/output error"),
+        (errno.EWOULDBLOCK, r"Another export to .* is running"),
+    ],
+)
+@pytest.mark.parametrize("name", ["calls.jsonl", "out"])
+async def test_a_lock_that_can_not_be_had_is_told_as_what_it_is(
+    served: StandInServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    number: int,
+    said: str,
+) -> None:
+    """A file system without locks is not taken for another export; either is refused before any request."""
+    import fcntl
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(ExportError, match=said):
+        await export(served, tmp_path / name)
+    assert not served.requests
+    left = names_in(tmp_path)
+    assert not left or number == errno.EWOULDBLOCK  # what another export works in is its own
 
 
 @pytest.mark.anyio

@@ -14,12 +14,14 @@ from futureagi_async import (
     RunTestCalls,
     Session,
     TestExecutionCalls,
+    TLSError,
 )
 from futureagi_async.export import export_calls, plan_export
 from futureagi_async.export.plan import SAMPLE_ROWS, estimate
 from futureagi_async.testing import StandInServer
 from tests.exporting import pages_asked
-from tests.servers import open_session
+from tests.faults.quiet import raw_server
+from tests.servers import answer, open_session, tls_contexts
 
 
 @pytest.mark.anyio
@@ -67,6 +69,15 @@ async def test_refused_keys_end_a_plan(served: StandInServer) -> None:
         with pytest.raises(AuthenticationError):
             await plan_export(session, sources)
     assert len(served.requests) < len(sources)
+
+
+@pytest.mark.anyio
+async def test_a_server_that_can_not_be_trusted_ends_a_plan() -> None:
+    """A certificate that nobody knows is the server's, not one list's."""
+    tls, _ = tls_contexts()
+    async with raw_server(answer(), tls=tls) as untrusted, open_session(untrusted) as session:
+        with pytest.raises(TLSError):
+            await plan_export(session, [RunTestCalls(uuid4())] * 20)
 
 
 @pytest.mark.anyio

@@ -16,8 +16,8 @@ from futureagi_async import (
     TestExecutionCalls,
 )
 from futureagi_async.export import export_calls, verify_export
-from futureagi_async.export.staging.locking import locked
-from futureagi_async.export.staging.target import read_target
+from futureagi_async.export.files import locked
+from futureagi_async.export.targets import read_target
 from futureagi_async.testing import Motion, StandInServer
 from tests.exporting import LONG, ServerClock, ids_in, interrupt, names_in, pages_asked
 from tests.servers import let_requests_arrive, open_session
@@ -195,7 +195,7 @@ def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
     """The lock of a killed export does not keep the next one out."""
     program = f"""
 import os, pathlib
-from futureagi_async.export.staging.locking import locked
+from futureagi_async.export.files import locked
 work = pathlib.Path({str(tmp_path / "work")!r})
 with locked(work, work):
     print("locked", flush=True)

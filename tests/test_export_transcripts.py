@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from futureagi_async import (
@@ -13,13 +14,17 @@ from futureagi_async import (
     InternalServerError,
     RetryPolicy,
     RunTestCalls,
+    Session,
     TestExecutionCalls,
+    TLSError,
 )
 from futureagi_async.export import export_calls, verify_export
-from futureagi_async.export.staging.merging import extract, merge
+from futureagi_async.export.batches import merge
+from futureagi_async.export.fetching import extract
 from futureagi_async.testing import StandInServer
-from tests.exporting import details_asked, ids_in, interrupt, lines_in, names_in
-from tests.servers import open_session, read_body, respond
+from tests.exporting import details_asked, ids_in, interrupt, lines_in, names_in, pages_asked
+from tests.faults.quiet import raw_server
+from tests.servers import answer, open_session, read_body, respond, tls_contexts
 
 ONCE = RetryPolicy(attempts=1)
 
@@ -174,6 +179,38 @@ async def test_refused_keys_stop_the_details(served: StandInServer, tmp_path: Pa
     assert read > 3
     assert report.complete
     assert len(details_asked(served)) == report.records - 3
+
+
+@attrs.define(frozen=True)
+class TwoServers:
+    """Reads lists from one server and details from another."""
+
+    lists: Session
+    details: Session
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.details if name == "stream_call_executions" else self.lists, name)
+
+
+@pytest.mark.anyio
+async def test_a_server_that_can_not_be_trusted_stops_the_details(
+    served: StandInServer, tmp_path: Path
+) -> None:
+    """A certificate that nobody knows ends the export instead of failing each call; all read is kept."""
+    source = TestExecutionCalls(served.test_execution_ids[0])
+    tls, _ = tls_contexts()
+    async with (
+        raw_server(answer(), tls=tls) as untrusted,
+        open_session(untrusted) as details,
+        open_session(served) as lists,
+    ):
+        with pytest.raises(TLSError):
+            await export_calls(TwoServers(lists, details), source, tmp_path / "out", transcripts=True)
+        assert names_in(tmp_path / "out") == {".export"}
+        pages_asked(served)
+        report = await export_calls(lists, source, tmp_path / "out", transcripts=True)
+    assert report.complete
+    assert pages_asked(served) == 0
 
 
 @pytest.mark.anyio

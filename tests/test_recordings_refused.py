@@ -8,7 +8,7 @@ import pytest
 from futureagi_async import APIConnectionError
 from futureagi_async._http.downloads import Downloader
 from futureagi_async._sansio.downloads import is_public
-from futureagi_async.export.audio.recordings import Recording
+from futureagi_async.export.audio import Recording
 from tests.audio_server import (
     CALL,
     OTHER,

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from futureagi_async.export.report import ExportProgress, ExportReport, OnProgress
-from futureagi_async.sources import CallSource
+from futureagi_async.sources import CallSource, check_sources
 
 if TYPE_CHECKING:
-    from futureagi_async.export.job import CallReader
+    from futureagi_async.export.fetching import CallReader
     from futureagi_async.export.plan import ExportPlan, PlanReader, SourcePlan
     from futureagi_async.export.verify import VerifyReport
 
@@ -82,7 +82,7 @@ async def export_calls(
             call, and add their ``transcript``, and ``recordings`` where the list names none.
         resume: Go on with an unfinished export in the target. ``False`` begins anew and replaces it.
         ordered: Write by source, then newest first, then by id, so that unchanged lists give the same
-            bytes; needs some 150 bytes of memory a record.
+            bytes.
         normalised: JSON Lines in our documented names and units instead of as sent.
         part_rows: Records a part, in a directory.
         page_size: Rows a request, about.
@@ -97,14 +97,13 @@ async def export_calls(
         on_progress: Called whenever more is safe on the disk; should be quick.
 
     """
-    from futureagi_async.export.job import run_export
-    from futureagi_async.export.ordering import make_order
+    from futureagi_async.export.job import ExportRequest, run_export
+    from futureagi_async.export.targets import read_folder, read_target
 
-    order = await make_order(
-        session,
-        sources,
-        target,
-        format_=format,
+    request = ExportRequest(
+        session=session,
+        sources=check_sources(sources),
+        target=read_target(target, format),
         transcripts=transcripts,
         resume=resume,
         ordered=ordered,
@@ -112,13 +111,13 @@ async def export_calls(
         part_rows=part_rows,
         page_size=page_size,
         include_provider_data=include_provider_data,
-        since=since,
-        recordings=recordings,
+        since=Path(since) if since is not None else None,
+        recordings=read_folder("recordings", recordings),
         allow_private_hosts=allow_private_hosts,
         max_outage=max_outage,
         on_progress=on_progress,
     )
-    return await run_export(order)
+    return await run_export(request)
 
 
 def verify_export(directory: str | PathLike[str]) -> "VerifyReport":

@@ -1,271 +1,235 @@
 """The job of an export: what is done in which order, and what stays where it is interrupted."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+import sqlite3
+from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol
 
 import anyio
 import attrs
 from anyio.to_thread import run_sync
 
 from futureagi_async.errors import ExportError
-from futureagi_async.export.audio.fetching_audio import fetch_audio
-from futureagi_async.export.finishing import Finish
-from futureagi_async.export.hydrating import DetailReader, fetch_details
-from futureagi_async.export.manifest import Manifest, encode_manifest, read_manifest
-from futureagi_async.export.reading import Staging, Step
-from futureagi_async.export.report import ExportProgress, ExportReport, OnProgress, Phase
-from futureagi_async.export.since import Base
-from futureagi_async.export.staging.files import check_replaceable, is_file, make_directory
-from futureagi_async.export.staging.locking import locked
-from futureagi_async.export.staging.parameters import Parameters
-from futureagi_async.export.staging.staged import StagedRecords
-from futureagi_async.export.staging.target import PART_NAME, Target
-from futureagi_async.export.staging.workspace import RESTART, Workspace
-from futureagi_async.export.summing import Outcome, fetch_report, is_complete, report_on, sum_up
-from futureagi_async.models import CallExecution, FetchReport
+from futureagi_async.export.audio import fetch_audio
+from futureagi_async.export.batches import RecordReader
+from futureagi_async.export.fetching import CallReader, StepStream, fetch_details, store_pages
+from futureagi_async.export.files import locked
+from futureagi_async.export.formats import check_installed
+from futureagi_async.export.manifest import (
+    BaseExport,
+    Manifest,
+    Parameters,
+    encode_manifest,
+    identify,
+    read_base,
+)
+from futureagi_async.export.parts import PartsWriter
+from futureagi_async.export.report import (
+    ExportProgress,
+    ExportReport,
+    ExportResult,
+    OnProgress,
+    Phase,
+    build_manifest,
+    fetch_report,
+    is_complete,
+    report_on,
+)
+from futureagi_async.export.store import Store
+from futureagi_async.export.targets import (
+    RESTART,
+    Target,
+    find_finished,
+    folder_in_target,
+    prepare_target,
+    publish,
+)
+from futureagi_async.models import FetchReport
+from futureagi_async.options import MAX_PAGE_SIZE, check_count, check_max_outage
 from futureagi_async.sources import CallSource
 
 
-class StepStream(Protocol):
-    """The part of `futureagi_async.CallStream` that an export uses."""
-
-    @property
-    def report(self) -> FetchReport:
-        """What was read."""
-        ...
-
-    def steps(self) -> AsyncIterator[Step]:
-        """Yield every page with what is new of it."""
-        ...
-
-    def restore(self, raw: bytes, index: int) -> CallExecution:
-        """Decode a record again."""
-        ...
-
-
-class CallReader(DetailReader, Protocol):
-    """The part of `futureagi_async.Session` that an export uses."""
-
-    def stream_calls(
-        self,
-        sources: Iterable[CallSource] | CallSource,
-        *,
-        page_size: int,
-        on_error: Literal["collect"],
-        resume: Iterable[bytes],
-        changed_since: Mapping[CallSource, datetime] | None,
-        max_outage: float,
-    ) -> AbstractAsyncContextManager[StepStream]:
-        """Open a stream over the calls of all sources."""
-        ...
-
-
 @attrs.define(frozen=True, kw_only=True)
-class Order:
-    """A checked order for an export."""
+class ExportRequest:
+    """The arguments of `export_calls`."""
 
     session: CallReader
     sources: tuple[CallSource, ...]
     target: Target
-    parameters: Parameters
+    transcripts: bool
     resume: bool
-    base: Base | None
+    ordered: bool
+    normalised: bool
+    part_rows: int
+    page_size: int
+    include_provider_data: bool
+    since: Path | None
     recordings: Path | None
     allow_private_hosts: bool
     max_outage: float
     on_progress: OnProgress | None
 
+    def parameters(self, base: BaseExport | None) -> Parameters:
+        """Return what decides the content of the export."""
+        return Parameters(
+            layout="directory" if self.target.is_directory else "file",
+            format=self.target.format,
+            compression=self.target.compression,
+            normalised=self.normalised,
+            ordered=self.ordered,
+            page_size=self.page_size,
+            part_rows=self.part_rows if self.target.is_directory else None,
+            include_provider_data=self.include_provider_data,
+            transcripts=self.transcripts,
+            recordings=self.recordings is not None,
+            since=base.digest if base is not None else None,
+            sources=list(map(identify, self.sources)),
+        )
 
-async def run_export(order: Order) -> ExportReport:
-    """Do what was ordered; where that is interrupted, what was read stays for the next run."""
-    target = order.target
-    made = await run_sync(_prepare, target)
+
+def check_request(request: ExportRequest) -> None:
+    """Raise `ValueError`, `TypeError` or `ExportError` where something can't be done as requested."""
+    check_count("part_rows", request.part_rows)
+    check_count("page_size", request.page_size, at_most=MAX_PAGE_SIZE)
+    check_max_outage(request.max_outage)
+    if request.normalised and request.target.format != "jsonl":
+        raise ValueError(
+            f"normalised is for format 'jsonl': {request.target.format!r} always has our names and units."
+        )
+    check_installed(request.target.format, request.target.compression)
+
+
+async def run_export(request: ExportRequest) -> ExportReport:
+    """Do what is requested; where that is interrupted, what was read stays for the next run."""
+    check_request(request)
+    since, target = request.since, request.target
+    base = await run_sync(read_base, since, request.sources) if since is not None else None
+    made = await run_sync(prepare_target, target)
     try:
         with locked(target.work, target.path):
-            workspace = Workspace(target, order.parameters)
-            finished = await run_sync(_find_finished, workspace, order)
-            if finished is not None:
-                fetch = fetch_report(finished, order.sources)
-                return report_on(finished, target, fetch, already_finished=True)
-            try:
-                await run_sync(partial(workspace.open, datetime.now(UTC), resume=order.resume))
-                return await _run_job(order, workspace)
-            finally:
-                workspace.leave()
+            return await _run_locked(request, base)
     finally:
         if made:
             with suppress(OSError):
                 target.path.rmdir()  # nothing came into it
 
 
-async def _run_job(order: Order, workspace: Workspace) -> ExportReport:
-    """Run the job; where the disk ends it, say what to do."""
+async def _run_locked(request: ExportRequest, base: BaseExport | None) -> ExportReport:
+    store = Store(request.target, request.parameters(base))
     try:
-        return await _Job(order, workspace).run()
+        if not (request.resume and store.exists):
+            find = partial(find_finished, request.target, store.parameters, resume=request.resume)
+            if (finished := await run_sync(find)) is not None:
+                fetch = fetch_report(finished, request.sources)
+                return report_on(finished, request.target, fetch, already_finished=True)
+        await run_sync(partial(store.open, datetime.now(UTC), resume=request.resume))
+        return await _Job(request, base, store).run()
     except ExportError as error:
-        if not isinstance(error.__cause__, OSError) or workspace.state.pages == 0:
+        if not isinstance(error.__cause__, OSError | sqlite3.Error) or not store.counts.pages:
             raise
         raise ExportError(
             f"{error} What was read is kept: the same export again goes on from there."
         ) from error
+    finally:
+        store.leave()
 
 
+@attrs.define(frozen=True)
 class _Job:
-    """One run of an export in its workspace."""
+    """One run of an export with its store."""
 
-    def __init__(self, order: Order, workspace: Workspace) -> None:
-        self._order = order
-        self._workspace = workspace
+    request: ExportRequest
+    base: BaseExport | None
+    store: Store
 
     async def run(self) -> ExportReport:
+        request, store = self.request, self.store
         stream = await self._read()
-        if self._order.parameters.transcripts:
-            self._tell_transcripts()
-            await fetch_details(
-                self._order.session,
-                self._workspace,
-                self._tell_transcripts,
-                max_outage=self._order.max_outage,
-            )
-        with StagedRecords(self._workspace, stream.restore, self._order.sources) as staged:
-            if self._order.recordings is not None:
+        if request.transcripts:
+            await fetch_details(request.session, store, self._tell_transcripts, max_outage=request.max_outage)
+        with RecordReader(store, stream.restore, request.sources) as reader:
+            if request.recordings is not None:
                 self._tell_recordings()
                 await fetch_audio(
-                    self._workspace,
-                    staged,
-                    self._order.recordings,
-                    allow_private_hosts=self._order.allow_private_hosts,
+                    store,
+                    reader,
+                    request.recordings,
+                    allow_private_hosts=request.allow_private_hosts,
                     on_safe=self._tell_recordings,
                 )
-            return await self._finish(staged, stream.report)
+            return await self._finish(reader, stream.report)
 
     async def _read(self) -> StepStream:
         """Read all lists, from where an earlier run was interrupted."""
-        marks = self._workspace.marks() if self._workspace.state.pages else ()
+        checkpoints = self.store.checkpoints()
         async with AsyncExitStack() as stack:
             try:
-                stream = await stack.enter_async_context(self._open_stream(marks))
+                stream = await stack.enter_async_context(self._open_stream(checkpoints))
             except ValueError as error:
-                if not marks:
+                if not checkpoints:
                     raise
                 raise ExportError(
-                    f"Can't go on with the export in {self._order.target.path}: {error} Use the session's "
+                    f"Can't go on with the export in {self.request.target.path}: {error} Use the session's "
                     f"former options, or begin anew with {RESTART}."
                 ) from error
-            if marks:
+            if checkpoints:
                 self._tell_reading()
-            await Staging(self._workspace, self._tell_reading).take_all(stream.steps())
+            await store_pages(stream.steps(), self.store, self._tell_reading)
         failures = [failure for source in stream.report for failure in source.failures]
-        if failures and self._workspace.state.pages == 0:
+        if failures and not self.store.counts.pages:
             raise failures[0]  # not one list could even be begun: there is nothing to keep
         return stream
 
-    def _open_stream(self, marks: Iterable[bytes]) -> AbstractAsyncContextManager[StepStream]:
-        order = self._order
-        return order.session.stream_calls(
-            order.sources,
-            page_size=order.parameters.page_size,
+    def _open_stream(self, checkpoints: Iterable[bytes]) -> AbstractAsyncContextManager[StepStream]:
+        return self.request.session.stream_calls(
+            self.request.sources,
+            page_size=self.request.page_size,
             on_error="collect",
-            resume=marks,
-            changed_since=order.base.changed_since if order.base is not None else None,
-            max_outage=order.max_outage,
+            resume=checkpoints,
+            changed_since=self.base.changed_since if self.base is not None else None,
+            max_outage=self.request.max_outage,
         )
 
-    async def _finish(self, staged: StagedRecords, fetch: FetchReport) -> ExportReport:
+    async def _finish(self, reader: RecordReader, fetch: FetchReport) -> ExportReport:
         """Write the files, and give them their names."""
-        workspace, order = self._workspace, self._order
-        last = is_complete(fetch, workspace.state)
-        finish = Finish(workspace, staged, last=last)
-        with closing(finish.ids):
-            with closing(finish.write()) as steps:
-                while (written := await run_sync(next, steps, None)) is not None:
-                    self._tell("writing", written, finish.size, workspace.state.records)
-            manifest = await run_sync(self._sum_up, finish, fetch)
+        target, store = self.request.target, self.store
+        last = is_complete(fetch, store)
+        writer = PartsWriter(store, reader, last=last)
+        with closing(writer.run()) as steps:
+            while (written := await run_sync(next, steps, None)) is not None:
+                self._tell("writing", written, writer.size, store.counts.records)
+        manifest = await run_sync(self._describe, writer, fetch)
+        text = encode_manifest(manifest) if target.is_directory else None
         with anyio.CancelScope(shield=True):  # files get their names: too late to be cancelled
-            await run_sync(finish.place, encode_manifest(manifest) if order.target.is_directory else None)
+            await run_sync(publish, target, writer.paths(), text, store.note_replaced)
             if last:
-                await run_sync(workspace.remove)
+                await run_sync(store.remove)
         self._tell("writing", manifest.records, manifest.bytes, manifest.records)
-        return report_on(manifest, order.target, fetch)
+        return report_on(manifest, target, fetch)
 
-    def _sum_up(self, finish: Finish, fetch: FetchReport) -> Manifest:
-        outcome = Outcome(
-            state=self._workspace.state,
+    def _describe(self, writer: PartsWriter, fetch: FetchReport) -> Manifest:
+        result = ExportResult(
+            store=self.store,
             fetch=fetch,
-            parts=finish.parts,
-            ids=finish.ids,
-            base=self._order.base,
-            recordings_folder=_inside(self._order.target, self._order.recordings),
+            parts=writer.parts,
+            base=self.base,
+            recordings_folder=folder_in_target(self.request.target, self.request.recordings),
         )
-        return sum_up(outcome, datetime.now(UTC))
+        return build_manifest(result, datetime.now(UTC))
 
     def _tell_reading(self) -> None:
-        self._tell("reading", self._workspace.state.records, self._workspace.state.bytes)
+        self._tell("reading", self.store.counts.records, self.store.counts.bytes)
 
     def _tell_transcripts(self) -> None:
-        state = self._workspace.state
-        done = len(state.details) + len(state.gone) + len(state.failed)
-        self._tell("transcripts", done, state.details_bytes, len(state.wanted))
+        counts = self.store.counts
+        self._tell("transcripts", counts.details, counts.details_bytes, counts.wanted_details)
 
     def _tell_recordings(self) -> None:
-        state = self._workspace.state
-        self._tell("recordings", len(state.downloads), state.downloaded_bytes)
+        counts = self.store.counts
+        self._tell("recordings", counts.recordings, counts.recordings_bytes)
 
     def _tell(self, phase: Phase, records: int, size: int, total: int | None = None) -> None:
-        if self._order.on_progress is not None:
-            self._order.on_progress(ExportProgress(phase=phase, records=records, bytes=size, total=total))
-
-
-def _prepare(target: Target) -> bool:
-    """Make room for the working directory; whether the target's own directory was made for it."""
-    if not target.is_directory:
-        check_replaceable(target.path)
-        return False
-    made = not target.path.exists()
-    make_directory(target.path, parents=True)
-    return made
-
-
-def _find_finished(workspace: Workspace, order: Order) -> Manifest | None:
-    """Return the manifest of this very export, if it is finished; refuse what belongs to something else."""
-    target = workspace.target
-    if not target.is_directory or (order.resume and workspace.journal_path.exists()):
-        return None
-    manifest = read_manifest(target.manifest)
-    if manifest is None:
-        _check_no_parts(target)
-        return None
-    if not (order.resume and manifest.complete):
-        return None
-    if different := order.parameters.differences(manifest.parameters):
-        raise ExportError(
-            f"{target.path} holds a finished export with other parameters: {'; '.join(different)}. "
-            f"Choose another directory, or replace it with {RESTART}."
-        )
-    for part in manifest.parts:
-        path = target.path / part.name
-        if not PART_NAME.fullmatch(part.name) or not is_file(path) or path.stat().st_size != part.bytes:
-            raise ExportError(
-                f"{path} is not as the export left it. Look with verify_export, or begin anew with {RESTART}."
-            )
-    return manifest
-
-
-def _check_no_parts(target: Target) -> None:
-    """Refuse to write over files that no export here is known to have written."""
-    for path in sorted(target.path.iterdir()):
-        if PART_NAME.fullmatch(path.name):
-            raise ExportError(
-                f"{path} is there already, but no manifest. Choose another directory, or remove such files."
-            )
-
-
-def _inside(target: Target, recordings: Path | None) -> str | None:
-    """Return the name of the folder of recordings, where it is in the export's directory."""
-    if recordings is None or recordings.resolve().parent != target.path.resolve():
-        return None
-    return recordings.name
+        if self.request.on_progress is not None:
+            self.request.on_progress(ExportProgress(phase=phase, records=records, bytes=size, total=total))

@@ -1,19 +1,125 @@
 """A directory's ``manifest.json``: what the files hold, how it was read, and sums to check both by."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import attrs
 import msgspec
 
-from futureagi_async.errors import ExportError
-from futureagi_async.export.staging.entries import Downloaded, Failure
-from futureagi_async.export.staging.files import explained, is_file
-from futureagi_async.export.staging.parameters import Parameters
+from futureagi_async import errors
+from futureagi_async.errors import ExportError, FutureAGIError
+from futureagi_async.export.files import export_errors, is_file
+from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls
 
+MANIFEST = "manifest.json"
 FORMAT = 1
 MAX_BYTES = 256 * 1024 * 1024  # failures and recordings are listed one by one
+
+
+_KINDS = {RunTestCalls: "run_test", AgentVersionCalls: "agent_version"}
+
+
+class Parameters(msgspec.Struct, frozen=True, kw_only=True):
+    """The parameters of an export, as its index and its manifest hold them."""
+
+    layout: str
+    """``file`` or ``directory``."""
+    format: str
+    compression: str | None
+    normalised: bool
+    ordered: bool
+    page_size: int
+    part_rows: int | None
+    include_provider_data: bool
+    transcripts: bool
+    recordings: bool
+    since: str | None
+    """The digest of the manifest that was the base."""
+    sources: list[dict[str, Any]]
+
+    @property
+    def writes_as_stored(self) -> bool:
+        """Whether a finished file holds just the lines of the part files, unless some of them came again."""
+        return self.format == "jsonl" and not (self.normalised or self.compression or self.ordered)
+
+    def differences(self, earlier: "Parameters") -> list[str]:
+        """Say in words what differs from those of an earlier run."""
+        words = {
+            name: (getattr(earlier, name), getattr(self, name))
+            for name in self.__struct_fields__
+            if name != "sources"
+        }
+        found = [
+            f"{name} was {before!r} and is now {now!r}"
+            for name, (before, now) in words.items()
+            if before != now
+        ]
+        if self.sources != earlier.sources:
+            found.append(_sources_difference(earlier.sources, self.sources))
+        return found
+
+
+def identify(source: CallSource) -> dict[str, Any]:
+    """Return what names a source, in words for a file."""
+    if isinstance(source, RunTestCalls):
+        named = {"run_test_id": source.run_test_id, "search": source.search, "status": source.status}
+    elif isinstance(source, AgentVersionCalls):
+        named = {"agent_id": source.agent_id, "version_id": source.version_id}
+    else:
+        named = {"test_execution_id": source.test_execution_id, "search": source.search}
+    described: dict[str, Any] = {"kind": _KINDS.get(type(source), "test_execution"), **named}
+    if described["kind"] == "test_execution":
+        described["filters"] = [item.to_dict() for item in getattr(source, "filters", ())]
+    return described
+
+
+def fingerprint(identity: Mapping[str, Any]) -> bytes:
+    """Return bytes that are equal for equal identities, whatever the order of their keys."""
+    return msgspec.json.encode(identity, order="deterministic")
+
+
+def _sources_difference(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> str:
+    earlier, later = set(map(fingerprint, before)), set(map(fingerprint, now))
+    if earlier == later:
+        return "the sources are the same in another order"
+    return f"{len(earlier - later)} of its sources are missing and {len(later - earlier)} are new"
+
+
+class Failure(msgspec.Struct, kw_only=True, frozen=True):
+    """An error, in words."""
+
+    error: str
+    """The class."""
+    message: str
+    id: str | None = None
+    """The call it was about."""
+
+    @classmethod
+    def of(cls, error: FutureAGIError, id_: str | None = None) -> "Failure":
+        """Put an error into words; errors hold no keys."""
+        return cls(error=type(error).__name__, message=str(error), id=id_)
+
+    def to_error(self) -> FutureAGIError:
+        """Return an error of the class and with the words that were kept."""
+        found = getattr(errors, self.error, None)
+        kind = found if isinstance(found, type) and issubclass(found, FutureAGIError) else FutureAGIError
+        return kind(self.message)
+
+
+class RecordingFile(msgspec.Struct, kw_only=True, frozen=True):
+    """How the download of a recording ended: ``path`` and ``sha256``, or an ``error``."""
+
+    call_id: str
+    name: str
+    url_host: str
+    path: str | None
+    """The file's name in the folder, such as ``<call id>-combined.mp3``."""
+    bytes: int
+    sha256: str | None
+    error: str | None
 
 
 class Part(msgspec.Struct, kw_only=True, frozen=True):
@@ -87,7 +193,7 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     pairs_sha256: str
     """Of the sorted pairs of a source's place and an id."""
     transcripts: Transcripts | None
-    recordings: list[Downloaded] | None
+    recordings: list[RecordingFile] | None
     recordings_folder: str | None
     """Its name, where it is in the export's directory."""
     since: Since | None
@@ -124,7 +230,7 @@ def read_text(path: Path) -> bytes | None:
     """Return what a manifest's file holds, ``None`` where there is no file."""
     if not is_file(path):
         return None
-    with explained(path, "read"):
+    with export_errors(path, "read"):
         if path.stat().st_size > MAX_BYTES:
             raise ExportError(f"Can't use {path}: it is too large for a manifest.")
         return path.read_bytes()
@@ -142,3 +248,39 @@ def read_manifest(path: Path) -> Manifest | None:
     if not fits:
         raise ExportError(f"Can't use {path}: its own digest does not fit, so it was changed.")
     return manifest
+
+
+CANNOT_SEE = (
+    "Calls that were deleted since are not noticed, nor are calls that entered a version list, or a list "
+    "filtered by status, search or filters, with an older time of change."
+)
+"""What no incremental export can know: the server tells only when a call was changed last."""
+
+
+@attrs.define(frozen=True)
+class BaseExport:
+    """The earlier export, and since when changes of each source are to be read."""
+
+    digest: str
+    changed_since: Mapping[CallSource, datetime]
+    """Sources that the earlier export did not hold, or not completely, are missing here: read in full."""
+
+
+def read_base(path: Path, sources: Sequence[CallSource]) -> BaseExport:
+    """Read an earlier export's manifest, or that of its directory; raises `ExportError` where it is none."""
+    manifest = read_manifest(path / MANIFEST if path.is_dir() else path)
+    if manifest is None:
+        raise ExportError(f"Can't read {path}: there is no manifest of an earlier export.")
+    return match_sources(manifest, sources)
+
+
+def match_sources(manifest: Manifest, sources: Sequence[CallSource]) -> BaseExport:
+    """Find the sources that the earlier export held completely."""
+    known = {
+        fingerprint(entry.source): entry.complete_as_of
+        for entry in manifest.sources
+        if entry.verdict == "complete" and entry.complete_as_of is not None
+    }
+    moments = {source: known.get(fingerprint(identify(source))) for source in sources}
+    found = {source: moment for source, moment in moments.items() if moment is not None}
+    return BaseExport(manifest.digest, found)

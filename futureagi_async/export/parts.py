@@ -1,20 +1,18 @@
-"""Finished files, written from what was staged beside the places they will have."""
+"""Finished files, written from the records of an unfinished export beside the places they will have."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import BinaryIO
 
+from futureagi_async.export.batches import RecordReader, size_with_details
+from futureagi_async.export.files import create_file, digest_file, export_errors
 from futureagi_async.export.formats import Writer, compressed, open_writer
 from futureagi_async.export.formats.csv_writer import EvaluationColumns
-from futureagi_async.export.id_sums import IdSums
 from futureagi_async.export.manifest import Part
-from futureagi_async.export.staging.files import create_file, digest_file, explained
-from futureagi_async.export.staging.records import Record
-from futureagi_async.export.staging.staged import StagedRecords
-from futureagi_async.export.staging.target import Target
+from futureagi_async.export.store import Record, Store
 
 _BATCH_RECORDS = 250  # between two chances to be cancelled, and few enough for the processor's cache
 _BATCH_BYTES = 16 * 1024**2
@@ -22,22 +20,45 @@ _BUFFER_BYTES = 256 * 1024
 
 
 class PartsWriter:
-    """Writes the parts of an export; afterwards ``parts`` describes them."""
+    """Writes the parts of an export; afterwards ``parts`` describes them.
 
-    def __init__(self, target: Target, staged: StagedRecords, ids: IdSums) -> None:
+    ``last`` says that the store is not needed any more. Where its part files are just what the export's are
+    to be, they then become those, without a copy.
+    """
+
+    def __init__(self, store: Store, reader: RecordReader, *, last: bool) -> None:
         self.parts: list[Part] = []
+        self._store = store
+        self._target = store.target
+        self._parameters = store.parameters
+        self._reader = reader
         self._written = 0
-        self._target = target
-        self._ids = ids
-        self._staged = staged
-        self._parameters = staged.parameters
         self._columns = EvaluationColumns()
+        changed = store.counts.newer or store.counts.details_bytes
+        self._takes_part_files = last and self._parameters.writes_as_stored and not changed
 
-    def run(self) -> Iterator[int]:
+    @property
+    def size(self) -> int:
+        """Bytes of the parts."""
+        return sum(part.bytes for part in self.parts)
+
+    def paths(self) -> list[tuple[Path, Path]]:
+        """Return where each part is now, and where it is to be."""
+        folder = self._target.path if self._target.is_directory else self._target.path.parent
+        finals = [folder / part.name for part in self.parts]
+        if self._takes_part_files:
+            return [(self._store.part_path(number), final) for number, final in enumerate(finals)]
+        return [(self._target.unfinished(final), final) for final in finals]
+
+    def run(self) -> Generator[int, None, None]:
         """Write everything, and yield now and then how many records are written."""
+        self._store.sync()
+        if self._takes_part_files:
+            self.parts = list(self._describe_part_files())
+            return
         if self._parameters.format == "csv":
             yield from self._find_columns()
-        records = self._staged.places()
+        records = self._store.records()
         first = next(records, None)
         for number in count():
             begun = chain(() if first is None else (first,), records)
@@ -45,10 +66,16 @@ class PartsWriter:
             if (first := next(records, None)) is None:
                 return
 
+    def _describe_part_files(self) -> Iterator[Part]:
+        for number, file in enumerate(self._store.part_files()):
+            name = self._target.part(number).name
+            digest = file.sha256.hexdigest() if file.sha256 is not None else ""
+            yield Part(name=name, records=file.rows, bytes=file.size, sha256=digest)
+
     def _find_columns(self) -> Iterator[int]:
         """Look at all evaluations before the first row: a table's columns come first."""
-        for some in self._batches(self._staged.places()):
-            for call in self._staged.batch(some).calls():
+        for some in self._batches(self._store.records()):
+            for call in self._reader.batch(some).calls():
                 self._columns.note(call)
             yield 0
 
@@ -57,17 +84,15 @@ class PartsWriter:
         kinds = ["calls", "evaluations"] if self._has_evaluations else ["calls"]
         unfinished = [self._target.unfinished(self._target.part(number, kind)) for kind in kinds]
         before = self._written
-        with explained(path), ExitStack() as stack:
+        with export_errors(path), ExitStack() as stack:
             files = [stack.enter_context(_open_anew(each)) for each in unfinished]
             outer = files[0]
             if self._target.compression is not None:
                 outer = stack.enter_context(compressed(files[0], self._target.compression))
             writer = self._open_writer(outer, *files[1:])
             for some in self._batches(records):
-                writer.write(self._staged.batch(some))
+                writer.write(self._reader.batch(some))
                 self._written += len(some)
-                if self._target.is_directory:
-                    self._ids.add((record.source, record.id) for record in some)
                 yield self._written
             writer.close()
             if outer is not files[0]:
@@ -96,7 +121,7 @@ class PartsWriter:
             yield from self._small_enough(some)
 
     def _small_enough(self, records: Sequence[Record]) -> Iterator[Sequence[Record]]:
-        if len(records) == 1 or self._staged.size(records) <= _BATCH_BYTES:
+        if len(records) == 1 or size_with_details(records) <= _BATCH_BYTES:
             yield records
             return
         middle = len(records) // 2
@@ -110,7 +135,7 @@ class PartsWriter:
             normalised=self._parameters.normalised,
             evaluations=self._columns.columns(),
             side_file=side_file,
-            sources=self._staged.sources,
+            sources=self._reader.sources,
         )
 
 

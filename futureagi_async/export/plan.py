@@ -7,16 +7,11 @@ from typing import Protocol
 import anyio
 import attrs
 
-from futureagi_async.errors import (
-    AuthenticationError,
-    FutureAGIError,
-    PermissionDeniedError,
-    SessionMisuseError,
-)
+from futureagi_async.errors import STOPS_JOB, FutureAGIError
 from futureagi_async.export.formats.records import lacks_transcript
-from futureagi_async.export.ordering import MOST_ROWS, check_count, check_sources
 from futureagi_async.models import CallPage
-from futureagi_async.sources import CallSource
+from futureagi_async.options import MAX_PAGE_SIZE, check_count
+from futureagi_async.sources import CallSource, check_sources
 
 SAMPLE_ROWS = 5
 """Rows asked for of each source."""
@@ -26,7 +21,6 @@ _ATOMIC_ROWS = 1_000  # a list up to this length is read whole, with one last pa
 _ATOMIC_REQUESTS = 3
 _REQUESTS_A_PAGE = 1.1  # pages overlap
 _SWEEPS = 2  # looks at the front after the last page
-_JOB_STOPPERS = (AuthenticationError, PermissionDeniedError, SessionMisuseError)
 
 
 class PlanReader(Protocol):
@@ -105,7 +99,7 @@ async def make_plan(
 ) -> ExportPlan:
     """Do what `plan_export` says."""
     checked = check_sources(sources)
-    check_count("page_size", page_size, at_most=MOST_ROWS)
+    check_count("page_size", page_size, at_most=MAX_PAGE_SIZE)
     plans = await _sample_all(session, checked, page_size=page_size, transcripts=transcripts)
     total = ExportPlan(sources=tuple(plans), seconds=0.0)
     per_minute = session.max_requests_per_minute
@@ -151,7 +145,7 @@ async def _sample_all(
                 sample = await session.get_page(source, page=1, limit=SAMPLE_ROWS)
             except FutureAGIError as error:
                 plans[place] = SourcePlan(source=source, error=error)
-                stoppers.extend([error] if isinstance(error, _JOB_STOPPERS) else ())
+                stoppers.extend([error] if isinstance(error, STOPS_JOB) else ())
             else:
                 seconds = anyio.current_time() - began
                 plans[place] = estimate(source, sample, seconds, page_size=page_size, transcripts=transcripts)

@@ -1,17 +1,33 @@
 """What callers are told of an export: while it runs, and when it is done."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
+from futureagi_async._version import __version__
 from futureagi_async.errors import FutureAGIError
-from futureagi_async.models import FetchReport
+from futureagi_async.export.manifest import (
+    CANNOT_SEE,
+    FORMAT,
+    BaseExport,
+    Failure,
+    Manifest,
+    Part,
+    RecordingFile,
+    Since,
+    Source,
+    Transcripts,
+    identify,
+)
+from futureagi_async.export.targets import Target
+from futureagi_async.models import FetchReport, SourceReport
+from futureagi_async.sources import CallSource
 
 if TYPE_CHECKING:
-    from futureagi_async.export.audio.recordings import RecordingFile
+    from futureagi_async.export.store import Store
 
 Phase: TypeAlias = Literal["reading", "transcripts", "recordings", "writing"]
 
@@ -60,7 +76,7 @@ class ExportReport:
     """Calls that were deleted before their detail could be read; their records lack a transcript."""
     transcript_failures: tuple[FutureAGIError, ...] = ()
     """Details that could not be read; running the export again asks for them again."""
-    recordings: "tuple[RecordingFile, ...]" = ()
+    recordings: tuple[RecordingFile, ...] = ()
     """How each download ended."""
     changed_since: tuple[datetime | None, ...] = ()
     """Of each source, since when changes were read; ``None`` for a source that was read in full."""
@@ -74,3 +90,119 @@ class ExportReport:
         """
         downloaded = all(recording.error is None for recording in self.recordings)
         return self.fetch.complete and not self.transcript_failures and downloaded
+
+
+@attrs.define(frozen=True, kw_only=True)
+class ExportResult:
+    """What an export did."""
+
+    store: "Store"
+    fetch: FetchReport
+    parts: Sequence[Part]
+    base: BaseExport | None
+    recordings_folder: str | None
+
+
+def build_manifest(result: ExportResult, finished_at: datetime) -> Manifest:
+    """Return the manifest of an export."""
+    store, fetch, base = result.store, result.fetch, result.base
+    parameters, counts = store.parameters, store.counts
+    sources = [report.source for report in fetch]
+    records = store.records_by_source()
+    moments = base.changed_since if base is not None else {}
+    ids, pairs = "", ""
+    if store.target.is_directory:
+        ids, pairs = store.id_digests([sources.index(source) for source in sources])
+    return Manifest(
+        manifest=FORMAT,
+        package=f"futureagi-async {__version__}",
+        started_at=store.began_at,
+        finished_at=finished_at,
+        resumed=counts.resumed,
+        complete=is_complete(fetch, store),
+        records=counts.records,
+        bytes=sum(part.bytes for part in result.parts),
+        parameters=parameters,
+        sources=[
+            _source(report, records.get(place, 0), moments.get(report.source))
+            for place, report in enumerate(fetch)
+        ],
+        parts=list(result.parts),
+        ids_sha256=ids,
+        pairs_sha256=pairs,
+        transcripts=store.transcripts() if parameters.transcripts else None,
+        recordings=store.recordings() if parameters.recordings else None,
+        recordings_folder=result.recordings_folder,
+        since=Since(manifest=base.digest, cannot_see=CANNOT_SEE) if base is not None else None,
+        digest="",
+    )
+
+
+def is_complete(fetch: FetchReport, store: "Store") -> bool:
+    """Whether nothing is left to do."""
+    return fetch.complete and not store.counts.failed_details and not store.counts.failed_recordings
+
+
+def report_on(
+    manifest: Manifest, target: Target, fetch: FetchReport, *, already_finished: bool = False
+) -> ExportReport:
+    """Return what callers are told of an export."""
+    transcripts = manifest.transcripts or Transcripts(fetched=0, gone=[], failed=[])
+    folder = target.path if target.is_directory else target.path.parent
+    return ExportReport(
+        path=target.path,
+        format=target.format,
+        records=manifest.records,
+        bytes=manifest.bytes,
+        fetch=fetch,
+        files=tuple(folder / part.name for part in manifest.parts),
+        manifest=target.manifest if target.is_directory else None,
+        resumed=manifest.resumed,
+        already_finished=already_finished,
+        transcripts_fetched=transcripts.fetched,
+        transcripts_gone=tuple(transcripts.gone),
+        transcript_failures=tuple(failure.to_error() for failure in transcripts.failed),
+        recordings=tuple(manifest.recordings or ()),
+        changed_since=tuple(source.changed_since for source in manifest.sources),
+    )
+
+
+def fetch_report(manifest: Manifest, sources: Sequence[CallSource]) -> FetchReport:
+    """Return what a manifest says of its sources, which are given in its order."""
+    return FetchReport(
+        tuple(
+            SourceReport(
+                source=source,
+                verdict="complete" if entry.verdict == "complete" else "incomplete",
+                failures=tuple(failure.to_error() for failure in entry.failures),
+                **{name: getattr(entry, name) for name in _COUNTS},
+            )
+            for source, entry in zip(sources, manifest.sources, strict=True)
+        )
+    )
+
+
+_COUNTS = (
+    "reason",
+    "complete_as_of",
+    "expected",
+    "received",
+    "duplicates",
+    "updates",
+    "requests",
+    "retries",
+    "sweeps",
+    "gaps_repaired",
+    "overlapping_rows",
+)
+
+
+def _source(report: SourceReport, records: int, changed_since: datetime | None) -> Source:
+    return Source(
+        source=identify(report.source),
+        verdict=report.verdict,
+        changed_since=changed_since,
+        records=records,
+        failures=list(map(Failure.of, report.failures)),
+        **{name: getattr(report, name) for name in _COUNTS},
+    )

@@ -1,22 +1,32 @@
 """Whether an export's directory still holds what was written: `verify_export`."""
 
 import re
-from collections.abc import Iterator
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import attrs
 
 from futureagi_async.errors import ExportError
+from futureagi_async.export.files import digest_file, export_errors, is_file
 from futureagi_async.export.formats.ids import read_ids
-from futureagi_async.export.id_sums import IdSums
-from futureagi_async.export.manifest import Manifest, Part, decode_manifest, read_text
-from futureagi_async.export.soundness import find_contradictions, name_of_evaluations
-from futureagi_async.export.staging.entries import Downloaded
-from futureagi_async.export.staging.files import digest_file, explained, is_file
-from futureagi_async.export.staging.target import MANIFEST, PART_NAME, WORK
+from futureagi_async.export.manifest import (
+    MANIFEST,
+    Manifest,
+    Part,
+    RecordingFile,
+    Source,
+    decode_manifest,
+    fingerprint,
+    read_text,
+)
+from futureagi_async.export.store import digest_lines
+from futureagi_async.export.targets import PART_NAME, WORK
 
 _RECORDING_NAME = re.compile(r"[0-9a-f-]{36}-[a-z]+\.[a-z0-9]{1,8}")
+_CACHE_KIBIBYTES = 64  # ids are read in the order in which they were added: more is no quicker
 _FOLDER_NAME = re.compile(r"[^./\\\0][^/\\\0]*")
 
 
@@ -42,7 +52,7 @@ class VerifyReport:
 
 def verify_directory(folder: Path) -> VerifyReport:
     """Do what `verify_export` says."""
-    with explained(folder, "read"):
+    with export_errors(folder, "read"):
         names = {path.name for path in folder.iterdir()}
     text = read_text(folder / MANIFEST)
     if text is None:
@@ -53,8 +63,8 @@ def verify_directory(folder: Path) -> VerifyReport:
     except ValueError as error:
         return VerifyReport(directory=folder, problems=(f"{MANIFEST} can't be used: {error}.",))
     problems = [] if fits else [f"{MANIFEST} was changed: its own digest does not fit."]
-    problems += find_contradictions(manifest)
-    with closing(IdSums()) as ids:
+    problems += check_manifest(manifest)
+    with closing(IdDigests()) as ids:
         problems += _Check(folder, manifest, ids).problems(names)
     return VerifyReport(
         directory=folder,
@@ -71,7 +81,7 @@ class _Check:
 
     folder: Path
     manifest: Manifest
-    ids: IdSums
+    ids: "IdDigests"
 
     def problems(self, names: set[str]) -> Iterator[str]:
         """Yield what is wrong with the files."""
@@ -130,10 +140,109 @@ class _Check:
             if recording.path is not None:
                 yield from self._file_problems(self.folder / name, recording.path, recording)
 
-    def _file_problems(self, folder: Path, name: str, recording: Downloaded) -> Iterator[str]:
+    def _file_problems(self, folder: Path, name: str, recording: RecordingFile) -> Iterator[str]:
         if not _RECORDING_NAME.fullmatch(name) or folder.is_symlink():
             yield f"The manifest lists {name!r}, which is no name of a recording."
         elif not is_file(folder / name):
             yield f"Recording {name} is missing."
         elif digest_file(folder / name) != recording.sha256:
             yield f"Recording {name} was changed: its SHA-256 does not fit."
+
+
+class IdDigests:
+    """Collects ids in a temporary database, so that memory stays flat; to be closed."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[int | None] = Counter()
+        """How many records were added of each source."""
+        self._database = sqlite3.connect("", isolation_level=None)
+        self._database.execute("PRAGMA journal_mode = OFF")
+        self._database.execute(f"PRAGMA cache_size = {-_CACHE_KIBIBYTES}")
+        self._database.execute("CREATE TABLE records (source INTEGER, id TEXT)")
+
+    def close(self) -> None:
+        """Drop the database."""
+        self._database.close()
+
+    def add(self, pairs: Iterable[tuple[int | None, str]]) -> None:
+        """Add records: the place of the source, ``None`` where it is not known, and the id."""
+        self._database.execute("BEGIN")
+        try:
+            self._database.executemany("INSERT INTO records VALUES (?, ?)", map(self._count, pairs))
+        finally:
+            self._database.execute("COMMIT")
+
+    def _count(self, pair: tuple[int | None, str]) -> tuple[int | None, str]:
+        self.counts[pair[0]] += 1
+        return pair
+
+    def ids(self) -> str:
+        """Return the SHA-256 of the sorted ids, a line each."""
+        (digest,) = digest_lines(self._database.execute("SELECT id FROM records ORDER BY id"), "%s\n")
+        return digest
+
+    def pairs(self) -> str | None:
+        """Return the SHA-256 of the sorted pairs, a line each; ``None`` where some source is not known."""
+        if self.counts[None]:
+            return None
+        rows = self._database.execute("SELECT source, id FROM records ORDER BY source, id")
+        (digest,) = digest_lines(rows, "%d %s\n")
+        return digest
+
+
+def check_manifest(manifest: Manifest) -> Iterator[str]:
+    """Yield what can't all be true, a sentence each."""
+    names = [part.name for part in manifest.parts]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"The manifest lists {name!r} twice."
+    for name in names:
+        if not PART_NAME.fullmatch(name) or not name.endswith(f".{manifest.parameters.format}"):
+            yield f"The manifest lists {name!r}, which is no name of a part."
+    calls = [part.records or 0 for part in manifest.parts if not name_of_evaluations(part.name)]
+    yield from _unequal("records", manifest.records, "its parts", sum(calls))
+    yield from _unequal(
+        "records", manifest.records, "its sources", sum(source.records for source in manifest.sources)
+    )
+    yield from _unequal("bytes", manifest.bytes, "its parts", sum(part.bytes for part in manifest.parts))
+    asked = list(map(fingerprint, manifest.parameters.sources))
+    if asked != [fingerprint(source.source) for source in manifest.sources]:
+        yield "The manifest tells of other sources than were asked for."
+    for place, source in enumerate(manifest.sources):
+        yield from _source_contradictions(place, source)
+    yield from _completeness_contradictions(manifest)
+
+
+def name_of_evaluations(name: str) -> bool:
+    """Whether a part holds evaluations, not calls."""
+    return name.startswith("evaluations-")
+
+
+def _unequal(what: str, total: int, of: str, added: int) -> Iterator[str]:
+    if total != added:
+        yield f"The manifest says {total:,} {what}, and those of {of} add up to {added:,}."
+
+
+def _source_contradictions(place: int, source: Source) -> Iterator[str]:
+    name = f"Source {place} ({source.source.get('kind')})"
+    if source.records != source.received:
+        yield f"{name} has {source.records:,} records in the files, and {source.received:,} were received."
+    if source.verdict not in ("complete", "incomplete"):
+        yield f"{name} has the verdict {source.verdict!r}, which there is not."
+    if source.complete_as_of is None and source.verdict == "complete":
+        yield f"{name} is called complete, without a time up to which it is."
+
+
+def _completeness_contradictions(manifest: Manifest) -> Iterator[str]:
+    transcripts, recordings = manifest.transcripts, manifest.recordings or ()
+    failed = transcripts.failed if transcripts is not None else ()
+    lists = all(source.verdict == "complete" for source in manifest.sources)
+    whole = lists and not failed and not any(recording.error for recording in recordings)
+    if manifest.complete != whole:
+        said, is_ = ("complete", "is not") if manifest.complete else ("incomplete", "is complete")
+        yield f"The manifest calls the export {said}, and by its own entries it {is_}."
+    if (transcripts is not None) != manifest.parameters.transcripts:
+        yield "The manifest disagrees with itself on whether transcripts were asked for."
+    if (manifest.recordings is not None) != manifest.parameters.recordings:
+        yield "The manifest disagrees with itself on whether recordings were asked for."
+    if (manifest.since.manifest if manifest.since else None) != manifest.parameters.since:
+        yield "The manifest disagrees with itself on which export it builds on."

@@ -1,9 +1,12 @@
 """What an export does to the disk: private files, no link followed, every failure an `ExportError`."""
 
+import errno
 import hashlib
 import os
 import shutil
+import sqlite3
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,23 +21,33 @@ _ALWAYS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(o
 
 
 @contextmanager
-def explained(path: Path, verb: str = "write") -> Iterator[None]:
-    """Say in an `ExportError` which file an `OSError` was about."""
+def export_errors(path: Path, verb: str = "write") -> Iterator[None]:
+    """Say in an `ExportError` which file an error of the system or of SQLite was about."""
     try:
         yield
     except OSError as error:
         raise ExportError(f"Can't {verb} {path}: {error.strerror or error}.") from error
+    except sqlite3.Error as error:
+        raise ExportError(f"Can't {verb} {path}: {describe_sqlite_error(error)}.") from error
+
+
+def describe_sqlite_error(error: sqlite3.Error) -> str:
+    """Say what SQLite found wrong, with its own name for it."""
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith("SQLITE_BUSY"):
+        return f"{error}. Close what else has it open"
+    return f"{error} ({name})" if name else str(error)
 
 
 def create_file(path: Path) -> int:
     """Open a new file for writing, that nobody else may read."""
-    with explained(path):
+    with export_errors(path):
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _ALWAYS, FILE_MODE)
 
 
 def open_to_append(path: Path, size: int) -> int:
     """Open a file behind its first ``size`` bytes, and cut off the rest."""
-    with explained(path):
+    with export_errors(path):
         descriptor = os.open(path, os.O_WRONLY | _ALWAYS)
         os.ftruncate(descriptor, size)
         os.lseek(descriptor, size, os.SEEK_SET)
@@ -43,7 +56,7 @@ def open_to_append(path: Path, size: int) -> int:
 
 def open_to_read(path: Path) -> int:
     """Open a file for reading."""
-    with explained(path, "read"):
+    with export_errors(path, "read"):
         return os.open(path, os.O_RDONLY | _ALWAYS)
 
 
@@ -71,14 +84,14 @@ def read_at(descriptor: int, size: int, offset: int) -> bytes:
 
 def replace_file(source: Path, target: Path) -> None:
     """Give a finished file its name; only a file, or a link itself, makes room for it."""
-    with explained(target):
+    with export_errors(target):
         check_replaceable(target)
         source.replace(target)
 
 
 def check_replaceable(target: Path) -> None:
     """Refuse to rename over a directory, or over a device, which the super-user could."""
-    with explained(target), suppress(FileNotFoundError):
+    with export_errors(target), suppress(FileNotFoundError):
         mode = target.lstat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
             raise ExportError(f"Can't write {target}: there is something that is no file.")
@@ -86,7 +99,7 @@ def check_replaceable(target: Path) -> None:
 
 def is_file(path: Path) -> bool:
     """Whether there is a file, and not a link to one."""
-    with explained(path, "read"), suppress(FileNotFoundError):
+    with export_errors(path, "read"), suppress(FileNotFoundError):
         return stat.S_ISREG(path.lstat().st_mode)
     return False
 
@@ -96,16 +109,19 @@ def make_directory(path: Path, *, parents: bool = False) -> None:
 
     With ``parents`` it is one that the caller named: its parents are made too, and it may be a link.
     """
-    with explained(path):
+    with export_errors(path):
+        missing = [each for each in (path, *path.parents) if not each.exists()]
         with suppress(FileExistsError):
             path.mkdir(DIRECTORY_MODE, parents=parents)
+        for each in missing:  # else a power cut may take what is in them, however it was synced
+            sync_directory(each.parent)
         if not stat.S_ISDIR(path.stat(follow_symlinks=parents).st_mode):
             raise ExportError(f"Can't write {path}: there is something that is no directory.")
 
 
 def empty_directory(directory: Path, *, but: str) -> None:
     """Remove what is in a directory, except for one name."""
-    with explained(directory, "remove"):
+    with export_errors(directory, "remove"):
         for path in directory.iterdir():
             if path.name == but:
                 continue
@@ -130,9 +146,91 @@ def digest_file(path: Path) -> str:
     digest = hashlib.sha256()
     descriptor = open_to_read(path)
     try:
-        with explained(path, "read"):
+        with export_errors(path, "read"):
             while piece := os.read(descriptor, _READ_BYTES):
                 digest.update(piece)
     finally:
         os.close(descriptor)
     return digest.hexdigest()
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_to_lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _try_to_lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+LOCK = "lock"
+"""The file in an export's working directory that is locked; the system unlocks it when the process ends."""
+_TRIES = 100  # each lost to an export that ended in just this moment
+_HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}  # the last two on Windows
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}  # some network file systems
+
+
+@contextmanager
+def locked(work: Path, target: Path) -> Iterator[None]:
+    """Hold the working directory, which is made where there is none, for the length of a block.
+
+    Where the block leaves nothing in it, it is removed.
+    """
+    descriptor = _lock(work, target)
+    try:
+        yield
+    finally:
+        _remove_if_empty(work)
+        os.close(descriptor)
+        if sys.platform == "win32":  # there an open file can't be removed
+            _remove_if_empty(work)
+
+
+def _lock(work: Path, target: Path) -> int:
+    for _ in range(_TRIES):
+        make_directory(work)
+        if (descriptor := _open(work / LOCK)) is not None:
+            if _is_ours(descriptor, work / LOCK, target):
+                return descriptor
+            os.close(descriptor)
+    raise ExportError(f"Can't lock {work}: other exports begin and end there all the time.")
+
+
+def _open(path: Path) -> int | None:
+    """Open the file, unless the directory was removed since."""
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    with export_errors(path), suppress(FileNotFoundError):
+        return os.open(path, flags, FILE_MODE)
+    return None
+
+
+def _is_ours(descriptor: int, path: Path, target: Path) -> bool:
+    """Lock the file; whether it still is the one under the name, as the last owner removes it."""
+    try:
+        _try_to_lock(descriptor)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno in _HELD:
+            raise ExportError(
+                f"Another export to {target} is running. Wait for it to end, or choose another target."
+            ) from None
+        _remove_if_empty(path.parent)
+        if error.errno in _NO_LOCKS:
+            raise ExportError(
+                f"Can't lock {path}: its file system has no locks ({error.strerror}), and two exports to one "
+                "target would spoil each other. Export to a local disk, and copy the files from there."
+            ) from error
+        raise ExportError(f"Can't lock {path}: {error.strerror or error}.") from error
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    return False
+
+
+def _remove_if_empty(work: Path) -> None:
+    with suppress(OSError):
+        if {path.name for path in work.iterdir()} <= {LOCK}:
+            (work / LOCK).unlink(missing_ok=True)
+            work.rmdir()

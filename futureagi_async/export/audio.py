@@ -1,0 +1,337 @@
+"""The audio of calls, downloaded beside an export: `download_recordings`."""
+
+import hashlib
+import json
+import os
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import anyio
+import attrs
+from anyio.to_thread import run_sync
+
+from futureagi_async._http.downloads import Downloader
+from futureagi_async._sansio.downloads import BodyInfo, PartialFile, check_size, is_public, split_url
+from futureagi_async.errors import APIConnectionError, DecodingError, ExportError
+from futureagi_async.export.batches import RecordReader
+from futureagi_async.export.files import (
+    create_file,
+    export_errors,
+    is_file,
+    make_directory,
+    open_to_append,
+    open_to_read,
+    replace_file,
+    sync_directory,
+    write_all,
+)
+from futureagi_async.export.manifest import RecordingFile
+from futureagi_async.export.store import Store
+from futureagi_async.options import canonical_uuid
+
+RECORDING_NAMES: Final = ("combined", "stereo", "customer", "assistant")
+MIB: Final = 1024 * 1024
+
+
+@attrs.define(frozen=True)
+class Recording:
+    """A piece of audio that a call names; ``name`` is one of `RECORDING_NAMES`."""
+
+    call_id: str
+    name: str = attrs.field(validator=attrs.validators.in_(RECORDING_NAMES))
+    url: str = attrs.field(repr=False)  # often signed
+
+
+OnFile = Callable[[RecordingFile], Awaitable[None]]
+
+
+async def fetch_audio(
+    store: Store,
+    reader: RecordReader,
+    folder: Path,
+    *,
+    allow_private_hosts: bool,
+    on_safe: Callable[[], None],
+) -> None:
+    """Download every recording that is not there yet; a download that fails is noted, and stops nothing."""
+
+    async def keep(file: RecordingFile) -> None:
+        await run_sync(store.add_recording, file)
+        on_safe()
+
+    await download_recordings(
+        _wanted(store, reader), folder, allow_private_hosts=allow_private_hosts, on_file=keep
+    )
+
+
+def _wanted(store: Store, reader: RecordReader) -> Iterator[Recording]:
+    """Yield the recordings that the records name and that are not there yet."""
+    for record in store.records(in_order=False):
+        call = reader.call(record)
+        try:
+            urls = call.recording_urls
+        except DecodingError:
+            continue  # of a shape that is not documented: the record says what was sent
+        for name, url in urls.items():
+            if not store.has_recording(call.id, name):
+                yield Recording(call.id, name, url)
+
+
+async def download_recordings(
+    wanted: Iterable[Recording],
+    folder: Path,
+    *,
+    at_once: int = 4,
+    max_file_bytes: int = 512 * MIB,
+    max_file_seconds: float = 1800.0,
+    allow_private_hosts: bool = False,
+    on_file: OnFile,
+    open_downloader: Callable[..., Downloader] = Downloader,
+) -> None:
+    """Download each recording into ``folder``, and tell of each how it ended.
+
+    A file arrives beside its place and is renamed when it is whole and on the disk; it is named by its
+    call's id, readable by its owner alone. Where the server gives a strong entity tag, a download that was
+    cut off is gone on with, in this run or a later one. A URL comes from whoever recorded the call: nothing
+    but the URL itself is sent there, and hosts that are not on the open internet are refused.
+
+    What can't be downloaded is told with its reason and stops nothing; a host that is out is not asked any
+    more. Raises `ExportError` where the disk can't take it.
+
+    Args:
+        wanted: What to download; a call's recording that comes again is skipped.
+        folder: Made where it is missing, but not what it lies in.
+        at_once: How many downloads run at a time.
+        max_file_bytes: Larger files are refused.
+        max_file_seconds: How long one file may take, with all its tries.
+        allow_private_hosts: Also connect to private, loopback and link-local addresses.
+        on_file: Told of each recording, one at a time.
+        open_downloader: Makes the pool of connections; tests give it a clock.
+
+    """
+    for name, limit in (("at_once", at_once), ("max_file_bytes", max_file_bytes)):
+        if limit < 1:
+            raise ValueError(f"{name} must be at least 1, not {limit}.")
+    if not max_file_seconds > 0:
+        raise ValueError(f"max_file_seconds must be more than 0, not {max_file_seconds}.")
+    await run_sync(make_directory, folder)
+    waiting = _each_once(wanted)
+    telling = anyio.Lock()
+    may_connect = (lambda _: True) if allow_private_hosts else is_public
+    async with open_downloader(may_connect=may_connect, connections=at_once) as downloader:
+        job = _Job(downloader, folder, max_file_bytes, max_file_seconds)
+
+        async def work() -> None:
+            for recording in waiting:
+                file = await job.fetch(recording)
+                async with telling:
+                    await on_file(file)
+
+        await _run_many(work, at_once)
+
+
+@attrs.define(frozen=True)
+class _Job:
+    downloader: Downloader
+    folder: Path
+    max_file_bytes: int
+    max_file_seconds: float
+
+    async def fetch(self, recording: Recording) -> RecordingFile:
+        """Download one recording, and say how that ended."""
+        try:
+            return await self._fetch(recording)
+        except APIConnectionError as error:
+            return _described(recording, error=error.message)
+
+    async def _fetch(self, recording: Recording) -> RecordingFile:
+        call_id = canonical_uuid(recording.call_id)
+        if call_id is None:
+            raise APIConnectionError("Its call's id is no UUID, and so no file's name.")
+        parts = split_url(recording.url)
+        address = f"{parts.scheme}://{parts.netloc}{parts.path}"  # without a signature, which changes
+        file = AudioFile(self.folder, f"{call_id}-{recording.name}", address, self.max_file_bytes)
+        try:
+            await self.downloader.save(
+                recording.url, file, host=_host(recording.url), max_seconds=self.max_file_seconds
+            )
+        except APIConnectionError as error:
+            if not error.retryable:
+                file.discard()
+            raise
+        finally:
+            file.leave()
+        return _described(recording, path=file.name, bytes_=file.size, sha256=file.sha256)
+
+
+def _each_once(wanted: Iterable[Recording]) -> Iterator[Recording]:
+    seen: set[tuple[str, str]] = set()
+    for recording in wanted:
+        key = (recording.call_id, recording.name)
+        if key not in seen:
+            seen.add(key)
+            yield recording
+
+
+def _described(
+    recording: Recording,
+    *,
+    path: str | None = None,
+    bytes_: int = 0,
+    sha256: str | None = None,
+    error: str | None = None,
+) -> RecordingFile:
+    return RecordingFile(
+        call_id=recording.call_id,
+        name=recording.name,
+        url_host=_host(recording.url),
+        path=path,
+        bytes=bytes_,
+        sha256=sha256,
+        error=error,
+    )
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+async def _run_many(work: Callable[[], Awaitable[None]], number: int) -> None:
+    """Run so many workers; the first error of one ends the others, and is raised as it is."""
+    failure: BaseException | None = None
+
+    async def guarded() -> None:
+        nonlocal failure
+        try:
+            await work()
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised again, outside of the group
+            failure = failure or error
+            tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(number):
+            tasks.start_soon(guarded)
+    if failure is not None:
+        raise failure
+
+
+_PIECE_BYTES = 1024 * 1024
+
+
+class AudioFile:
+    """Bytes arrive in ``.<stem>.part``; ``.<stem>.tag`` says of which file they are the beginning.
+
+    All methods block, and belong into a thread. Every `OSError` is an `ExportError`.
+    """
+
+    def __init__(self, folder: Path, stem: str, address: str, max_bytes: int) -> None:
+        self.size = 0
+        """Bytes at hand."""
+        self.name: str | None = None
+        """The finished file's, in the folder."""
+        self._folder = folder
+        self._stem = stem
+        self._path = folder / f".{stem}.part"
+        self._tag = folder / f".{stem}.tag"
+        self._origin = hashlib.sha256(address.encode()).hexdigest()  # an address may hold a secret
+        self._max_bytes = max_bytes
+        self._descriptor: int | None = None
+        self._hash = hashlib.sha256()
+        self._head: BodyInfo | None = None
+
+    def find_part(self) -> PartialFile | None:
+        """Return what an earlier try left of this very file, if anything."""
+        with suppress(OSError, ValueError, TypeError, KeyError, ExportError):
+            noted = json.loads(self._tag.read_bytes()) if is_file(self._tag) else {}
+            size = self._path.stat().st_size if is_file(self._path) else 0
+            if size and noted["origin"] == self._origin:
+                return PartialFile(size, str(noted["validator"]))
+        return None
+
+    def begin(self, head: BodyInfo) -> None:
+        """Make ready for a body: behind the part, or anew."""
+        check_size(head.size or 0, self._max_bytes)
+        self.close()
+        self._head, self.size, self._hash = head, head.start, hashlib.sha256()
+        if head.start:
+            self._descriptor = open_to_append(self._path, head.start)
+            self._read_again()
+        else:
+            self.discard()
+            self._descriptor = create_file(self._path)
+            if head.validator is not None:
+                self._note(head.validator)
+
+    def write(self, data: bytes) -> None:
+        """Append to the body."""
+        assert self._descriptor is not None
+        check_size(self.size + len(data), self._max_bytes)
+        with export_errors(self._path):
+            write_all(self._descriptor, [data])
+        self._hash.update(data)
+        self.size += len(data)
+
+    def finish(self) -> None:
+        """Give the file its ``name``."""
+        assert self._head is not None
+        assert self._descriptor is not None
+        if not self.size:
+            raise APIConnectionError("The server sent nothing.", retryable=True)
+        if self._head.size not in (None, self.size):
+            raise APIConnectionError("The answer was cut off.", retryable=True)
+        target = self._folder / f"{self._stem}{self._head.ending}"
+        with export_errors(target):
+            os.fsync(self._descriptor)
+            self.close()
+            replace_file(self._path, target)
+            self._tag.unlink(missing_ok=True)
+        sync_directory(self._folder)
+        self.name = target.name
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes at hand."""
+        return self._hash.hexdigest()
+
+    def leave(self) -> None:
+        """Let go of the file; a part that can't be gone on with is removed."""
+        self.close()
+        if self.find_part() is None:
+            self.discard()
+
+    def discard(self) -> None:
+        """Remove what there is of the part."""
+        with export_errors(self._path, "remove"):
+            self._tag.unlink(missing_ok=True)  # first: a part without it is never gone on with
+            self._path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the part, wherever it ends."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _read_again(self) -> None:
+        descriptor = open_to_read(self._path)
+        try:
+            with export_errors(self._path, "read"):
+                while piece := os.read(descriptor, _PIECE_BYTES):
+                    self._hash.update(piece)
+        finally:
+            os.close(descriptor)
+
+    def _note(self, validator: str) -> None:
+        descriptor = create_file(self._tag)
+        try:
+            with export_errors(self._tag):
+                write_all(descriptor, [json.dumps({"origin": self._origin, "validator": validator}).encode()])
+        finally:
+            os.close(descriptor)

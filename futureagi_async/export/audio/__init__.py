@@ -1,1 +1,0 @@
-"""Call audio: which files, from where, and what became of them."""

@@ -1,0 +1,110 @@
+"""Records of an unfinished export, read again in the order in which they are written, with their details."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, pairwise
+from operator import add, attrgetter
+from pathlib import Path
+from typing import Self, TypeAlias
+
+import msgspec
+from msgspec import Raw
+
+from futureagi_async.export.files import export_errors, open_to_read, read_at
+from futureagi_async.export.formats.records import Batch, lacks_transcript
+from futureagi_async.export.store import Record, Store
+from futureagi_async.models import CallExecution
+from futureagi_async.models.call import on_one_line
+from futureagi_async.sources import CallSource
+
+Restore: TypeAlias = Callable[[bytes, int], CallExecution]
+"""Decodes a record again; the number is its source's place."""
+
+_SIZE_OF = attrgetter("size")
+_FIELDS = msgspec.json.Decoder(dict[str, Raw])
+
+
+class RecordReader:
+    """Reads the records of a store; to be used in a ``with`` block."""
+
+    def __init__(self, store: Store, restore: Restore, sources: Sequence[CallSource]) -> None:
+        self.sources = sources
+        self._store = store
+        self._restore = restore
+        self._descriptors: dict[Path, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
+        self._descriptors.clear()
+
+    def batch(self, records: Sequence[Record]) -> Batch:
+        """Read some records."""
+        raws = list(chain.from_iterable(map(self._read_run, _runs(records))))
+        has_detail: set[int] = set()
+        for place, record in enumerate(records):
+            if record.detail_size is not None:
+                detail = self._read_detail(record)
+                raws[place] = on_one_line(merge(raws[place], detail))
+                if b'"transcript"' in detail:
+                    has_detail.add(place)
+
+        def restore(place: int) -> CallExecution:
+            call = self._restore(raws[place], records[place].source)
+            if place in has_detail and lacks_transcript(call):
+                call.transcript = ()  # the detail said so, and it withholds nothing
+            return call
+
+        sources = [self.sources[record.source] for record in records]
+        return Batch(raws=raws, sources=sources, restore=restore, has_detail=has_detail)
+
+    def call(self, record: Record) -> CallExecution:
+        """Return a record as a call."""
+        return self.batch([record]).restore(0)
+
+    def _read_detail(self, record: Record) -> bytes:
+        assert record.detail_size is not None
+        assert record.detail_offset is not None
+        return self._read(self._store.details_path(0), record.detail_size, record.detail_offset)
+
+    def _read_run(self, records: Sequence[Record]) -> list[bytes]:
+        """Return records that lie one behind the other, without their newlines."""
+        begin, path = records[0].offset, self._store.part_path(records[0].part)
+        read = self._read(path, sum(map(_SIZE_OF, records)), begin)
+        return [read[offset - begin : offset - begin + size - 1] for _, _, offset, size, _, _ in records]
+
+    def _read(self, path: Path, size: int, offset: int) -> bytes:
+        if path not in self._descriptors:
+            self._descriptors[path] = open_to_read(path)
+        with export_errors(path, "read"):
+            return read_at(self._descriptors[path], size, offset)
+
+
+def size_with_details(records: Sequence[Record]) -> int:
+    """Return how many bytes records take with what their details add."""
+    return sum(record.size + (record.detail_size or 0) for record in records)
+
+
+def merge(record: bytes, detail: bytes) -> bytes:
+    """Return the record with the detail's transcript, and its recordings where the record names none."""
+    fields, found = _FIELDS.decode(record), _FIELDS.decode(detail)
+    if "recordings" in found and _names_any(fields.get("recordings")):
+        del found["recordings"]
+    return msgspec.json.encode({**fields, **found})
+
+
+def _names_any(recordings: Raw | None) -> bool:
+    return recordings is not None and bool(msgspec.json.decode(recordings))
+
+
+def _runs(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    """Part records where one does not lie right behind the other."""
+    _, numbers, offsets, sizes, _, _ = zip(*records, strict=True)
+    begins = list(zip(numbers, offsets, strict=True))
+    ends = list(zip(numbers, map(add, offsets, sizes), strict=True))
+    gaps = [place for place in range(1, len(records)) if begins[place] != ends[place - 1]]
+    for start, stop in pairwise([0, *gaps, len(records)]):
+        yield records[start:stop]

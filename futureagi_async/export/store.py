@@ -1,0 +1,802 @@
+"""An unfinished export on the disk: an SQLite index of what was read, beside the files that hold it.
+
+Records are appended to part files. Once they are there, the index gets one row for their page, which says
+where they lie and holds the checkpoint to go on from behind it. Ids are packed into that row: what needs
+records one by one (an order, digests of ids, missing details) makes a temporary table of them first.
+"""
+
+import hashlib
+import os
+import sqlite3
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from datetime import datetime
+from functools import partial
+from itertools import accumulate, repeat, starmap
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
+
+import attrs
+import msgspec
+
+from futureagi_async._version import __version__
+from futureagi_async.errors import ExportError
+from futureagi_async.export.files import (
+    LOCK,
+    create_file,
+    describe_sqlite_error,
+    empty_directory,
+    export_errors,
+    is_file,
+    replace_file,
+    sync_directory,
+)
+from futureagi_async.export.manifest import Failure, Parameters, RecordingFile, Transcripts
+from futureagi_async.export.part_files import PartFile, PartFiles, split_rows
+from futureagi_async.export.targets import RESTART, Target
+
+INDEX: Final = "index.db"
+FORMAT: Final = 2  # 1 was a journal of lines
+_SYNC_SECONDS = 1.0
+_SYNC_BYTES = 32 * 1024 * 1024
+_PAGES_A_QUERY = 16
+_RECORDS_A_QUERY = 1_000
+_BUSY_SECONDS = 1.0  # another export is excluded before: who has the index open looks into it
+_PRIMARY_CODE = 0xFF  # of SQLite's error codes; what is above says more exactly what happened
+
+_PRAGMAS = (
+    "PRAGMA locking_mode = EXCLUSIVE",  # first: then no memory is shared, which not every file system can do
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = NORMAL",  # a commit survives the process; `Store.sync` says when it survives more
+    "PRAGMA wal_autocheckpoint = 0",
+    "PRAGMA temp_store = FILE",
+    "PRAGMA cell_size_check = ON",
+)
+_TABLES = """
+CREATE TABLE export (
+    format INTEGER NOT NULL,
+    package TEXT NOT NULL,       -- the version that began it: no other can go on
+    began_at TEXT NOT NULL,
+    parameters TEXT NOT NULL,    -- JSON
+    row_crc32 INTEGER NOT NULL   -- CRC-32 of the row's other values as MessagePack; so in all tables
+);
+CREATE TABLE resumed (
+    at TEXT NOT NULL,
+    row_crc32 INTEGER NOT NULL
+);
+CREATE TABLE pages (
+    page INTEGER PRIMARY KEY,    -- in the order in which they came
+    source INTEGER NOT NULL,     -- the place of its list among the sources, from 0
+    part INTEGER NOT NULL,       -- its first record is in part-<part>.jsonl
+    offset INTEGER NOT NULL,     -- ... from this byte on
+    size INTEGER NOT NULL,       -- bytes; where a part is full, they go on in the next
+    rows INTEGER NOT NULL,
+    newer INTEGER NOT NULL,      -- how many rows, the last ones, replace rows of earlier pages
+    withheld INTEGER NOT NULL,   -- how many rows lack a transcript that a detail holds
+    records TEXT NOT NULL,       -- JSON: lists of ids, changed (Unix time), sizes, details (if asked for)
+    checkpoint BLOB NOT NULL,    -- where reading its list goes on
+    crc32 INTEGER NOT NULL,      -- of its bytes; in parts with a SHA-256, of that, behind them
+    row_crc32 INTEGER NOT NULL
+);
+CREATE TABLE details (
+    id TEXT PRIMARY KEY,
+    outcome TEXT NOT NULL,       -- read, gone or failed
+    offset INTEGER,              -- where details.jsonl has what is needed of it
+    size INTEGER,
+    crc32 INTEGER,
+    error TEXT,
+    message TEXT,
+    row_crc32 INTEGER NOT NULL
+);
+CREATE TABLE recordings (
+    call_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    url_host TEXT NOT NULL,
+    path TEXT,
+    bytes INTEGER NOT NULL,
+    sha256 TEXT,
+    error TEXT,
+    row_crc32 INTEGER NOT NULL,
+    PRIMARY KEY (call_id, name)
+);
+CREATE TABLE replaced (          -- files of an earlier export in the directory, that are to go
+    name TEXT PRIMARY KEY,
+    row_crc32 INTEGER NOT NULL
+);
+"""
+_INSERTS: Final = {
+    "export": "INSERT INTO export VALUES (?, ?, ?, ?, ?)",
+    "resumed": "INSERT INTO resumed VALUES (?, ?)",
+    "pages": "INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "details": "INSERT OR REPLACE INTO details VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    "recordings": "INSERT OR REPLACE INTO recordings VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    "replaced": "INSERT OR REPLACE INTO replaced VALUES (?, ?)",
+}
+_SELECTS: Final = {
+    "export": "SELECT * FROM export",
+    "resumed": "SELECT * FROM resumed",
+    "pages": "SELECT * FROM pages ORDER BY page",
+    "details": "SELECT * FROM details ORDER BY offset",
+    "recordings": "SELECT * FROM recordings ORDER BY rowid",
+    "replaced": "SELECT * FROM replaced",
+}
+_DROPS: Final = {
+    "SELECT rowid, * FROM resumed": "DELETE FROM resumed WHERE rowid = ?",
+    "SELECT rowid, * FROM details": "DELETE FROM details WHERE rowid = ?",
+    "SELECT rowid, * FROM recordings": "DELETE FROM recordings WHERE rowid = ?",
+    "SELECT rowid, * FROM replaced": "DELETE FROM replaced WHERE rowid = ?",
+}
+"""Rows with their keys, and how to drop one; pages count up to the first that is damaged."""
+_PAGES = "SELECT page, source, part, offset, newer, records FROM pages WHERE page > ? ORDER BY page LIMIT ?"
+_CHECKPOINTS = "SELECT page, checkpoint FROM pages WHERE page > ? ORDER BY page LIMIT ?"
+
+_LIST_TABLES = """
+CREATE TEMP TABLE records (
+    row INTEGER PRIMARY KEY, source INTEGER, id TEXT, changed REAL,
+    part INTEGER, offset INTEGER, size INTEGER, detail TEXT
+);
+CREATE TEMP TABLE newest (source INTEGER, id TEXT, row INTEGER, PRIMARY KEY (source, id)) WITHOUT ROWID;
+"""
+_LIST_RECORD = "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_LIST_NEWEST = "INSERT OR REPLACE INTO newest VALUES (?, ?, ?)"
+_DROP_OLDER = """
+DELETE FROM records WHERE EXISTS (
+    SELECT 1 FROM newest AS n WHERE n.source = records.source AND n.id = records.id AND n.row > records.row
+)
+"""
+_AS_THEY_CAME = """
+SELECT r.row, r.source, r.part, r.offset, r.size, d.offset, d.size
+FROM records AS r LEFT JOIN details AS d ON d.id = r.detail AND d.outcome = 'read'
+WHERE r.row > ? ORDER BY r.row LIMIT ?
+"""
+_IN_ORDER = """
+SELECT r.row, r.source, r.part, r.offset, r.size, d.offset, d.size
+FROM records AS r LEFT JOIN details AS d ON d.id = r.detail AND d.outcome = 'read'
+ORDER BY r.source, max(coalesce(r.changed, 0.0), 0.0) DESC, r.id
+"""
+_MISSING_DETAILS = """
+SELECT detail FROM records
+WHERE detail IS NOT NULL AND detail NOT IN (SELECT id FROM details WHERE outcome <> 'failed')
+GROUP BY detail ORDER BY min(row)
+"""
+_FIRST_PLACES = "CREATE TEMP TABLE first_places (source INTEGER PRIMARY KEY, first INTEGER)"
+_IDS = "SELECT id FROM records ORDER BY id"
+_PAIRS = """
+SELECT f.first, r.id FROM records AS r JOIN first_places AS f ON f.source = r.source ORDER BY f.first, r.id
+"""
+
+_T = TypeVar("_T", bound="_Sizes")
+
+
+class Page(NamedTuple):
+    """What the index is told of a page, besides its records; columns of one value a record."""
+
+    source: int
+    """The place of the page's source among those given."""
+    checkpoint: bytes
+    newer: int
+    """How many of the records, the last ones, are newer versions of records of earlier pages."""
+    ids: Sequence[str]
+    changed: Sequence[float | None]
+    """When the record was changed last, in Unix seconds."""
+    details: Sequence[str | None]
+    """Whose detail holds the transcript that the list withholds; empty where nobody asked."""
+
+
+class Record(NamedTuple):
+    """Where a record lies in the part files, and what its detail adds, if any, in the details file."""
+
+    source: int
+    part: int
+    offset: int
+    size: int
+    detail_offset: int | None
+    detail_size: int | None
+
+
+class _Sizes(msgspec.Struct):
+    """Of the column ``records`` of a page: what says where they lie."""
+
+    sizes: Sequence[int]
+
+
+class _Packed(_Sizes):
+    """The column ``records`` of a page: lists of one value a record."""
+
+    ids: Sequence[str]
+    changed: Sequence[float | None]
+    details: Sequence[str | None] = ()
+
+
+_ENCODER = msgspec.json.Encoder()
+_SIZES = msgspec.json.Decoder(_Sizes)
+_PACKED = msgspec.json.Decoder(_Packed)
+_PARAMETERS = msgspec.json.Decoder(Parameters)
+_ROW_ENCODER = msgspec.msgpack.Encoder()
+
+
+@attrs.define
+class Counts:
+    """How far an export is."""
+
+    resumed: int = 0
+    pages: int = 0
+    records: int = 0
+    """Different ones."""
+    bytes: int = 0
+    """Newer versions of records included, as in those that follow."""
+    newer: int = 0
+    """Records that replace others."""
+    withheld: int = 0
+    """Records that lack a transcript that a detail holds."""
+    wanted_details: int = 0
+    """Calls whose details are needed; known once `Store.missing_details` was asked for."""
+    details: int = 0
+    """Read, gone or failed."""
+    details_bytes: int = 0
+    failed_details: int = 0
+    recordings: int = 0
+    recordings_bytes: int = 0
+    failed_recordings: int = 0
+
+
+class Store:
+    """The working directory of an export, locked by whoever holds this. Not for two threads at once."""
+
+    def __init__(self, target: Target, parameters: Parameters) -> None:
+        self.target = target
+        self.parameters = parameters
+        self.counts = Counts()
+        self.began_at: datetime
+        self._parts = self._new_parts()
+        self._details = PartFiles(self.details_path)
+        self._connection: sqlite3.Connection | None = None
+        self._is_open = False
+        self._is_published = False
+        """Whether part files have final names already."""
+        self._lists_records = False
+        """Whether there is a temporary table of records."""
+        self._unsynced_bytes = 0
+        self._synced_at = time.monotonic()
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is an unfinished export."""
+        return self._index.exists() or self._journal.exists()
+
+    def open(self, now: datetime, *, resume: bool) -> None:
+        """Go on with what is there, or begin; raises `ExportError` where it belongs to another export."""
+        try:
+            if not (resume and self.exists and self._resume(now)):
+                self._begin(now)
+        except BaseException:
+            self.close()
+            raise
+
+    def add_page(self, page: Page, records: Sequence[bytes]) -> None:
+        """Write a page's records; from now on they survive this process."""
+        chunk = self._parts.append(records)
+        packed = _Packed(chunk.sizes, page.ids, page.changed, page.details)
+        size = sum(chunk.sizes)
+        withheld = len(page.details) - page.details.count(None)
+        self._insert(
+            "pages",
+            self.counts.pages + 1,
+            page.source,
+            chunk.part,
+            chunk.offset,
+            size,
+            len(records),
+            page.newer,
+            withheld,
+            _ENCODER.encode(packed).decode(),
+            page.checkpoint,
+            chunk.crc32,
+        )
+        self._count_page(len(records), page.newer, withheld, size)
+        self._sync_sometimes(size)
+
+    def add_detail(self, id_: str, extracted: bytes) -> None:
+        """Write what is needed of a call's detail; from now on it survives this process."""
+        chunk = self._details.append([extracted])
+        self._add_detail(id_, "read", chunk.offset, sum(chunk.sizes), chunk.crc32)
+
+    def add_gone(self, id_: str) -> None:
+        """Note that a call exists no longer."""
+        self._add_detail(id_, "gone")
+
+    def add_failure(self, failure: Failure) -> None:
+        """Note that the detail of the call that a failure is about could not be read."""
+        self._add_detail(failure.id or "", "failed", error=failure.error, message=failure.message)
+
+    def add_recording(self, file: RecordingFile) -> None:
+        """Note how a download ended, and bring that onto the disk, where the recording is."""
+        query = "SELECT bytes, error FROM recordings WHERE call_id = ? AND name = ?"
+        before = self._rows(query, file.call_id, file.name)
+        self._insert("recordings", *msgspec.structs.astuple(file))
+        self._count_recordings(before, -1)
+        self._count_recordings([(file.bytes, file.error)], 1)
+        self.sync()
+
+    def has_recording(self, call_id: str, name: str) -> bool:
+        """Whether a recording was downloaded."""
+        query = "SELECT 1 FROM recordings WHERE call_id = ? AND name = ? AND error IS NULL"
+        return bool(self._rows(query, call_id, name))
+
+    def note_replaced(self, names: Iterable[str]) -> set[str]:
+        """Note durably which files of an earlier export are to go; return all that were ever noted."""
+        for name in names:
+            self._insert("replaced", name)
+        self.sync()
+        return {name for (name,) in self._rows("SELECT name FROM replaced")}
+
+    def checkpoints(self) -> Iterable[bytes]:
+        """Return the checkpoints of all pages, in the order they came; not kept in memory."""
+        return _Checkpoints(partial(self._by_key, _CHECKPOINTS, _PAGES_A_QUERY)) if self.counts.pages else ()
+
+    def missing_details(self) -> list[str]:
+        """Return the calls whose detail is still to be read, in the order in which they came."""
+        if not self.counts.withheld:
+            return []
+        self.list_records()
+        with self._sorting():
+            ((self.counts.wanted_details,),) = self._rows("SELECT count(DISTINCT detail) FROM records")
+            return [id_ for (id_,) in self._rows(_MISSING_DETAILS)]
+
+    def transcripts(self) -> Transcripts:
+        """Return what became of the details that were asked for."""
+        ((fetched,),) = self._rows("SELECT count(*) FROM details WHERE outcome = 'read'")
+        gone = self._rows("SELECT id FROM details WHERE outcome = 'gone' ORDER BY rowid")
+        failed = self._rows("SELECT error, message, id FROM details WHERE outcome = 'failed' ORDER BY rowid")
+        return Transcripts(
+            fetched=fetched,
+            gone=[id_ for (id_,) in gone],
+            failed=[Failure(error=error, message=message, id=id_) for error, message, id_ in failed],
+        )
+
+    def recordings(self) -> list[RecordingFile]:
+        """Return how each download ended."""
+        rows = self._rows(_SELECTS["recordings"])
+        names = RecordingFile.__struct_fields__
+        return [RecordingFile(**dict(zip(names, row, strict=False))) for row in rows]
+
+    def records_by_source(self) -> dict[int, int]:
+        """Return how many records there are of each source, by its place."""
+        return dict(self._rows("SELECT source, sum(rows - newer) FROM pages GROUP BY source"))
+
+    def id_digests(self, first_places: Sequence[int]) -> tuple[str, str]:
+        """Return the SHA-256 of the sorted ids, and of the sorted pairs of a source's place and an id.
+
+        Of equal sources the first one's place counts, as in a file: ``first_places`` has it for each.
+        """
+        self.list_records()
+        with self._sorting():
+            if not any(first_places):
+                ids, pairs = digest_lines(self._database.execute(_IDS), "%s\n", "0 %s\n")
+                return ids, pairs
+            self._database.execute(_FIRST_PLACES)
+            self._database.executemany("INSERT INTO first_places VALUES (?, ?)", enumerate(first_places))
+            (ids,) = digest_lines(self._database.execute(_IDS), "%s\n")
+            (pairs,) = digest_lines(self._database.execute(_PAIRS), "%d %s\n")
+            return ids, pairs
+
+    def records(self, *, in_order: bool = True) -> Iterator[Record]:
+        """Yield where the newest version of each record lies, in the order in which they are written.
+
+        Not ``in_order`` they come as they were read, and the index may be written to meanwhile.
+        """
+        if in_order and self.parameters.ordered:
+            self.list_records()
+            with self._sorting():
+                yield from (Record(*row[1:]) for row in self._database.execute(_IN_ORDER))
+        elif self.counts.newer or self.counts.details_bytes:
+            self.list_records()
+            yield from (Record(*row[1:]) for row in self._by_key(_AS_THEY_CAME, _RECORDS_A_QUERY))
+        else:
+            for source, _, packed, parts, offsets in self._pages(_SIZES):
+                columns = repeat(source), parts, offsets, packed.sizes, repeat(None), repeat(None)
+                yield from starmap(Record, zip(*columns, strict=False))
+
+    def list_records(self) -> None:
+        """Make a temporary table of the newest version of each record, once all pages are there."""
+        if self._lists_records:
+            return
+        with self._sorting():
+            self._database.executescript(_LIST_TABLES)
+            self._database.execute("BEGIN")
+            begin = 1
+            for source, newer, packed, parts, offsets in self._pages(_PACKED):
+                rows = range(begin, begin := begin + len(parts))
+                details = packed.details or repeat(None)
+                columns = (
+                    rows,
+                    repeat(source),
+                    packed.ids,
+                    packed.changed,
+                    parts,
+                    offsets,
+                    packed.sizes,
+                    details,
+                )
+                self._database.executemany(_LIST_RECORD, zip(*columns, strict=False))
+                if newer:
+                    again = zip(repeat(source), packed.ids[-newer:], rows[-newer:], strict=False)
+                    self._database.executemany(_LIST_NEWEST, again)
+            if self.counts.newer:
+                self._database.execute(_DROP_OLDER)
+            self._database.execute("COMMIT")
+        self._lists_records = True
+
+    def part_files(self) -> list[PartFile]:
+        """Return what is in each part file."""
+        return self._parts.files
+
+    def part_path(self, number: int) -> Path:
+        """Return where a part file is; the last step of a finished export gives it its final name."""
+        path = self.target.work / f"part-{number:05}.jsonl"
+        return self.target.part(number) if self._is_published and not path.exists() else path
+
+    def details_path(self, number: int) -> Path:
+        """Return where a file of details is."""
+        return self.target.work / f"details-{number:05}.jsonl"
+
+    def sync(self) -> None:
+        """Bring everything onto the disk, so that it survives a power cut, too."""
+        self._parts.sync()
+        self._details.sync()
+        with export_errors(self._index):
+            _checkpoint(self._database)
+        self._unsynced_bytes, self._synced_at = 0, time.monotonic()
+
+    def leave(self) -> None:
+        """Close everything; where no page is safe there is nothing to go on from, and nothing stays."""
+        if self._is_open:
+            with suppress(ExportError):
+                self.sync()
+        empty = self._is_open and not self.counts.pages
+        self.close()
+        if empty or not self.exists:
+            with suppress(ExportError):
+                self.remove()
+
+    def close(self) -> None:
+        """Close all files."""
+        self._parts.close()
+        self._details.close()
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self._is_open, self._lists_records = None, False, False
+
+    def remove(self) -> None:
+        """Leave nothing in the working directory but the lock."""
+        self.close()
+        with export_errors(self._index, "remove"):
+            self._index.unlink(missing_ok=True)  # first: without it, nothing that is left counts
+        empty_directory(self.target.work, but=LOCK)
+
+    @property
+    def _database(self) -> sqlite3.Connection:
+        assert self._connection is not None
+        return self._connection
+
+    @property
+    def _index(self) -> Path:
+        return self.target.work / INDEX
+
+    @property
+    def _journal(self) -> Path:
+        """What earlier versions of the package had in place of the index."""
+        return self.target.work / "journal"
+
+    def _new_parts(self) -> PartFiles:
+        """Part files that become the export's need the digest that a manifest tells."""
+        with_sha256 = self.target.is_directory and self.parameters.writes_as_stored
+        return PartFiles(self.part_path, self.parameters.part_rows, with_sha256=with_sha256)
+
+    def _begin(self, now: datetime) -> None:
+        self.remove()
+        self.counts, self.began_at, self._is_published = Counts(), now, False
+        self._parts, self._details = self._new_parts(), PartFiles(self.details_path)
+        with _new_index(self._index) as database:
+            parameters = _ENCODER.encode(self.parameters).decode()
+            _insert(database, "export", FORMAT, __version__, now.isoformat(), parameters)
+        with export_errors(self._index):
+            self._connection = _connect(self._index)
+        self._open_files()
+
+    def _resume(self, now: datetime) -> bool:
+        """Take up what is whole, and cut off the rest; whether there is anything to go on from."""
+        if self._journal.exists():
+            raise self._refusal("an earlier version")
+        with export_errors(self._index, "read"):
+            self._connection = _open_index(self._index)
+            if not self._take_export():
+                return False
+            _drop_damaged_rows(self._database)
+            self._is_published = True
+            whole = self._take_pages()
+            self._is_published = self._parts.files[0].rows > 0 and self._is_any_published()
+            if self._is_published and not whole:
+                return False
+            self._take_details()
+            self._count_recordings(self._rows("SELECT bytes, error FROM recordings"), 1)
+            self.counts.resumed = len(self._rows("SELECT 1 FROM resumed")) + 1
+            self._database.text_factory = str
+        self._insert("resumed", now.isoformat())
+        self._open_files()
+        self.sync()
+        return True
+
+    def _take_export(self) -> bool:
+        """Refuse to go on with an export of something else, and say what differs; ``False`` for damage."""
+        try:
+            found = self._database.execute("SELECT format, package FROM export").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+                raise
+            raise self._refusal("another version") from None  # whose tables are others
+        if found not in (None, (FORMAT, __version__)):
+            raise self._refusal(f"version {found[1]}")
+        row = self._database.execute(_SELECTS["export"]).fetchone()
+        if row is None or not _is_whole(row):
+            return False
+        _, _, began_at, parameters, _ = row
+        if different := self.parameters.differences(_PARAMETERS.decode(parameters)):
+            raise ExportError(
+                f"{self.target.path} holds an unfinished export with other parameters: "
+                f"{'; '.join(different)}. Give the same to go on with it, or begin anew with {RESTART}."
+            )
+        self.began_at = datetime.fromisoformat(began_at)
+        return True
+
+    def _take_pages(self) -> bool:
+        """Count the pages up to the first that is not as it was; forget it and the rest. Whether none was."""
+        for row in self._database.execute(_SELECTS["pages"]):
+            page, *_, rows, newer, withheld, records, _, crc32, _ = row
+            if page != self.counts.pages + 1 or not _is_whole(row):
+                break
+            sizes = _SIZES.decode(records).sizes
+            if not self._parts.check(sizes, crc32):
+                break
+            self._count_page(rows, newer, withheld, sum(sizes))
+        forget = "DELETE FROM pages WHERE page > ?"
+        return self._database.execute(forget, (self.counts.pages,)).rowcount == 0
+
+    def _take_details(self) -> None:
+        """Count the details; those that were read up to the first that is not as it was."""
+        for _, outcome, offset, size, crc32, *_ in self._database.execute(_SELECTS["details"]):
+            if outcome != "read":
+                self._count_detail(outcome, 1)
+            elif offset == self.counts.details_bytes and self._details.check([size], crc32):
+                self._count_detail(outcome, 1, size)
+        self._database.execute("DELETE FROM details WHERE offset >= ?", (self.counts.details_bytes,))
+
+    def _open_files(self) -> None:
+        if not self._is_published:
+            self._parts.open()
+        self._details.open()
+        sync_directory(self.target.work)
+        self._is_open = True
+
+    def _is_any_published(self) -> bool:
+        numbers = range(len(self._parts.files))
+        return any(self.part_path(number).parent != self.target.work for number in numbers)
+
+    def _refusal(self, version: str) -> ExportError:
+        return ExportError(
+            f"{self.target.path} holds an unfinished export of {version} of this package, and this is "
+            f"{__version__}. Finish it with that one, or begin anew with {RESTART}."
+        )
+
+    def _add_detail(
+        self,
+        id_: str,
+        outcome: str,
+        offset: int | None = None,
+        size: int | None = None,
+        crc32: int | None = None,
+        error: str | None = None,
+        message: str | None = None,
+    ) -> None:
+        before = self._rows("SELECT outcome FROM details WHERE id = ?", id_)
+        self._insert("details", id_, outcome, offset, size, crc32, error, message)
+        for (replaced,) in before:  # a failed one, which was asked for again
+            self._count_detail(replaced, -1)
+        self._count_detail(outcome, 1, size or 0)
+        self._sync_sometimes(size or 0)
+
+    def _count_page(self, rows: int, newer: int, withheld: int, size: int) -> None:
+        self.counts.pages += 1
+        self.counts.records += rows - newer
+        self.counts.newer += newer
+        self.counts.withheld += withheld
+        self.counts.bytes += size
+
+    def _count_detail(self, outcome: str, number: int, size: int = 0) -> None:
+        self.counts.details += number
+        self.counts.failed_details += number if outcome == "failed" else 0
+        self.counts.details_bytes += size
+
+    def _count_recordings(self, files: Iterable[tuple[int, str | None]], number: int) -> None:
+        for size, error in files:
+            self.counts.recordings += number
+            self.counts.recordings_bytes += number * size
+            self.counts.failed_recordings += number if error is not None else 0
+
+    def _sync_sometimes(self, size: int) -> None:
+        """Sync what would be a pity to lose; what a power cut tore is noticed by its CRC, and read again."""
+        self._unsynced_bytes += size
+        seconds = time.monotonic() - self._synced_at
+        if self._unsynced_bytes >= _SYNC_BYTES or seconds >= _SYNC_SECONDS:
+            self.sync()
+
+    def _insert(self, table: str, *values: object) -> None:
+        with export_errors(self._index):
+            _insert(self._database, table, *values)
+
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        with export_errors(self._index, "read"):
+            return self._database.execute(query, values).fetchall()
+
+    def _by_key(self, query: str, limit: int) -> Iterator[Any]:
+        """Yield rows, some at a time, by their first column: in between, the index may be written to."""
+        last = 0
+        while rows := self._rows(query, last, limit):
+            yield from rows
+            last = rows[-1][0]
+
+    def _pages(
+        self, decoder: "msgspec.json.Decoder[_T]"
+    ) -> Iterator[tuple[int, int, _T, list[int], list[int]]]:
+        """Yield each page's source, number of newer records, records, and the part and offset of each."""
+        rows_before, rows_a_part = 0, self.parameters.part_rows
+        for _, source, part, offset, newer, records in self._by_key(_PAGES, _PAGES_A_QUERY):
+            packed = decoder.decode(records)
+            filled = rows_before - part * (rows_a_part or 0)
+            parts: list[int] = []
+            offsets: list[int] = []
+            for number, some in split_rows(len(packed.sizes), part, filled, rows_a_part):
+                *begins, _ = accumulate(packed.sizes[some], initial=offset if number == part else 0)
+                parts += [number] * len(begins)
+                offsets += begins
+            yield source, newer, packed, parts, offsets
+            rows_before += len(parts)
+
+    @contextmanager
+    def _sorting(self) -> Iterator[None]:
+        """Say what to do where there is no room for what SQLite sorts outside of memory."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise ExportError(
+                f"Can't sort the records of {self.target.path}: {describe_sqlite_error(error)}. SQLite sorts "
+                "in temporary files, some 300 bytes a record, in the directory that SQLITE_TMPDIR or TMPDIR "
+                "names."
+            ) from error
+
+
+@attrs.define(frozen=True)
+class _Checkpoints:
+    """Checkpoints that are read from the index each time they are gone through."""
+
+    read: Callable[[], Iterator[tuple[int, bytes]]]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (checkpoint for _, checkpoint in self.read())
+
+
+def digest_lines(rows: sqlite3.Cursor, *lines: str) -> list[str]:
+    """Return the SHA-256 of the rows, a line each, for each way to write a line."""
+    digests = [hashlib.sha256() for _ in lines]
+    while some := rows.fetchmany(_RECORDS_A_QUERY):
+        for line, digest in zip(lines, digests, strict=True):
+            digest.update("".join([line % row for row in some]).encode())
+    return [digest.hexdigest() for digest in digests]
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open a database, for one thread after the other."""
+    database = sqlite3.connect(path, _BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        for pragma in _PRAGMAS:
+            database.execute(pragma)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _checkpoint(database: sqlite3.Connection) -> None:
+    """Bring what was committed onto the disk: the log is synced, and moved into the database."""
+    database.execute("PRAGMA main.wal_checkpoint").fetchall()
+
+
+def _insert(database: sqlite3.Connection, table: str, *values: object) -> None:
+    database.execute(_INSERTS[table], (*values, zlib.crc32(_ROW_ENCODER.encode(values))))
+
+
+def _is_whole(row: Sequence[object]) -> bool:
+    """Whether a row is as it was inserted: SQLite itself would not notice other values."""
+    *values, crc32 = row
+    return zlib.crc32(_ROW_ENCODER.encode(values)) == crc32
+
+
+@contextmanager
+def _new_index(path: Path) -> Iterator[sqlite3.Connection]:
+    """Make an index that appears under its name with all that the block puts into it, or not at all."""
+    new = path.with_name(f"{path.name}.new")
+    with export_errors(new):
+        for stale in (new, _log_of(new)):
+            stale.unlink(missing_ok=True)
+        os.close(create_file(new))  # SQLite itself would let others read it
+        with closing(_connect(new)) as database:
+            database.executescript(f"BEGIN; {_TABLES} COMMIT; BEGIN;")
+            yield database
+            database.execute("COMMIT")
+            _checkpoint(database)
+        _log_of(path).unlink(missing_ok=True)  # it belongs to what is replaced
+        replace_file(new, path)
+    sync_directory(path.parent)
+
+
+def _open_index(path: Path) -> sqlite3.Connection:
+    """Open an index; of a damaged one, the rows that can still be read are copied into a new one before."""
+    for file in (path, _log_of(path)):
+        if os.path.lexists(file) and not is_file(file):
+            raise ExportError(f"Can't use {file}: there is something that is no file.")
+    if not _is_sound(path):
+        with _new_index(path) as new:
+            for table in _SELECTS:
+                new.executemany(_INSERTS[table], _readable_rows(path, table))
+    database = _connect(path)
+    database.text_factory = _any_text
+    return database
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether SQLite finds a database in order, and something in it."""
+    try:
+        with closing(_connect(path)) as database:
+            found = database.execute("PRAGMA quick_check(1)").fetchall()
+            ((tables,),) = database.execute("SELECT count(*) FROM sqlite_master")
+    except sqlite3.DatabaseError as error:
+        if not _is_damage(error):
+            raise
+        return False
+    return bool(found == [("ok",)] and tables)
+
+
+def _readable_rows(path: Path, table: str) -> Iterator[Any]:
+    """Yield the rows of a damaged database up to where it can't be read, but those that were changed."""
+    try:
+        with closing(_connect(path)) as database:
+            database.text_factory = _any_text
+            yield from filter(_is_whole, database.execute(_SELECTS[table]))
+    except sqlite3.DatabaseError as error:
+        if not _is_damage(error):
+            raise
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Whether an error tells of what the database holds, rather than of the disk."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE
+    return code in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _any_text(raw: bytes) -> str:
+    """Read what should be UTF-8; what is not no longer fits the row's CRC."""
+    return raw.decode("utf-8", "replace")
+
+
+def _drop_damaged_rows(database: sqlite3.Connection) -> None:
+    """Drop rows that are not as they were inserted, but those of pages."""
+    for select, drop in _DROPS.items():
+        damaged = [(key,) for key, *row in database.execute(select) if not _is_whole(row)]
+        database.executemany(drop, damaged)
+
+
+def _log_of(path: Path) -> Path:
+    """Return where SQLite keeps what was committed, and is not in the database yet."""
+    return path.with_name(f"{path.name}-wal")
