@@ -8,7 +8,7 @@ from rich.text import Text
 
 from futureagi_async import ExecutionKPIs
 from futureagi_async.cli.connection import AsJson, Connection, ExecutionId, choose_id, connect, read_one
-from futureagi_async.cli.formatting import format_number, heading, pairs
+from futureagi_async.cli.formatting import format_number, heading, misfits_section, pairs
 from futureagi_async.cli.running import print_found
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def render_kpis(kpis: ExecutionKPIs) -> RenderableType:
     if kpis.collisions:
         names = ", ".join(kpis.collisions)
         parts += [heading("Replaced by an evaluation of the same name"), pairs({"Figures": names})]
-    return Group(*parts)
+    return Group(*parts, *misfits_section(kpis.misfits))
 
 
 def _figures(kpis: ExecutionKPIs) -> dict[str, str | None]:

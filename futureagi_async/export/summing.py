@@ -120,6 +120,7 @@ _COUNTS = (
     "sweeps",
     "gaps_repaired",
     "overlapping_rows",
+    "misfits",
 )
 
 
