@@ -17,6 +17,7 @@ from futureagi_async.cli.formatting import (
     format_number,
     format_time,
     heading,
+    misfits_section,
     one_line,
     pairs,
     status_text,
@@ -80,7 +81,8 @@ def render_call(call: CallExecution) -> RenderableType:
         parts += [heading("Evaluations"), _evaluations(call.eval_outputs.values())]
     if call.call_summary:
         parts += [heading("Summary"), Text(clean(call.call_summary))]
-    return Group(*parts, heading("Transcript"), _transcript(call.transcript))
+    parts += [heading("Transcript"), _transcript(call.transcript)]
+    return Group(*parts, *misfits_section(call.misfits))  # the last, as reading the parts adds to them
 
 
 def _facts(call: CallExecution) -> Mapping[str, str | None]:

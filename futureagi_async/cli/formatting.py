@@ -4,10 +4,13 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 
+import msgspec
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+
+from futureagi_async import JsonValue
 
 # C0 but tab and newline, DEL, C1 (one of them begins a command like ESC [), and what turns the direction
 # of writing around, so that a line reads differently from what it is.
@@ -80,6 +83,14 @@ def pairs(facts: Mapping[str, str | None]) -> Table:
         if value:
             table.add_row(Text(one_line(name)), Text(one_line(value)))
     return table
+
+
+def misfits_section(misfits: Mapping[str, JsonValue]) -> list[RenderableType]:
+    """Return what was sent for fields that can't hold it, as JSON; nothing where there are no misfits."""
+    if not misfits:
+        return []
+    sent = {name: msgspec.json.encode(value).decode() for name, value in misfits.items()}
+    return [heading("Not of the documented type"), pairs(sent)]
 
 
 def status_text(status: str | None) -> Text:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from futureagi_async import DecodingError, ExecutionKPIs, InternalServerError, JsonValue, Session
 from futureagi_async.cli.connection import AsJson, Connection, ExecutionId, choose_id, connect, read_one
-from futureagi_async.cli.formatting import format_number, heading, pairs
+from futureagi_async.cli.formatting import format_number, heading, misfits_section, pairs
 from futureagi_async.cli.running import print_found, print_warning
 
 
@@ -104,7 +104,7 @@ def render_kpis(kpis: ExecutionKPIs) -> RenderableType:
     if kpis.collisions:
         taken = {name: _taken_by(value) for name, value in kpis.collisions.items()}
         parts += [heading("Figures with the name of an evaluation"), pairs(taken)]
-    return Group(*parts)
+    return Group(*parts, *misfits_section(kpis.misfits))
 
 
 def _taken_by(sent: JsonValue) -> str:

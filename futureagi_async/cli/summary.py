@@ -65,6 +65,8 @@ def _additions(report: ExportReport) -> Iterator[str]:
         yield f"Fetched {format_count(report.transcripts_fetched, 'transcript')} that the lists withhold."
     if gone := report.transcripts_gone:
         yield f"{format_count(len(gone), 'call')} were deleted before the transcript could be fetched."
+    if odd := report.fetch.misfits:
+        yield f"{format_count(odd, 'record')} came with values of undocumented types, kept as sent (misfits)."
     if audio := [file for file in report.recordings if file.error is None]:
         size = format_bytes(sum(file.bytes for file in audio))
         yield f"Downloaded {format_count(len(audio), 'recording')} ({size})."
@@ -147,6 +149,7 @@ def _source_json(source: SourceReport) -> Mapping[str, object]:
         "duplicates": source.duplicates,
         "requests": source.requests,
         "retries": source.retries,
+        "misfits": source.misfits,
         "verdict": source.verdict,
         "complete_as_of": source.complete_as_of,
         "reason": source.reason,

@@ -131,7 +131,7 @@ class Part(msgspec.Struct, kw_only=True, frozen=True):
     bytes: int
     sha256: str
     misfits: int = 0
-    """Calls with a value that no column could hold; it is in the column ``misfits``, as sent."""
+    """Calls whose column ``misfits`` is filled, with what the other columns can't hold, as sent."""
 
 
 class Source(msgspec.Struct, kw_only=True, frozen=True):
@@ -156,6 +156,8 @@ class Source(msgspec.Struct, kw_only=True, frozen=True):
     gaps_repaired: int
     overlapping_rows: int
     failures: list[Failure]
+    misfits: int = 0
+    """Of the received, records with a value of a type that the documents do not allow."""
 
 
 class Transcripts(msgspec.Struct, kw_only=True, frozen=True):

@@ -194,6 +194,7 @@ _COUNTS = (
     "sweeps",
     "gaps_repaired",
     "overlapping_rows",
+    "misfits",
 )
 
 

@@ -80,6 +80,7 @@ def sessions(context: SSLContext, observe: "Observe") -> None:
         trust_env=True,
         observers=[observe, print],
         allow_insecure=False,
+        strict=True,
     )
     assert_type(session.with_options(timeouts=Timeouts(), retry=RetryPolicy()), Session)
     assert_type((Timeouts().read, RetryPolicy().attempts), tuple[float, int])
@@ -195,7 +196,7 @@ def reports(report: FetchReport) -> None:
         assert_type(source.verdict, Literal["complete", "incomplete"])
         assert_type(source.reason, str)
         assert_type(source.expected, int | None)
-        for number in (source.received, source.duplicates, source.requests, source.retries):
+        for number in (source.received, source.duplicates, source.requests, source.retries, source.misfits):
             assert_type(number, int)
         assert_type(source.complete_as_of, datetime | None)
         assert_type(source.failures, tuple[FutureAGIError, ...])
@@ -219,7 +220,9 @@ def calls(call: CallExecution) -> None:
     ):
         assert_type(number, float | None)
     assert_type(call.scenario, Scenario | None)
-    assert_type(call.is_snapshot, bool)
+    assert_type(call.is_snapshot, bool | None)
+    assert_type(call.misfits, Mapping[str, JsonValue])
+    assert_type(call.as_sent(include_provider_data=True), bytes)
     assert_type(call.transcript, tuple[TranscriptTurn, ...] | None)
     assert_type(call.eval_outputs, Mapping[str, EvalOutput] | None)
     for mapping in (call.eval_metrics, call.recordings, call.tool_outputs):
@@ -237,14 +240,14 @@ def calls(call: CallExecution) -> None:
 
 def parts(turn: TranscriptTurn, output: EvalOutput, scenario: Scenario, shown: Column) -> None:
     """Read the nested values of a call."""
-    assert_type((turn.role, turn.content), tuple[str | None, str])
+    assert_type((turn.role, turn.content), tuple[str | None, str | None])
     assert_type((turn.start_seconds, turn.end_seconds), tuple[float | None, float | None])
     assert_type(turn.extra, Mapping[str, JsonValue])
     assert_type(output.id, str)
     assert_type((output.name, output.type), tuple[str | None, str | None])
     assert_type(output.value, JsonValue)
-    assert_type(output.error, bool | str)
-    assert_type((output.skipped, output.pending), tuple[bool, bool])
+    assert_type(output.error, bool | str | None)
+    assert_type((output.skipped, output.pending), tuple[bool | None, bool])
     assert_type(output.choices, tuple[str, ...])
     assert_type((scenario.id, scenario.name), tuple[str | None, str | None])
     assert_type((shown.id, shown.visible), tuple[str, bool | None])
@@ -269,6 +272,8 @@ def pages(page: CallPage, execution: TestExecutionPage, groups: GroupPage, kpis:
     assert_type(kpis.eval_averages, Mapping[str, float])
     assert_type(kpis.choice_counts, Mapping[str, Mapping[str, int]])
     assert_type(kpis.collisions, Mapping[str, JsonValue])
+    for misfits in (kpis.misfits, page.misfits, execution.misfits, groups.misfits):
+        assert_type(misfits, Mapping[str, JsonValue])
     as_page: CallPage = execution
     del as_page
 
