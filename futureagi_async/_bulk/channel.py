@@ -1,4 +1,4 @@
-"""Hands things from many tasks to one: whoever gives something waits until the taker is done with it."""
+"""Passes items from many tasks to one consumer: a sender waits until the consumer is done with its item."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,23 +13,23 @@ T = TypeVar("T")
 
 
 class Channel(Generic[T]):
-    """One taker's place to take from. It is done with a thing when it comes back for the next one."""
+    """Holds one item at a time. The consumer is done with it when it asks for the next one."""
 
     def __init__(self) -> None:
         self._send: MemoryObjectSendStream[tuple[T, anyio.Event]]
         self._receive: MemoryObjectReceiveStream[tuple[T, anyio.Event]]
         self._send, self._receive = anyio.create_memory_object_stream[tuple[T, anyio.Event]](0)
         self._done: anyio.Event | None = None
-        """To be set when the taker is done with what it took last."""
+        """Set when the consumer is done with the item that it received last."""
 
     async def send(self, item: T) -> None:
-        """Return when the taker is done with it."""
+        """Send an item, and return when the consumer is done with it."""
         done = anyio.Event()
         await self._send.send((item, done))
         await done.wait()
 
     async def receive(self) -> T:
-        """Return the next thing, or raise `anyio.EndOfStream`; the one before is done with."""
+        """Return the next item, or raise `anyio.EndOfStream`; the consumer is done with the one before."""
         if self._done is not None:
             self._done.set()
         try:
@@ -48,7 +48,7 @@ class Channel(Generic[T]):
             raise StopAsyncIteration from None
 
     def end(self) -> None:
-        """Say that nothing more will be given."""
+        """Say that no item follows."""
         self._send.close()
 
     def close(self) -> None:
@@ -59,7 +59,7 @@ class Channel(Generic[T]):
 
 @asynccontextmanager
 async def open_channel(send_all: Callable[[Channel[T]], Awaitable[None]]) -> AsyncIterator[Channel[T]]:
-    """Let something give while the block takes; leaving the block cancels what is still to come.
+    """Run ``send_all`` while the block receives; leaving the block cancels it.
 
     What is raised in the block leaves it as it is, not in a group.
     """

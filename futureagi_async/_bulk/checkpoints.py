@@ -1,8 +1,8 @@
-"""What a bulk read tells its consumer to keep, so that it can go on after an interruption.
+"""Encodes what a bulk read needs to go on after an interruption: checkpoints that its consumer keeps.
 
-A checkpoint holds what one source's cover was asked and told since the one before. The cover decides by
-nothing else, so doing the same again brings it to the same state; what it had asked for without an
-answer is then asked again.
+A checkpoint holds the events of one source since the checkpoint before: pages requested, received and
+failed. A cover decides by nothing else, so replaying them brings a new one to the same state; pages that
+were requested and not received are then requested again.
 """
 
 from collections.abc import Iterable
@@ -18,10 +18,10 @@ _VERSION = 1
 
 
 class Requested(msgspec.Struct, frozen=True, array_like=True, tag="a"):
-    """The cover was asked for a page."""
+    """The cover was asked for the next page to read."""
 
     in_vain: bool
-    """Whether it had none."""
+    """Whether there was none to read at that time."""
 
 
 class Received(msgspec.Struct, frozen=True, array_like=True, tag="t"):
@@ -44,8 +44,8 @@ class Received(msgspec.Struct, frozen=True, array_like=True, tag="t"):
     misfits: list[int] = []
     """Places of the records that have misfits."""
 
-    def seen(self, request: PageRequest, epoch: float) -> PageResult:
-        """Return what the cover was given."""
+    def page_result(self, request: PageRequest, epoch: float) -> PageResult:
+        """Return it as the cover was given it."""
         return PageResult(
             request=request,
             count=self.count,

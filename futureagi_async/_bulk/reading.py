@@ -1,4 +1,4 @@
-"""One source while it is read in bulk: its cover, what was delivered of it, and its report."""
+"""Reads one source in bulk: its cover, the records delivered, checkpoints, and the report."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -67,23 +67,23 @@ class PageTask:
 
 @attrs.define(eq=False)
 class SourceReader:
-    """One source while it is read; what its cover is asked and told is kept for the next checkpoint."""
+    """Takes tasks from one source's cover, gives it the answers, and keeps both for the next checkpoint."""
 
     index: int
     source: CallSource
     begin: Callable[[], Cover | FastRead]
     """Makes a cover that knows nothing yet."""
     how: str
-    """What else than the source tells this reading from others."""
+    """The options that decide which pages are read, for the fingerprint of checkpoints."""
     epoch: float
     """When the read began, on the session's clock."""
     since: float | None = None
     """Only rows changed since then are wanted; Unix seconds of the server's clock."""
     queued: bool = True
-    """Whether it stands in line to be asked for its next page."""
+    """Whether it is in the fan-out's queue of sources that may have a task."""
     seen_ids: SeenIds = attrs.field(factory=SeenIds)
     delivered: int = 0
-    """Records that the consumer took."""
+    """Records that the consumer received."""
     misfits: int = 0
     """Of those, records with misfits."""
     retries: int = 0
@@ -114,29 +114,29 @@ class SourceReader:
             self._events.append(Requested(in_vain=True))
         return None
 
-    def accept(self, task: PageTask, page_read: Decoded[CallPage], *, slots_full: bool) -> Step:
+    def accept(self, task: PageTask, answer: Decoded[CallPage], *, slots_full: bool) -> Step:
         """Feed a page to the cover, and return what is new of it."""
-        page, server_time = page_read.value, page_read.reply.server_time
-        took = Received(
+        page, server_time = answer.value, answer.reply.server_time
+        received = Received(
             number=task.number,
             count=page.count,
             ids=[call.id for call in page.calls],
             keys=[call.timestamp.timestamp() if call.timestamp else None for call in page.calls],
             has_next=page.has_next,
-            sent_at=page_read.sent_at - self.epoch,
-            received_at=page_read.received_at - self.epoch,
+            sent_at=answer.sent_at - self.epoch,
+            received_at=answer.received_at - self.epoch,
             server_time=server_time.timestamp() if server_time else None,
-            body_bytes=len(page_read.reply.body),
+            body_bytes=len(answer.reply.body),
             slots_full=slots_full,
-            retries=page_read.attempts - 1,
+            retries=answer.attempts - 1,
             failures=[str(failure.error) for failure in page.failures],
             misfits=[place for place, call in enumerate(page.calls) if call.misfits],
         )
-        self._events.append(took)
-        self.retries += took.retries
+        self._events.append(received)
+        self.retries += received.retries
         self.failures.extend(failure.error for failure in page.failures)
-        self.cover.add_result(took.seen(task.request, self.epoch), slots_full=slots_full)
-        return self._step(page, self._enter(took))
+        self.cover.add_result(received.page_result(task.request, self.epoch), slots_full=slots_full)
+        return self._step(page, self._enter(received))
 
     def deliver(self, step: Step) -> None:
         """Count what the consumer took."""
@@ -150,7 +150,7 @@ class SourceReader:
             past = _past_the_end(task.number, now - self.epoch, retries)
             self._events.append(past)
             self.retries += retries
-            self.cover.add_result(past.seen(task.request, self.epoch))
+            self.cover.add_result(past.page_result(task.request, self.epoch))
             return True
         self.retries += retries
         forgiven = self.cover.add_failure(task.request)
@@ -190,7 +190,7 @@ class SourceReader:
                 self.retries += event.retries
                 self.failures.extend(map(DecodingError, event.failures))
                 self.cover.add_result(
-                    event.seen(self._asked_for(event.number), self.epoch), slots_full=event.slots_full
+                    event.page_result(self._asked_for(event.number), self.epoch), slots_full=event.slots_full
                 )
                 entries = self._enter(event)
                 self.delivered += entries.count("new")
@@ -215,13 +215,13 @@ class SourceReader:
         self._waiting.clear()
         self.failures.clear()
 
-    def _enter(self, took: Received) -> Sequence[Novelty | None]:
+    def _enter(self, received: Received) -> Sequence[Novelty | None]:
         """Note a page's records; ``None`` for those that are older than what is wanted."""
         if self.since is None:
-            return self.seen_ids.add_all(took.ids, took.keys)
+            return self.seen_ids.add_all(received.ids, received.keys)
         oldest = self.since - DELTA_SECONDS
-        wanted = [key is None or key >= oldest for key in took.keys]
-        ids, keys = list(compress(took.ids, wanted)), list(compress(took.keys, wanted))
+        wanted = [key is None or key >= oldest for key in received.keys]
+        ids, keys = list(compress(received.ids, wanted)), list(compress(received.keys, wanted))
         entries = iter(self.seen_ids.add_all(ids, keys))
         return [next(entries) if wants else None for wants in wanted]
 

@@ -1,4 +1,4 @@
-"""One request from slot to reply: slots, pauses, attempts, and the life of the connection pool."""
+"""Sends requests with retries: slots, shared pauses, deadlines, and the life of the connection pool."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 _Waiters: TypeAlias = "OrderedDict[anyio.Event, None]"
-"""Who waits; whoever gives up leaves it at once, from wherever they stand."""
+"""Tasks that wait, in turn; one that gives up leaves at once, from wherever it stands."""
 
 
 class Slots:
@@ -42,7 +42,7 @@ class Slots:
     def set_limit(self, limit: int) -> None:
         """Change how many there are; with fewer, those that are taken are waited for."""
         self._limit = limit
-        self._hand_out()
+        self._grant_slots()
 
     @asynccontextmanager
     async def acquire(self, *, urgent: bool) -> AsyncIterator[None]:
@@ -55,25 +55,25 @@ class Slots:
             yield
         finally:
             self._taken -= 1
-            self._hand_out()
+            self._grant_slots()
 
-    async def _wait(self, line: _Waiters) -> None:
+    async def _wait(self, waiters: _Waiters) -> None:
         turn = anyio.Event()
-        line[turn] = None
+        waiters[turn] = None
         try:
             await turn.wait()
         except BaseException:
             if turn.is_set():  # cancelled with the slot already given
                 self._taken -= 1
-                self._hand_out()
+                self._grant_slots()
             else:
-                del line[turn]
+                del waiters[turn]
             raise
 
-    def _hand_out(self) -> None:
-        while self._taken < self._limit and (line := self._urgent or self._others):
+    def _grant_slots(self) -> None:
+        while self._taken < self._limit and (waiters := self._urgent or self._others):
             self._taken += 1
-            turn, _ = line.popitem(last=False)
+            turn, _ = waiters.popitem(last=False)
             turn.set()
 
 

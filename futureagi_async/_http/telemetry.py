@@ -30,7 +30,7 @@ _log = logging.getLogger("futureagi_async")
 
 
 class Telemetry:
-    """Whom a session tells."""
+    """The observers of a session, and the log."""
 
     def __init__(self, origin: Origin, observers: Sequence[Observer]) -> None:
         self.origin = origin
@@ -39,11 +39,11 @@ class Telemetry:
 
     @property
     def is_enabled(self) -> bool:
-        """Whether anybody listens, so that there is a reason to say something."""
+        """Whether anybody listens; where not, events need not be made."""
         return bool(self._observers) or _log.isEnabledFor(logging.DEBUG)
 
     def emit(self, event: Event) -> None:
-        """Tell everybody; an observer that fails is logged and stops nothing."""
+        """Hand an event to all observers and the log; an observer that fails is logged and stops nothing."""
         if _log.isEnabledFor(logging.DEBUG):
             _log.debug("%s", log_line(event))
         for observer in self._observers:
@@ -53,13 +53,13 @@ class Telemetry:
                 _log.exception("An observer failed on %s.", type(event).__name__)
 
     def begin(self, request: Request) -> "RequestTrace":
-        """Begin to tell of one request."""
+        """Begin the trace of one request."""
         return RequestTrace(self, request.endpoint, request.path, next(self._numbers))
 
 
 @attrs.define(frozen=True)
 class RequestTrace:
-    """One request, from its first try to its end."""
+    """Emits the events of one request, from its first try to its end."""
 
     _telemetry: Telemetry
     _endpoint: str

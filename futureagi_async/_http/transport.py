@@ -1,4 +1,4 @@
-"""The only client file that knows aiohttp: a `Request` in, a `Reply` or one of our errors out."""
+"""Sends one request by aiohttp: a `Request` in, a `Reply` or one of our errors out."""
 
 import asyncio
 import math
@@ -133,7 +133,7 @@ def _refuse_origin() -> NoReturn:
 
 
 def translate(error: Exception, seconds: float) -> FutureAGIError:
-    """Say a foreign failure in our words, without its text where that could hold a header."""
+    """Return the error of ours for one of aiohttp's, without its text where that could hold a header."""
     match error:
         case ssl.SSLError() | aiohttp.ClientSSLError():
             return TLSError(f"The TLS connection can't be trusted: {_tls_reason(error)}.")

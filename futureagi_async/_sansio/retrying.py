@@ -123,7 +123,7 @@ def is_asked_again(failures: int, *, was_out: bool, optional: bool) -> bool:
     return failures <= (ASKED_AGAIN_AFTER_OUTAGES if was_out else ASKED_AGAIN)
 
 
-def max_tries(error: FutureAGIError, policy: RetryPolicy) -> int:
+def max_attempts(error: FutureAGIError, policy: RetryPolicy) -> int:
     """How often a request that ends in ``error`` may be sent in all."""
     if not error.retryable:
         return 1
@@ -146,7 +146,7 @@ def retry_delay_seconds(
 
     ``jitter`` is a random number in [0, 1). A pause that would outlast ``seconds_left`` is not begun.
     """
-    if attempt >= max_tries(error, policy):
+    if attempt >= max_attempts(error, policy):
         return None
     if error.retry_after is not None:
         pause = min(error.retry_after, policy.max_retry_after) + jitter

@@ -11,7 +11,7 @@ import attrs
 
 DEFAULT_BASE_URL = "https://api.futureagi.com"
 _KEY = re.compile(r"[\x21-\x7e]{1,512}")  # what an HTTP header can carry without surprises
-_SHORTEST_MASKED = 6  # shorter "keys" are no secrets, and part of ordinary words
+_SHORTEST_REDACTED = 6  # shorter "keys" are no secrets, and part of ordinary words
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[a-z0-9][a-z0-9._-]*|[0-9a-f:.]*:[0-9a-f:.]*")  # other alphabets in their xn-- form
 _PLAIN_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*/?")
@@ -41,7 +41,7 @@ class Keys:
     def redact(self, text: str | None) -> str | None:
         """Blank out the keys where a server repeats them."""
         for key in self._headers.values():
-            if text and len(key) >= _SHORTEST_MASKED:
+            if text and len(key) >= _SHORTEST_REDACTED:
                 text = text.replace(str(key), "***")
         return text
 
@@ -81,7 +81,7 @@ def read_keys(api_key: str | None, secret_key: str | None, environ: Mapping[str,
 
 
 def _read_key(value: object, name: str, variable: str, environ: Mapping[str, str]) -> str | Exception:
-    """Return the masked key, or the error to raise where no variable holds it."""
+    """Return the key, or the error to raise where no variable holds it."""
     if value is None:
         value = environ.get(variable)
         if not value:

@@ -19,7 +19,7 @@ from futureagi_async._sansio.retrying import (
     is_answered,
     is_asked_again,
     is_unanswered,
-    max_tries,
+    max_attempts,
     retry_delay_seconds,
 )
 from futureagi_async.errors import FutureAGIError
@@ -88,7 +88,7 @@ def test_policy_bounds_every_error(case: str, attempts: int) -> None:
     """No error gets more tries than the policy allows."""
     make, tries = TRIES[case]
     expected = attempts if tries == 4 else min(tries, attempts)
-    assert max_tries(make(), RetryPolicy(attempts=attempts)) == expected
+    assert max_attempts(make(), RetryPolicy(attempts=attempts)) == expected
 
 
 LOST = errors.APIConnectionError("lost", retryable=True)

@@ -54,7 +54,7 @@ from futureagi_async import (
     __version__,
     column,
 )
-from futureagi_async.events import Event, RequestFailed, ResponseReceived, VerdictReached
+from futureagi_async.events import Event, OutageEnded, RequestFailed, ResponseReceived, VerdictReached
 
 RAW_FILTER: dict[str, object] = {
     "column_id": "status",
@@ -99,6 +99,8 @@ class Observe:
         elif isinstance(event, VerdictReached):
             assert_type(event.source, CallSource)
             assert_type(event.verdict, Literal["complete", "incomplete"])
+        elif isinstance(event, OutageEnded):
+            assert_type((event.answered, event.seconds), tuple[bool, float])
         elif isinstance(event, RequestFailed):
             assert_type(event.status, int | None)
 
@@ -158,7 +160,9 @@ async def single_requests(session: Session, id_: UUID, source: CallSource) -> No
 
 async def bulk_reads(session: Session, source: CallSource, ids: list[UUID]) -> None:
     """Read many lists and ids at once."""
-    async with session.stream_calls([source], page_size=50, ordered=True, deadline=60) as stream:
+    async with session.stream_calls(
+        [source], page_size=50, ordered=True, deadline=60, max_outage=30
+    ) as stream:
         assert_type(stream, CallStream)
         async for call in stream:
             assert_type(call, CallExecution)
@@ -171,7 +175,7 @@ async def bulk_reads(session: Session, source: CallSource, ids: list[UUID]) -> N
     assert_type(result, FetchResult)
     assert_type(result.calls, list[CallExecution])
     assert_type(result.report, FetchReport)
-    details = await session.fetch_call_executions(ids)
+    details = await session.fetch_call_executions(ids, max_outage=0)
     assert_type(details, list[Outcome[CallExecution]])
     async with session.stream_call_executions(ids) as outcomes:
         async for outcome in outcomes:
@@ -180,7 +184,7 @@ async def bulk_reads(session: Session, source: CallSource, ids: list[UUID]) -> N
     assert_type(details[0].value, CallExecution | None)
     assert_type(details[0].error, FutureAGIError | None)
     assert_type(details[0].unwrap(), CallExecution)
-    kpis = await session.fetch_kpis(["a", ids[0]])
+    kpis = await session.fetch_kpis(["a", ids[0]], max_outage=0.5)
     assert_type(kpis[0].unwrap(), ExecutionKPIs)
     session.stream_calls(source, on_error="ignore")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await session.fetch_calls(source, consistency="none")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
