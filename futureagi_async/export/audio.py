@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,11 +13,9 @@ import anyio
 import attrs
 from anyio.to_thread import run_sync
 
-from futureagi_async._http.clock import Clock, SystemClock
-from futureagi_async._http.downloads import Download, Downloader
+from futureagi_async._http.downloads import Downloader
 from futureagi_async._sansio.downloads import BodyInfo, PartialFile, check_size, is_public, split_url
-from futureagi_async._sansio.retrying import OutageDetector
-from futureagi_async.errors import APIConnectionError, APITimeoutError, DecodingError, ExportError
+from futureagi_async.errors import APIConnectionError, DecodingError, ExportError
 from futureagi_async.export.batches import RecordReader
 from futureagi_async.export.files import (
     create_file,
@@ -37,10 +34,6 @@ from futureagi_async.filters import canonical_uuid
 
 RECORDING_NAMES: Final = ("combined", "stereo", "customer", "assistant")
 MIB: Final = 1024 * 1024
-
-_ATTEMPTS = 3
-_FIRST_PAUSE_SECONDS = 2.0
-_WRITE_BYTES = MIB  # handed to a thread at once
 
 
 @attrs.define(frozen=True)
@@ -69,9 +62,9 @@ async def fetch_audio(
         await run_sync(store.add_recording, file)
         on_safe()
 
-    await download_recordings(
-        _wanted(store, reader), folder, allow_private_hosts=allow_private_hosts, on_file=keep
-    )
+    may_connect = (lambda _: True) if allow_private_hosts else is_public
+    async with Downloader(may_connect=may_connect) as downloader:
+        await download_recordings(_wanted(store, reader), folder, downloader, on_file=keep)
 
 
 def _wanted(store: Store, reader: RecordReader) -> Iterator[Recording]:
@@ -90,13 +83,10 @@ def _wanted(store: Store, reader: RecordReader) -> Iterator[Recording]:
 async def download_recordings(
     wanted: Iterable[Recording],
     folder: Path,
+    downloader: Downloader,
     *,
-    at_once: int = 4,
     max_file_bytes: int = 512 * MIB,
-    max_file_seconds: float = 1800.0,
-    allow_private_hosts: bool = False,
     on_file: OnFile,
-    clock: Clock | None = None,
 ) -> None:
     """Download each recording into ``folder``, and tell of each how it ended.
 
@@ -111,122 +101,64 @@ async def download_recordings(
     Args:
         wanted: What to download; a call's recording that comes again is skipped.
         folder: Made where it is missing, but not what it lies in.
-        at_once: How many downloads run at a time.
+        downloader: Opened; it says which hosts may be connected to, and how many downloads run at a time.
         max_file_bytes: Larger files are refused.
-        max_file_seconds: How long one file may take, with all its tries.
-        allow_private_hosts: Also connect to private, loopback and link-local addresses.
         on_file: Told of each recording, one at a time.
-        clock: Time and chance, for tests.
 
     """
-    for name, limit in (("at_once", at_once), ("max_file_bytes", max_file_bytes)):
-        if limit < 1:
-            raise ValueError(f"{name} must be at least 1, not {limit}.")
-    if not max_file_seconds > 0:
-        raise ValueError(f"max_file_seconds must be more than 0, not {max_file_seconds}.")
+    if max_file_bytes < 1:
+        raise ValueError(f"max_file_bytes must be at least 1, not {max_file_bytes}.")
     await run_sync(make_directory, folder)
     waiting = _each_once(wanted)
     telling = anyio.Lock()
-    may_connect = (lambda _: True) if allow_private_hosts else is_public
-    async with Downloader(may_connect=may_connect, connections=at_once) as downloader:
-        job = _Job(downloader, folder, max_file_bytes, max_file_seconds, clock or SystemClock())
 
-        async def work() -> None:
-            for recording in waiting:
-                file = await job.fetch(recording)
-                async with telling:
-                    await on_file(file)
+    async def work() -> None:
+        for recording in waiting:
+            file = await _fetch(recording, folder, downloader, max_file_bytes)
+            async with telling:
+                await on_file(file)
 
-        await _run_many(work, at_once)
+    await downloader.run(work)
 
 
-@attrs.define(frozen=True)
-class _Job:
-    downloader: Downloader
-    folder: Path
-    max_file_bytes: int
-    max_file_seconds: float
-    clock: Clock
-    watches: dict[str, OutageDetector] = attrs.field(factory=lambda: defaultdict(OutageDetector))
-    """By host."""
-
-    async def fetch(self, recording: Recording) -> RecordingFile:
-        """Download one recording within its time, and say how that ended."""
-        host = _host(recording.url)
-        watch = self.watches[host]
-        if watch.is_out:  # waiting for each of its recordings could take days
-            return _failed(
-                recording, host, f"Not asked for: {watch.failures} downloads from its host failed."
-            )
-        error: APIConnectionError
-        try:
-            with anyio.fail_after(self.max_file_seconds):
-                path, size, digest = await self._fetch(recording)
-        except TimeoutError:
-            error = APITimeoutError(f"It took longer than {self.max_file_seconds:g} s.", retryable=True)
-        except APIConnectionError as failure:
-            error = failure
-        else:
-            watch.succeeded()
-            return RecordingFile(
-                call_id=recording.call_id,
-                name=recording.name,
-                url_host=host,
-                path=path,
-                bytes=size,
-                sha256=digest,
-                error=None,
-            )
-        watch.failed(error)
-        return _failed(recording, host, error.message)
-
-    async def _fetch(self, recording: Recording) -> tuple[str, int, str]:
-        call_id = canonical_uuid(recording.call_id)
-        if call_id is None:
-            raise APIConnectionError("Its call's id is no UUID, and so no file's name.")
-        parts = split_url(recording.url)
-        address = f"{parts.scheme}://{parts.netloc}{parts.path}"  # without a signature, which changes
-        file = AudioFile(self.folder, f"{call_id}-{recording.name}", address, self.max_file_bytes)
-        try:
-            name, digest = await self._try_often(recording.url, file)
-        except APIConnectionError as error:
-            if not error.retryable:
-                file.discard()
-            raise
-        finally:
-            file.leave()
-        return name, file.size, digest
-
-    async def _try_often(self, url: str, file: "AudioFile") -> tuple[str, str]:
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                return await self._try(url, file)
-            except APIConnectionError as error:
-                if not error.retryable or attempt == _ATTEMPTS:
-                    raise
-            await self.clock.sleep(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * self.clock.jitter())
-        raise AssertionError("the last attempt returns or raises")
-
-    async def _try(self, url: str, file: "AudioFile") -> tuple[str, str]:
-        async with self.downloader.open(url, await run_sync(file.find_part)) as download:
-            await run_sync(file.begin, download.head)
-            await _copy(download, file)
-        return await run_sync(file.finish)
-
-
-async def _copy(download: Download, file: "AudioFile") -> None:
-    """Write the body as it arrives; what arrived is written however it ends."""
-    gathered = bytearray()
+async def _fetch(
+    recording: Recording, folder: Path, downloader: Downloader, max_file_bytes: int
+) -> RecordingFile:
+    """Download one recording, and say how that ended."""
+    path, size, sha256, error = None, 0, None, None
     try:
-        async for piece in download.pieces():
-            gathered += piece
-            if len(gathered) >= _WRITE_BYTES:
-                data = bytes(gathered)
-                gathered.clear()
-                await run_sync(file.write, data)
+        path, size, sha256 = await _download(recording, folder, downloader, max_file_bytes)
+    except APIConnectionError as failure:
+        error = failure.message
+    return RecordingFile(
+        call_id=recording.call_id,
+        name=recording.name,
+        url_host=_host(recording.url),
+        path=path,
+        bytes=size,
+        sha256=sha256,
+        error=error,
+    )
+
+
+async def _download(
+    recording: Recording, folder: Path, downloader: Downloader, max_file_bytes: int
+) -> tuple[str, int, str]:
+    call_id = canonical_uuid(recording.call_id)
+    if call_id is None:
+        raise APIConnectionError("Its call's id is no UUID, and so no file's name.")
+    parts = split_url(recording.url)
+    address = f"{parts.scheme}://{parts.netloc}{parts.path}"  # without a signature, which changes
+    file = AudioFile(folder, f"{call_id}-{recording.name}", address, max_file_bytes)
+    try:
+        path, sha256 = await downloader.download(recording.url, file)
+    except APIConnectionError as error:
+        if not error.retryable:
+            file.discard()
+        raise
     finally:
-        with anyio.CancelScope(shield=True):
-            await run_sync(file.write, bytes(gathered))
+        file.leave()
+    return path, file.size, sha256
 
 
 def _each_once(wanted: Iterable[Recording]) -> Iterator[Recording]:
@@ -238,47 +170,11 @@ def _each_once(wanted: Iterable[Recording]) -> Iterator[Recording]:
             yield recording
 
 
-def _failed(recording: Recording, host: str, error: str) -> RecordingFile:
-    return RecordingFile(
-        call_id=recording.call_id,
-        name=recording.name,
-        url_host=host,
-        path=None,
-        bytes=0,
-        sha256=None,
-        error=error,
-    )
-
-
 def _host(url: str) -> str:
     try:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
-
-
-async def _run_many(work: Callable[[], Awaitable[None]], number: int) -> None:
-    """Run so many workers; the first error of one ends the others, and is raised as it is."""
-    failure: BaseException | None = None
-
-    async def guarded() -> None:
-        nonlocal failure
-        try:
-            await work()
-        except anyio.get_cancelled_exc_class():
-            raise
-        except BaseException as error:  # noqa: BLE001 - raised again, outside of the group
-            failure = failure or error
-            tasks.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as tasks:
-        for _ in range(number):
-            tasks.start_soon(guarded)
-    if failure is not None:
-        raise failure
-
-
-_PIECE_BYTES = 1024 * 1024
 
 
 class AudioFile:
@@ -333,7 +229,7 @@ class AudioFile:
         self.size += len(data)
 
     def finish(self) -> tuple[str, str]:
-        """Give the file its name; return that and its sha256."""
+        """Give the file its name; return that and its SHA-256."""
         assert self._head is not None
         assert self._descriptor is not None
         if not self.size:
@@ -371,7 +267,7 @@ class AudioFile:
         descriptor = open_to_read(self._path)
         try:
             with export_errors(self._path, "read"):
-                while piece := os.read(descriptor, _PIECE_BYTES):
+                while piece := os.read(descriptor, MIB):
                     self._hash.update(piece)
         finally:
             os.close(descriptor)

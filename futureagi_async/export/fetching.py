@@ -71,7 +71,7 @@ class DetailReader(Protocol):
     """The part of `futureagi_async.Session` that reads details."""
 
     def stream_call_executions(
-        self, ids: Iterable[str], /
+        self, ids: Iterable[str], /, *, max_outage: float
     ) -> AbstractAsyncContextManager[AsyncIterator[Outcome[CallExecution]]]:
         """Open a stream of one outcome an id."""
         ...
@@ -88,6 +88,7 @@ class CallReader(DetailReader, Protocol):
         on_error: Literal["collect"],
         resume: Iterable[bytes],
         changed_since: Mapping[CallSource, datetime] | None,
+        max_outage: float,
     ) -> AbstractAsyncContextManager[StepStream]:
         """Open a stream over the calls of all sources."""
         ...
@@ -130,7 +131,9 @@ def _wanted_detail(call: CallExecution) -> str | None:
     return call.call_execution_id if withholds_transcript(call) else None
 
 
-async def fetch_details(session: DetailReader, store: Store, on_safe: Callable[[], None]) -> None:
+async def fetch_details(
+    session: DetailReader, store: Store, on_safe: Callable[[], None], *, max_outage: float
+) -> None:
     """Read each missing detail once, and make what is needed of it safe on the disk.
 
     A call that is gone by now and a detail that can't be read are noted, and stop nothing. Raises what says
@@ -138,7 +141,7 @@ async def fetch_details(session: DetailReader, store: Store, on_safe: Callable[[
     """
     missing = await run_sync(store.missing_details)
     on_safe()
-    async with session.stream_call_executions(missing) as outcomes:
+    async with session.stream_call_executions(missing, max_outage=max_outage) as outcomes:
         async for outcome in outcomes:
             if isinstance(outcome.error, STOPS_JOB):
                 raise outcome.error

@@ -47,7 +47,7 @@ from futureagi_async.export.targets import (
     publish,
 )
 from futureagi_async.models import FetchReport
-from futureagi_async.options import check_at_least_one, check_page_size
+from futureagi_async.options import check_at_least_one, check_max_outage, check_page_size
 from futureagi_async.sources import CallSource
 
 
@@ -68,6 +68,7 @@ class ExportRequest:
     since: Path | None
     recordings: Path | None
     allow_private_hosts: bool
+    max_outage: float
     on_progress: OnProgress | None
 
     def parameters(self, base: BaseExport | None) -> Parameters:
@@ -92,6 +93,7 @@ def check_request(request: ExportRequest) -> None:
     """Raise `ValueError`, `TypeError` or `ExportError` where something can't be done as requested."""
     check_at_least_one("part_rows", request.part_rows)
     check_page_size(request.page_size)
+    check_max_outage(request.max_outage)
     if request.normalised and request.target.format != "jsonl":
         raise ValueError(
             f"normalised is for format 'jsonl': {request.target.format!r} always has our names and units."
@@ -146,7 +148,7 @@ class _Job:
         request, store = self.request, self.store
         stream = await self._read()
         if request.transcripts:
-            await fetch_details(request.session, store, self._tell_transcripts)
+            await fetch_details(request.session, store, self._tell_transcripts, max_outage=request.max_outage)
         with RecordReader(store, stream.restore, request.sources) as reader:
             if request.recordings is not None:
                 self._tell_recordings()
@@ -187,6 +189,7 @@ class _Job:
             on_error="collect",
             resume=checkpoints,
             changed_since=self.base.changed_since if self.base is not None else None,
+            max_outage=self.request.max_outage,
         )
 
     async def _finish(self, reader: RecordReader, fetch: FetchReport) -> ExportReport:
