@@ -4,13 +4,13 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from futureagi_async._http.downloads import Downloader
+from futureagi_async._sansio.downloads import is_public
 from futureagi_async.export.audio import Recording, download_recordings
 from futureagi_async.export.manifest import RecordingFile
 from tests.servers import FakeClock, Play, RawServer, check_no_task_left
@@ -90,7 +90,16 @@ def redirect(location: str, status: int = 302) -> Play:
     return play
 
 
-async def download(wanted: Iterable[Recording], folder: Path, **options: Any) -> list[RecordingFile]:
+async def download(
+    wanted: Iterable[Recording],
+    folder: Path,
+    *,
+    allow_private_hosts: bool = True,
+    at_once: int = 4,
+    max_file_seconds: float = 1800.0,
+    clock: FakeClock | None = None,
+    **options: Any,
+) -> list[RecordingFile]:
     """Download from this machine, and return what was told; nothing may be left running."""
     told: list[RecordingFile] = []
 
@@ -98,9 +107,10 @@ async def download(wanted: Iterable[Recording], folder: Path, **options: Any) ->
         told.append(file)
 
     before = asyncio.all_tasks()
-    downloader = partial(Downloader, clock=options.pop("clock", FakeClock()))
-    options = {"allow_private_hosts": True, "open_downloader": downloader, "on_file": note, **options}
-    await download_recordings(wanted, folder, **options)
+    limits = {"at_once": at_once, "max_seconds": max_file_seconds, "clock": clock or FakeClock()}
+    may_connect = (lambda _: True) if allow_private_hosts else is_public
+    async with Downloader(may_connect=may_connect, **limits) as downloader:  # type: ignore[arg-type]
+        await download_recordings(wanted, folder, downloader, **{"on_file": note, **options})
     check_no_task_left(before)
     return told
 

@@ -1,12 +1,12 @@
-"""Files from URLs that a server named: the other client file that knows aiohttp. It knows no keys."""
+"""Downloads files from URLs that a server named. It knows aiohttp, as `transport` does, and no keys."""
 
 import errno
 import math
 import socket
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 import aiohttp
 import anyio
@@ -21,6 +21,7 @@ from futureagi_async._sansio.downloads import (
     BodyInfo,
     PartialFile,
     bad_url,
+    is_public,
     read_head,
     redirect_target,
     request_headers,
@@ -30,15 +31,14 @@ from futureagi_async._sansio.retrying import OutageDetector
 from futureagi_async._version import __version__
 from futureagi_async.errors import APIConnectionError, APITimeoutError, FutureAGIError
 
+_ATTEMPTS = 3
+_FIRST_PAUSE_SECONDS = 2.0
+_WRITE_BYTES = 1024 * 1024  # handed to a thread at once
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0  # between two pieces
 _TIMEOUT = aiohttp.ClientTimeout(
     total=None, sock_connect=_CONNECT_SECONDS, sock_read=_READ_SECONDS, ceil_threshold=math.inf
 )
-
-_ATTEMPTS = 3
-_FIRST_PAUSE_SECONDS = 2.0
-_WRITE_BYTES = 1024 * 1024  # handed to a thread at once
 
 
 class _RefusedAddressError(PermissionError):
@@ -58,44 +58,63 @@ class Download:
             yield piece
 
 
-class Sink(Protocol):
-    """Where a body goes; all methods block, and are called in a thread."""
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+
+
+class DownloadFile(Protocol[T_co]):
+    """Where a download goes; the methods may block, as they are called in threads."""
 
     def find_part(self) -> PartialFile | None:
-        """Return what an earlier attempt left."""
+        """Return what an earlier try left, if it can be gone on with."""
         ...
 
-    def begin(self, head: BodyInfo, /) -> None:
+    def begin(self, head: BodyInfo) -> None:
         """Make ready for a body: behind the part, or anew."""
         ...
 
-    def write(self, data: bytes, /) -> None:
+    def write(self, data: bytes) -> None:
         """Append to the body."""
         ...
 
-    def finish(self) -> None:
-        """Take the body for whole, or raise `APIConnectionError`."""
+    def finish(self) -> T_co:
+        """Conclude; raise `APIConnectionError` where something is missing."""
         ...
 
 
 class Downloader:
     """A pool of connections without keys, cookies, netrc and proxies; use it by ``async with``.
 
-    ``may_connect`` is asked about every address just before a socket connects to it, whether a name was
-    looked up for it or a URL spelled it out, so that no second look-up can lead elsewhere.
+    Args:
+        may_connect: Asked about every address just before a socket connects to it, whether a name was
+            looked up for it or a URL spelled it out, so that no second look-up can lead elsewhere.
+        at_once: How many downloads run at a time.
+        max_seconds: How long one file may take, with all its tries.
+        clock: Time and chance, for tests.
     """
 
     def __init__(
-        self, *, may_connect: Callable[[str], bool], connections: int, clock: Clock | None = None
+        self,
+        *,
+        may_connect: Callable[[str], bool] = is_public,
+        at_once: int = 4,
+        max_seconds: float = 1800.0,
+        clock: Clock | None = None,
     ) -> None:
+        if at_once < 1:
+            raise ValueError(f"at_once must be at least 1, not {at_once}.")
+        if not max_seconds > 0:
+            raise ValueError(f"max_seconds must be more than 0, not {max_seconds}.")
         self._may_connect = may_connect
-        self._connections = connections
+        self._at_once = at_once
+        self._max_seconds = max_seconds
         self._clock = clock or SystemClock()
         self._outages: dict[str, OutageDetector] = defaultdict(OutageDetector)
+        """By host."""
 
     async def __aenter__(self) -> Self:
         self._client = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, socket_factory=self._make_socket),
+            connector=aiohttp.TCPConnector(limit=self._at_once, socket_factory=self._make_socket),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
@@ -106,40 +125,65 @@ class Downloader:
     async def __aexit__(self, *_: object) -> None:
         await self._client.close()
 
-    async def save(self, url: str, sink: Sink, *, host: str, max_seconds: float) -> None:
-        """Download a file, by several attempts if need be, within so many seconds.
+    async def run(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run as many workers as downloads may run; the first error of one ends all, raised as it is."""
+        failure: BaseException | None = None
 
-        Raises `APIConnectionError`; where many files of a host in a row failed, without asking it.
-        """
-        outage = self._outages[host]
-        if outage.is_out:  # waiting for each of its files could take days
-            raise APIConnectionError(
-                f"Not asked for: {outage.failures} downloads from its host failed.", retryable=True
-            )
-        try:
+        async def guarded() -> None:
+            nonlocal failure
             try:
-                with anyio.fail_after(max_seconds):
-                    await self._save_with_retries(url, sink)
-            except TimeoutError:
-                raise APITimeoutError(f"It took longer than {max_seconds:g} s.", retryable=True) from None
-        except APIConnectionError as error:
-            outage.failed(error)
-            raise
-        outage.succeeded()
+                await work()
+            except anyio.get_cancelled_exc_class():
+                raise
+            except BaseException as error:  # noqa: BLE001 - raised again, outside of the group
+                failure = failure or error
+                tasks.cancel_scope.cancel()
 
-    async def _save_with_retries(self, url: str, sink: Sink) -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(self._at_once):
+                tasks.start_soon(guarded)
+        if failure is not None:
+            raise failure
+
+    async def download(self, url: str, file: DownloadFile[T]) -> T:
+        """Download into ``file`` within its time, and return what it concludes with.
+
+        A download that was cut off is gone on with where that can be. Raises `APIConnectionError`, for a
+        host that is out without asking it.
+        """
+        outage = self._outages[split_url(url).hostname or ""]
+        if outage.is_out:  # waiting for each of its files could take days
+            text = f"Not asked for: {outage.failures} downloads from its host failed."
+            raise APIConnectionError(text, retryable=True)
+        failure: APIConnectionError
+        try:
+            with anyio.fail_after(self._max_seconds):
+                found = await self._download_with_retries(url, file)
+        except TimeoutError:
+            failure = APITimeoutError(f"It took longer than {self._max_seconds:g} s.", retryable=True)
+        except APIConnectionError as error:
+            failure = error
+        else:
+            outage.succeeded()
+            return found
+        outage.failed(failure)
+        raise failure
+
+    async def _download_with_retries(self, url: str, file: DownloadFile[T]) -> T:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                async with self.open(url, await run_sync(sink.find_part)) as download:
-                    await run_sync(sink.begin, download.head)
-                    await _copy(download, sink)
-                await run_sync(sink.finish)
+                return await self._download_once(url, file)
             except APIConnectionError as error:
                 if not error.retryable or attempt == _ATTEMPTS:
                     raise
-            else:
-                return
             await self._clock.sleep(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * self._clock.jitter())
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _download_once(self, url: str, file: DownloadFile[T]) -> T:
+        async with self.open(url, await run_sync(file.find_part)) as download:
+            await run_sync(file.begin, download.head)
+            await _copy(download, file)
+        return await run_sync(file.finish)
 
     @asynccontextmanager
     async def open(self, url: str, part: PartialFile | None) -> AsyncIterator[Download]:
@@ -189,8 +233,8 @@ class Downloader:
         return socket.socket(family, kind, protocol)
 
 
-async def _copy(download: Download, sink: Sink) -> None:
-    """Hand the body on as it arrives; what arrived is handed on however it ends."""
+async def _copy(download: Download, file: DownloadFile[object]) -> None:
+    """Write the body as it arrives; what arrived is written however it ends."""
     gathered = bytearray()
     try:
         async for piece in download.pieces():
@@ -198,10 +242,10 @@ async def _copy(download: Download, sink: Sink) -> None:
             if len(gathered) >= _WRITE_BYTES:
                 data = bytes(gathered)
                 gathered.clear()
-                await run_sync(sink.write, data)
+                await run_sync(file.write, data)
     finally:
         with anyio.CancelScope(shield=True):
-            await run_sync(sink.write, bytes(gathered))
+            await run_sync(file.write, bytes(gathered))
 
 
 def _parsed(url: str) -> URL:

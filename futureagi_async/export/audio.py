@@ -62,9 +62,9 @@ async def fetch_audio(
         await run_sync(store.add_recording, file)
         on_safe()
 
-    await download_recordings(
-        _wanted(store, reader), folder, allow_private_hosts=allow_private_hosts, on_file=keep
-    )
+    may_connect = (lambda _: True) if allow_private_hosts else is_public
+    async with Downloader(may_connect=may_connect) as downloader:
+        await download_recordings(_wanted(store, reader), folder, downloader, on_file=keep)
 
 
 def _wanted(store: Store, reader: RecordReader) -> Iterator[Recording]:
@@ -83,13 +83,10 @@ def _wanted(store: Store, reader: RecordReader) -> Iterator[Recording]:
 async def download_recordings(
     wanted: Iterable[Recording],
     folder: Path,
+    downloader: Downloader,
     *,
-    at_once: int = 4,
     max_file_bytes: int = 512 * MIB,
-    max_file_seconds: float = 1800.0,
-    allow_private_hosts: bool = False,
     on_file: OnFile,
-    open_downloader: Callable[..., Downloader] = Downloader,
 ) -> None:
     """Download each recording into ``folder``, and tell of each how it ended.
 
@@ -104,67 +101,64 @@ async def download_recordings(
     Args:
         wanted: What to download; a call's recording that comes again is skipped.
         folder: Made where it is missing, but not what it lies in.
-        at_once: How many downloads run at a time.
+        downloader: Opened; it says which hosts may be connected to, and how many downloads run at a time.
         max_file_bytes: Larger files are refused.
-        max_file_seconds: How long one file may take, with all its tries.
-        allow_private_hosts: Also connect to private, loopback and link-local addresses.
         on_file: Told of each recording, one at a time.
-        open_downloader: Makes the pool of connections; tests give it a clock.
 
     """
-    for name, limit in (("at_once", at_once), ("max_file_bytes", max_file_bytes)):
-        if limit < 1:
-            raise ValueError(f"{name} must be at least 1, not {limit}.")
-    if not max_file_seconds > 0:
-        raise ValueError(f"max_file_seconds must be more than 0, not {max_file_seconds}.")
+    if max_file_bytes < 1:
+        raise ValueError(f"max_file_bytes must be at least 1, not {max_file_bytes}.")
     await run_sync(make_directory, folder)
     waiting = _each_once(wanted)
     telling = anyio.Lock()
-    may_connect = (lambda _: True) if allow_private_hosts else is_public
-    async with open_downloader(may_connect=may_connect, connections=at_once) as downloader:
-        job = _Job(downloader, folder, max_file_bytes, max_file_seconds)
 
-        async def work() -> None:
-            for recording in waiting:
-                file = await job.fetch(recording)
-                async with telling:
-                    await on_file(file)
+    async def work() -> None:
+        for recording in waiting:
+            file = await _fetch(recording, folder, downloader, max_file_bytes)
+            async with telling:
+                await on_file(file)
 
-        await _run_many(work, at_once)
+    await downloader.run(work)
 
 
-@attrs.define(frozen=True)
-class _Job:
-    downloader: Downloader
-    folder: Path
-    max_file_bytes: int
-    max_file_seconds: float
+async def _fetch(
+    recording: Recording, folder: Path, downloader: Downloader, max_file_bytes: int
+) -> RecordingFile:
+    """Download one recording, and say how that ended."""
+    path, size, sha256, error = None, 0, None, None
+    try:
+        path, size, sha256 = await _download(recording, folder, downloader, max_file_bytes)
+    except APIConnectionError as failure:
+        error = failure.message
+    return RecordingFile(
+        call_id=recording.call_id,
+        name=recording.name,
+        url_host=_host(recording.url),
+        path=path,
+        bytes=size,
+        sha256=sha256,
+        error=error,
+    )
 
-    async def fetch(self, recording: Recording) -> RecordingFile:
-        """Download one recording, and say how that ended."""
-        try:
-            return await self._fetch(recording)
-        except APIConnectionError as error:
-            return _described(recording, error=error.message)
 
-    async def _fetch(self, recording: Recording) -> RecordingFile:
-        call_id = canonical_uuid(recording.call_id)
-        if call_id is None:
-            raise APIConnectionError("Its call's id is no UUID, and so no file's name.")
-        parts = split_url(recording.url)
-        address = f"{parts.scheme}://{parts.netloc}{parts.path}"  # without a signature, which changes
-        file = AudioFile(self.folder, f"{call_id}-{recording.name}", address, self.max_file_bytes)
-        try:
-            await self.downloader.save(
-                recording.url, file, host=_host(recording.url), max_seconds=self.max_file_seconds
-            )
-        except APIConnectionError as error:
-            if not error.retryable:
-                file.discard()
-            raise
-        finally:
-            file.leave()
-        return _described(recording, path=file.name, bytes_=file.size, sha256=file.sha256)
+async def _download(
+    recording: Recording, folder: Path, downloader: Downloader, max_file_bytes: int
+) -> tuple[str, int, str]:
+    call_id = canonical_uuid(recording.call_id)
+    if call_id is None:
+        raise APIConnectionError("Its call's id is no UUID, and so no file's name.")
+    parts = split_url(recording.url)
+    address = f"{parts.scheme}://{parts.netloc}{parts.path}"  # without a signature, which changes
+    file = AudioFile(folder, f"{call_id}-{recording.name}", address, max_file_bytes)
+    try:
+        path, sha256 = await downloader.download(recording.url, file)
+    except APIConnectionError as error:
+        if not error.retryable:
+            file.discard()
+        raise
+    finally:
+        file.leave()
+    return path, file.size, sha256
 
 
 def _each_once(wanted: Iterable[Recording]) -> Iterator[Recording]:
@@ -176,54 +170,11 @@ def _each_once(wanted: Iterable[Recording]) -> Iterator[Recording]:
             yield recording
 
 
-def _described(
-    recording: Recording,
-    *,
-    path: str | None = None,
-    bytes_: int = 0,
-    sha256: str | None = None,
-    error: str | None = None,
-) -> RecordingFile:
-    return RecordingFile(
-        call_id=recording.call_id,
-        name=recording.name,
-        url_host=_host(recording.url),
-        path=path,
-        bytes=bytes_,
-        sha256=sha256,
-        error=error,
-    )
-
-
 def _host(url: str) -> str:
     try:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
-
-
-async def _run_many(work: Callable[[], Awaitable[None]], number: int) -> None:
-    """Run so many workers; the first error of one ends the others, and is raised as it is."""
-    failure: BaseException | None = None
-
-    async def guarded() -> None:
-        nonlocal failure
-        try:
-            await work()
-        except anyio.get_cancelled_exc_class():
-            raise
-        except BaseException as error:  # noqa: BLE001 - raised again, outside of the group
-            failure = failure or error
-            tasks.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as tasks:
-        for _ in range(number):
-            tasks.start_soon(guarded)
-    if failure is not None:
-        raise failure
-
-
-_PIECE_BYTES = 1024 * 1024
 
 
 class AudioFile:
@@ -235,8 +186,6 @@ class AudioFile:
     def __init__(self, folder: Path, stem: str, address: str, max_bytes: int) -> None:
         self.size = 0
         """Bytes at hand."""
-        self.name: str | None = None
-        """The finished file's, in the folder."""
         self._folder = folder
         self._stem = stem
         self._path = folder / f".{stem}.part"
@@ -279,8 +228,8 @@ class AudioFile:
         self._hash.update(data)
         self.size += len(data)
 
-    def finish(self) -> None:
-        """Give the file its ``name``."""
+    def finish(self) -> tuple[str, str]:
+        """Give the file its name; return that and its SHA-256."""
         assert self._head is not None
         assert self._descriptor is not None
         if not self.size:
@@ -294,12 +243,7 @@ class AudioFile:
             replace_file(self._path, target)
             self._tag.unlink(missing_ok=True)
         sync_directory(self._folder)
-        self.name = target.name
-
-    @property
-    def sha256(self) -> str:
-        """Of the bytes at hand."""
-        return self._hash.hexdigest()
+        return target.name, self._hash.hexdigest()
 
     def leave(self) -> None:
         """Let go of the file; a part that can't be gone on with is removed."""
@@ -323,7 +267,7 @@ class AudioFile:
         descriptor = open_to_read(self._path)
         try:
             with export_errors(self._path, "read"):
-                while piece := os.read(descriptor, _PIECE_BYTES):
+                while piece := os.read(descriptor, MIB):
                     self._hash.update(piece)
         finally:
             os.close(descriptor)
