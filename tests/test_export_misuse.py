@@ -50,7 +50,7 @@ async def test_what_can_not_be_is_refused_before_any_request(
         ({"part_rows": 0}, ValueError, "part_rows must be at least 1"),
         ({"part_rows": "many"}, TypeError, "part_rows must be an int"),
         ({"page_size": True}, TypeError, "page_size must be an int"),
-        ({"page_size": 10**7}, ValueError, "page_size must be at most 1,000,000"),
+        ({"page_size": 10**7}, ValueError, "page_size must be from 1 to 1,000,000"),
         ({"sources": ["a run test"]}, TypeError, "A source is RunTestCalls, .*, not str"),
         ({"sources": 5}, TypeError, "sources must be a list of RunTestCalls, .*, not int"),
         ({"normalised": True, "target": "c.csv"}, ValueError, "normalised is for format 'jsonl'"),

@@ -108,7 +108,7 @@ async def test_errors_of_a_server_that_repeats_the_keys(
 
 BODIES = {
     "no JSON": ECHO.encode()[1:],
-    "a wrong shape": f'{{"total_calls": "{SECRET_KEY}"}}'.encode(),
+    "a wrong shape": f'["{SECRET_KEY}"]'.encode(),
     "not UTF-8": ECHO.encode() + b"\xff",
     "nested too deeply": b"[" * 100_000 + API_KEY.encode(),
 }
@@ -128,7 +128,7 @@ async def test_errors_about_records_and_filters(
     futureagi_server: StandInServer, logs: pytest.LogCaptureFixture
 ) -> None:
     """The failures in a bulk read's report are shown by whoever prints it."""
-    page = {"count": 1, "results": [{"id": UNKNOWN_ID, "status": 5}], "total_pages": 1, "current_page": 1}
+    page = {"count": 1, "results": [{"id": 5, "status": API_KEY}], "total_pages": 1, "current_page": 1}
     respond(futureagi_server, "run-tests", page, times=FOREVER)
     respond(futureagi_server, "test-executions", page | {"error_messages": ["Bad filter."]}, times=FOREVER)
     async with canary_session(futureagi_server.base_url) as session:

@@ -128,7 +128,7 @@ async def test_the_log_tells_all_at_debug(
 ASKING: dict[str, tuple[dict[str, Any], type[FutureAGIError]]] = {
     "status": ({"status": 500}, InternalServerError),
     "body": ({"body": b"<html>"}, DecodingError),
-    "shape": ({"body": b'{"total_calls": "many"}'}, DecodingError),
+    "shape": ({"body": b"[]"}, DecodingError),
 }
 
 

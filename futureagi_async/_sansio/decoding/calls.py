@@ -35,15 +35,13 @@ def make_call_hook(structure: Structure) -> CallHook:
     """
 
     def structure_call(fragment: Fragment, _kind: Any) -> CallExecution:
-        call = _new(CallExecution)
         try:
-            wire = _decode(fragment.raw)
-            _copy(call, wire)
+            wire, misfits = _decode(fragment.raw), EMPTY
+            call = _copy(_new(CallExecution), wire)
         except JSON_ERRORS as error:
-            wire, call.misfits = _decode_by_value(fragment, error)
-            _copy(call, wire)
-        else:
-            call.misfits = EMPTY
+            wire, misfits = _decode_by_value(fragment, error)
+            call = _copy(_new(CallExecution), wire)
+        call.misfits = misfits
         list_context = fragment.list_context or ListContext(fragment.endpoint, fragment.path)
         reader = list_context.reader
         if reader is None:
@@ -76,16 +74,20 @@ def _decode_by_value(fragment: Fragment, error: Exception) -> tuple[CallWire, Re
     return wire, values_of(misfits)
 
 
-def _make_copy() -> Callable[[CallExecution, CallWire], None]:
-    """Return ``copy(call, wire)``; it raises `msgspec.ValidationError` for times that UTC has no year for."""
+def _make_copy() -> Callable[[CallExecution, CallWire], CallExecution]:
+    """Return ``copy(call, wire)``, which returns the call.
+
+    It raises `msgspec.ValidationError` for times that UTC has no year for.
+    """
     chosen = {key for keys in SCALAR_KEYS.values() for key in keys} | ELSEWHERE
     lines = ["def copy(call, wire):", "    call.is_snapshot = False"]
     lines += [f"    call.{name} = wire.{name}" for name in CallWire.__struct_fields__ if name not in chosen]
     for name, keys in SCALAR_KEYS.items():
         lines += [*_choose(name, keys), f"    call.{name} = value"]
+    lines.append("    return call")
     names: dict[str, Any] = {"UNSET": UNSET, "UTC": UTC, "as_aware": _as_aware}
     exec("\n".join(lines), names)  # noqa: S102 - made of the names above alone
-    made: Callable[[CallExecution, CallWire], None] = names["copy"]
+    made: Callable[[CallExecution, CallWire], CallExecution] = names["copy"]
     return made
 
 
