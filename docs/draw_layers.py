@@ -30,7 +30,9 @@ text { font: 13px ui-monospace, Menlo, Consolas, monospace; fill: light-dark(#1b
 def layers() -> list[list[str]]:
     """Return the folders and files of each layer, the highest first."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    (rows,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    (rows,) = (
+        contract["layers"] for contract in contracts if contract.get("containers") == ["futureagi_async"]
+    )
     named = [[name.strip() for name in row.split("|")] for row in rows]
     return [found for row in named if (found := [name for name in row if not name.startswith("(")])]
 

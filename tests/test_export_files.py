@@ -247,7 +247,7 @@ def test_no_room_to_sort_is_an_export_error(tmp_path: Path) -> None:
     """The error says that SQLite sorts in temporary files, and what names their directory."""
     target = read_target(tmp_path / "out", None)
     target.work.mkdir(parents=True)
-    store = Store(target, make_parameters(ordered=True))
+    store = Store(target, make_parameters(ordered=True, part_rows=None))
     store.open(NOW, resume=True)
     ids = [f"{number:036}" for number in range(40_000)]
     page = Page(source=0, checkpoint=b"", newer=0, ids=ids, changed=[1.0] * len(ids), details=())

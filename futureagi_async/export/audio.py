@@ -62,6 +62,7 @@ async def fetch_audio(
         await run_sync(store.add_recording, file)
         on_safe()
 
+    await run_sync(store.prepare_records)
     may_connect = (lambda _: True) if allow_private_hosts else is_public
     async with Downloader(may_connect=may_connect) as downloader:
         await download_recordings(_wanted(store, reader), folder, downloader, on_file=keep)

@@ -104,7 +104,7 @@ def is_file(path: Path) -> bool:
     return False
 
 
-def make_directory(path: Path, *, parents: bool = False) -> None:
+def make_directory(path: Path, *, parents: bool = False, sync: bool = True) -> None:
     """Make a directory for its owner only, unless there is one.
 
     With ``parents`` it is one that the caller named: its parents are made too, and it may be a link.
@@ -113,7 +113,9 @@ def make_directory(path: Path, *, parents: bool = False) -> None:
         missing = [each for each in (path, *path.parents) if not each.exists()]
         with suppress(FileExistsError):
             path.mkdir(DIRECTORY_MODE, parents=parents)
-        for each in missing:  # else a power cut may take what is in them, however it was synced
+        for each in (
+            missing if sync else ()
+        ):  # else a power cut may take what is in them, however it was synced
             sync_directory(each.parent)
         if not stat.S_ISDIR(path.stat(follow_symlinks=parents).st_mode):
             raise ExportError(f"Can't write {path}: there is something that is no directory.")
@@ -191,7 +193,7 @@ def locked(work: Path, target: Path) -> Iterator[None]:
 
 def _lock(work: Path, target: Path) -> int:
     for _ in range(_TRIES):
-        make_directory(work)
+        make_directory(work, sync=False)  # this is no thread to wait for the disk in; the store does
         if (descriptor := _open(work / LOCK)) is not None:
             if _is_ours(descriptor, work / LOCK, target):
                 return descriptor

@@ -133,7 +133,8 @@ async def _run_locked(request: ExportRequest, base: BaseExport | None) -> Export
             f"{error} What was read is kept: the same export again goes on from there."
         ) from error
     finally:
-        store.leave()
+        with anyio.CancelScope(shield=True):
+            await run_sync(store.leave)
 
 
 @attrs.define(frozen=True)

@@ -391,13 +391,23 @@ class Store:
             self.list_records()
             with self._sorting():
                 yield from (Record(*row[1:]) for row in self._database.execute(_IN_ORDER))
-        elif self.counts.newer or self.counts.details_bytes:
+        elif self._lists_newest:
             self.list_records()
             yield from (Record(*row[1:]) for row in self._by_key(_AS_THEY_CAME, _RECORDS_A_QUERY))
         else:
             for source, _, packed, parts, offsets in self._pages(_SIZES):
                 columns = repeat(source), parts, offsets, packed.sizes, repeat(None), repeat(None)
                 yield from starmap(Record, zip(*columns, strict=False))
+
+    def prepare_records(self) -> None:
+        """Do what `records` would have to do before its first one, out of order."""
+        if self._lists_newest:
+            self.list_records()
+
+    @property
+    def _lists_newest(self) -> bool:
+        """Whether pages alone do not say where the newest version of a record lies, and its detail."""
+        return bool(self.counts.newer or self.counts.details_bytes)
 
     def list_records(self) -> None:
         """Make a temporary table of the newest version of each record, once all pages are there."""
@@ -577,7 +587,8 @@ class Store:
         if not self._is_published:
             self._parts.open()
         self._details.open()
-        sync_directory(self.target.work)
+        for directory in (self.target.work, self.target.work.parent):
+            sync_directory(directory)
         self._is_open = True
 
     def _is_any_published(self) -> bool:
