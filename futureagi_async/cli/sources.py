@@ -206,5 +206,5 @@ def _everything(lists: SourceOptions) -> Iterator[AllSources]:
         return
     with usage_errors("--since"):
         since = None if lists.since is None else parse_since(lists.since)
-    chosen = [_KINDS[kind] for kind in lists.all]
+    chosen: list[SourceKind] = [_KINDS[kind] for kind in lists.all]
     yield AllSources(chosen, since) if chosen else AllSources(since=since)
