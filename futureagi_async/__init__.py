@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         FilterIgnoredError,
         FutureAGIError,
         InternalServerError,
+        NameLookupError,
         NotFoundError,
         PermissionDeniedError,
         RateLimitError,
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     )
     from futureagi_async.filters import ColumnFilter, Filter, column
     from futureagi_async.models import (
+        AgentDefinition,
+        AgentVersion,
         CallExecution,
         CallPage,
         Column,
@@ -54,14 +57,25 @@ if TYPE_CHECKING:
         JsonValue,
         Outcome,
         RecordFailure,
+        RunTest,
         Scenario,
         SourceReport,
+        TestExecution,
         TestExecutionPage,
         TranscriptTurn,
     )
     from futureagi_async.options import Consistency, OnError, Priority, RetryPolicy, Timeouts
-    from futureagi_async.session import Session, Validate
-    from futureagi_async.source_sets import load_sources
+    from futureagi_async.session import AgentType, Session, SimulationType, Validate
+    from futureagi_async.source_names import (
+        AgentVersionNamed,
+        AllSources,
+        LatestExecution,
+        RunTestNamed,
+        SourceKind,
+        SourceName,
+        parse_since,
+    )
+    from futureagi_async.source_sets import load_source_names, load_sources
     from futureagi_async.source_urls import source_from_url
     from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
     from futureagi_async.words import CallStatus, ExecutionStatus
@@ -70,7 +84,12 @@ __all__ = [
     "APIConnectionError",
     "APIStatusError",
     "APITimeoutError",
+    "AgentDefinition",
+    "AgentType",
+    "AgentVersion",
     "AgentVersionCalls",
+    "AgentVersionNamed",
+    "AllSources",
     "AuthenticationError",
     "BadRequestError",
     "CallExecution",
@@ -97,6 +116,8 @@ __all__ = [
     "GroupPage",
     "InternalServerError",
     "JsonValue",
+    "LatestExecution",
+    "NameLookupError",
     "NotFoundError",
     "OnError",
     "Outcome",
@@ -107,13 +128,19 @@ __all__ = [
     "RedirectError",
     "ResponseTooLargeError",
     "RetryPolicy",
+    "RunTest",
     "RunTestCalls",
+    "RunTestNamed",
     "Scenario",
     "Session",
     "SessionMisuseError",
+    "SimulationType",
+    "SourceKind",
+    "SourceName",
     "SourceReport",
     "Step",
     "TLSError",
+    "TestExecution",
     "TestExecutionCalls",
     "TestExecutionPage",
     "Timeouts",
@@ -123,7 +150,9 @@ __all__ = [
     "__version__",
     "column",
     "export_calls",
+    "load_source_names",
     "load_sources",
+    "parse_since",
     "plan_export",
     "source_from_url",
     "verify_export",
@@ -139,6 +168,7 @@ _HOMES = (
     "session",
     "_bulk.stream",
     "_bulk.reading",
+    "source_names",
     "source_urls",
     "source_sets",
     "export",

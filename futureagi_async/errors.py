@@ -19,6 +19,7 @@
     ├── FilterIgnoredError          the server ignores a filter and sends unfiltered rows
     ├── SessionMisuseError          the session was used before opening, after closing, in another
     │                               event loop, or after a fork
+    ├── NameLookupError             no run test, agent or version has this name, or several have
     └── ExportError                 the files of an export could not be written or do not belong to it
 
 Wrong arguments are ``ValueError`` or ``TypeError``, raised before any request.
@@ -171,6 +172,15 @@ class FilterIgnoredError(FutureAGIError):
 
     error_messages: tuple[str, ...] = ()
     """What the server said about the filters it skipped; empty where it said nothing."""
+
+
+class NameLookupError(FutureAGIError):
+    """A name that nothing has, or several things have: use one of the ids.
+
+    ``candidates`` are the ids and names of those that have it; where none has, of what there is.
+    """
+
+    candidates: tuple[tuple[str, str], ...] = ()
 
 
 class SessionMisuseError(FutureAGIError):

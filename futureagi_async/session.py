@@ -3,38 +3,46 @@
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from ssl import SSLContext
 from types import TracebackType
 from typing import Literal, NoReturn, Self, TypeAlias, TypeVar, cast
 from uuid import UUID
 
-from futureagi_async._bulk import stream
+from futureagi_async._bulk import finding, stream
 from futureagi_async._bulk.fanout import BulkOptions
 from futureagi_async._bulk.outages import OutageGate
 from futureagi_async._bulk.outcomes import collect_outcomes, open_outcomes
 from futureagi_async._bulk.stream import CallStream
 from futureagi_async._http.clock import Clock, SystemClock
+from futureagi_async._http.listing import read_list
 from futureagi_async._http.pages import FilterCheck, read_columns, read_page, restore_call
 from futureagi_async._http.requester import Requester, RequestOptions
 from futureagi_async._http.transport import Connector, Transport
 from futureagi_async._sansio import decoding, requests
 from futureagi_async._sansio.covering.pages import PageRequest
+from futureagi_async._sansio.decoding import discovery
+from futureagi_async._sansio.decoding.discovery import Shape
 from futureagi_async._sansio.filtering import check_filters_applied
 from futureagi_async._sansio.replies import Reply
 from futureagi_async._sansio.settings import Origin, Proxy, read_keys, read_origin, read_proxy
 from futureagi_async.events import Observer
 from futureagi_async.filters import FilterLike
 from futureagi_async.models import (
+    AgentDefinition,
+    AgentVersion,
     CallExecution,
     CallPage,
     ExecutionKPIs,
     FetchResult,
     GroupPage,
     Outcome,
+    RunTest,
+    TestExecution,
     TestExecutionPage,
 )
+from futureagi_async.models.values import EMPTY
 from futureagi_async.options import (
     MAX_PAGE_SIZE,
     Consistency,
@@ -50,15 +58,21 @@ from futureagi_async.options import (
     check_observers,
     check_word,
 )
+from futureagi_async.source_names import AllSources, SourceKind, SourceName
 from futureagi_async.sources import (
     CallSource,
     TestExecutionCalls,
     check_changed_since,
     check_id,
+    check_one_state,
+    check_search,
     check_sources,
 )
+from futureagi_async.words import ExecutionStatus, warn_if_unknown
 
 Validate: TypeAlias = Literal["lazy", "eager"]
+SimulationType: TypeAlias = Literal["agent_definition", "prompt"]
+AgentType: TypeAlias = Literal["voice", "text"]
 
 DEFAULT_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 MAX_OUTAGE_SECONDS = 60.0
@@ -228,6 +242,120 @@ class Session:
         """
         key = check_id(test_execution_id, "test_execution_id")
         return await self._read_kpis(self._options("interactive"), key, check=check)
+
+    async def list_run_tests(
+        self, search: str | None = None, simulation_type: SimulationType | None = None
+    ) -> tuple[RunTest, ...]:
+        """Return the run tests of the keys' workspace, newest first.
+
+        All pages are read, one after another, and each run test comes once. Unlike a list of calls, this
+        small list carries no proof: what is created or deleted while it is read may be in it or not.
+
+        Args:
+            search: Only those with this in their name or their agent's, in any case.
+            simulation_type: Only those of an ``"agent_definition"``, or of a ``"prompt"``.
+
+        Source: ``GET /simulate/run-tests/``.
+        """
+        if simulation_type is not None:
+            check_word("simulation_type", simulation_type, SimulationType)
+        return await self._list(
+            discovery.RUN_TEST,
+            requests.RUN_TESTS,
+            search=check_search(search),
+            simulation_type=simulation_type,
+        )
+
+    async def list_test_executions(
+        self, run_test_id: str | UUID, status: str | None = None, search: str | None = None
+    ) -> tuple[TestExecution, ...]:
+        """Return the executions of a run test, newest first; without a proof, as `list_run_tests`.
+
+        Raises `NotFoundError` for an unknown run test.
+
+        Args:
+            run_test_id: Whose executions.
+            status: Only those in this one state, an `ExecutionStatus` word in any case.
+            search: Only those with this in the name of the run test, its agent or a scenario.
+
+        Source: ``GET /simulate/run-tests/{run_test_id}/executions/``.
+        """
+        known = {"run_test_id": check_id(run_test_id, "run_test_id")}
+        word = check_one_state(status)
+        if word is not None:
+            word = word.lower()  # the server compares it exactly
+            warn_if_unknown("status", word, ExecutionStatus, effect="it may find no execution")
+        return await self._list(
+            discovery.TEST_EXECUTION,
+            requests.RUN_TEST_EXECUTIONS,
+            known,
+            status=word,
+            search=check_search(search),
+        )
+
+    async def list_agent_definitions(
+        self, search: str | None = None, agent_type: AgentType | None = None
+    ) -> tuple[AgentDefinition, ...]:
+        """Return the agents of the keys' workspace, newest first; without a proof, as `list_run_tests`.
+
+        Args:
+            search: Only those with this in their name, in any case.
+            agent_type: Only those that talk (``"voice"``) or write (``"text"``).
+
+        Source: ``GET /simulate/agent-definitions/``.
+        """
+        if agent_type is not None:
+            check_word("agent_type", agent_type, AgentType)
+        return await self._list(
+            discovery.AGENT_DEFINITION,
+            requests.AGENT_DEFINITIONS,
+            search=check_search(search),
+            agent_type=agent_type,
+        )
+
+    async def list_agent_versions(self, agent_id: str | UUID) -> tuple[AgentVersion, ...]:
+        """Return the versions of an agent, newest first; without a proof, as `list_run_tests`.
+
+        Raises `NotFoundError` for an unknown agent.
+        Source: ``GET /simulate/agent-definitions/{agent_id}/versions/``.
+        """
+        known = {"agent_id": check_id(agent_id, "agent_id")}
+        return await self._list(discovery.AGENT_VERSION, requests.AGENT_VERSIONS, known)
+
+    async def all_sources(
+        self,
+        kinds: Iterable[SourceKind] = ("run_tests", "agent_versions"),
+        *,
+        since: datetime | timedelta | None = None,
+    ) -> tuple[CallSource, ...]:
+        """Return every run test and every agent version of the keys' workspace, as sources to read.
+
+        ``await session.fetch_calls(await session.all_sources())`` reads everything there is: a run test's
+        list has the calls of all its executions, an agent version's those that are evaluated.
+
+        Args:
+            kinds: ``"run_tests"``, ``"agent_versions"`` or both; in this order, each newest first.
+            since: Only run tests that ran later than that, a moment or how long ago; and the versions of
+                the agents that those run tests have now. (The server does not say when a version ran.)
+
+        The lists of what there is carry no proof, see `list_run_tests`.
+        """
+        wanted = AllSources(kinds, since)
+        return await finding.find_all(self._lister, wanted, datetime.now(UTC), self.max_in_flight)
+
+    async def find_sources(
+        self, names: Iterable[CallSource | SourceName] | CallSource | SourceName
+    ) -> tuple[CallSource, ...]:
+        """Look up names of run tests and agents: return the sources they stand for, each once, in order.
+
+        ``RunTestNamed("Checkout flow")``, ``AgentVersionNamed("Support bot", "latest")``,
+        ``LatestExecution("Checkout flow")`` and ``AllSources()`` are looked up. Ids and sources cost no
+        request.
+
+        Raises `NameLookupError`, with the candidates, for a name that nothing has or several have.
+        """
+        given = (names,) if isinstance(names, CallSource | SourceName) else tuple(names)
+        return await finding.find_sources(self._lister, given, datetime.now(UTC), self.max_in_flight)
 
     async def get_page(self, source: CallSource, *, page: int = 1, limit: int = 100) -> CallPage:
         """Return one page of a list of calls.
@@ -471,6 +599,19 @@ class Session:
 
     def _filter_check(self, options: RequestOptions) -> FilterCheck:
         return FilterCheck(self._requester, options)
+
+    async def _list(
+        self, shape: Shape[T], template: str, known: Mapping[str, str] = EMPTY, **chosen: str | None
+    ) -> tuple[T, ...]:
+        options = self._options("interactive")
+        return await read_list(
+            self._requester, shape, template, known, chosen, options, strict=self._checks.strict
+        )
+
+    @property
+    def _lister(self) -> "Session":
+        """The view that looks up many things: behind those who read one, unless it was told otherwise."""
+        return self if self._priority else self.with_options(priority="bulk")
 
     def _options(self, usual: Priority) -> RequestOptions:
         """Return how requests are made that have this priority unless the session was told another."""

@@ -1,13 +1,22 @@
 """Sets of sources that people keep in a TOML file."""
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from futureagi_async.options import brief
+from futureagi_async.source_names import (
+    AgentVersionNamed,
+    AllSources,
+    LatestExecution,
+    RunTestNamed,
+    SourceName,
+    parse_since,
+)
 from futureagi_async.source_urls import source_from_url
-from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
+from futureagi_async.sources import CallSource
 
 Entry = str | dict[str, Any]
 
@@ -27,21 +36,58 @@ def load_sources(
         urls = ["https://app.futureagi.com/dashboard/simulate/test/RUN_TEST_ID"]
 
     Without ``set`` the file must hold a single one. Addresses are read as by `source_from_url`; filters are
-    those of `TestExecutionCalls`.
+    those of `TestExecutionCalls`. For sets with names, or with ``all``, see `load_source_names`.
 
     Raises `OSError` for a file that can't be read, and `ValueError` for everything else that is wrong in it,
     with the file, the set and the key.
+    """
+    sources: list[CallSource] = []
+    for each in load_source_names(path, set):
+        if not isinstance(each, CallSource):
+            raise ValueError(  # noqa: TRY004 - the file's value, not the caller's type
+                f"{path}: {_described(each)} has to be looked up: use "
+                "await session.find_sources(load_source_names(...))."
+            )
+        sources.append(each)
+    return sources
+
+
+def load_source_names(
+    path: str | PathLike[str],
+    set: str | None = None,  # noqa: A002 - the word of the command line
+) -> list[CallSource | SourceName]:
+    """Return what one set of a TOML file names, for `Session.find_sources` to look up.
+
+    As `load_sources`, but names may stand where ids do, and a set may take in everything there is::
+
+        [nightly]
+        run_tests = ["Checkout flow", {id = "Refund chats", status = "failed"}]
+        agent_versions = ["Support bot:v3", {agent = "Support bot", version = "latest"}]
+        test_executions = ["latest:Checkout flow"]
+
+        [everything]
+        all = true                                             # or ["run_tests"], or with more to say:
+        # all = {kinds = ["run_tests", "agent_versions"], since = "30d"}   # or a date, or a date and time
     """
     file = Path(path)
     tables = _tables(file)
     name = _choose(tables, set, file)
     try:
-        sources = list(dict.fromkeys(_sources(tables[name])))
+        names = list(dict.fromkeys(_names(tables[name])))
     except ValueError as error:
         raise ValueError(f"{file}: [{name}] {error}") from error
-    if not sources:
+    if not names:
         raise ValueError(f"{file}: [{name}] names no list of calls: it needs {_KEYS_TEXT}.")
-    return sources
+    return names
+
+
+def _described(name: SourceName) -> str:
+    match name:
+        case AllSources():
+            return "'all'"
+        case AgentVersionNamed():
+            return f"the agent version '{name.agent}:{name.version}'"
+    return f"the run test {name.run_test!r}"
 
 
 def _tables(file: Path) -> Mapping[str, Mapping[str, object]]:
@@ -71,8 +117,11 @@ def _choose(tables: Mapping[str, object], name: str | None, file: Path) -> str:
     return name if name is not None else next(iter(tables))
 
 
-def _sources(table: Mapping[str, object]) -> Iterator[CallSource]:
+def _names(table: Mapping[str, object]) -> Iterator[CallSource | SourceName]:
     for key, entries in table.items():
+        if key == "all":
+            yield from _all(entries)
+            continue
         if key not in _READERS:
             raise ValueError(f"{key} is no key of a set: those are {_KEYS_TEXT}.")
         for number, entry in enumerate(_listed(key, entries), start=1):
@@ -82,6 +131,40 @@ def _sources(table: Mapping[str, object]) -> Iterator[CallSource]:
                 raise ValueError(f"{key}, entry {number}: {error}") from error
 
 
+def _all(value: object) -> Iterator[AllSources]:
+    try:
+        fields = _all_fields(value)
+        if fields is not None:
+            yield AllSources(**fields)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"all: {error}") from error
+
+
+def _all_fields(value: object) -> dict[str, Any] | None:
+    match value:
+        case bool():
+            return {} if value else None
+        case list():
+            return {"kinds": value}
+        case dict():
+            if unknown := sorted(value.keys() - {"kinds", "since"}):
+                raise ValueError(f"{unknown[0]} is not known here: kinds, since are.")
+            return {**value} | ({"since": _moment(value["since"])} if "since" in value else {})
+    raise TypeError(f"it must be true, a list of kinds or a table, not {brief(value)}.")
+
+
+def _moment(value: object) -> datetime | timedelta:
+    """Return a date, a date and time (UTC where they name no zone), or a text that `parse_since` reads."""
+    match value:
+        case datetime():
+            return value if value.tzinfo else value.replace(tzinfo=UTC)
+        case date():
+            return datetime(value.year, value.month, value.day, tzinfo=UTC)
+        case str():
+            return parse_since(value)
+    raise TypeError(f'since must be a date, or how long ago, such as "30d", not {brief(value)}.')
+
+
 def _listed(key: str, entries: object) -> list[Any]:
     match entries:
         case list():
@@ -89,39 +172,41 @@ def _listed(key: str, entries: object) -> list[Any]:
     raise ValueError(f"{key} must be a list, as in {key} = [...], not {brief(entries)}.")
 
 
-def _run_test(entry: Entry) -> RunTestCalls:
+def _run_test(entry: Entry) -> CallSource | SourceName:
     fields = _fields(entry, "id", {"search", "status"})
-    return RunTestCalls(fields.pop("id"), **fields)
+    return RunTestNamed(fields.pop("id"), **fields).as_source()
 
 
-def _agent_version(entry: Entry) -> AgentVersionCalls:
+def _agent_version(entry: Entry) -> CallSource | SourceName:
     if isinstance(entry, str):
-        return AgentVersionCalls.parse(entry)
+        return AgentVersionNamed.parse(entry).as_source()
     fields = _fields(entry, "agent", {"version"})
     if "version" not in fields:
         raise ValueError("version is missing.")
-    return AgentVersionCalls(fields["agent"], fields["version"])
+    return AgentVersionNamed(fields["agent"], fields["version"]).as_source()
 
 
-def _test_execution(entry: Entry) -> TestExecutionCalls:
+def _test_execution(entry: Entry) -> CallSource | SourceName:
     fields = _fields(entry, "id", {"search", "filters"})
-    return TestExecutionCalls(fields.pop("id"), **fields)
+    return LatestExecution.parse(fields.pop("id"), **fields)
 
 
-_READERS: Mapping[str, Callable[[Any], CallSource]] = {
+_READERS: Mapping[str, Callable[[Any], CallSource | SourceName]] = {
     "run_tests": _run_test,
     "agent_versions": _agent_version,
     "test_executions": _test_execution,
     "urls": source_from_url,
 }
-_KEYS_TEXT = ", ".join(_READERS)
+_KEYS_TEXT = ", ".join([*_READERS, "all"])
 
 
 def _fields(entry: Entry, required: str, optional: set[str]) -> dict[str, Any]:
     if isinstance(entry, str):
         return {required: entry}
     if not isinstance(entry, dict):
-        raise TypeError(f'it must be an id, or a table such as {{{required} = "..."}}, not {brief(entry)}.')
+        raise TypeError(
+            f'it must be an id, a name or a table such as {{{required} = "..."}}, not {brief(entry)}.'
+        )
     if unknown := sorted(entry.keys() - optional - {required}):
         raise ValueError(f"{unknown[0]} is not known here: {', '.join((required, *sorted(optional)))} are.")
     if required not in entry:

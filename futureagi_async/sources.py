@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import ClassVar, Literal, Self, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 from uuid import UUID
 
 import attrs
@@ -55,11 +55,13 @@ def _check_text(value: str, name: str) -> str:
     return str.__str__(value)  # a StrEnum becomes its text
 
 
-def _check_search(value: str | None) -> str | None:
+def check_search(value: str | None) -> str | None:
+    """Return a text to search for, or raise `TypeError` or `ValueError`."""
     return None if value is None else _check_text(value, "search")
 
 
-def _check_status(value: str | None) -> str | None:
+def check_one_state(value: str | None) -> str | None:
+    """Return the one state to choose, or raise `TypeError` or `ValueError`."""
     if value is None:
         return None
     status = _check_text(value, "status")
@@ -68,11 +70,18 @@ def _check_status(value: str | None) -> str | None:
             f"status must be one word, not {brief(value)}: the server matches it exactly and would find "
             "nothing. Read one source for each status."
         )
-    warn_if_unknown("status", status, CallStatus)
     return status
 
 
-def _check_filters(values: Iterable[FilterLike]) -> tuple[Filter, ...]:
+def _check_status(value: str | None) -> str | None:
+    status = check_one_state(value)
+    if status is not None:
+        warn_if_unknown("status", status, CallStatus)
+    return status
+
+
+def check_filters(values: Iterable[FilterLike]) -> tuple[Filter, ...]:
+    """Return the filters of a test execution, or raise `TypeError` or `ValueError`."""
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise TypeError(f"filters must be a list of column(...) filters or of mappings, not {brief(values)}.")
     return tuple(map(check_filter, values))
@@ -94,7 +103,7 @@ class RunTestCalls:
     kind: ClassVar[Literal["run_test"]] = "run_test"
 
     run_test_id: str = attrs.field(converter=_check_run_test_id)
-    search: str | None = attrs.field(default=None, kw_only=True, converter=_check_search)
+    search: str | None = attrs.field(default=None, kw_only=True, converter=check_search)
     status: str | None = attrs.field(default=None, kw_only=True, converter=_check_status)
 
     @property
@@ -131,16 +140,6 @@ class AgentVersionCalls:
     agent_id: str = attrs.field(converter=_check_agent_id)
     version_id: str = attrs.field(converter=_check_version_id)
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Return the version that ``AGENT:VERSION`` names, or raise `ValueError`."""
-        agent_id, colon, version_id = text.partition(":")
-        if not colon:
-            raise ValueError(
-                f"an agent version is AGENT:VERSION, two ids with a colon between, not {brief(text)}."
-            )
-        return cls(agent_id.strip(), version_id.strip())
-
     @property
     def ids(self) -> dict[str, str]:
         """What the list is found by, under the names of the arguments."""
@@ -176,8 +175,8 @@ class TestExecutionCalls:
     kind: ClassVar[Literal["test_execution"]] = "test_execution"
 
     test_execution_id: str = attrs.field(converter=_check_test_execution_id)
-    search: str | None = attrs.field(default=None, kw_only=True, converter=_check_search)
-    filters: tuple[Filter, ...] = attrs.field(default=(), kw_only=True, converter=_check_filters)
+    search: str | None = attrs.field(default=None, kw_only=True, converter=check_search)
+    filters: tuple[Filter, ...] = attrs.field(default=(), kw_only=True, converter=check_filters)
 
     @property
     def ids(self) -> dict[str, str]:

@@ -35,15 +35,24 @@ WRONG = {
         ["--sources", "s.toml", "--set", "b", "-o", "c.jsonl"],
         "s.toml holds no set 'b'; it holds a",
     ),
-    "a bad set": (["--sources", "s.toml", "-o", "c.jsonl"], "s.toml: [a] run_tests, entry 1: run_test_id"),
+    "a bad set": (
+        ["--sources", "s.toml", "-o", "c.jsonl"],
+        "s.toml: [a] run_tests, entry 1: run_test must be a UUID",
+    ),
     "no sources": (["--sources", "missing.toml", "-o", "c.jsonl"], "can't read missing.toml: No such file"),
-    "no id": (["--run-test", "abc", "-o", "c.jsonl"], "--run-test: run_test_id must be a UUID"),
+    "no id": (["--run-test", ID[:-1], "-o", "c.jsonl"], "--run-test: run_test must be a UUID"),
+    "no name": (["--run-test", " ", "-o", "c.jsonl"], "--run-test: run_test must be a name or an id"),
+    "no execution": (["--test-execution", "abc", "-o", "c.jsonl"], "test_execution_id must be a UUID"),
+    "another latest": (["--test-execution", "newest:abc", "-o", "c.jsonl"], "test_execution_id must be"),
+    "no kind": (["--all", "calls", "-o", "c.jsonl"], "--all"),
+    "since of nothing": (["--run-test", ID, "--since", "30d", "-o", "c.jsonl"], "it needs --all"),
+    "no time": (["--all", "--since", "soon", "-o", "c.jsonl"], "--since: since must be how long ago"),
     "no version": (["--agent-version", ID, "-o", "c.jsonl"], "AGENT:VERSION"),
-    "no version id": (["--agent-version", f"{ID}:abc", "-o", "c.jsonl"], "version_id must be a UUID"),
+    "no version id": (["--agent-version", f"{ID}:", "-o", "c.jsonl"], "version must be a name or an id"),
     "no file": (["--run-test", "@missing.txt", "-o", "c.jsonl"], "can't read missing.txt: No such file"),
     "a bad line": (
         ["--run-test", "@bad.txt", "-o", "c.jsonl"],
-        "bad.txt, line 3: run_test_id must be a UUID",
+        "bad.txt, line 3: run_test must be a UUID",
     ),
     "only comments": (["--run-test", "@empty.txt", "-o", "c.jsonl"], "No list to read"),
     "no text": (["--run-test", "@binary.txt", "-o", "c.jsonl"], "can't read binary.txt"),
@@ -77,10 +86,10 @@ def test_wrong_arguments_are_refused_before_any_request(
     arguments, named = WRONG[case]
     monkeypatch.chdir(tmp_path)
     files = {
-        "bad.txt": f"# runs\n{ID}\nabc\n".encode(),
+        "bad.txt": f"# runs\n{ID}\n{ID[:-1]}\n".encode(),
         "empty.txt": b"# none\n\n",
         "binary.txt": b"\xff\xfe\x00",
-        "s.toml": b'[a]\nrun_tests = ["x"]',
+        "s.toml": f'[a]\nrun_tests = ["{ID[:-1]}"]'.encode(),
     }
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)

@@ -1,14 +1,20 @@
 """Sets of sources in a TOML file: what they may hold, and how mistakes are told."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from futureagi_async import (
     AgentVersionCalls,
+    AgentVersionNamed,
+    AllSources,
+    LatestExecution,
     RunTestCalls,
+    RunTestNamed,
     TestExecutionCalls,
     column,
+    load_source_names,
     load_sources,
 )
 
@@ -58,6 +64,53 @@ def test_a_set_names_lists_of_all_kinds(written: Path) -> None:
     assert load_sources(str(written), set="weekly") == [RunTestCalls(TWO)]
 
 
+NAMED = f"""
+[names]
+run_tests = ["Checkout flow", "{ONE.upper()}", {{ id = "Refund chats", status = "failed", search = "x" }}]
+agent_versions = ["Support: bot:v3", "{ONE}:{TWO}", {{ agent = "Support bot", version = "latest" }}]
+test_executions = ["latest:Checkout flow", "{TWO}", {{ id = "latest: {ONE}", search = "x" }}]
+
+[all]
+all = true
+
+[some]
+all = ["run_tests"]
+run_tests = ["{ONE}"]
+
+[ago]
+all = {{ since = "30d" }}
+
+[moment]
+all = {{ kinds = ["agent_versions"], since = 2026-01-31T10:00:00 }}
+
+[day]
+all = {{ since = 2026-01-31 }}
+"""
+
+
+def test_names_stand_where_ids_do(tmp_path: Path) -> None:
+    """What needs no looking up is a source already, the rest is left to a session."""
+    path = tmp_path / "sources.toml"
+    path.write_text(NAMED)
+    assert load_source_names(path, "names") == [
+        RunTestNamed("Checkout flow"),
+        RunTestCalls(ONE),
+        RunTestNamed("Refund chats", status="failed", search="x"),
+        AgentVersionNamed("Support: bot", "v3"),
+        AgentVersionCalls(ONE, TWO),
+        AgentVersionNamed("Support bot", "latest"),
+        LatestExecution("Checkout flow"),
+        TestExecutionCalls(TWO),
+        LatestExecution(ONE, search="x"),
+    ]
+    assert load_source_names(path, "all") == [AllSources()]
+    assert load_source_names(path, "some") == [AllSources(["run_tests"]), RunTestCalls(ONE)]
+    assert load_source_names(path, "ago") == [AllSources(since=timedelta(days=30))]
+    moment = datetime(2026, 1, 31, 10, tzinfo=UTC)
+    assert load_source_names(path, "moment") == [AllSources(["agent_versions"], moment)]
+    assert load_source_names(path, "day") == [AllSources(since=datetime(2026, 1, 31, tzinfo=UTC))]
+
+
 def test_a_single_set_need_not_be_chosen(tmp_path: Path) -> None:
     """Where the file holds one set, that is meant; a mark that editors put first does not matter."""
     path = tmp_path / "s.toml"
@@ -70,22 +123,32 @@ MISTAKES = {
     "": "holds no set",
     f'run_tests = ["{ONE}"]': "run_tests stands outside of a set",
     "[a]\n[b]": "holds several sets, choose one: a, b",
-    "[a]": "[a] names no list of calls: it needs run_tests, agent_versions, test_executions, urls",
+    "[a]": "[a] names no list of calls: it needs run_tests, agent_versions, test_executions, urls, all",
     "[a]\nrun_tests = []": "[a] names no list of calls",
     f'[a]\nrun_test = ["{ONE}"]': "[a] run_test is no key of a set: those are run_tests, ",
     f'[a]\nrun_tests = "{ONE}"': "[a] run_tests must be a list",
-    f'[a]\nrun_tests = ["{ONE}", "abc"]': "[a] run_tests, entry 2: run_test_id must be a UUID",
-    "[a]\nrun_tests = [7]": 'entry 1: it must be an id, or a table such as {id = "..."}, not 7',
+    f'[a]\nrun_tests = ["{ONE}", "abc"]': "run test 'abc' has to be looked up: use await session.find",
+    "[a]\nrun_tests = [7]": 'entry 1: it must be an id, a name or a table such as {id = "..."}, not 7',
     '[a]\nrun_tests = [{ status = "x" }]': "[a] run_tests, entry 1: id is missing",
     f'[a]\nrun_tests = [{{ id = "{ONE}", state = "x" }}]': "state is not known here: id, search, status are",
     f'[a]\nrun_tests = [{{ id = "{ONE}", status = 7 }}]': "entry 1: status must be a str",
     f'[a]\nrun_tests = [{{ id = "{ONE}", search = "" }}]': "entry 1: search must not be empty",
-    "[a]\nrun_tests = [{ id = 7 }]": "entry 1: run_test_id must be a UUID or its text",
+    "[a]\nrun_tests = [{ id = 7 }]": "entry 1: run_test must be a name or an id, not 7",
     f'[a]\nagent_versions = ["{ONE}"]': "[a] agent_versions, entry 1: an agent version is AGENT:VERSION",
     f'[a]\nagent_versions = [{{ agent = "{ONE}" }}]': "entry 1: version is missing",
     "[a]\nagent_versions = [7]": 'such as {agent = "..."}',
     f'[a]\ntest_executions = [{{ id = "{ONE}", filters = [1] }}]': "[a] test_executions, entry 1: filter 1",
     f'[a]\ntest_executions = [{{ id = "{ONE}", filters = "x" }}]': "filters must be a list",
+    f'[a]\nrun_tests = ["{ONE[:-1]}"]': "[a] run_tests, entry 1: run_test must be a UUID",
+    '[a]\ntest_executions = ["Checkout flow"]': "entry 1: test_execution_id must be a UUID",
+    '[a]\nagent_versions = ["Support bot:"]': "entry 1: version must be a name or an id, not ''",
+    "[a]\nall = true": "sources.toml: 'all' has to be looked up",
+    "[a]\nall = false": "[a] names no list of calls",
+    "[a]\nall = 1": "[a] all: it must be true, a list of kinds or a table, not 1",
+    '[a]\nall = ["calls"]': "[a] all: kinds must be 'run_tests' or 'agent_versions', not 'calls'",
+    '[a]\nall = { since = "soon" }': "[a] all: since must be how long ago (12h, 30d, 4w) or a moment",
+    "[a]\nall = { since = 30 }": "[a] all: since must be a date, or how long ago",
+    "[a]\nall = { age = 30 }": "[a] all: age is not known here: kinds, since are.",
     '[a]\nurls = ["https://x.example/?key=sk-secret"]': "[a] urls, entry 1: url names no list of calls",
     "[a]\nurls = [7]": "[a] urls, entry 1: url must be a str",
 }

@@ -268,11 +268,11 @@ class Requester:
         except FutureAGIError as error:
             if reply is not None:
                 error.status, error.request_id = reply.status, reply.request_id
-            return self._redacted(error)
+            return self._redacted(error, confidential=request.confidential)
 
-    def _redacted(self, error: FutureAGIError) -> FutureAGIError:
+    def _redacted(self, error: FutureAGIError, *, confidential: bool) -> FutureAGIError:
         """Blank out the keys where a server repeats them, and drop the frames that hold its answer."""
-        error.body = self._keys.redact(error.body)
+        error.body = None if confidential else self._keys.redact(error.body)
         error.message = self._keys.redact(error.message) or ""
         error.args = (error.message,)
         if isinstance(error, FilterIgnoredError):

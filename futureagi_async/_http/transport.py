@@ -122,6 +122,7 @@ class Transport:
         try:
             async for piece in response.content.iter_any():
                 reader.feed(piece)
+                piece = b""  # else seen in this frame where the next read is cancelled
             return reader.finish()
         except ResponseTooLargeError:
             response.close()

@@ -1,7 +1,7 @@
-"""The five documented endpoints: what to ask for -> the request that asks for it."""
+"""The documented endpoints: what to ask for -> the request that asks for it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 from urllib.parse import quote, urlencode
 
@@ -16,6 +16,10 @@ RUN_TEST_CALLS = "/simulate/run-tests/{run_test_id}/call-executions/"
 VERSION_CALLS = "/simulate/agent-definitions/{agent_id}/versions/{version_id}/call-executions/"
 TEST_EXECUTION = "/simulate/test-executions/{test_execution_id}/"
 KPIS = "/simulate/test-executions/{test_execution_id}/kpis/"
+RUN_TESTS = "/simulate/run-tests/"
+RUN_TEST_EXECUTIONS = "/simulate/run-tests/{run_test_id}/executions/"
+AGENT_DEFINITIONS = "/simulate/agent-definitions/"
+AGENT_VERSIONS = "/simulate/agent-definitions/{agent_id}/versions/"
 
 MAX_QUERY_BYTES = 60_000  # percent-encoded; the served API answers 414 to request lines of 64 KiB
 _MOST_BYTES_A_CHARACTER = 12  # four bytes of UTF-8, percent-encoded
@@ -35,6 +39,8 @@ class Request:
     """The path template, good as a metric's or a span's name."""
     path: str
     query: _Query = ()
+    confidential: bool = False
+    """Whether the answer holds secrets of other parties, so that no error may quote it."""
 
     @property
     def target(self) -> str:
@@ -84,6 +90,14 @@ def groups_request(
         if column == "status":
             warn_if_unknown("a group key of status", key, CallStatus, effect="its group may be empty")
     return _list_request(source, groups + _paging(page, limit))
+
+
+def list_request(
+    template: str, ids: Mapping[str, str], chosen: Mapping[str, str | None], *, page: int, limit: int
+) -> Request:
+    """Ask for a page of a list in which ids are found; ``chosen`` narrows it."""
+    query = _given(**chosen) + _paging(page, limit)
+    return _checked(Request(template, template.format(**ids), query, confidential=True))
 
 
 def _paging(page: int, limit: int) -> _Query:

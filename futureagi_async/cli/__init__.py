@@ -13,6 +13,7 @@ from futureagi_async.cli.call import call
 from futureagi_async.cli.execution import execution
 from futureagi_async.cli.export import EXPORT_EPILOGUE, export
 from futureagi_async.cli.kpis import kpis
+from futureagi_async.cli.ls import LS_EPILOGUE, ls
 from futureagi_async.cli.plan import PLAN_EPILOGUE, plan
 from futureagi_async.cli.running import ExitCode, StoppedBySignalError, UsageError, print_error
 from futureagi_async.cli.serve import serve
@@ -57,7 +58,8 @@ Try it without keys:
 
 With keys, which the Future AGI dashboard shows under Settings:
   export FI_API_KEY=... FI_SECRET_KEY=...
-  futureagi-async export --run-test ID -o calls.jsonl
+  futureagi-async ls
+  futureagi-async export --run-test "Checkout flow" -o calls.jsonl
 
 Every command has its own --help.
 """
@@ -72,6 +74,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # answered below
 )
 app.command(export, help_epilogue=EXPORT_EPILOGUE)
+app.command(ls, help_epilogue=LS_EPILOGUE)
 app.command(plan, help_epilogue=PLAN_EPILOGUE)
 app.command(verify, help_epilogue=VERIFY_EPILOGUE)
 for command in (call, execution, kpis, serve):

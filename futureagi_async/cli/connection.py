@@ -4,14 +4,21 @@ import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 from uuid import UUID
 
 import attrs
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
-from futureagi_async import Session
+from futureagi_async import (
+    CallSource,
+    LatestExecution,
+    NameLookupError,
+    Session,
+    SourceName,
+    TestExecutionCalls,
+)
 from futureagi_async.cli.running import UsageError, run_async, usage_errors
 from futureagi_async.cli.sources import parse_id
 from futureagi_async.events import Observer
@@ -131,7 +138,11 @@ def _check_keys_set() -> None:
 T = TypeVar("T")
 AsJson = Annotated[bool, Parameter(name="--json", help="Print the JSON that the server sent.")]
 ExecutionId = Annotated[
-    str | None, Parameter(metavar="ID", help="The test execution's id; --demo has one of its own.")
+    str | None,
+    Parameter(
+        metavar="ID",
+        help="The test execution's id, or latest:RUN, a run test's last; --demo has one of its own.",
+    ),
 ]
 
 
@@ -149,6 +160,34 @@ def choose_id(
 def read_one(endpoint: Endpoint, read: Callable[[Session], Awaitable[T]]) -> T:
     """Read one thing with a session of its own."""
     return run_async(partial(_read_in, endpoint.session(), read))
+
+
+def find_sources(
+    endpoint: Endpoint, names: Sequence[CallSource | SourceName], limits: Limits
+) -> list[CallSource]:
+    """Return the lists to read; what is not named by an id is looked up, with a session of its own."""
+    known = [each for each in names if isinstance(each, CallSource)]
+    if len(known) == len(names):
+        return known
+    session = endpoint.session(
+        max_in_flight=limits.max_in_flight, max_requests_per_minute=limits.max_requests_per_minute
+    )
+    found = run_async(partial(_read_in, session, lambda opened: opened.find_sources(names)))
+    if not found:
+        raise NameLookupError(
+            "There is nothing to read: no run test and no agent version (that ran since then)."
+        )
+    return list(found)
+
+
+def choose_execution(text: str | None, endpoint: Endpoint) -> UUID:
+    """Return the id of a test execution: the one given, a run test's last, or a sample's with ``--demo``."""
+    if text is None or not text.startswith("latest:"):
+        return choose_id(text, "A test execution's id", endpoint, lambda samples: samples.test_execution_ids)
+    with usage_errors("A test execution"):
+        wanted = LatestExecution.parse(text)
+    (found,) = read_one(endpoint, lambda session: session.find_sources(wanted))
+    return UUID(cast(TestExecutionCalls, found).test_execution_id)
 
 
 async def _read_in(session: Session, read: Callable[[Session], Awaitable[T]]) -> T:

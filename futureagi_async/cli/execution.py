@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from futureagi_async import CallExecution, TestExecutionPage
-from futureagi_async.cli.connection import Connection, ExecutionId, choose_id, connect, read_one
+from futureagi_async.cli.connection import Connection, ExecutionId, choose_execution, connect, read_one
 from futureagi_async.cli.formatting import (
     clean,
     format_count,
@@ -51,9 +51,7 @@ def execution(
 ) -> int:
     """Show a test execution: status, columns, a page of calls."""
     with connect(connection) as endpoint:
-        wanted = choose_id(
-            execution_id, "A test execution's id", endpoint, lambda samples: samples.test_execution_ids
-        )
+        wanted = choose_execution(execution_id, endpoint)
         found = read_one(
             endpoint,
             lambda session: session.get_test_execution(wanted, search=search, page=page, limit=limit),

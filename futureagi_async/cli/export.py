@@ -9,7 +9,14 @@ import attrs
 from cyclopts import Group, Parameter
 
 from futureagi_async import CallSource, FutureAGIError, Session
-from futureagi_async.cli.connection import AT_LEAST_ONE, Connection, Limits, MaxOutage, connect
+from futureagi_async.cli.connection import (
+    AT_LEAST_ONE,
+    Connection,
+    Limits,
+    MaxOutage,
+    connect,
+    find_sources,
+)
 from futureagi_async.cli.display import Display, make_display
 from futureagi_async.cli.formatting import format_count
 from futureagi_async.cli.progress import Progress
@@ -128,7 +135,7 @@ def export(
     complete. Run again after an interruption, the same command goes on.
     """
     with connect(connection) as endpoint:
-        sources = name_sources(lists_or_samples(lists, endpoint.stand_in))
+        sources = find_sources(endpoint, name_sources(lists_or_samples(lists, endpoint.stand_in)), pace)
         progress = Progress(sources)
         display = make_display(progress, open_stderr(), quiet=output.quiet)
         session = endpoint.session(

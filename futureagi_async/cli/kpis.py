@@ -9,7 +9,14 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from futureagi_async import DecodingError, ExecutionKPIs, InternalServerError, JsonValue, Session
-from futureagi_async.cli.connection import AsJson, Connection, ExecutionId, choose_id, connect, read_one
+from futureagi_async.cli.connection import (
+    AsJson,
+    Connection,
+    ExecutionId,
+    choose_execution,
+    connect,
+    read_one,
+)
 from futureagi_async.cli.formatting import format_number, heading, misfits_section, pairs
 from futureagi_async.cli.running import print_found, print_warning
 
@@ -30,9 +37,7 @@ def kpis(
     place. Such figures are marked; with --json they are named on stderr.
     """
     with connect(connection) as endpoint:
-        wanted = choose_id(
-            execution_id, "A test execution's id", endpoint, lambda samples: samples.test_execution_ids
-        )
+        wanted = choose_execution(execution_id, endpoint)
         found = read_one(endpoint, lambda session: _read(session, wanted, check=not no_check))
     if as_json and found.collisions:
         print_warning(f"{', '.join(found.collisions)} may be the results of an evaluation of that name.")

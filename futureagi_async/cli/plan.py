@@ -12,7 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from futureagi_async import CallSource, Session
-from futureagi_async.cli.connection import Connection, Limits, connect
+from futureagi_async.cli.connection import (
+    Connection,
+    Limits,
+    connect,
+    find_sources,
+)
 from futureagi_async.cli.formatting import format_bytes, format_duration, one_line
 from futureagi_async.cli.progress import short_name
 from futureagi_async.cli.running import ExitCode, open_stdout, print_text, run_async, usage_errors, write_json
@@ -44,7 +49,7 @@ def plan(
     if every call took as long as those of the sample.
     """
     with connect(connection) as endpoint:
-        sources = name_sources(lists_or_samples(lists, endpoint.stand_in))
+        sources = find_sources(endpoint, name_sources(lists_or_samples(lists, endpoint.stand_in)), pace)
         session = endpoint.session(
             max_in_flight=pace.max_in_flight, max_requests_per_minute=pace.max_requests_per_minute
         )

@@ -1,19 +1,23 @@
 """Which lists to read: ids, addresses and files of them, checked before any request."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 from uuid import UUID
 
 import attrs
 from cyclopts import Group, Parameter
 
 from futureagi_async import (
-    AgentVersionCalls,
+    AgentVersionNamed,
+    AllSources,
     CallSource,
-    RunTestCalls,
-    TestExecutionCalls,
-    load_sources,
+    LatestExecution,
+    RunTestNamed,
+    SourceKind,
+    SourceName,
+    load_source_names,
+    parse_since,
     source_from_url,
 )
 from futureagi_async.cli.running import UsageError, usage_errors, warnings_as_lines
@@ -36,15 +40,22 @@ class SourceOptions:
     """Options that name lists of calls."""
 
     run_test: Annotated[
-        tuple[str, ...], Parameter(metavar="ID", help="All calls of this run test, or @FILE.")
+        tuple[str, ...],
+        Parameter(metavar="RUN", help="All calls of this run test, an id or a name, or @FILE."),
     ] = ()
     agent_version: Annotated[
         tuple[str, ...],
-        Parameter(metavar="AGENT:VERSION", help="All evaluated calls of this agent version, or @FILE."),
+        Parameter(
+            metavar="AGENT:VERSION",
+            help="All evaluated calls of this agent version, ids or names, or AGENT:latest, or @FILE.",
+        ),
     ] = ()
     test_execution: Annotated[
         tuple[str, ...],
-        Parameter(metavar="ID", help="All calls of this test execution (no transcripts), or @FILE."),
+        Parameter(
+            metavar="ID",
+            help="All calls of this test execution (no transcripts), an id or latest:RUN, or @FILE.",
+        ),
     ] = ()
     url: Annotated[
         tuple[str, ...],
@@ -68,10 +79,26 @@ class SourceOptions:
         ),
     ] = None
 
+    all: Annotated[
+        tuple[Literal["run-tests", "agent-versions"], ...] | None,
+        Parameter(
+            metavar="KIND",
+            consume_multiple=True,
+            help="Everything there is: run tests and agent versions, or one kind.",
+        ),
+    ] = None
+    since: Annotated[
+        str | None,
+        Parameter(
+            metavar="TIME", help="Of --all, only what ran since: how long ago (12h, 30d, 4w) or 2026-01-31."
+        ),
+    ] = None
+
     @property
     def named(self) -> bool:
         """Whether any list is named."""
-        return bool(self.run_test or self.agent_version or self.test_execution or self.url or self.sources)
+        given = (self.run_test, self.agent_version, self.test_execution, self.url, self.sources)
+        return any(given) or self.all is not None
 
 
 def lists_or_samples(lists: SourceOptions, stand_in: "StandInServer | None") -> SourceOptions:
@@ -86,20 +113,21 @@ def lists_or_samples(lists: SourceOptions, stand_in: "StandInServer | None") -> 
     )
 
 
-def name_sources(lists: SourceOptions) -> list[CallSource]:
+def name_sources(lists: SourceOptions) -> list[CallSource | SourceName]:
     """Return what to read, each list once, in the order given; `UsageError` for what can't be."""
     _check_choices(lists)
     with warnings_as_lines():
-        sources: list[CallSource] = [
+        sources: list[CallSource | SourceName] = [
             *_read_each("--run-test", lists.run_test, lambda text: _run_test(text, lists)),
-            *_read_each("--agent-version", lists.agent_version, AgentVersionCalls.parse),
+            *_read_each("--agent-version", lists.agent_version, _agent_version),
             *_read_each("--test-execution", lists.test_execution, lambda text: _test_execution(text, lists)),
             *_read_each("--url", lists.url, source_from_url),
             *(_read_set(lists.sources, lists.set) if lists.sources else ()),
+            *_everything(lists),
         ]
     if not sources:
         raise UsageError(
-            "No list to read: name some with --run-test, --agent-version, --test-execution, --url or "
+            "No list to read: name some with --all, --run-test, --agent-version, --test-execution, --url or "
             "--sources, or try --demo."
         )
     return list(dict.fromkeys(sources))
@@ -120,23 +148,25 @@ def _check_choices(lists: SourceOptions) -> None:
         raise UsageError("--status chooses among the calls of run tests: name one with --run-test.")
     if lists.search is not None and not (lists.run_test or lists.test_execution):
         raise UsageError("--search works for --run-test and --test-execution only: name one of them.")
+    if lists.since is not None and lists.all is None:
+        raise UsageError("--since chooses among everything: it needs --all.")
     if lists.set is not None and lists.sources is None:
         raise UsageError("--set chooses a set of a file: name that with --sources.")
 
 
 def _read_each(
-    option: str, values: Sequence[str], parse: Callable[[str], CallSource]
-) -> Iterator[CallSource]:
+    option: str, values: Sequence[str], parse: Callable[[str], CallSource | SourceName]
+) -> Iterator[CallSource | SourceName]:
     for value in values:
         for where, text in _expanded(option, value):
             with usage_errors(where):
                 yield parse(text)
 
 
-def _read_set(path: Path, name: str | None) -> list[CallSource]:
+def _read_set(path: Path, name: str | None) -> list[CallSource | SourceName]:
     try:
         with usage_errors("--sources"):
-            return load_sources(path, name)
+            return load_source_names(path, name)
     except OSError as error:
         raise UsageError(f"--sources: can't read {path}: {error.strerror or error}.") from error
 
@@ -156,9 +186,25 @@ def _expanded(option: str, value: str) -> list[tuple[str, str]]:
     return [(f"{path}, line {number}", text) for number, text in enumerate(ids, start=1) if text]
 
 
-def _run_test(text: str, lists: SourceOptions) -> RunTestCalls:
-    return RunTestCalls(text, status=lists.status, search=lists.search)
+def _run_test(text: str, lists: SourceOptions) -> CallSource | SourceName:
+    return RunTestNamed(text, status=lists.status, search=lists.search).as_source()
 
 
-def _test_execution(text: str, lists: SourceOptions) -> TestExecutionCalls:
-    return TestExecutionCalls(text, search=lists.search)
+def _agent_version(text: str) -> CallSource | SourceName:
+    return AgentVersionNamed.parse(text).as_source()
+
+
+def _test_execution(text: str, lists: SourceOptions) -> CallSource | SourceName:
+    return LatestExecution.parse(text, search=lists.search)
+
+
+_KINDS: Mapping[str, SourceKind] = {"run-tests": "run_tests", "agent-versions": "agent_versions"}
+
+
+def _everything(lists: SourceOptions) -> Iterator[AllSources]:
+    if lists.all is None:
+        return
+    with usage_errors("--since"):
+        since = None if lists.since is None else parse_since(lists.since)
+    chosen: list[SourceKind] = [_KINDS[kind] for kind in lists.all]
+    yield AllSources(chosen, since) if chosen else AllSources(since=since)

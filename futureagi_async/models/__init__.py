@@ -1,6 +1,7 @@
 """What callers hold: calls, pages, key figures and reports. No JSON, no HTTP."""
 
 from futureagi_async.models.call import CallExecution
+from futureagi_async.models.discovery import AgentDefinition, AgentVersion, RunTest, TestExecution
 from futureagi_async.models.kpis import ExecutionKPIs
 from futureagi_async.models.pages import CallPage, GroupPage, Page, RecordFailure, TestExecutionPage
 from futureagi_async.models.reports import FetchReport, FetchResult, Outcome, SourceReport, Verdict
@@ -14,6 +15,8 @@ from futureagi_async.models.values import (
 )
 
 __all__ = [
+    "AgentDefinition",
+    "AgentVersion",
     "CallExecution",
     "CallPage",
     "Column",
@@ -27,8 +30,10 @@ __all__ = [
     "Page",
     "ReadOnlyDict",
     "RecordFailure",
+    "RunTest",
     "Scenario",
     "SourceReport",
+    "TestExecution",
     "TestExecutionPage",
     "TranscriptTurn",
     "Verdict",

@@ -1,13 +1,17 @@
 """The public API as users type it: checked by mypy and pyright, never run."""
 
 from collections.abc import AsyncIterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from ssl import SSLContext
 from typing import Literal, assert_type
 from uuid import UUID
 
 from futureagi_async import (
+    AgentDefinition,
+    AgentVersion,
     AgentVersionCalls,
+    AgentVersionNamed,
+    AllSources,
     APIConnectionError,
     APIStatusError,
     APITimeoutError,
@@ -33,6 +37,7 @@ from futureagi_async import (
     GroupPage,
     InternalServerError,
     JsonValue,
+    LatestExecution,
     NotFoundError,
     Outcome,
     PermissionDeniedError,
@@ -41,11 +46,15 @@ from futureagi_async import (
     RedirectError,
     ResponseTooLargeError,
     RetryPolicy,
+    RunTest,
     RunTestCalls,
+    RunTestNamed,
     Scenario,
     Session,
     SessionMisuseError,
+    SourceName,
     SourceReport,
+    TestExecution,
     TestExecutionCalls,
     TestExecutionPage,
     Timeouts,
@@ -53,6 +62,7 @@ from futureagi_async import (
     TranscriptTurn,
     __version__,
     column,
+    load_source_names,
 )
 from futureagi_async.events import Event, OutageEnded, RequestFailed, ResponseReceived, VerdictReached
 
@@ -309,3 +319,26 @@ async def failures(session: Session) -> str:
 def words(status: ExecutionStatus) -> str:
     """Use the documented words as text."""
     return status
+
+
+async def discovery(session: Session, run_test_id: UUID) -> None:
+    """Lists of what there is, and names."""
+    runs = await session.list_run_tests(search="x", simulation_type="prompt")
+    assert_type(runs, tuple[RunTest, ...])
+    assert_type(runs[0].calls(search="x", status="failed"), RunTestCalls)
+    executions = await session.list_test_executions(run_test_id, status="failed", search="x")
+    assert_type(executions, tuple[TestExecution, ...])
+    assert_type(executions[0].calls(filters=[column("status").equals("failed")]), TestExecutionCalls)
+    assert_type(await session.list_agent_definitions(agent_type="voice"), tuple[AgentDefinition, ...])
+    versions = await session.list_agent_versions(run_test_id)
+    assert_type(versions, tuple[AgentVersion, ...])
+    assert_type(versions[0].calls(), AgentVersionCalls)
+    names: list[SourceName] = [
+        RunTestNamed("x", status="failed"),
+        AgentVersionNamed("x", "latest"),
+        LatestExecution("x"),
+        AllSources(["run_tests"], timedelta(days=30)),
+    ]
+    assert_type(await session.find_sources(names), tuple[CallSource, ...])
+    assert_type(await session.find_sources(load_source_names("s.toml")), tuple[CallSource, ...])
+    assert_type(await session.all_sources(since=datetime(2026, 1, 31, tzinfo=UTC)), tuple[CallSource, ...])

@@ -1,0 +1,203 @@
+"""The command that lists what there is, with the ids and names that other commands take."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Literal, TypeAlias, cast
+
+import attrs
+import msgspec
+from cyclopts import Parameter
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from futureagi_async import (
+    AgentDefinition,
+    AgentVersion,
+    AgentVersionCalls,
+    AgentVersionNamed,
+    RunTest,
+    RunTestCalls,
+    RunTestNamed,
+    Session,
+    TestExecution,
+)
+from futureagi_async.cli.connection import AT_LEAST_ONE, Connection, connect, read_one
+from futureagi_async.cli.formatting import (
+    format_number,
+    heading,
+    one_line,
+    status_text,
+)
+from futureagi_async.cli.running import (
+    ExitCode,
+    UsageError,
+    open_stdout,
+    print_text,
+    write_json,
+)
+
+LS_EPILOGUE = """\
+Examples:
+  futureagi-async ls --demo
+  futureagi-async ls run-tests --search checkout
+  futureagi-async ls executions "Checkout flow"
+  futureagi-async ls versions "Support bot" --json
+
+The ids in the first column, and names that are not given twice, are what
+export, plan, execution and kpis take.
+"""
+
+What: TypeAlias = Literal["run-tests", "executions", "agents", "versions"]
+Thing: TypeAlias = RunTest | TestExecution | AgentDefinition | AgentVersion
+
+_ID_CHARACTERS = 36  # whole, since it is what other commands want
+_OVERVIEW_ROWS = 10
+
+
+def ls(
+    what: Annotated[
+        What | None,
+        Parameter(metavar="WHAT", help="run-tests, executions, agents or versions. Default: an overview."),
+    ] = None,
+    of: Annotated[
+        str | None,
+        Parameter(metavar="OF", help="Of executions the run test, of versions the agent: an id or a name."),
+    ] = None,
+    /,
+    *,
+    search: Annotated[
+        str | None, Parameter(metavar="TEXT", help="Only those with this in their name; not for versions.")
+    ] = None,
+    limit: Annotated[
+        int | None,
+        Parameter(
+            metavar="N", validator=AT_LEAST_ONE, help="The newest N. Default: all; of an overview 10 each."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, Parameter(name="--json", help="Print one JSON object a line: all fields, no secrets.")
+    ] = False,
+    connection: Connection = Connection(),  # noqa: B008 - frozen
+) -> int:
+    """List what there is: run tests, their executions, agents, their versions."""
+    _check_arguments(what, of, search)
+    with connect(connection) as endpoint:
+        found = read_one(endpoint, lambda session: _read(session, what, of, search))
+    shown = limit if limit is not None or what else _OVERVIEW_ROWS
+    if as_json:
+        for things in found.values():
+            for thing in things[:limit]:
+                write_json(_to_json(thing))
+    else:
+        _print(found, shown, open_stdout())
+    return ExitCode.DONE
+
+
+def _check_arguments(what: What | None, of: str | None, search: str | None) -> None:
+    needed = {"executions": "the run test", "versions": "the agent"}.get(what or "")
+    if needed and of is None:
+        raise UsageError(f"ls {what} needs {needed}: an id or a name, which ls shows.")
+    if of is not None and not needed:
+        raise UsageError(f"ls {what} takes nothing more; narrow it with --search.")
+    if search is not None and what == "versions":
+        raise UsageError("--search finds no versions: the server can't search in them.")
+
+
+async def _read(
+    session: Session, what: What | None, of: str | None, search: str | None
+) -> Mapping[What, Sequence[Thing]]:
+    match what:
+        case "run-tests":
+            return {what: await session.list_run_tests(search)}
+        case "agents":
+            return {what: await session.list_agent_definitions(search)}
+        case "executions":
+            (run,) = await session.find_sources(RunTestNamed(of or ""))
+            run_test_id = cast(RunTestCalls, run).run_test_id
+            return {what: await session.list_test_executions(run_test_id, search=search)}
+        case "versions":
+            (version,) = await session.find_sources(AgentVersionNamed(of or "", "latest"))
+            agent_id = cast(AgentVersionCalls, version).agent_id
+            return {what: await session.list_agent_versions(agent_id)}
+    runs = await session.list_run_tests(search)
+    return {"run-tests": runs, "agents": await session.list_agent_definitions(search)}
+
+
+def _to_json(thing: Thing) -> bytes:
+    fields = attrs.asdict(thing, recurse=False)
+    kind = _KINDS[type(thing)]
+    return msgspec.json.encode(
+        {"kind": kind, **{k: v for k, v in fields.items() if k not in ("extra", "misfits")}}
+    )
+
+
+_KINDS: Mapping[type, str] = {
+    RunTest: "run_test",
+    TestExecution: "test_execution",
+    AgentDefinition: "agent",
+    AgentVersion: "agent_version",
+}
+
+
+def _print(found: Mapping[What, Sequence[Thing]], limit: int | None, console: Console) -> None:
+    for what, things in found.items():
+        if len(found) > 1:
+            console.print(heading(what.replace("-", " ").capitalize()))
+        if things:
+            console.print(_table(what, things[:limit]))
+        else:
+            print_text(console, Text(f"There are no {what.replace('-', ' ')}.", style="dim"))
+        if limit is not None and len(things) > limit:
+            more = f"{len(things) - limit:,} more: futureagi-async ls {what}"
+            print_text(console, Text(more, style="dim"))
+
+
+def _table(what: What, things: Sequence[Thing]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, expand=False)
+    table.add_column("Id", no_wrap=True, min_width=_ID_CHARACTERS)
+    for title in _COLUMNS[what]:
+        table.add_column(title, overflow="fold", justify="right" if title in _NUMBERS else "left")
+    for thing in things:
+        table.add_row(Text(thing.id), *_cells(thing))
+    return table
+
+
+_COLUMNS: Mapping[What, Sequence[str]] = {
+    "run-tests": ("Name", "Last run, UTC"),
+    "executions": ("Status", "Started, UTC", "Success", "Agent"),
+    "agents": ("Name", "Type", "Latest"),
+    "versions": ("Version", "Status", "Created, UTC"),
+}
+_NUMBERS = {"Success", "Latest"}
+
+
+def _cells(thing: Thing) -> list[Text]:
+    match thing:
+        case RunTest():
+            return [_text(thing.name), _text(_minute(thing.last_run_at) or "never")]
+        case TestExecution():
+            agent = " ".join(filter(None, (thing.agent_definition, thing.agent_version)))
+            success = format_number(thing.success_rate, "%")
+            return [
+                status_text(thing.status),
+                _text(_minute(thing.started_at)),
+                _text(success),
+                _text(agent),
+            ]
+        case AgentDefinition():
+            latest = None if thing.latest_version is None else f"v{thing.latest_version}"
+            return [_text(thing.name), _text(thing.agent_type), _text(latest)]
+        case AgentVersion():
+            latest = "latest" if thing.is_latest else None
+            name = ", ".join(filter(None, (thing.name, latest)))
+            return [_text(name), _text(thing.status), _text(_minute(thing.created_at))]
+
+
+def _text(value: str | None) -> Text:
+    return Text(one_line(value or ""))
+
+
+def _minute(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
