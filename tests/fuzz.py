@@ -57,7 +57,7 @@ def read_parts(call: CallExecution) -> None:
     for field in attrs.fields(CallExecution):
         part = getattr(call, field.name)
         for turn in part or () if field.name == "transcript" else ():
-            assert isinstance(turn.content, str)
+            assert turn.content is None or isinstance(turn.content, str)
             _ = turn.extra
         for snapshot in part or () if field.name == "rerun_snapshots" else ():
             read_parts(snapshot)
