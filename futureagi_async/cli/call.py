@@ -1,7 +1,7 @@
 """The command `call`, and how a call looks on a terminal."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
@@ -25,9 +25,6 @@ from futureagi_async.cli.formatting import (
 from futureagi_async.cli.running import (
     print_found,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 def call(

@@ -1,6 +1,6 @@
 """The command `execution`, and how a test execution looks on a terminal."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -21,10 +21,6 @@ from futureagi_async.cli.formatting import (
     status_text,
 )
 from futureagi_async.cli.running import print_found
-
-if TYPE_CHECKING:
-    pass
-
 
 _AT_LEAST_ONE = Number(gte=1)
 

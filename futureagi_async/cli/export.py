@@ -118,7 +118,7 @@ def export(
     *,
     lists: SourceOptions = SourceOptions(),  # noqa: B008 - frozen
     output: OutputOptions,
-    pace: Limits = Limits(),  # noqa: B008 - frozen
+    limits: Limits = Limits(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
     max_outage: MaxOutage = 900,
 ) -> int:
@@ -133,8 +133,8 @@ def export(
         display = make_display(progress, open_stderr(), quiet=output.quiet)
         session = endpoint.session(
             observers=(progress.observe, display.on_event),
-            max_in_flight=pace.max_in_flight,
-            max_requests_per_minute=pace.max_requests_per_minute,
+            max_in_flight=limits.max_in_flight,
+            max_requests_per_minute=limits.max_requests_per_minute,
         )
 
         def advance(news: ExportProgress) -> None:
@@ -145,7 +145,7 @@ def export(
             session,
             sources,
             output,
-            page_size=pace.page_size,
+            page_size=limits.page_size,
             max_outage=max_outage,
             on_progress=advance,
         )

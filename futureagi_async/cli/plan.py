@@ -1,4 +1,4 @@
-"""The command that says what an export would cost."""
+"""The command `plan`: what an export would cost."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -33,7 +33,7 @@ Exit codes: 0 every list answered; 3 some list did not; 1 failed, or none did;
 def plan(
     *,
     lists: SourceOptions = SourceOptions(),  # noqa: B008 - frozen
-    pace: Limits = Limits(),  # noqa: B008 - frozen
+    limits: Limits = Limits(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
     transcripts: Annotated[bool, Parameter(help="Count the requests of export --transcripts, too.")] = False,
     json: Annotated[bool, Parameter(help="Print the plan as one JSON object.")] = False,
@@ -46,9 +46,11 @@ def plan(
     with connect(connection) as endpoint:
         sources = name_sources(lists_or_samples(lists, endpoint.stand_in))
         session = endpoint.session(
-            max_in_flight=pace.max_in_flight, max_requests_per_minute=pace.max_requests_per_minute
+            max_in_flight=limits.max_in_flight, max_requests_per_minute=limits.max_requests_per_minute
         )
-        found = run_async(partial(_plan, session, sources, page_size=pace.page_size, transcripts=transcripts))
+        found = run_async(
+            partial(_plan, session, sources, page_size=limits.page_size, transcripts=transcripts)
+        )
     if json:
         write_json(_plan_json(found))
     else:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import anyio
 from rich.console import Console, RenderableType
@@ -15,10 +15,6 @@ from rich.padding import Padding
 from rich.text import Text
 
 from futureagi_async.cli.formatting import clean, one_line
-
-if TYPE_CHECKING:
-    pass
-
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""The command that runs the stand-in server."""
+"""The command `serve`: the stand-in server."""
 
 import sys
 from functools import partial

@@ -1,4 +1,4 @@
-"""The command that checks an export's directory."""
+"""The command `verify`: whether an export is as it was written."""
 
 from pathlib import Path
 from typing import Annotated
