@@ -11,7 +11,8 @@ from rich.text import Text
 from futureagi_async import DecodingError, ExecutionKPIs, InternalServerError, JsonValue, Session
 from futureagi_async.cli.connection import AsJson, Connection, ExecutionId, choose_id, connect, read_one
 from futureagi_async.cli.formatting import format_number, heading, misfits_section, pairs
-from futureagi_async.cli.running import print_found, print_warning
+from futureagi_async.cli.running import print_found
+from futureagi_async.cli.streams import print_warning
 
 
 def kpis(

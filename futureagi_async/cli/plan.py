@@ -6,17 +6,17 @@ from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from futureagi_async import CallSource, Session
 from futureagi_async.cli.connection import Connection, Limits, connect
-from futureagi_async.cli.formatting import format_bytes, format_duration, one_line
+from futureagi_async.cli.formatting import Column, format_bytes, format_duration, one_line, table
+from futureagi_async.cli.messages import in_shell_words, usage_errors
 from futureagi_async.cli.progress import short_name
-from futureagi_async.cli.running import ExitCode, open_stdout, print_text, run_async, usage_errors, write_json
+from futureagi_async.cli.running import ExitCode, run_async
 from futureagi_async.cli.sources import SourceOptions, lists_or_samples, name_sources
+from futureagi_async.cli.streams import open_stdout, print_text, write_json
 from futureagi_async.cli.summary import failure_json
 from futureagi_async.export import ExportPlan, SourcePlan, plan_export
 
@@ -74,31 +74,32 @@ def _print_plan(plan: ExportPlan, console: Console, *, transcripts: bool) -> Non
     for source in plan.sources:
         if source.error is not None:
             reason = Text(f"{short_name(source.source)} did not answer: ", style="yellow")
-            print_text(console, reason.append(one_line(str(source.error))))
+            print_text(console, reason.append(one_line(in_shell_words(str(source.error)))))
     print_text(
         console, Text(f"An export would take at most about {format_duration(plan.seconds)}.", style="bold")
     )
 
 
-def _table(plan: ExportPlan, *, transcripts: bool) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("List", no_wrap=True)
-    for heading in ("Records", "Requests", *(["Transcripts"] if transcripts else []), "Size"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for source in plan.sources:
-        table.add_row(Text(short_name(source.source)), *_figures(source, transcripts=transcripts))
+def _table(plan: ExportPlan, *, transcripts: bool) -> RenderableType:
+    numbers = ("Records", "Requests", *(["Transcripts"] if transcripts else []), "Size")
+    columns = [Column("List"), *(Column(name, is_number=True) for name in numbers)]
+    rows = [
+        [Text(short_name(source.source)), *_figures(source, transcripts=transcripts)]
+        for source in plan.sources
+    ]
     details = sum(source.detail_requests for source in plan.sources)
     totals = [f"{plan.records:,}", f"{plan.requests - details:,}"]
     totals += [f"{details:,}"] if transcripts else []
-    table.add_row("All", *totals, format_bytes(plan.bytes), style="bold")
-    return table
+    rows.append([Text(total, style="bold") for total in ("All", *totals, format_bytes(plan.bytes))])
+    return table(columns, rows)
 
 
-def _figures(source: SourcePlan, *, transcripts: bool) -> list[str]:
+def _figures(source: SourcePlan, *, transcripts: bool) -> list[Text]:
     if source.error is not None:
-        return ["?"] * (4 if transcripts else 3)
+        return [Text("?")] * (4 if transcripts else 3)
     details = [f"{source.detail_requests:,}"] if transcripts else []
-    return [f"{source.records:,}", f"{source.requests:,}", *details, format_bytes(source.bytes)]
+    figures = [f"{source.records:,}", f"{source.requests:,}", *details, format_bytes(source.bytes)]
+    return list(map(Text, figures))
 
 
 def _plan_json(plan: ExportPlan) -> bytes:
