@@ -194,7 +194,7 @@ def test_a_place_that_can_not_be_written_fails(
 
 
 def test_pipes_get_a_few_plain_lines(served: StandInServer, tmp_path: Path) -> None:
-    """Where stderr is no terminal, nothing is redrawn: a line at the start, the table, the result."""
+    """Where stderr is no terminal, nothing is redrawn: a line at the start, one a list, the result."""
     served.fail(status=429, headers={"Retry-After": "1"})
     finished = run_command(
         "export",
@@ -211,9 +211,10 @@ def test_pipes_get_a_few_plain_lines(served: StandInServer, tmp_path: Path) -> N
     assert "\r" not in finished.stderr
     lines = finished.stderr.splitlines()
     assert lines[:3] == ["Reading 1 list of calls.", "The server asked to wait 1 s.", "Writing files."]
-    assert lines[3].split() == ["List", "Expected", "Received", "Duplicates", "Requests", "Verdict"]
-    assert lines[-1].startswith("Wrote 16 records (")
-    assert lines[-1].endswith(" to c.jsonl")
+    assert lines[3].split() == ["✓", "run", "test", served.run_test_ids[2][:8], "16", "calls"]
+    assert lines[4].startswith("Wrote 16 records (")
+    assert lines[4].endswith(" to c.jsonl: complete.")
+    assert len(lines) == 5
     assert all(len(line) <= 80 for line in lines)
 
 

@@ -153,7 +153,9 @@ def test_only_changes_since_an_earlier_export(
     assert run(["export", *lists, "-o", str(first), "-q"]) == 0
     command = ["export", *lists, "-o", str(second), "--since-manifest"]
     assert run([*command, str(first / "manifest.json")]) == 0
-    assert "Only changes since then were read of 2 lists" in " ".join(capsys.readouterr().err.split())
+    assert "Of 2 lists only what changed since the earlier export was read" in " ".join(
+        capsys.readouterr().err.split()
+    )
     assert sum(len(ids_in(part)) for part in parts_in(second)) < sum(map(len, map(ids_in, parts_in(first))))
     assert run([*command, str(tmp_path / "missing.json"), "-q"]) == 1
     assert "missing.json" in capsys.readouterr().err

@@ -126,8 +126,8 @@ def test_lists_that_an_earlier_run_was_done_with() -> None:
     progress.observe(done(one, 1_600))
     progress.observe(done(other, 0, "incomplete"))
     first, second = drawn(progress)[:2]
-    assert re.fullmatch(r"run test 00000000 ━+ +1,600 complete", first)
-    assert re.fullmatch(r"run test 00000001 +0 incomplete", second)
+    assert re.fullmatch(r"run test 00000000  ━+ +1,600  complete", first)
+    assert re.fullmatch(r"run test 00000001 +0  incomplete", second)
 
 
 def test_the_board_shows_each_list_and_the_totals() -> None:
@@ -148,8 +148,8 @@ def test_the_board_shows_each_list_and_the_totals() -> None:
     clock.seconds = 10.0
     progress.write(news(1001, 2_500_000))
     first, second, third, counts, speed = drawn(progress)
-    assert re.fullmatch(r"run test 00000001       ━+╸? +1,000/2,000 reading", first)
-    assert re.fullmatch(r"agent version 00000003  ━+ +1/1 complete", second)
+    assert re.fullmatch(r"run test 00000001        ━+╸? +1,000/2,000  reading", first)
+    assert re.fullmatch(r"agent version 00000003   ━+ +1/1  complete", second)
     assert re.fullmatch(r"test execution 00000004 +waiting", third)
     assert counts == "1,001 records · 1 of 3 lists done"
     assert speed == "100/s · 2.5 MB · 1 retry · 1 throttled · 1 pause (5 s)"
@@ -186,13 +186,13 @@ def test_further_phases_have_their_own_lines() -> None:
     clock.seconds = 10.0
     progress.write(news(20, 9_000, "transcripts", 40))
     lines = drawn(progress)
-    assert re.fullmatch(r"transcripts +━+╸? +20/40 fetching", lines[1])
+    assert re.fullmatch(r"transcripts +━+╸? +20/40  fetching", lines[1])
     assert lines[2:] == ["20 of 40 transcripts · 20 s left", "1/s · 9.0 kB"]
     progress.write(news(1, 9_000, "recordings"))
     progress.write(news(0, 0, "writing", 50))
     lines = drawn(progress)
     assert [line.split()[-1] for line in lines[:4]] == ["complete", "done", "done", "writing"]
-    assert re.fullmatch(r"recordings +1 done", lines[2])
+    assert re.fullmatch(r"recordings +1  done", lines[2])
     assert lines[4] == "0 of 50 records"
     assert progress.stages["reading"].records == 50
 
@@ -230,7 +230,7 @@ def test_the_board_fits_80_columns(count: int) -> None:
     lines = drawn(progress)
     assert len(lines) == 4
     assert all(len(line) <= COLUMNS for line in lines)
-    assert lines[0].endswith(f" {count:,}/{count:,} incomplete")
+    assert lines[0].endswith(f" {count:,}/{count:,}  incomplete")
 
 
 def test_many_lists_leave_room_for_what_moves() -> None:
@@ -395,14 +395,14 @@ def test_a_terminal_sees_bars_then_the_summary(slow: StandInServer, tmp_path: Pa
     assert code == 0
     assert COLOURS.search(output)
     assert "\x1b[?25l" in output, "the cursor is hidden while bars are drawn"
-    assert output.rindex("\x1b[?25h") < output.index("Expected"), "and back for the summary"
-    board, _, summary = plain(output).partition("List ")
+    assert output.rindex("\x1b[?25h") < output.rindex("✓"), "and back for the summary"
+    board, _, summary = plain(output).partition("✓ ")
     assert "━" in board
     assert " reading" in board
     assert "of 3 lists done" in board
     assert "1 retry" in board
     assert "━" not in summary
-    assert re.search(r"\nWrote 387 records \(.*\) to calls\.jsonl *\n$", summary)
+    assert re.search(r"\nWrote 387 records \(.*\) to calls\.jsonl: complete\. *\n$", summary)
     assert all(len(line) <= COLUMNS for line in plain(output).splitlines())
     assert names_in(tmp_path) == {"calls.jsonl"}
 

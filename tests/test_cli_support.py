@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import struct
 import subprocess
@@ -62,6 +63,21 @@ def run_command(
     )
 
 
+def run_in_shell(
+    line: str, *arguments: str | Path, variables: Mapping[str, str], folder: Path
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a line of bash in which ``run`` is the command, on pipes."""
+    run = f'run() {{ {shlex.join(command(*arguments))} "$@"; }}'
+    return subprocess.run(
+        ["bash", "-c", f"{run}\n{line}"],
+        env=dict(variables),
+        cwd=folder,
+        capture_output=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
+    )
+
+
 @contextmanager
 def started(
     *arguments: str | Path, variables: Mapping[str, str], folder: Path
@@ -85,14 +101,15 @@ def run_on_terminal(
     *arguments: str | Path,
     variables: Mapping[str, str],
     folder: Path,
+    columns: int = COLUMNS,
     interrupt_when: Callable[[], bool] | None = None,
 ) -> tuple[int, str]:
-    """Run a command on a terminal of 80 by 24; return its exit code and all that the terminal got.
+    """Run a command on a terminal of 24 lines; return its exit code and all that the terminal got.
 
     Ctrl-C is pressed, as the terminal does it, once ``interrupt_when`` says so.
     """
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
     process = subprocess.Popen(
         command(*arguments),
         env={"TERM": "xterm-256color", **variables},

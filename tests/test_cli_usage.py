@@ -20,16 +20,36 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInServer]:
 
 ID = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"
 WRONG = {
-    "no output": (["--run-test", ID], "--output"),
+    "no output": (
+        ["--run-test", ID],
+        "--output (-o) is required, and says where to write. For example: futureagi-",
+    ),
+    "no path": (["--run-test", ID, "-o"], "-o needs a value behind it. See futureagi-async export --help."),
+    "an option for a path": (["--run-test", ID, "-o", "--quiet"], "-o needs a path behind it, not '--quiet'"),
+    "another file": (["--run-test", ID, "-o", "c.json"], "--output must end in .jsonl or .csv"),
+    "a bucket": (["--run-test", ID, "-o", "s3://b/out"], "--output must be on this machine"),
+    "a bucket for audio": (
+        ["--run-test", ID, "-o", "o", "--recordings", "s3://b"],
+        "--recordings must be on",
+    ),
+    "an address of a manifest": (
+        ["--run-test", ID, "-o", "out", "--since-manifest", "s3://b/m.json"],
+        "--since-manifest must be on",
+    ),
+    "quiet and verbose": (["--run-test", ID, "-o", "out", "-q", "-v"], "--quiet and --verbose exclude"),
+    "two things on stdout": (["--run-test", ID, "-o", "-", "--json"], "and so does -o -: leave one out."),
+    "parquet on stdout": (["--run-test", ID, "-o", "-", "--format", "parquet"], "needs a file"),
+    "something more": (["--run-test", ID, "-o", "c.jsonl", "d.jsonl"], "Not expected: d.jsonl. See"),
+    "a flag with a value": (["--run-test", ID, "-o", "c.jsonl", "-q=x"], "-q takes no value, not 'x'."),
     "another format": (["--run-test", ID, "-o", "c.jsonl", "--format", "csv"], "ends in .jsonl"),
     "no format": (["--run-test", ID, "-o", "out", "--format", "xml"], '"jsonl", "csv", "parquet"'),
     "parts of none": (["--run-test", ID, "-o", "out", "--part-rows", "0"], "--part-rows"),
     "no list": (["-o", "c.jsonl"], "--test-execution, --url or --sources, or try --demo"),
     "no address": (
         ["--url", "https://x.example/?key=k", "-o", "c.jsonl"],
-        "--url: url names no list of calls",
+        "--url names no list of calls",
     ),
-    "a bad address in a file": (["--url", "@bad.txt", "-o", "c.jsonl"], "bad.txt, line 2: url must begin"),
+    "a bad address in a file": (["--url", "@bad.txt", "-o", "c.jsonl"], "bad.txt, line 2: --url must begin"),
     "no set": (["--set", "nightly", "-o", "c.jsonl"], "--set chooses a set of a file"),
     "another set": (
         ["--sources", "s.toml", "--set", "b", "-o", "c.jsonl"],
@@ -57,7 +77,10 @@ WRONG = {
     "only comments": (["--run-test", "@empty.txt", "-o", "c.jsonl"], "No list to read"),
     "no text": (["--run-test", "@binary.txt", "-o", "c.jsonl"], "can't read binary.txt"),
     "page size 0": (["--run-test", ID, "-o", "c.jsonl", "--page-size", "0"], "--page-size"),
-    "no number": (["--run-test", ID, "-o", "c.jsonl", "--max-in-flight", "many"], "--max-in-flight"),
+    "no number": (
+        ["--run-test", ID, "-o", "c.jsonl", "--max-in-flight", "many"],
+        "--max-in-flight must be a whole number, not 'many'",
+    ),
     "status of nothing": (["--test-execution", ID, "-o", "c.jsonl", "--status", "failed"], "--run-test"),
     "search of nothing": (["--agent-version", f"{ID}:{ID}", "-o", "c.jsonl", "--search", "x"], "--search"),
     "two states": (
@@ -68,9 +91,12 @@ WRONG = {
     "two servers": (["--demo", "--base-url", "http://localhost", "-o", "c.jsonl"], "--demo"),
     "no url": (
         ["--run-test", ID, "--base-url", "ftp://x", "-o", "c.jsonl"],
-        "base_url must be an http(s) URL",
+        "error: --base-url must be an http(s) URL",
     ),
-    "plain http": (["--run-test", ID, "--base-url", "http://api.example", "-o", "c.jsonl"], "http://"),
+    "plain http": (
+        ["--run-test", ID, "--base-url", "http://api.example", "-o", "c.jsonl"],
+        "or pass --allow-insecure",
+    ),
 }
 
 

@@ -54,7 +54,7 @@ async def test_what_can_not_be_is_refused_before_any_request(
         ({"sources": ["a run test"]}, TypeError, "A source is RunTestCalls, .*, not str"),
         ({"sources": 5}, TypeError, "sources must be a list of RunTestCalls, .*, not int"),
         ({"normalised": True, "target": "c.csv"}, ValueError, "normalised is for format 'jsonl'"),
-        ({"recordings": ""}, ValueError, "recordings must be a directory"),
+        ({"recordings": ""}, ValueError, "recordings must be a path"),
         ({"max_outage": -1}, ValueError, "max_outage must be 0 seconds or more"),
         ({"max_outage": "long"}, TypeError, "max_outage must be a number of seconds"),
         ({"since": "nowhere.json"}, ExportError, "no manifest of an earlier export"),

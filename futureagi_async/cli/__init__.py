@@ -1,53 +1,30 @@
 """The command line: arguments -> the package's public functions -> exit code. Needs cyclopts and rich."""
 
-import os
 import sys
-from collections.abc import Callable, Sequence
-from io import TextIOWrapper
-from typing import Annotated, Literal, cast
+from collections.abc import Sequence
+from typing import cast
 
 from cyclopts import App, CycloptsError, Parameter
 
 from futureagi_async import FutureAGIError, __version__
 from futureagi_async.cli.call import call
+from futureagi_async.cli.completion import COMPLETION_EPILOGUE, completion_of
 from futureagi_async.cli.execution import execution
 from futureagi_async.cli.export import EXPORT_EPILOGUE, export
 from futureagi_async.cli.kpis import kpis
 from futureagi_async.cli.ls import LS_EPILOGUE, ls
+from futureagi_async.cli.messages import UsageError, in_shell_words, usage_message
 from futureagi_async.cli.plan import PLAN_EPILOGUE, plan
-from futureagi_async.cli.running import ExitCode, StoppedBySignalError, UsageError, print_error
+from futureagi_async.cli.running import ExitCode, StoppedBySignalError
 from futureagi_async.cli.serve import serve
+from futureagi_async.cli.streams import (
+    OutputError,
+    open_stdout,
+    prepare_streams,
+    print_error,
+    print_notice,
+)
 from futureagi_async.cli.verify import VERIFY_EPILOGUE, verify
-
-COMPLETION_EPILOGUE = """\
-bash, for every new terminal:
-  mkdir -p ~/.local/share/bash-completion/completions
-  futureagi-async completion bash \\
-      > ~/.local/share/bash-completion/completions/futureagi-async
-
-zsh, with 'fpath+=~/.zfunc' before 'compinit' in ~/.zshrc:
-  mkdir -p ~/.zfunc
-  futureagi-async completion zsh > ~/.zfunc/_futureagi-async
-
-fish:
-  mkdir -p ~/.config/fish/completions
-  futureagi-async completion fish \\
-      > ~/.config/fish/completions/futureagi-async.fish
-"""
-
-
-def completion_of(app: App) -> Callable[..., int]:
-    """Return the command for an app."""
-
-    def completion(
-        shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="Whose script to print.")], /
-    ) -> int:
-        """Print a script with which a shell completes commands and options."""
-        sys.stdout.write(app.generate_completion(shell=shell))
-        return ExitCode.DONE
-
-    return completion
-
 
 __all__ = ["app", "run"]
 
@@ -84,33 +61,36 @@ app.command(completion_of(app), help_epilogue=COMPLETION_EPILOGUE)
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; ``None`` takes the process's own arguments."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names in any script, whatever the terminal can
+    prepare_streams()
     try:
         return _run(sys.argv[1:] if arguments is None else arguments)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough. Python would complain again when it flushes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.FAILED
-
-
-def _run(arguments: Sequence[str]) -> int:
-    try:
-        return cast("int | None", _call(arguments)) or ExitCode.DONE
     except CycloptsError as error:
-        print_error(f"{error} See --help.")
+        print_error(usage_message(error))
         return ExitCode.USAGE
     except UsageError as error:
         print_error(str(error))
         return ExitCode.USAGE
     except FutureAGIError as error:
-        print_error(str(error))
+        print_error(in_shell_words(str(error)))
+        return ExitCode.FAILED
+    except OutputError as error:
+        if not error.reader_left:
+            print_error(str(error))
+        return ExitCode.FAILED
+    except OSError as error:  # too many open files, no room for a temporary one
+        print_error(f"The system refuses: {error.strerror or error}.")
         return ExitCode.FAILED
     except (StoppedBySignalError, KeyboardInterrupt) as error:
-        sys.stderr.write(f"Interrupted: {error}\n" if str(error) else "Interrupted.\n")
+        print_notice(f"Interrupted: {error}" if str(error) else "Interrupted.")
         return ExitCode.INTERRUPTED
 
 
-def _call(arguments: Sequence[str]) -> object:
-    return app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+def _run(arguments: Sequence[str]) -> int:
+    result: object = app(
+        arguments,
+        console=open_stdout(),  # for help and version
+        exit_on_error=False,
+        print_error=False,
+        result_action="return_value",
+    )
+    return cast("int | None", result) or ExitCode.DONE

@@ -1,18 +1,17 @@
 """The command `call`, and how a call looks on a terminal."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from futureagi_async import CallExecution, EvalOutput, JsonValue, TranscriptTurn
 from futureagi_async.cli.connection import AsJson, Connection, choose_id, connect, read_one
 from futureagi_async.cli.formatting import (
+    Column,
     clean,
     format_number,
     format_time,
@@ -21,13 +20,12 @@ from futureagi_async.cli.formatting import (
     one_line,
     pairs,
     status_text,
+    table,
+    turns,
 )
 from futureagi_async.cli.running import (
     print_found,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 def call(
@@ -104,16 +102,13 @@ def _facts(call: CallExecution) -> Mapping[str, str | None]:
     }
 
 
-def _evaluations(outputs: Iterable[EvalOutput]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, expand=True)
-    table.add_column("Evaluation", ratio=2)
-    table.add_column("Result", ratio=2)
-    table.add_column("Reason", ratio=4)
-    for output in outputs:
-        table.add_row(
-            Text(one_line(output.name or output.id)), _result(output), Text(one_line(output.reason or ""))
-        )
-    return table
+def _evaluations(outputs: Iterable[EvalOutput]) -> RenderableType:
+    columns = [Column(name, flexible=True) for name in ("Evaluation", "Result", "Reason")]
+    rows = [
+        [Text(one_line(output.name or output.id)), _result(output), Text(one_line(output.reason or ""))]
+        for output in outputs
+    ]
+    return table(columns, rows)
 
 
 def _result(output: EvalOutput) -> Text:
@@ -134,18 +129,12 @@ def _shown(value: JsonValue) -> str:
     return one_line(msgspec.json.encode(value).decode())
 
 
-def _transcript(turns: tuple[TranscriptTurn, ...] | None) -> RenderableType:
-    if not turns:
-        return Text("withheld in this listing" if turns is None else "none", style="dim")
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(justify="right", style="dim", no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column()
-    for turn in turns:
+def _transcript(transcript: tuple[TranscriptTurn, ...] | None) -> RenderableType:
+    if not transcript:
+        return Text("withheld in this listing" if transcript is None else "none", style="dim")
+    rows = []
+    for turn in transcript:
+        when = "" if turn.start_seconds is None else f"{turn.start_seconds:.1f} s"
         role = one_line(turn.role or "?")
-        table.add_row(
-            Text("" if turn.start_seconds is None else f"{turn.start_seconds:.1f} s"),
-            Text(role, style=_ROLE_STYLES.get(role, "magenta")),
-            Text(clean(turn.content or "")),
-        )
-    return table
+        rows.append((when, Text(role, _ROLE_STYLES.get(role, "magenta")), clean(turn.content or "")))
+    return turns(rows)

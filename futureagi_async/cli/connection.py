@@ -1,9 +1,11 @@
 """Options that every reading command takes: server, limits, ids; and opening a session with them."""
 
 import os
+import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 from uuid import UUID
 
@@ -19,7 +21,8 @@ from futureagi_async import (
     SourceName,
     TestExecutionCalls,
 )
-from futureagi_async.cli.running import UsageError, run_async, usage_errors
+from futureagi_async.cli.messages import UsageError, usage_errors
+from futureagi_async.cli.running import allow_open_files, run_async
 from futureagi_async.cli.sources import parse_id
 from futureagi_async.events import Observer
 
@@ -62,6 +65,8 @@ MaxOutage = Annotated[
 ]
 
 _DEMO_LATENCY_SECONDS = 0.4  # so that there is something to watch
+_FILES = 10  # open at once beside connections: standard streams, the event loop, a name looked up
+_FILES_OF_THE_DEMO = 8  # the stand-in's event loop, and some room
 
 
 @Parameter(name="*", group=CONNECTION)
@@ -81,6 +86,21 @@ class Connection:
     allow_insecure: Annotated[
         bool, Parameter(help="Allow an http:// base URL, which shows the keys to the network.")
     ] = False
+    proxy: Annotated[
+        str | None,
+        Parameter(
+            metavar="URL",
+            help="The HTTP proxy to go through. Default: HTTPS_PROXY, else ALL_PROXY, unless NO_PROXY names "
+            "the server. A password belongs there: on the command line everybody here could see it.",
+        ),
+    ] = None
+    ca_file: Annotated[
+        Path | None,
+        Parameter(
+            metavar="FILE",
+            help="Certificate authorities to trust instead of the system's, in PEM.",
+        ),
+    ] = None
 
 
 @attrs.define(frozen=True)
@@ -96,20 +116,40 @@ class Endpoint:
         observers: Sequence[Observer] = (),
         max_in_flight: int = 16,
         max_requests_per_minute: int | None = None,
+        files: int = _FILES,
     ) -> Session:
-        """Return a session, not yet opened; settings that can't be used are a `UsageError`."""
-        if (stand_in := self.stand_in) is None:
+        """Return a session, not yet opened; settings that can't be used are a `UsageError`.
+
+        ``files`` is how many the command has open at once, beside connections. Where not many more are
+        allowed, fewer requests are under way.
+        """
+        given, stand_in = self.connection, self.stand_in
+        if stand_in is None:
             _check_keys_set()
         with usage_errors():
             return Session(
                 stand_in.api_key if stand_in else None,
                 stand_in.secret_key if stand_in else None,
-                stand_in.base_url if stand_in else self.connection.base_url,
-                allow_insecure=self.connection.allow_insecure,
+                stand_in.base_url if stand_in else given.base_url,
+                allow_insecure=given.allow_insecure,
+                proxy=given.proxy,
+                trust_env=stand_in is None,
+                ssl_context=_trust(given.ca_file) if given.ca_file is not None else None,
                 observers=observers,
-                max_in_flight=max_in_flight,
+                max_in_flight=self._fitting(max_in_flight, files),
                 max_requests_per_minute=max_requests_per_minute,
             )
+
+    def _fitting(self, max_in_flight: int, files: int) -> int:
+        """Return how many requests may be under way, where each has a connection open."""
+        beside, each = (files, 1) if self.stand_in is None else (files + _FILES_OF_THE_DEMO, 2)
+        allowed = allow_open_files(beside + each * max_in_flight)
+        if allowed < beside + each:
+            raise UsageError(
+                f"This needs {beside + each} open files at once, and only {allowed} are allowed here: see "
+                "'ulimit -n'."
+            )
+        return min(max_in_flight, (allowed - beside) // each)
 
 
 @contextmanager
@@ -118,12 +158,26 @@ def connect(connection: Connection) -> Iterator[Endpoint]:
     if not connection.demo:
         yield Endpoint(connection, None)
         return
-    if connection.base_url is not None:
-        raise UsageError("--demo reads from its own server: leave out --base-url, or --demo.")
+    for option, value in (
+        ("--base-url", connection.base_url),
+        ("--proxy", connection.proxy),
+        ("--ca-file", connection.ca_file),
+    ):
+        if value is not None:
+            raise UsageError(f"--demo reads from its own server: leave out {option}, or --demo.")
     from futureagi_async.testing import StandInServer  # a web server, which few commands need
 
     with StandInServer(latency_seconds=_DEMO_LATENCY_SECONDS) as stand_in:
         yield Endpoint(connection, stand_in)
+
+
+def _trust(ca_file: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except ssl.SSLError:
+        raise UsageError(f"--ca-file: {ca_file} holds no certificate in PEM.") from None
+    except OSError as error:
+        raise UsageError(f"--ca-file: can't read {ca_file}: {error.strerror or error}.") from error
 
 
 def _check_keys_set() -> None:
@@ -153,7 +207,7 @@ def choose_id(
     if text is not None:
         return parse_id(text, what)
     if endpoint.stand_in is None:
-        raise UsageError(f"{what} is missing. (With --demo a sample is shown.)")
+        raise UsageError(f"{what} is missing. With --demo a sample is shown.")
     return UUID(samples(endpoint.stand_in)[0])
 
 

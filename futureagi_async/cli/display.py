@@ -1,15 +1,18 @@
 """Shows an export while it runs: a live display on a terminal, plain lines elsewhere."""
 
+from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
 
+import attrs
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from futureagi_async.cli.formatting import format_bytes, format_count, format_duration
+from futureagi_async.cli.formatting import Fitted, flow, format_bytes, format_count, format_duration
 from futureagi_async.cli.progress import ListProgress, PhaseProgress, Progress
 from futureagi_async.events import Event, OutageEnded, ProbePlanned, SessionPaused
 
@@ -28,6 +31,8 @@ _STYLES = {
     "complete": "green",
 }
 _WIDEST_STATE = len("downloading")
+_NARROWEST_BAR = 8
+_GAP = 2
 
 
 def render_progress(progress: Progress, *, rows: int) -> RenderableType:
@@ -35,24 +40,52 @@ def render_progress(progress: Progress, *, rows: int) -> RenderableType:
     lines = list(progress.lines.values())
     rows -= len(progress.stages) - 1 + (progress.outage is not None)
     shown = lines if len(lines) <= rows else sorted(lines, key=_urgency)[: max(1, rows)]
-    table = Table.grid(padding=(0, 1), expand=True)
-    table.add_column(no_wrap=True)
-    table.add_column(ratio=1)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(no_wrap=True, min_width=_WIDEST_STATE)
-    for line in shown:
-        table.add_row(Text(line.label), _bar(line), Text(_share(line)), Text(line.state, _STYLES[line.state]))
-    for phase, stage in progress.stages.items():
-        if phase in PHASES:
-            _add_stage(table, phase, stage, going_on=phase == progress.phase)
+    bars = [_list_bar(line) for line in shown]
+    bars += [
+        _phase_bar(phase, stage, going_on=phase == progress.phase)
+        for phase, stage in progress.stages.items()
+        if phase in PHASES
+    ]
     # The last line stays short: after one of full width, the ^C that a terminal echoes would take a new line,
     # and erasing would miss the first.
-    totals = [Text(" · ".join(part), style="bold") for part in (count_words(progress), speed_words(progress))]
+    totals: list[RenderableType] = [_totals(count_words(progress)), _totals(speed_words(progress))]
     if hidden := len(lines) - len(shown):
         totals.insert(0, Text(f"and {format_count(hidden, 'list')} more", style="dim"))
     if outage := outage_words(progress):
-        totals.insert(0, Text(outage, style="yellow", no_wrap=True, overflow="ellipsis"))
-    return Group(table, *totals)
+        totals.insert(0, Text(outage, style="yellow"))
+    return Group(Fitted(partial(_lay_out_bars, bars)), *totals)
+
+
+def _totals(words: list[str]) -> RenderableType:
+    return Fitted(lambda width: Group(*flow([Text(word, style="bold") for word in words], width - 1)))
+
+
+@attrs.frozen
+class _Bar:
+    """One line of the display."""
+
+    label: str
+    bar: RenderableType
+    share: str
+    state: Text
+
+
+def _lay_out_bars(bars: Sequence[_Bar], width: int) -> RenderableType:
+    """Return the bars side by side with what they stand for; where it is narrow, without them."""
+    label_width = max(len(bar.label) for bar in bars)
+    others_width = max(len(bar.share) for bar in bars) + max(_WIDEST_STATE, *(len(bar.state) for bar in bars))
+    with_bars = label_width + others_width + _NARROWEST_BAR + 3 * _GAP <= width
+    short = label_width + others_width + 2 * _GAP > width
+    table = Table.grid(padding=(0, _GAP, 0, 0), expand=with_bars)
+    table.add_column(no_wrap=True)
+    if with_bars:
+        table.add_column(ratio=1)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True, min_width=_WIDEST_STATE)
+    for bar in bars:
+        label = Text(bar.label.rpartition(" ")[2] if short else bar.label)
+        table.add_row(label, *([bar.bar] if with_bars else []), Text(bar.share), bar.state)
+    return table
 
 
 def count_words(progress: Progress) -> list[str]:
@@ -94,15 +127,19 @@ def outage_words(progress: Progress) -> str:
     )
 
 
-def _add_stage(table: Table, phase: str, stage: PhaseProgress, *, going_on: bool) -> None:
+def _phase_bar(phase: str, stage: PhaseProgress, *, going_on: bool) -> _Bar:
     label, doing = PHASES[phase]
     total = stage.total
-    table.add_row(
-        Text(label),
+    return _Bar(
+        label,
         Text("") if total is None else ProgressBar(total=total or 1, completed=stage.records or not total),
-        Text(f"{stage.records:,}" if total is None else f"{stage.records:,}/{total:,}"),
+        f"{stage.records:,}" if total is None else f"{stage.records:,}/{total:,}",
         Text(doing, "cyan") if going_on else Text("done", "green"),
     )
+
+
+def _list_bar(line: ListProgress) -> _Bar:
+    return _Bar(line.label, _bar(line), _share(line), Text(line.state, _STYLES[line.state]))
 
 
 def _urgency(line: ListProgress) -> int:
@@ -151,7 +188,7 @@ class Display:
 
 
 class LiveDisplay(Display):
-    """The board, redrawn in place and gone at the end."""
+    """The bars, redrawn in place and gone at the end."""
 
     def __init__(self, progress: Progress, console: Console) -> None:
         self._live = Live(

@@ -1,17 +1,22 @@
 """The command `execution`, and how a test execution looks on a terminal."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from futureagi_async import CallExecution, TestExecutionPage
-from futureagi_async.cli.connection import Connection, ExecutionId, choose_execution, connect, read_one
+from futureagi_async.cli.connection import (
+    AT_LEAST_ONE,
+    Connection,
+    ExecutionId,
+    choose_execution,
+    connect,
+    read_one,
+)
 from futureagi_async.cli.formatting import (
+    Column,
     clean,
     format_count,
     format_number,
@@ -19,14 +24,9 @@ from futureagi_async.cli.formatting import (
     one_line,
     pairs,
     status_text,
+    table,
 )
 from futureagi_async.cli.running import print_found
-
-if TYPE_CHECKING:
-    pass
-
-
-_AT_LEAST_ONE = Number(gte=1)
 
 
 def execution(
@@ -35,10 +35,10 @@ def execution(
     *,
     page: Annotated[
         int,
-        Parameter(metavar="N", validator=_AT_LEAST_ONE, show_default=True, help="Which page of its calls."),
+        Parameter(metavar="N", validator=AT_LEAST_ONE, show_default=True, help="Which page of its calls."),
     ] = 1,
     limit: Annotated[
-        int, Parameter(metavar="N", validator=_AT_LEAST_ONE, show_default=True, help="Calls a page.")
+        int, Parameter(metavar="N", validator=AT_LEAST_ONE, show_default=True, help="Calls a page.")
     ] = 10,
     search: Annotated[
         str | None,
@@ -59,9 +59,6 @@ def execution(
     return print_found(render_execution, found, [one.raw for one in found.calls], as_json=as_json)
 
 
-_ID_CHARACTERS = 36  # whole, since it is what the call command wants
-
-
 def render_execution(page: TestExecutionPage) -> RenderableType:
     """Return status, columns, the page's calls, and how to see the next."""
     title = Text("Test execution ", style="bold").append_text(status_text(page.status))
@@ -79,22 +76,25 @@ def render_execution(page: TestExecutionPage) -> RenderableType:
     return Group(*parts)
 
 
-def _calls(page: TestExecutionPage) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, expand=True)
-    table.add_column("Id", no_wrap=True, min_width=_ID_CHARACTERS)
-    table.add_column("Status", no_wrap=True, min_width=len("completed"))
-    table.add_column("Seconds", justify="right", no_wrap=True, min_width=len("Seconds"))
-    table.add_column("Score", justify="right", no_wrap=True, min_width=len("Score"))
-    table.add_column("Scenario", no_wrap=True, overflow="ellipsis", ratio=1)
-    for call in page.calls:
-        table.add_row(
-            Text(clean(call.id)),
-            status_text(call.status),
-            format_number(call.duration) or "",
-            format_number(call.overall_score) or "",
-            Text(_scenario(call)),
-        )
-    return table
+def _calls(page: TestExecutionPage) -> RenderableType:
+    columns = [
+        Column("Id"),
+        Column("Status"),
+        Column("Seconds", is_number=True),
+        Column("Score", is_number=True),
+        Column("Scenario", flexible=True),
+    ]
+    return table(columns, [_figures(call) for call in page.calls])
+
+
+def _figures(call: CallExecution) -> list[Text]:
+    return [
+        Text(clean(call.id)),
+        status_text(call.status),
+        Text(format_number(call.duration) or ""),
+        Text(format_number(call.overall_score) or ""),
+        Text(_scenario(call)),
+    ]
 
 
 def _scenario(call: CallExecution) -> str:

@@ -1,14 +1,16 @@
 """The command `export` and its options."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from tempfile import TemporaryDirectory
+from typing import Annotated, Final, Literal
 
 import attrs
 from cyclopts import Group, Parameter
 
-from futureagi_async import CallSource, FutureAGIError, Session
+from futureagi_async import CallSource, ExportError, FutureAGIError, Session
 from futureagi_async.cli.connection import (
     AT_LEAST_ONE,
     Connection,
@@ -18,18 +20,12 @@ from futureagi_async.cli.connection import (
     find_sources,
 )
 from futureagi_async.cli.display import Display, make_display
-from futureagi_async.cli.formatting import format_count
+from futureagi_async.cli.formatting import format_count, shown_path
+from futureagi_async.cli.messages import UsageError, in_shell_words, usage_errors
 from futureagi_async.cli.progress import Progress
-from futureagi_async.cli.running import (
-    ExitCode,
-    StoppedBySignalError,
-    open_stderr,
-    print_error,
-    run_async,
-    usage_errors,
-    write_json,
-)
+from futureagi_async.cli.running import ExitCode, StoppedBySignalError, run_async
 from futureagi_async.cli.sources import SourceOptions, lists_or_samples, name_sources
+from futureagi_async.cli.streams import OutputError, copy_to_stdout, open_stderr, print_error, write_json
 from futureagi_async.cli.summary import print_reasons, print_summary, summary_json
 from futureagi_async.export import ExportProgress, ExportReport, OnProgress, export_calls
 
@@ -42,12 +38,13 @@ class OutputOptions:
     """Options on what is written where."""
 
     output: Annotated[
-        Path,
+        str,
         Parameter(
             name=("--output", "-o"),
             metavar="PATH",
-            help="A file ending in .jsonl, .csv (also with .gz or .zst behind it) or .parquet; anything "
-            "else is a directory of parts with a manifest.",
+            allow_leading_hyphen=True,
+            help="A file ending in .jsonl, .csv (also with .gz or .zst behind it) or .parquet; a directory, "
+            "for parts and a manifest, as anything that ends in a slash; or - for the standard output.",
         ),
     ]
     format: Annotated[
@@ -59,13 +56,13 @@ class OutputOptions:
         Parameter(help="Also fetch transcripts that a list withholds: a request for each such call."),
     ] = False
     recordings: Annotated[
-        Path | None, Parameter(metavar="DIR", help="Download the calls' audio into this directory.")
+        str | None, Parameter(metavar="DIR", help="Download the calls' audio into this directory.")
     ] = None
     allow_private_hosts: Annotated[
         bool, Parameter(help="Let --recordings connect to private and loopback addresses.")
     ] = False
     since_manifest: Annotated[
-        Path | None,
+        str | None,
         Parameter(metavar="FILE", help="Only what changed since the export with this manifest.json."),
     ] = None
     restart: Annotated[
@@ -96,7 +93,18 @@ class OutputOptions:
     quiet: Annotated[
         bool, Parameter(name=("--quiet", "-q"), help="Print only errors, and why a list is incomplete.")
     ] = False
+    verbose: Annotated[
+        bool,
+        Parameter(
+            name=("--verbose", "-v"), help="Print at the end how each list was read, and why it is complete."
+        ),
+    ] = False
     json: Annotated[bool, Parameter(help="Print a summary on stdout as one JSON object.")] = False
+
+    @property
+    def to_stdout(self) -> bool:
+        """Whether the records themselves are printed."""
+        return self.output in _STDOUT
 
 
 EXPORT_EPILOGUE = """\
@@ -106,9 +114,14 @@ Examples:
       --agent-version @versions.txt --transcripts -o calls.parquet
   futureagi-async export --sources sources.toml --set nightly \\
       -o 2026-01-31/ --quiet --json > summary.json
+  futureagi-async export --run-test ID --quiet -o - | jq .overall_score
 
 Interrupted by Ctrl-C, a crash or a power cut? The same command goes on where
   it was. A file or a manifest appears under its name only when it is whole.
+
+With -o - all is read first, into a temporary file (TMPDIR); then each call is
+  printed once, as it was read last. Where something is missing, the rest is
+  printed, the reason is on stderr, and the exit code is 3.
 
 Keys: FI_API_KEY and FI_SECRET_KEY in the environment. They are not taken from
   the command line, where everybody on this machine could see them (ps).
@@ -118,14 +131,16 @@ Exit codes: 0 everything is there; 3 written, but something is missing, and
   1 failed, 2 wrong arguments, 130 interrupted.
 """
 
-_GO_ON = "the same command again goes on from there."
+_STDOUT: Final = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+_FILES: Final = 20  # open at once: those of every command, the lock, the journal, parts being written
+_GO_ON: Final = "the same command again goes on from there."
 
 
 def export(
     *,
     lists: SourceOptions = SourceOptions(),  # noqa: B008 - frozen
     output: OutputOptions,
-    pace: Limits = Limits(),  # noqa: B008 - frozen
+    limits: Limits = Limits(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
     max_outage: MaxOutage = 900,
 ) -> int:
@@ -134,14 +149,16 @@ def export(
     All lists are read at once, and of each you are told whether it is provably
     complete. Run again after an interruption, the same command goes on.
     """
-    with connect(connection) as endpoint:
-        sources = find_sources(endpoint, name_sources(lists_or_samples(lists, endpoint.stand_in)), pace)
+    _check_fits(output)
+    with connect(connection) as endpoint, _open_target(output) as target:
+        sources = find_sources(endpoint, name_sources(lists_or_samples(lists, endpoint.stand_in)), limits)
         progress = Progress(sources)
         display = make_display(progress, open_stderr(), quiet=output.quiet)
         session = endpoint.session(
             observers=(progress.observe, display.on_event),
-            max_in_flight=pace.max_in_flight,
-            max_requests_per_minute=pace.max_requests_per_minute,
+            max_in_flight=limits.max_in_flight,
+            max_requests_per_minute=limits.max_requests_per_minute,
+            files=_FILES,
         )
 
         def advance(news: ExportProgress) -> None:
@@ -151,24 +168,61 @@ def export(
         write = _writer(
             session,
             sources,
+            target,
             output,
-            page_size=pace.page_size,
+            page_size=limits.page_size,
             max_outage=max_outage,
             on_progress=advance,
         )
         try:
             report = run_async(partial(_show_while, display, session, write))
         except StoppedBySignalError:
-            raise StoppedBySignalError(_kept(progress) or "nothing new was written.") from None
+            raise StoppedBySignalError(_kept(progress, output) or "nothing new was written.") from None
         except FutureAGIError as error:
-            print_error(" ".join(filter(None, (str(error), _kept(progress)))))
+            print_error(_failure(error, progress, output))
             return ExitCode.FAILED
-    return _conclude(report, output)
+        _conclude(report, output)
+    return ExitCode.DONE if report.complete else ExitCode.INCOMPLETE
+
+
+def _check_fits(output: OutputOptions) -> None:
+    """Raise `UsageError` for options that contradict each other."""
+    if output.output.startswith("-") and not output.to_stdout:
+        raise UsageError(
+            f"-o needs a path behind it, not {output.output!r}. Begin it with ./ where a name begins so."
+        )
+    if output.quiet and output.verbose:
+        raise UsageError("--quiet and --verbose exclude each other: leave one out.")
+    if not output.to_stdout:
+        return
+    if output.json:
+        raise UsageError("--json prints on the standard output, and so does -o -: leave one out.")
+    if output.format == "parquet":
+        raise UsageError("--format parquet needs a file: on the standard output there is jsonl or csv.")
+
+
+@contextmanager
+def _open_target(output: OutputOptions) -> Iterator[str]:
+    """Give what to export into: for the standard output a temporary file, since only the end is certain."""
+    if not output.to_stdout:
+        yield output.output
+        return
+    try:
+        temporary = TemporaryDirectory(prefix="futureagi-async-")
+    except OSError as error:
+        raise ExportError(_no_room(error)) from error
+    with temporary as folder:
+        yield str(Path(folder, f"calls.{output.format or 'jsonl'}"))
+
+
+def _no_room(error: OSError) -> str:
+    return f"Can't write a temporary file: {error.strerror or error}. TMPDIR can name a directory with room."
 
 
 def _writer(
     session: Session,
     sources: list[CallSource],
+    target: str,
     output: OutputOptions,
     *,
     page_size: int,
@@ -179,7 +233,7 @@ def _writer(
         export_calls,
         session,
         sources,
-        output.output,
+        target,
         format=output.format,
         transcripts=output.transcripts,
         resume=not output.restart,
@@ -204,14 +258,43 @@ async def _show_while(
             return await write()
 
 
-def _kept(progress: Progress) -> str:
+def _failure(error: FutureAGIError, progress: Progress, output: OutputOptions) -> str:
+    """Say what ended an export, and how to go on."""
+    if isinstance(error, ExportError):
+        disk = error.__cause__ if not isinstance(error.__cause__, ExportError) else error.__cause__.__cause__
+        if output.to_stdout and isinstance(disk, OSError):
+            return _no_room(disk)
+        return in_shell_words(str(error))  # which says itself what is kept
+    return " ".join(filter(None, (in_shell_words(str(error)), _kept(progress, output))))
+
+
+def _kept(progress: Progress, output: OutputOptions) -> str:
     """Say how to go on, where there is something to go on from."""
     kept = progress.stages["reading"].records
-    return f"{format_count(kept, 'record')} {'is' if kept == 1 else 'are'} kept: {_GO_ON}" if kept else ""
+    if not kept or output.to_stdout:
+        return ""
+    return f"{format_count(kept, 'record')} {'is' if kept == 1 else 'are'} kept: {_GO_ON}"
 
 
-def _conclude(report: ExportReport, output: OutputOptions) -> int:
-    (print_reasons if output.quiet else print_summary)(report, open_stderr())
+def _conclude(report: ExportReport, output: OutputOptions) -> None:
+    """Print what belongs on the standard output, and tell people how it ended."""
+    stderr = open_stderr()
+    where = shown_path(report.path)
+    if output.to_stdout:
+        where = "the standard output"
+        try:
+            with report.path.open("rb") as file:
+                copy_to_stdout(file)
+        except OutputError:
+            print_reasons(report, stderr)
+            raise
+    if output.quiet:
+        print_reasons(report, stderr)
+    else:
+        print_summary(report, where, stderr, verbose=output.verbose)
     if output.json:
-        write_json(summary_json(report))
-    return ExitCode.DONE if report.complete else ExitCode.INCOMPLETE
+        try:
+            write_json(summary_json(report))
+        except OutputError as error:
+            more = f"{error} The export is finished all the same: {where}."
+            raise OutputError(more, reader_left=error.reader_left) from error

@@ -1,11 +1,18 @@
-"""Text, numbers and headings for terminals."""
+"""Text, numbers, and layouts that fit any terminal: what is too wide is laid out below, never cut."""
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Final
 
+import attrs
 import msgspec
-from rich.console import RenderableType
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -15,12 +22,14 @@ from futureagi_async import JsonValue
 # C0 but tab and newline, DEL, C1 (one of them begins a command like ESC [), and what turns the direction
 # of writing around, so that a line reads differently from what it is.
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_NO_UTF8 = re.compile(r"[\udc80-\udcff]")  # bytes of paths, as Python decodes them
 _UNITS = ("kB", "MB", "GB", "TB")
 
 
 def clean(text: str) -> str:
     """Return the text without what a terminal would take for a command; tabs are spaces."""
-    return _COMMANDS.sub("", text.replace("\r\n", "\n").replace("\t", "    "))
+    text = _COMMANDS.sub("", text.replace("\r\n", "\n").replace("\t", "    "))
+    return _NO_UTF8.sub(lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", text)
 
 
 def one_line(text: str) -> str:
@@ -74,15 +83,138 @@ def heading(title: str) -> RenderableType:
     return Padding(Text(title, style="bold underline"), (1, 0, 0, 0))
 
 
-def pairs(facts: Mapping[str, str | None]) -> Table:
+@attrs.frozen
+class Fitted:
+    """Something that is laid out for the width there is."""
+
+    layout: Callable[[int], RenderableType]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        yield self.layout(options.max_width)
+
+
+_INDENT: Final = 2
+_GAP: Final = 2  # between the columns of a table: a column's padding, and the place of a line
+_NARROWEST_TEXT: Final = 24  # in less, running text is laid out below what it belongs to
+
+
+def pairs(facts: Mapping[str, str | None]) -> RenderableType:
     """Return names and values below each other; what is ``None`` or empty is left out."""
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in facts.items():
-        if value:
-            table.add_row(Text(one_line(name)), Text(one_line(value)))
-    return table
+    rows = [(one_line(name), one_line(value)) for name, value in facts.items() if value]
+    return Fitted(partial(_lay_out_pairs, rows))
+
+
+def _lay_out_pairs(rows: Sequence[tuple[str, str]], width: int) -> RenderableType:
+    names_width = max((cell_len(name) for name, _ in rows), default=0)
+    beside = width - names_width - _INDENT
+    parts: list[RenderableType] = []
+    for name, value in rows:
+        longest = max(map(cell_len, value.split()))
+        if longest <= beside or (longest > width - _INDENT and beside >= _NARROWEST_TEXT):
+            row = Table.grid(padding=(0, _INDENT, 0, 0))
+            row.add_column(style="dim", no_wrap=True, width=names_width)
+            row.add_column(overflow="fold")
+            row.add_row(Text(name), Text(value))
+            parts.append(row)
+        else:
+            parts += [Text(name, "dim", overflow="fold"), _indented(Text(value))]
+    return Group(*parts)
+
+
+@attrs.frozen
+class Column:
+    """A column of a table."""
+
+    heading: str
+    is_number: bool = False
+    flexible: bool = False
+    """Whether it may take several lines."""
+
+
+def table(columns: Sequence[Column], rows: Sequence[Sequence[Text]]) -> RenderableType:
+    """Return a table; where it is too wide, each row's first cell with the others below it."""
+    return Fitted(partial(_lay_out_table, columns, rows))
+
+
+def _lay_out_table(columns: Sequence[Column], rows: Sequence[Sequence[Text]], width: int) -> RenderableType:
+    widths = [
+        max(cell_len(column.heading), *(cell.cell_len for cell in cells), 0)
+        for column, cells in zip(
+            columns, zip(*rows, strict=True) if rows else [()] * len(columns), strict=True
+        )
+    ]
+    least = [
+        min(size, _NARROWEST_TEXT // 2) if column.flexible else size
+        for column, size in zip(columns, widths, strict=True)
+    ]
+    if sum(least) + _GAP * (len(columns) - 1) > width:
+        return Group(*(part for row in rows for part in _lay_out_row(columns, row, width)))
+    drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for column, size in zip(columns, widths, strict=True):
+        drawn.add_column(
+            column.heading,
+            justify="right" if column.is_number else "left",
+            no_wrap=not column.flexible,
+            overflow="fold",
+            min_width=None if column.flexible else size,
+        )
+    for row in rows:
+        drawn.add_row(*row)
+    return drawn
+
+
+def _lay_out_row(columns: Sequence[Column], row: Sequence[Text], width: int) -> Iterator[RenderableType]:
+    first, *others = row
+    yield first
+    items = [
+        Text.assemble((f"{column.heading} ", "dim"), cell)
+        for column, cell in zip(columns[1:], others, strict=True)
+        if cell.plain
+    ]
+    yield from map(_indented, flow(items, width - _INDENT))
+
+
+def flow(items: Iterable[Text], width: int) -> list[Text]:
+    """Return lines of items with dots between them; none is broken that fits a line."""
+    lines: list[Text] = []
+    for item in items:
+        if lines and lines[-1].cell_len + len(" · ") + item.cell_len <= width:
+            lines[-1] = Text.assemble(lines[-1], " · ", item)
+        else:
+            lines.append(item)
+    return lines
+
+
+def turns(rows: Sequence[tuple[str, Text, str]]) -> RenderableType:
+    """Return what was said when by whom, line by line."""
+    return Fitted(partial(_lay_out_turns, rows))
+
+
+def _lay_out_turns(rows: Sequence[tuple[str, Text, str]], width: int) -> RenderableType:
+    when_width = max(cell_len(when) for when, _, _ in rows)
+    who_width = max(who.cell_len for _, who, _ in rows)
+    if width - when_width - who_width - 2 * _INDENT < _NARROWEST_TEXT:
+        parts: list[RenderableType] = []
+        for when, who, said in rows:
+            parts += [Text.assemble((f"{when} " if when else "", "dim"), who), _indented(Text(said))]
+        return Group(*parts)
+    grid = Table.grid(padding=(0, _INDENT, 0, 0))
+    grid.add_column(justify="right", style="dim", no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for when, who, said in rows:
+        grid.add_row(when, who, Text(said))
+    return grid
+
+
+def _indented(text: Text) -> RenderableType:
+    text.overflow = "fold"
+    return Padding(text, (0, 0, 0, _INDENT), expand=False)
+
+
+def shown_path(path: Path) -> str:
+    r"""Return a path as text that every program can read: a byte that is no UTF-8 is shown as ``\xff``."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def misfits_section(misfits: Mapping[str, JsonValue]) -> list[RenderableType]:

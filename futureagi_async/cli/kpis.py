@@ -18,7 +18,8 @@ from futureagi_async.cli.connection import (
     read_one,
 )
 from futureagi_async.cli.formatting import format_number, heading, misfits_section, pairs
-from futureagi_async.cli.running import print_found, print_warning
+from futureagi_async.cli.running import print_found
+from futureagi_async.cli.streams import print_warning
 
 
 def kpis(

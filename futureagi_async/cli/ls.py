@@ -30,13 +30,9 @@ from futureagi_async.cli.formatting import (
     one_line,
     status_text,
 )
-from futureagi_async.cli.running import (
-    ExitCode,
-    UsageError,
-    open_stdout,
-    print_text,
-    write_json,
-)
+from futureagi_async.cli.messages import UsageError
+from futureagi_async.cli.running import ExitCode
+from futureagi_async.cli.streams import open_stdout, print_text, write_json
 
 LS_EPILOGUE = """\
 Examples:

@@ -1,4 +1,4 @@
-"""The command that says what an export would cost."""
+"""The command `plan`: what an export would cost."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -6,22 +6,17 @@ from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from futureagi_async import CallSource, Session
-from futureagi_async.cli.connection import (
-    Connection,
-    Limits,
-    connect,
-    find_sources,
-)
-from futureagi_async.cli.formatting import format_bytes, format_duration, one_line
+from futureagi_async.cli.connection import Connection, Limits, connect, find_sources
+from futureagi_async.cli.formatting import Column, format_bytes, format_duration, one_line, table
+from futureagi_async.cli.messages import in_shell_words, usage_errors
 from futureagi_async.cli.progress import short_name
-from futureagi_async.cli.running import ExitCode, open_stdout, print_text, run_async, usage_errors, write_json
+from futureagi_async.cli.running import ExitCode, run_async
 from futureagi_async.cli.sources import SourceOptions, lists_or_samples, name_sources
+from futureagi_async.cli.streams import open_stdout, print_text, write_json
 from futureagi_async.cli.summary import failure_json
 from futureagi_async.export import ExportPlan, SourcePlan, plan_export
 
@@ -38,7 +33,7 @@ Exit codes: 0 every list answered; 3 some list did not; 1 failed, or none did;
 def plan(
     *,
     lists: SourceOptions = SourceOptions(),  # noqa: B008 - frozen
-    pace: Limits = Limits(),  # noqa: B008 - frozen
+    limits: Limits = Limits(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
     transcripts: Annotated[bool, Parameter(help="Count the requests of export --transcripts, too.")] = False,
     json: Annotated[bool, Parameter(help="Print the plan as one JSON object.")] = False,
@@ -49,11 +44,13 @@ def plan(
     if every call took as long as those of the sample.
     """
     with connect(connection) as endpoint:
-        sources = find_sources(endpoint, name_sources(lists_or_samples(lists, endpoint.stand_in)), pace)
+        sources = find_sources(endpoint, name_sources(lists_or_samples(lists, endpoint.stand_in)), limits)
         session = endpoint.session(
-            max_in_flight=pace.max_in_flight, max_requests_per_minute=pace.max_requests_per_minute
+            max_in_flight=limits.max_in_flight, max_requests_per_minute=limits.max_requests_per_minute
         )
-        found = run_async(partial(_plan, session, sources, page_size=pace.page_size, transcripts=transcripts))
+        found = run_async(
+            partial(_plan, session, sources, page_size=limits.page_size, transcripts=transcripts)
+        )
     if json:
         write_json(_plan_json(found))
     else:
@@ -77,31 +74,32 @@ def _print_plan(plan: ExportPlan, console: Console, *, transcripts: bool) -> Non
     for source in plan.sources:
         if source.error is not None:
             reason = Text(f"{short_name(source.source)} did not answer: ", style="yellow")
-            print_text(console, reason.append(one_line(str(source.error))))
+            print_text(console, reason.append(one_line(in_shell_words(str(source.error)))))
     print_text(
         console, Text(f"An export would take at most about {format_duration(plan.seconds)}.", style="bold")
     )
 
 
-def _table(plan: ExportPlan, *, transcripts: bool) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("List", no_wrap=True)
-    for heading in ("Records", "Requests", *(["Transcripts"] if transcripts else []), "Size"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for source in plan.sources:
-        table.add_row(Text(short_name(source.source)), *_figures(source, transcripts=transcripts))
+def _table(plan: ExportPlan, *, transcripts: bool) -> RenderableType:
+    numbers = ("Records", "Requests", *(["Transcripts"] if transcripts else []), "Size")
+    columns = [Column("List"), *(Column(name, is_number=True) for name in numbers)]
+    rows = [
+        [Text(short_name(source.source)), *_figures(source, transcripts=transcripts)]
+        for source in plan.sources
+    ]
     details = sum(source.detail_requests for source in plan.sources)
     totals = [f"{plan.records:,}", f"{plan.requests - details:,}"]
     totals += [f"{details:,}"] if transcripts else []
-    table.add_row("All", *totals, format_bytes(plan.bytes), style="bold")
-    return table
+    rows.append([Text(total, style="bold") for total in ("All", *totals, format_bytes(plan.bytes))])
+    return table(columns, rows)
 
 
-def _figures(source: SourcePlan, *, transcripts: bool) -> list[str]:
+def _figures(source: SourcePlan, *, transcripts: bool) -> list[Text]:
     if source.error is not None:
-        return ["?"] * (4 if transcripts else 3)
+        return [Text("?")] * (4 if transcripts else 3)
     details = [f"{source.detail_requests:,}"] if transcripts else []
-    return [f"{source.records:,}", f"{source.requests:,}", *details, format_bytes(source.bytes)]
+    figures = [f"{source.records:,}", f"{source.requests:,}", *details, format_bytes(source.bytes)]
+    return list(map(Text, figures))
 
 
 def _plan_json(plan: ExportPlan) -> bytes:

@@ -208,9 +208,10 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """How long this phase still takes at this rate; ``None`` where nobody can tell."""
+        """How long this phase still takes at this rate, from 1; ``None`` where nobody can tell."""
         left = (self.expected or 0) - self.stage.records
-        return left / self.rate if left > 0 and self.rate else None
+        seconds = left / self.rate if left > 0 and self.rate else 0
+        return seconds if seconds >= 1 else None
 
 
 def short_name(source: CallSource) -> str:

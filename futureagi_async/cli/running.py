@@ -1,26 +1,20 @@
-"""How a command ends: exit codes, error lines, and Ctrl-C."""
+"""How a command runs and ends: exit codes, the event loop, and Ctrl-C."""
 
 import asyncio
 import signal
-import sys
-import warnings
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import IntEnum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import anyio
-from rich.console import Console, RenderableType
-from rich.padding import Padding
-from rich.text import Text
+from rich.console import RenderableType
 
-from futureagi_async.cli.formatting import clean, one_line
-
-if TYPE_CHECKING:
-    pass
-
+from futureagi_async.cli.streams import open_stdout, write_json
 
 T = TypeVar("T")
+
+_STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class ExitCode(IntEnum):
@@ -33,70 +27,8 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-class UsageError(Exception):
-    """The arguments or the environment don't make sense; no request was sent."""
-
-
 class StoppedBySignalError(Exception):
-    """Somebody pressed Ctrl-C or sent a termination signal."""
-
-
-@contextmanager
-def usage_errors(about: str = "") -> Iterator[None]:
-    """Turn a library's refusal of an argument into a `UsageError`, ``about`` before its text."""
-    try:
-        yield
-    except ValueError as error:
-        raise UsageError(f"{about}: {error}" if about else str(error)) from error
-
-
-def open_stderr() -> Console:
-    """Return where people read; what is printed there is taken literally."""
-    return Console(stderr=True, highlight=False, markup=False, emoji=False)
-
-
-def open_stdout() -> Console:
-    """Return where results go; what is printed there is taken literally."""
-    return Console(highlight=False, markup=False, emoji=False)
-
-
-def write_json(record: bytes) -> None:
-    """Write a JSON text and a newline to stdout: byte for byte, but harmless to a terminal."""
-    if sys.stdout.isatty():
-        record = clean(record.decode(errors="replace")).encode()
-    sys.stdout.flush()
-    sys.stdout.buffer.write(record + b"\n")
-    sys.stdout.buffer.flush()
-
-
-def print_text(console: Console, text: Text, *, indent: int = 0) -> None:
-    """Print a paragraph; where no terminal has an edge, on one line."""
-    if console.is_terminal:
-        console.print(Padding(text, (0, 0, 0, indent), expand=False))
-    else:
-        console.print(" " * indent, text, sep="", soft_wrap=True)
-
-
-@contextmanager
-def warnings_as_lines() -> Iterator[None]:
-    """Say on stderr what the library warns of in the block, each once, without Python's file and line."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            yield
-        finally:
-            for message in dict.fromkeys(str(one.message) for one in caught):
-                print_warning(message)
-
-
-def print_warning(message: str) -> None:
-    """Say on stderr what may not be as it looks."""
-    print_text(open_stderr(), Text(f"warning: {one_line(message)}"))
-
-
-def print_error(message: str) -> None:
-    """Say on stderr what went wrong."""
-    print_text(open_stderr(), Text(f"error: {one_line(message)}"))
+    """Somebody pressed Ctrl-C, closed the terminal, or sent a termination signal."""
 
 
 def run_async(work: Callable[[], Awaitable[T]]) -> T:
@@ -114,7 +46,7 @@ async def _until_stopped(work: Callable[[], Awaitable[T]]) -> T:
 def _on_stop(stop: Callable[[], None]) -> Iterator[None]:
     """Have the signals that end a process call ``stop``, but those it was started to ignore."""
     loop = asyncio.get_running_loop()
-    heard = [one for one in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(one) is not signal.SIG_IGN]
+    heard = [one for one in _STOPS if signal.getsignal(one) is not signal.SIG_IGN]
     try:
         for one in heard:
             loop.add_signal_handler(one, stop)
@@ -125,6 +57,22 @@ def _on_stop(stop: Callable[[], None]) -> Iterator[None]:
     finally:
         for one in heard:
             loop.remove_signal_handler(one)
+
+
+def allow_open_files(wanted: int) -> int:
+    """Return how many files may be open at once, after raising that to ``wanted`` as far as allowed."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return wanted
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY or allowed >= wanted:
+        return wanted
+    raised = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (raised, most))
+        return raised
+    return allowed
 
 
 def print_found(

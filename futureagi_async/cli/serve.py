@@ -1,6 +1,5 @@
-"""The command that runs the stand-in server."""
+"""The command `serve`: the stand-in server."""
 
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,6 +8,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from futureagi_async.cli.running import ExitCode, StoppedBySignalError, run_async
+from futureagi_async.cli.streams import print_notice, write_text
 
 if TYPE_CHECKING:
     from futureagi_async.testing import StandInServer
@@ -40,14 +40,13 @@ def serve(
         try:
             run_async(partial(_serve, stand_in))
         except StoppedBySignalError:
-            sys.stderr.write("Stopped.\n")
+            print_notice("Stopped.")
     return ExitCode.DONE
 
 
 async def _serve(stand_in: "StandInServer") -> None:
     """Wait to be stopped; whoever reads the introduction may do that from then on."""
-    sys.stdout.write(_introduction(stand_in))
-    sys.stdout.flush()
+    write_text(_introduction(stand_in))
     await anyio.sleep_forever()
 
 

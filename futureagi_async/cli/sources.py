@@ -20,7 +20,8 @@ from futureagi_async import (
     parse_since,
     source_from_url,
 )
-from futureagi_async.cli.running import UsageError, usage_errors, warnings_as_lines
+from futureagi_async.cli.messages import UsageError, usage_errors
+from futureagi_async.cli.streams import warnings_as_lines
 
 if TYPE_CHECKING:
     from futureagi_async.testing import StandInServer
@@ -165,16 +166,17 @@ def _read_each(
 
 def _read_set(path: Path, name: str | None) -> list[CallSource | SourceName]:
     try:
-        with usage_errors("--sources"):
-            return load_source_names(path, name)
+        return load_source_names(path, name)
+    except ValueError as error:  # in the words of such files, not of options
+        raise UsageError(f"--sources: {error}") from error
     except OSError as error:
         raise UsageError(f"--sources: can't read {path}: {error.strerror or error}.") from error
 
 
 def _expanded(option: str, value: str) -> list[tuple[str, str]]:
-    """Return the ids that a value stands for, each with where it was found."""
+    """Return the ids that a value stands for, each with the line where it was found, if in a file."""
     if not value.startswith("@"):
-        return [(option, value.strip())]
+        return [("", value.strip())]
     path = Path(value[1:])
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()

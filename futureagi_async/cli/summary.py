@@ -3,29 +3,80 @@
 from collections.abc import Iterator, Mapping
 
 import msgspec
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from futureagi_async import FutureAGIError, SourceReport
-from futureagi_async.cli.formatting import clean, format_bytes, format_count, one_line
+from futureagi_async.cli.formatting import Column, format_bytes, format_count, one_line, shown_path, table
 from futureagi_async.cli.progress import short_name
-from futureagi_async.cli.running import print_text
+from futureagi_async.cli.streams import print_text
 from futureagi_async.export import ExportReport
 
-_DELETED = "The server also counts calls that were deleted, which it does not deliver."
+_FIGURES = ("Listed", "Received", "Again", "Requests", "Retries")
+_EXPLAINED = (
+    "Listed: how many calls the server counts; deleted ones, which it does not deliver, are among them.",
+    "Again: calls that came more than once; each is written once. Pages overlap so that none is missed.",
+)
 
 
-def print_summary(report: ExportReport, console: Console) -> None:
+def print_summary(report: ExportReport, where: str, console: Console, *, verbose: bool) -> None:
     """Say what was read of each list, what is missing and why, and where the records are."""
-    console.print(_table(report))
-    if any(_counts_more(source) for source in report.fetch):
-        print_text(console, Text(_DELETED, style="dim"))
-    for line in _additions(report):
-        print_text(console, Text(line))
+    if verbose:
+        _print_details(report, console)
+    else:
+        for line in _lines(report, console):
+            print_text(console, line)
+    for addition in _additions(report):
+        print_text(console, Text(addition))
     print_reasons(report, console)
-    print_text(console, Text(_written(report), style="bold"))
+    print_text(console, Text(_written(report, where), style="bold"))
+
+
+def _lines(report: ExportReport, console: Console) -> Iterator[Text]:
+    """Yield a line a list: whether all of it is there, and how much that is."""
+    sources = report.fetch.sources
+    names = [short_name(source.source) for source in sources]
+    counts = [f"{source.received:,}" for source in sources]
+    name_width, count_width = (max(map(len, words), default=0) for words in (names, counts))
+    for source, name, count in zip(sources, names, counts, strict=True):
+        noun = "call" if source.received == 1 else "calls"
+        line = Text.assemble(_mark(source, console), f" {name:<{name_width}}  {count:>{count_width}} {noun}")
+        yield line if source.verdict == "complete" else line.append("  incomplete", "yellow")
+
+
+def _mark(source: SourceReport, console: Console) -> tuple[str, str]:
+    complete, incomplete = ("✓", "✗") if console.encoding.lower().startswith("utf") else ("+", "-")
+    return (complete, "green") if source.verdict == "complete" else (incomplete, "yellow")
+
+
+def _print_details(report: ExportReport, console: Console) -> None:
+    """Print all figures, and what they mean."""
+    columns = [
+        Column("List"),
+        *(Column(figure, is_number=True) for figure in _FIGURES),
+        Column("Verdict"),
+    ]
+    console.print(table(columns, [_figures(source) for source in report.fetch]))
+    for line in (*_EXPLAINED, *_why_complete(report)):
+        print_text(console, Text(line, style="dim"))
+
+
+def _figures(source: SourceReport) -> list[Text]:
+    numbers = (source.received, source.duplicates, source.requests, source.retries)
+    return [
+        Text(short_name(source.source)),
+        Text("?" if source.expected is None else f"{source.expected:,}"),
+        *(Text(f"{number:,}") for number in numbers),
+        Text(source.verdict, "green" if source.verdict == "complete" else "yellow"),
+    ]
+
+
+def _why_complete(report: ExportReport) -> Iterator[str]:
+    """Yield what the verdicts rest on, each reason once."""
+    proven = [source for source in report.fetch if source.verdict == "complete"]
+    for reason in dict.fromkeys(source.reason for source in proven):
+        lists = sum(source.reason == reason for source in proven)
+        yield f"Why complete ({format_count(lists, 'list')}): {one_line(reason)}"
 
 
 def print_reasons(report: ExportReport, console: Console) -> None:
@@ -60,11 +111,12 @@ def _additions(report: ExportReport) -> Iterator[str]:
         yield f"It went on after {format_count(report.resumed, 'interruption')}."
     if since := [moment for moment in report.changed_since if moment is not None]:
         lists = format_count(len(since), "list")
-        yield f"Only changes since then were read of {lists}, and no deletions seen."
+        yield f"Of {lists} only what changed since the earlier export was read; deletions can't be seen."
     if report.transcripts_fetched:
         yield f"Fetched {format_count(report.transcripts_fetched, 'transcript')} that the lists withhold."
     if gone := report.transcripts_gone:
-        yield f"{format_count(len(gone), 'call')} were deleted before the transcript could be fetched."
+        calls = f"{format_count(len(gone), 'call')} {'was' if len(gone) == 1 else 'were'}"
+        yield f"{calls} deleted before the transcript could be fetched."
     if odd := report.fetch.misfits:
         yield f"{format_count(odd, 'record')} came with values of undocumented types, kept as sent (misfits)."
     if audio := [file for file in report.recordings if file.error is None]:
@@ -72,51 +124,37 @@ def _additions(report: ExportReport) -> Iterator[str]:
         yield f"Downloaded {format_count(len(audio), 'recording')} ({size})."
 
 
-def _written(report: ExportReport) -> str:
-    where = clean(str(report.path))
+def _written(report: ExportReport, where: str) -> str:
     what = f"{format_count(report.records, 'record')} ({format_bytes(report.bytes)})"
     if report.already_finished:
         return f"{where} holds this export already: {what}. Nothing was read; --restart reads anew."
     files = f" in {format_count(len(report.files), 'file')}" if report.manifest else ""
-    return f"Wrote {what} to {where}{files}"
+    return f"Wrote {what} to {where}{files}: {_verdict(report)}."
 
 
-def _counts_more(source: SourceReport) -> bool:
-    return source.verdict == "complete" and source.received < (source.expected or 0)
-
-
-def _table(report: ExportReport) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("List", no_wrap=True)
-    for heading in ("Expected", "Received", "Duplicates", "Requests"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("Verdict", no_wrap=True)
-    for source in report.fetch:
-        style = "green" if source.verdict == "complete" else "yellow"
-        table.add_row(
-            Text(short_name(source.source)),
-            "?" if source.expected is None else f"{source.expected:,}",
-            f"{source.received:,}",
-            f"{source.duplicates:,}",
-            f"{source.requests:,}",
-            Text(source.verdict, style=style),
-        )
-    return table
+def _verdict(report: ExportReport) -> str:
+    if report.complete:
+        return "complete"
+    missing = sum(source.verdict != "complete" for source in report.fetch)
+    if not missing:
+        return "incomplete"
+    lists = len(report.fetch.sources)
+    return f"{missing:,} of {format_count(lists, 'list')} {'is' if missing == 1 else 'are'} incomplete"
 
 
 def summary_json(report: ExportReport) -> bytes:
-    """Return a finished export."""
+    """Return a finished export, as one JSON object."""
     return msgspec.json.encode(
         {
-            "path": str(report.path),
+            "path": shown_path(report.path),
             "format": report.format,
             "records": report.records,
             "bytes": report.bytes,
             "complete": report.complete,
             "already_finished": report.already_finished,
             "resumed": report.resumed,
-            "files": [str(path) for path in report.files],
-            "manifest": None if report.manifest is None else str(report.manifest),
+            "files": [shown_path(path) for path in report.files],
+            "manifest": None if report.manifest is None else shown_path(report.manifest),
             "sources": [_source_json(source) for source in report.fetch],
             "transcripts": {
                 "fetched": report.transcripts_fetched,

@@ -1,4 +1,4 @@
-"""The command that checks an export's directory."""
+"""The command `verify`: whether an export is as it was written."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from futureagi_async.cli.formatting import clean, format_count, one_line
-from futureagi_async.cli.running import ExitCode, open_stdout, print_text, write_json
+from futureagi_async.cli.running import ExitCode
+from futureagi_async.cli.streams import open_stdout, print_text, write_json
 from futureagi_async.export import VerifyReport, verify_export
 
 VERIFY_EPILOGUE = """\

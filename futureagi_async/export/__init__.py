@@ -98,7 +98,7 @@ async def export_calls(
 
     """
     from futureagi_async.export.job import ExportRequest, run_export
-    from futureagi_async.export.targets import read_folder, read_target
+    from futureagi_async.export.targets import read_path, read_target
 
     request = ExportRequest(
         session=session,
@@ -111,8 +111,8 @@ async def export_calls(
         part_rows=part_rows,
         page_size=page_size,
         include_provider_data=include_provider_data,
-        since=Path(since) if since is not None else None,
-        recordings=read_folder("recordings", recordings),
+        since=read_path("since", since),
+        recordings=read_path("recordings", recordings),
         allow_private_hosts=allow_private_hosts,
         max_outage=max_outage,
         on_progress=on_progress,

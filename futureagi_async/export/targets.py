@@ -20,10 +20,9 @@ from futureagi_async.export.files import (
     write_all,
 )
 from futureagi_async.export.manifest import MANIFEST, Manifest, Parameters, read_manifest
+from futureagi_async.export.target_names import COMPRESSIONS, ENDINGS, check_ending, check_local
 
 FORMATS = ("jsonl", "csv", "parquet")
-_ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
-_COMPRESSIONS = (".gz", ".zst")
 _NAME_CHARACTERS = 40  # of the target's name in the working directory's: file systems stop at 255 bytes
 
 WORK = ".export"
@@ -67,13 +66,18 @@ def read_target(target: str | os.PathLike[str], format_: str | None) -> Target:
     """Return what a target says, or raise `ValueError` for one that can't be."""
     if format_ is not None and format_ not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(map(repr, FORMATS))}, not {format_!r}.")
-    if not os.fspath(target):
-        raise ValueError("target must be a file or a directory, not ''.")
+    name = os.fspath(target)
+    if name in ("", "-"):
+        raise ValueError(f"target must be a file or a directory, not {name!r}.")
+    check_local("target", name)
     path = Path(target)
-    compression = path.suffix.lower() if path.suffix.lower() in _COMPRESSIONS else None
+    if name.endswith(("/", os.sep)):
+        return Target(path, format_ or "jsonl", is_directory=True)
+    compression = path.suffix.lower() if path.suffix.lower() in COMPRESSIONS else None
     ending = (path.with_suffix("") if compression else path).suffix.lower()
-    found = _ENDINGS.get(ending)
+    found = ENDINGS.get(ending)
     if found is None:
+        check_ending(path, format_)
         return Target(path, format_ or "jsonl", is_directory=True)
     if format_ not in (None, found):
         raise ValueError(f"target ends in {ending}, which is not format {format_!r}: {str(path)!r}.")
@@ -88,11 +92,14 @@ def _shortened(name: str) -> str:
     return f"{name[:_NAME_CHARACTERS]}-{zlib.crc32(os.fsencode(name)):08x}"
 
 
-def read_folder(name: str, folder: str | os.PathLike[str] | None) -> Path | None:
-    """Return a folder as a path, or raise `ValueError` for an empty name."""
-    if folder is not None and not os.fspath(folder):
-        raise ValueError(f"{name} must be a directory, not ''.")
-    return Path(folder) if folder is not None else None
+def read_path(name: str, path: str | os.PathLike[str] | None) -> Path | None:
+    """Return the path that an argument gives, or raise `ValueError` for an empty name or an address."""
+    if path is None:
+        return None
+    if not os.fspath(path):
+        raise ValueError(f"{name} must be a path, not ''.")
+    check_local(name, os.fspath(path))
+    return Path(path)
 
 
 def prepare_target(target: Target) -> bool:

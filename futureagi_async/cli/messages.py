@@ -1,0 +1,104 @@
+"""Errors in the words of a shell: options in place of parameters, and examples where one helps."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from cyclopts import CoercionError, CycloptsError, MissingArgumentError
+from cyclopts.exceptions import UnusedCliTokensError
+
+
+class UsageError(Exception):
+    """The arguments or the environment don't make sense; no request was sent."""
+
+
+_OPTIONS: Final = {
+    "allow_private_hosts=True": "--allow-private-hosts",
+    "allow_insecure=True": "--allow-insecure",
+    "resume=False (--restart)": "--restart",
+    "ssl_context=...": "--ca-file FILE",
+    "proxy=...": "--proxy URL",
+    "agent_id": "AGENT of --agent-version",
+    "base_url": "--base-url",
+    "max_in_flight": "--max-in-flight",
+    "max_requests_per_minute": "--max-requests-per-minute",
+    "page_size": "--page-size",
+    "part_rows": "--part-rows",
+    "run_test_id": "--run-test",
+    "test_execution_id": "--test-execution",
+    "verify_export": "'futureagi-async verify'",
+    "version_id": "VERSION of --agent-version",
+}
+"""What stands anywhere in a message, and is no word of English."""
+_ANYWHERE: Final = re.compile(rf"(?<![\w./\\-])({'|'.join(map(re.escape, _OPTIONS))})(?![\w/\\=-])")
+
+_ARGUMENTS: Final = {
+    "an agent version is": "--agent-version must be",
+    "format": "--format",
+    "limit": "--limit",
+    "normalised": "--normalised",
+    "page": "--page",
+    "proxy": "--proxy",
+    "recordings": "--recordings",
+    "search": "--search",
+    "since": "--since-manifest",
+    "status": "--status",
+    "target": "--output",
+    "url": "--url",
+}
+"""What begins the message on a wrong argument."""
+_AT_THE_START: Final = re.compile(rf"^({'|'.join(_ARGUMENTS)})\b")
+
+
+def in_shell_words(message: str) -> str:
+    """Return a message of the library with the command line's names for its parameters."""
+    return _ANYWHERE.sub(lambda found: _OPTIONS[found[0]], message)
+
+
+@contextmanager
+def usage_errors(where: str = "") -> Iterator[None]:
+    """Turn the library's refusal of an argument into a `UsageError` that begins with ``where``."""
+    try:
+        yield
+    except ValueError as error:
+        message = in_shell_words(_AT_THE_START.sub(lambda found: _ARGUMENTS[found[0]], str(error)))
+        raise UsageError(f"{where}: {message}" if where else message) from error
+
+
+_EXAMPLES: Final = {
+    "--output": "--output (-o) is required, and says where to write. For example: "
+    "futureagi-async export --demo -o calls.jsonl.",
+    "PATH": "Which export? For example: futureagi-async verify 2026-01-31.",
+    "SHELL": "Which shell? For example: futureagi-async completion bash.",
+}
+"""What to say where a required argument is missing."""
+_KINDS: Final = {int: "a whole number", float: "a number"}
+
+
+def usage_message(error: CycloptsError) -> str:
+    """Say what is wrong with the arguments, and where to read more."""
+    command = " ".join(("futureagi-async", *(error.command_chain or ())))
+    return f"{_problem(error)} See {command} --help."
+
+
+def _problem(error: CycloptsError) -> str:
+    match error:
+        case MissingArgumentError():
+            return _missing(error)
+        case UnusedCliTokensError():
+            return f"Not expected: {' '.join(error.unused_tokens or ())}."
+        case CoercionError(target_type=kind, token=token) if token is not None and token.keyword is not None:
+            if kind is bool:
+                return f"{token.keyword} takes no value, not {token.value!r}."
+            if kind in _KINDS:
+                return f"{token.keyword} must be {_KINDS[kind]}, not {token.value!r}."
+    return str(error)
+
+
+def _missing(error: MissingArgumentError) -> str:
+    assert error.argument is not None
+    given = [token.keyword for token in error.argument.tokens if token.keyword is not None]
+    if option := error.keyword or (given[-1] if given else None):
+        return f"{option} needs a value behind it."
+    return _EXAMPLES.get(error.argument.name, str(error))
