@@ -14,7 +14,7 @@ import msgspec
 from futureagi_async._sansio.covering.pages import PageRequest, PageResult
 from futureagi_async.sources import CallSource
 
-_VERSION = 1
+_VERSION = 2
 
 
 class Requested(msgspec.Struct, frozen=True, array_like=True, tag="a"):
@@ -44,7 +44,7 @@ class Received(msgspec.Struct, frozen=True, array_like=True, tag="t"):
     misfits: list[int] = []
     """Places of the records that have misfits."""
 
-    def page_result(self, request: PageRequest, epoch: float) -> PageResult:
+    def page_result(self, request: PageRequest) -> PageResult:
         """Return it as the cover was given it."""
         return PageResult(
             request=request,
@@ -52,8 +52,8 @@ class Received(msgspec.Struct, frozen=True, array_like=True, tag="t"):
             ids=self.ids,
             keys=self.keys,
             has_next=self.has_next,
-            sent_at=self.sent_at + epoch,
-            received_at=self.received_at + epoch,
+            sent_at=self.sent_at,
+            received_at=self.received_at,
             server_time=self.server_time,
             body_bytes=self.body_bytes,
             undecoded=len(self.failures),
@@ -65,8 +65,10 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag="l"):
 
     number: int
     retries: int
+    failures: int
+    """How often it failed for a reason that smaller pages may not share."""
     failure: str | None
-    """Why, where that was not forgiven."""
+    """Why, where there was no other way."""
 
 
 class Restarted(msgspec.Struct, frozen=True, array_like=True, tag="r"):

@@ -170,8 +170,9 @@ class FanOut:
     async def _read(self, task: PageTask) -> Step | None:
         reader, request, clock = task.reader, task.request, self._context.clock
         try:
-            if request.not_before > clock.monotonic():
-                await self._context.sleep(request.not_before - clock.monotonic())
+            wait_seconds = reader.epoch + request.not_before - clock.monotonic()
+            if wait_seconds > 0:
+                await self._context.sleep(wait_seconds)
             read, tries = await self._gate.ask(
                 partial(self._fetch_page, reader.source, request),
                 partial(self._fetch_page, reader.source, PROBE),
@@ -198,12 +199,12 @@ class FanOut:
 
     def _take_failure(self, task: PageTask, error: FutureAGIError, now: float) -> None:
         """Let the source do without the page, or end the job."""
-        forgiven = task.reader.fail(task, error, now)
+        expected = task.reader.fail(task, error, now)
         stops = isinstance(error, STOPS_JOB) or self._gate.is_over
-        if stops and forgiven:
-            task.reader.failures.append(error)  # there was another way, but not for this task
-        if stops or (self.options.on_error == "raise" and not forgiven):
+        if stops or (self.options.on_error == "raise" and not expected):
             self.failure = self.failure or error
+            if error not in task.reader.failures:
+                task.reader.failures.append(error)  # there was another way, but not for this job
 
 
 def make_readers(

@@ -19,9 +19,16 @@ from futureagi_async._bulk.checkpoints import (
 from futureagi_async._sansio.covering import Cover
 from futureagi_async._sansio.covering.fast import FastRead
 from futureagi_async._sansio.covering.pages import DELTA_SECONDS, Conclusion, ListTraits, PageRequest
+from futureagi_async._sansio.covering.places import ReadPlaces
 from futureagi_async._sansio.covering.seen_ids import Novelty, SeenIds
 from futureagi_async._sansio.replies import Decoded, is_past_the_end
-from futureagi_async.errors import DecodingError, FutureAGIError
+from futureagi_async.errors import (
+    APIConnectionError,
+    DecodingError,
+    FutureAGIError,
+    InternalServerError,
+    TLSError,
+)
 from futureagi_async.models import CallExecution, CallPage, SourceReport
 from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls
 
@@ -76,12 +83,14 @@ class SourceReader:
     how: str
     """The options that decide which pages are read, for the fingerprint of checkpoints."""
     epoch: float
-    """When the read began, on the session's clock."""
+    """When the read began, on the session's clock; the cover counts its seconds from then."""
     since: float | None = None
     """Only rows changed since then are wanted; Unix seconds of the server's clock."""
     queued: bool = True
     """Whether it is in the fan-out's queue of sources that may have a task."""
     seen_ids: SeenIds = attrs.field(factory=SeenIds)
+    repeated: int = 0
+    """Records that came again in places which were read again on purpose."""
     delivered: int = 0
     """Records that the consumer received."""
     misfits: int = 0
@@ -94,6 +103,7 @@ class SourceReader:
     """Those of covers that came to nothing."""
     _waiting: dict[int, PageRequest] = attrs.field(factory=dict)
     """Pages asked for before an interruption, without an answer."""
+    _places: ReadPlaces = attrs.field(factory=ReadPlaces)
     _events: list[ReadEvent] = attrs.field(factory=list)
     _fingerprint: bytes = attrs.field(init=False)
 
@@ -135,8 +145,8 @@ class SourceReader:
         self._events.append(received)
         self.retries += received.retries
         self.failures.extend(failure.error for failure in page.failures)
-        self.cover.add_result(received.page_result(task.request, self.epoch), slots_full=slots_full)
-        return self._step(page, self._enter(received))
+        self.cover.add_result(received.page_result(task.request), slots_full=slots_full)
+        return self._step(page, self._enter(received, task.request))
 
     def deliver(self, step: Step) -> None:
         """Count what the consumer took."""
@@ -144,20 +154,21 @@ class SourceReader:
         self.misfits += sum(bool(call.misfits) for call in step.page.calls)
 
     def fail(self, task: PageTask, error: FutureAGIError, now: float) -> bool:
-        """Take a page's error into account; whether the reading goes on as if nothing had happened."""
+        """Take a page's error into account; whether it was to be expected, and is no error of the list's."""
         retries = max(0, error.attempts - 1)
         if task.request.page > 1 and is_past_the_end(error):
             past = _past_the_end(task.number, now - self.epoch, retries)
             self._events.append(past)
             self.retries += retries
-            self.cover.add_result(past.page_result(task.request, self.epoch))
+            self.cover.add_result(past.page_result(task.request))
             return True
         self.retries += retries
-        forgiven = self.cover.add_failure(task.request)
-        self._events.append(Failed(task.number, retries, None if forgiven else str(error)))
-        if not forgiven:
+        failures = _failures_of_page(error)
+        another_way = self.cover.add_failure(task.request, failures)
+        self._events.append(Failed(task.number, retries, failures, None if another_way else str(error)))
+        if not another_way:
             self.failures.append(error)
-        return forgiven
+        return task.request.optional
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Bring the cover to where it was when the checkpoint was made; checkpoints come in their order."""
@@ -180,24 +191,23 @@ class SourceReader:
     def _replay(self, event: ReadEvent) -> None:
         match event:
             case Requested(in_vain=in_vain):
-                request = self.cover.next_page()
-                if (request is None) != in_vain:
+                asked = self.cover.next_page()
+                if (asked is None) != in_vain:
                     raise ValueError(_CHECKPOINTS_LACKING)
-                if request is not None:
+                if asked is not None:
                     self._asked += 1
-                    self._waiting[self._asked] = request
+                    self._waiting[self._asked] = asked
             case Received():
                 self.retries += event.retries
                 self.failures.extend(map(DecodingError, event.failures))
-                self.cover.add_result(
-                    event.page_result(self._asked_for(event.number), self.epoch), slots_full=event.slots_full
-                )
-                entries = self._enter(event)
+                request = self._asked_for(event.number)
+                self.cover.add_result(event.page_result(request), slots_full=event.slots_full)
+                entries = self._enter(event, request)
                 self.delivered += entries.count("new")
                 self.misfits += sum(entries[place] == "new" for place in event.misfits)
             case Failed():
                 self.retries += event.retries
-                self.cover.add_failure(self._asked_for(event.number))
+                self.cover.add_failure(self._asked_for(event.number), event.failures)
                 if event.failure is not None:
                     self.failures.append(FutureAGIError(event.failure))
             case Restarted():
@@ -215,15 +225,23 @@ class SourceReader:
         self._waiting.clear()
         self.failures.clear()
 
-    def _enter(self, received: Received) -> Sequence[Novelty | None]:
+    def _enter(self, received: Received, request: PageRequest) -> Sequence[Novelty | None]:
         """Note a page's records; ``None`` for those that are older than what is wanted."""
-        if self.since is None:
-            return self.seen_ids.add_all(received.ids, received.keys)
-        oldest = self.since - DELTA_SECONDS
-        wanted = [key is None or key >= oldest for key in received.keys]
-        ids, keys = list(compress(received.ids, wanted)), list(compress(received.keys, wanted))
-        entries = iter(self.seen_ids.add_all(ids, keys))
-        return [next(entries) if wants else None for wants in wanted]
+        ids, keys = received.ids, received.keys
+        wanted = [True] * len(ids)
+        if self.since is not None:
+            oldest = self.since - DELTA_SECONDS
+            wanted = [key is None or key >= oldest for key in keys]
+            ids, keys = list(compress(ids, wanted)), list(compress(keys, wanted))
+        entries = self.seen_ids.add_all(ids, keys)
+        if request.created is not None:  # other places of a list that was read by its own before
+            again = request.limit
+        else:
+            end = request.end if received.count is None else min(request.end, received.count)
+            again = self._places.add(request.offset, end)
+        self.repeated += min(again, len(entries) - entries.count("new"))
+        each = iter(entries)
+        return [next(each) if wants else None for wants in wanted]
 
     def _step(self, page: CallPage, entries: Sequence[Novelty | None]) -> Step:
         calls = tuple(zip(page.calls, entries, strict=True))
@@ -246,17 +264,29 @@ class SourceReader:
             reason=conclusion.reason,
             expected=cover.count if self.since is None else None,
             received=self.delivered,
-            duplicates=self.seen_ids.duplicates,
+            duplicates=self.seen_ids.repeats - self.repeated,
             updates=self.seen_ids.updates,
             requests=self._requests_before + cover.requests,
             retries=self.retries,
             sweeps=cover.sweeps,
             gaps_repaired=cover.gaps_repaired,
-            overlapping_rows=cover.overlapping_rows,
+            overlapping_rows=self.repeated,
             misfits=self.misfits,
             complete_as_of=datetime.fromtimestamp(tau, UTC) if tau is not None else None,
             failures=tuple(self.failures),
         )
+
+
+def _failures_of_page(error: FutureAGIError) -> int:
+    """Return how often a page failed for what may be one of its rows; 0 where no row can be the reason.
+
+    An error that is sure to come again counts twice.
+    """
+    if isinstance(error, TLSError):
+        return 0
+    if not isinstance(error, InternalServerError | DecodingError | APIConnectionError):
+        return 0
+    return max(1, error.attempts) if error.retryable else 2
 
 
 def _past_the_end(number: int, now: float, retries: int) -> Received:

@@ -39,7 +39,7 @@ class Model:
         assert self.seen_ids.add_all(ids, keys) == expected
         self.entries += expected
         assert len(self.seen_ids) == len(self.keys)
-        assert self.seen_ids.duplicates == len(self.entries) - len(self.keys)
+        assert self.seen_ids.repeats == len(self.entries) - len(self.keys)
         assert self.seen_ids.updates == self.entries.count("newer")
 
     def _expect(self, record_id: str, key: float | None) -> str:

@@ -6,13 +6,14 @@ from math import ceil
 import attrs
 
 from futureagi_async._sansio.covering.pages import (
-    RUN_TEST_OVERHANG,
-    EndConfidence,
+    CoverSizes,
     ListTraits,
     PageRequest,
     PageResult,
-    tail_window,
+    holds_all,
 )
+from futureagi_async._sansio.covering.tails import EndConfidence
+from futureagi_async._sansio.covering.windows import tail_window
 
 PATIENCE_SECONDS = 3.0
 """What one page may take: as parallel pages, its rows would arrive sooner."""
@@ -20,7 +21,6 @@ PATIENCE_SECONDS_SLOTS_FULL = 15.0
 """The same, while other lists fill all slots."""
 PATIENCE_SECONDS_WITHOUT_KEYS = 60.0
 """The same, where rows show no time of last change: nothing else could prove the list complete."""
-LEAST_TAIL = 10
 _READS = 10
 """Tries before a list that keeps growing out of its page is covered instead."""
 
@@ -34,16 +34,17 @@ class AtomicRead:
     """
 
     def __init__(
-        self, traits: ListTraits, first: PageResult, end_confidence: EndConfidence, *, largest_limit: int
+        self, traits: ListTraits, first: PageResult, end_confidence: EndConfidence, sizes: CoverSizes
     ) -> None:
         self.first = first
         self.proven = False
         self.failed = False
         self._traits = traits
         self._end_confidence = end_confidence
-        self._largest_limit = largest_limit
+        self._sizes = sizes
         self._count = first.count or 0
         self._tail: PageResult | None = first if self._reaches_end(first) else None
+        self._before: PageResult | None = None
         self._agreeing = 1
         """Reads of the end that agree on it, one after another."""
         self._reads = 0
@@ -63,12 +64,12 @@ class AtomicRead:
         if result.lacks_keys:
             patience = PATIENCE_SECONDS_WITHOUT_KEYS
         small = result.body_bytes * rows / read <= max_body_bytes / 2
-        return rows <= self._largest_limit and seconds <= patience and small
+        return rows <= self._sizes.largest_limit and seconds <= patience and small
 
     def next_page(self) -> PageRequest:
         """Return the tail first where it is needed, then the one page."""
         if self._traits.counted_first and self._tail is None:
-            return tail_window(self._count, LEAST_TAIL, 2 * LEAST_TAIL)
+            return tail_window(self._count, self._sizes.tail, 2 * self._sizes.tail)
         return PageRequest(1, self.rows, optional=True)
 
     def add_result(self, result: PageResult) -> None:
@@ -81,21 +82,32 @@ class AtomicRead:
         self.proven = whole and needed is not None and self._agreeing >= needed
         if self._reaches_end(result):
             self._tail = result
-        tired = self._reads >= _READS or self.rows > self._largest_limit
-        self.failed = not self.proven and (tired or needed is None)
+        tired = self._reads >= _READS or self.rows > self._sizes.largest_limit
+        in_vain = not whole and self._is_as_before(result)
+        self._before = result
+        self.failed = not self.proven and (tired or in_vain or needed is None)
 
     @property
     def rows(self) -> int:
         """How many rows to ask for, so that the list still fits when it has grown a little."""
-        return ceil(self._count * 1.1) + 50
+        return ceil(self._count * 1.1) + self._sizes.growth
 
     def _reaches_end(self, result: PageResult) -> bool:
-        if result.count is None:
+        if not self._traits.counted_first:
+            return holds_all(result, self._traits, self._sizes)
+        request, count = result.request, result.count
+        if count is None or request.end < count or result.has_next:
             return False
-        overhang = 0 if self._traits.counted_first else RUN_TEST_OVERHANG
-        reaches = result.request.end >= result.count + overhang and not result.has_next
-        begins_before = result.request.page == 1 or result.count - result.request.offset >= LEAST_TAIL
-        return reaches and begins_before
+        return request.page == 1 or count - request.offset >= self._sizes.tail
+
+    def _is_as_before(self, result: PageResult) -> bool:
+        """Whether the same page showed the same rows again, so that a third read would, too."""
+        before = self._before
+        return before is not None and (before.request, before.count, before.ids) == (
+            result.request,
+            result.count,
+            result.ids,
+        )
 
     def _tail_is_in(self, result: PageResult) -> bool:
         """Whether the page joins the earlier read of the end, so that no oldest row fell between."""
@@ -126,19 +138,20 @@ class _Window:
 class CreationWindows:
     """Chooses windows, and reads each as one page."""
 
-    def __init__(self, traits: ListTraits, *, now: float, page_size: int, largest_limit: int) -> None:
-        self.failed = False
+    def __init__(self, traits: ListTraits, *, now: float, page_size: int, sizes: CoverSizes) -> None:
+        self.trouble: str | None = None
+        """Why some window can't be read."""
         self.last_sent_at = 0.0
         self._traits = traits
         self._page_size = page_size
-        self._largest_limit = largest_limit
+        self._sizes = sizes
         self._waiting = deque([_Window(EARLIEST, now + _A_DAY_AHEAD)])
         self._in_flight: dict[PageRequest, _Window] = {}
 
     @property
     def done(self) -> bool:
         """Whether every window was read."""
-        return not self._waiting and not self._in_flight and not self.failed
+        return not self._waiting and not self._in_flight and self.trouble is None
 
     def next_page(self) -> PageRequest | None:
         """Return a page of some window."""
@@ -150,7 +163,7 @@ class CreationWindows:
         self._in_flight[request] = window
         return request
 
-    def asked(self, request: PageRequest) -> bool:
+    def requested(self, request: PageRequest) -> bool:
         """Whether ``request`` was this one's."""
         return request in self._in_flight
 
@@ -169,10 +182,10 @@ class CreationWindows:
             self._waiting.appendleft(window)
 
     def _begin(self, window: _Window, result: PageResult) -> None:
-        atomic = AtomicRead(self._traits, result, window.end_confidence, largest_limit=self._largest_limit)
+        atomic = AtomicRead(self._traits, result, window.end_confidence, self._sizes)
         if result.count == 0:
             return
-        if atomic.rows > self._largest_limit:
+        if atomic.rows > self._sizes.largest_limit:
             self._halve(window)
         else:
             window.atomic = atomic
@@ -181,6 +194,6 @@ class CreationWindows:
     def _halve(self, window: _Window) -> None:
         middle = (window.start + window.end) / 2
         if window.end - window.start < _SMALLEST_SECONDS:
-            self.failed = True
+            self.trouble = "Too many calls were created within one millisecond for a page."
             return
         self._waiting.extendleft([_Window(middle, window.end), _Window(window.start, middle)])

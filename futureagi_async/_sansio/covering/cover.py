@@ -24,27 +24,34 @@ iff (distinct changes a second) * (latency + delta) is less than the largest fro
 budget ends it, and the conclusion is ``incomplete``.
 """
 
-from math import ceil, isfinite
+from collections.abc import Sequence
+from math import ceil, inf, isfinite, log2
+
+import attrs
 
 from futureagi_async._sansio.covering.atomic import AtomicRead, CreationWindows
+from futureagi_async._sansio.covering.budget import Budget, PageBounds
+from futureagi_async._sansio.covering.failing import FailingPages
 from futureagi_async._sansio.covering.keycover import KeyCover
 from futureagi_async._sansio.covering.pages import (
     DELTA_SECONDS,
-    SMALLEST_LIMIT,
+    STANDARD_SIZES,
     Conclusion,
-    EndConfidence,
+    CoverSizes,
     ListTraits,
     PageRequest,
     PageResult,
     ServerClock,
     is_sorted,
 )
+from futureagi_async._sansio.covering.places import Holes
+from futureagi_async._sansio.covering.tails import EndConfidence
 
-LARGEST_LIMIT = 1_000
 LOST_PAGES_ALLOWED = 3
 """More make a list incomplete; what was not read yet is still read."""
 LOST_PAGES_IN_ALL = 20
-"""More end the reading of a list."""
+"""More, or more rows that can't be read, end the reading of a list."""
+_PLACES_NAMED = 5
 
 
 class Cover:
@@ -66,32 +73,50 @@ class Cover:
         max_body_bytes: int,
         delta: float = DELTA_SECONDS,
         since: float | None = None,
+        sizes: CoverSizes = STANDARD_SIZES,
     ) -> None:
         self.count: int | None = None
         self.conclusion: Conclusion | None = None
-        self.requests = 0
         self._traits = traits
-        self._page_size = max(page_size, SMALLEST_LIMIT)
+        self._page_size = max(page_size, sizes.smallest_limit)
         self._first = PageRequest(1, page_size)
-        self._largest_limit = max(LARGEST_LIMIT, page_size)
+        self._sizes = attrs.evolve(sizes, largest_limit=max(sizes.largest_limit, page_size))
         self._max_body_bytes = max_body_bytes
         self._since = since
         self._clock = ServerClock()
         self._end_confidence = EndConfidence()
         self._in_flight = 0
-        self._lost = 0
         self._undecoded = 0
+        self._lost = 0
+        self._lost_bisections = 0
+        self._changed = False
+        """Whether the list was seen to change since the first page."""
+        self._newest = self._began = -inf
+        """The greatest key of the first page, and the least the server's clock showed then."""
         self._trouble: str | None = None
+        self._spent = False
+        """Whether the budget is used up."""
+        self._holes = Holes()
+        self._bounds = PageBounds(max_body_bytes, self._sizes)
+        self._budget = Budget(self._page_size, self._holes, self._sizes)
+        self._failing = FailingPages()
         self._atomic: AtomicRead | None = None
         self._creation: CreationWindows | None = None
         self._keys = KeyCover(
             traits,
             self._clock,
             self._end_confidence,
+            self._holes,
+            self._bounds,
+            self._sizes,
             page_size=self._page_size,
-            largest_limit=self._largest_limit,
             delta=delta,
         )
+
+    @property
+    def requests(self) -> int:
+        """How many pages were asked for."""
+        return self._budget.requests
 
     @property
     def sweeps(self) -> int:
@@ -103,41 +128,46 @@ class Cover:
         """How many gaps between pages a further page closed."""
         return self._keys.gaps_repaired
 
-    @property
-    def overlapping_rows(self) -> int:
-        """How many rows were asked for twice on purpose."""
-        return self._keys.overlapping_rows
-
     def next_page(self) -> PageRequest | None:
         """Return a page to read now."""
-        if self.conclusion is not None:
-            return None
-        if self.requests >= self._budget():
-            self._give_up(f"The list changes faster than it can be read within {self._budget()} requests.")
+        if self.conclusion is not None or self._spent:
             return None
         request = self._choose()
-        if request is not None:
-            self.requests += 1
-            self._in_flight += 1
+        if request is None:
+            return None
+        if not self._budget.allows(request, self.count or 0):
+            self._spent = True
+            self._give_up(self._why_spent())
+            return None
+        self._budget.add_request(request)
+        self._in_flight += 1
         return request
 
     def _choose(self) -> PageRequest | None:
         idle = not self._in_flight
         if self.count is None:
             return self._first if idle else None
+        request = self._failing.next_page()
+        if request is not None:
+            return request
         if self._trouble is not None:  # what can't be proven complete is still delivered
             return self._keys.next_unread()
         if self._atomic is not None:
             return self._atomic.next_page() if idle else None
         if self._creation is not None:
             return self._creation.next_page()
+        if self._failing.busy:
+            return self._keys.next_unread()
         request = self._keys.next_page(self.count, idle=idle)
         if self._keys.trouble is not None:
             self._give_up(self._keys.trouble)
         return request
 
-    def _budget(self) -> int:
-        return 6 * ceil((self.count or 0) / self._page_size) + 30
+    def _why_spent(self) -> str:
+        pages = f"{self.requests} pages were asked for"
+        if self._changed:
+            return f"The list changes faster than it can be read: {pages}."
+        return f"The pages of the list do not agree, although nothing seems to change: {pages}."
 
     def add_result(self, result: PageResult, *, slots_full: bool = False) -> None:
         """Take an answer into account.
@@ -148,12 +178,10 @@ class Cover:
         self._in_flight -= 1
         self._undecoded += result.undecoded
         self._clock.note(result.server_time, result.received_at)
-        self._end_confidence.note(result)
+        self._budget.add_result(result)
         first = self.count is None
         if result.request.created is None:
-            self.count = (
-                result.count if result.count is not None else min(self.count or 0, result.request.offset)
-            )
+            self._note_list(result)
         if first:
             self._take_first(result, slots_full=slots_full)
         elif self._creation is not None:
@@ -161,42 +189,59 @@ class Cover:
         elif self._atomic is not None:
             self._take_atomic(self._atomic, result)
         else:
-            self._take_window(result)
+            self._take_page(result)
         self._settle()
 
-    def add_failure(self, request: PageRequest) -> bool:
-        """Take into account that a page could not be read; whether there is another way."""
+    def add_failure(self, request: PageRequest, failures: int = 0) -> bool:
+        """Take into account that a page could not be read; whether there is another way.
+
+        ``failures`` is how often it failed for a reason that smaller pages may not share; 0 where the
+        reason has nothing to do with the page.
+        """
         self._in_flight -= 1
-        if self.count is None:
-            self._give_up("The first page could not be read.")
-        elif self._creation is not None:
-            self._give_up("Some window of creation time could not be read.")
-        elif self._atomic is not None:
-            self._leave_atomic(self._atomic)
-        else:
-            self._lose_window(request)
+        self._budget.add_failure(request)
+        another_way = self._take_failure(request, failures)
         self._settle()
-        return request.optional
+        return another_way or request.optional
 
     def resume(self) -> None:
-        """Go on after an interruption.
-
-        Our clock may have begun anew. The caller gives earlier answers times that are as far apart as
-        they were, and none later than now: so no earlier ``Date`` makes the server's clock seem ahead.
-        """
+        """Go on after an interruption, of which nobody knows what it brought."""
         self._end_confidence.forget()
 
     def stop(self, reason: str) -> None:
         """End the reading from outside, for instance at a deadline."""
         self.conclusion = self.conclusion or Conclusion("incomplete", reason)
 
+    def _note_list(self, result: PageResult) -> None:
+        """Learn from a page of the whole list."""
+        count = self.count
+        newest = max((key for key in result.keys if key is not None), default=-inf)
+        if count is None:
+            self._newest = newest
+            self._began = self._clock.at(result.sent_at)
+        elif result.count not in (None, count) or newest > max(self._newest, self._began):
+            self._changed = True
+        if result.count is not None:
+            self.count = result.count
+        else:
+            self.count = result.request.offset if count is None else min(count, result.request.offset)
+        self._end_confidence.note(result)
+        self._holes.note(result)
+        self._bounds.note(result)
+        self._failing.add_result(result.request)
+        self._note_unreadable()
+
     def _take_first(self, result: PageResult, *, slots_full: bool) -> None:
+        if self._first.page > 1:  # page 1 failed, but the list can be read
+            self._keys.begin(result)
+            self._bisect(PageRequest(1, self._first.limit))
+            return
         if self._since is not None and result.has_next and self._trouble_with(result) is None:
             self._keys.begin_since(result, self._since)
             self._check_covered()
             return
         self._keys.begin(result)
-        atomic = AtomicRead(self._traits, result, self._end_confidence, largest_limit=self._largest_limit)
+        atomic = AtomicRead(self._traits, result, self._end_confidence, self._sizes)
         if atomic.proven_by_first:
             self._complete(result.sent_at, "One page held the whole list.")
         elif atomic.fits(self._max_body_bytes, slots_full=slots_full):
@@ -216,7 +261,7 @@ class Cover:
         self._atomic = None
         self._check_coverable(atomic.first)
 
-    def _take_window(self, result: PageResult) -> None:
+    def _take_page(self, result: PageResult) -> None:
         self._check_coverable(result)
         self._keys.add_result(result)
         self._check_covered()
@@ -227,10 +272,54 @@ class Cover:
                 self._keys.covered_at, "Overlapping pages cover the list, and its front was read last."
             )
 
-    def _lose_window(self, request: PageRequest) -> None:
+    def _take_failure(self, request: PageRequest, failures: int) -> bool:
+        """Find another way around a page that failed; whether there is one."""
+        if self.count is None:
+            return self._lose_first(request, failures)
+        if self._creation is not None and request.created is not None:
+            self._give_up("A window of creation time could not be read.")
+            return False
+        if self._atomic is not None:
+            self._leave_atomic(self._atomic)
+            return failures > 0
+        found = self._failing.add_failure(request)
+        if found is not None:
+            self._note_unreadable()
+            return not found
+        large = self._holes.rows(request.offset, request.end) > self._bounds.usual
+        if failures and not large and self._failing.tries_again(request, failures):
+            self._failing.try_again(request)
+            return True
+        self._keys.add_failure(request)
+        if failures and not large and self._bisect(request):
+            return True
+        self._lose_page()
+        return False
+
+    def _lose_first(self, request: PageRequest, failures: int) -> bool:
+        """Ask again, or whether the list can be read at all but for its first page."""
+        if request.page == 1 and failures:
+            if not self._failing.tries_again(request, failures):
+                self._first = PageRequest(2, request.limit)
+            return True
+        self._give_up("The first page could not be read.")
+        return False
+
+    def _bisect(self, request: PageRequest) -> bool:
+        if not self._failing.bisect(request, max(self.count or 0, request.offset + 1)):
+            return False
+        self._budget.extend(2 * ceil(log2(request.limit)) + 2)
+        return True
+
+    def _note_unreadable(self) -> None:
+        self._keys.unreadable[:] = self._failing.unreadable
+        while self._lost_bisections < self._failing.in_vain:
+            self._lost_bisections += 1
+            self._lose_page()
+
+    def _lose_page(self) -> None:
         """Leave a lost page to the repairs, or give up after several."""
         self._lost += 1
-        self._keys.add_failure(request)
         if self._lost > LOST_PAGES_ALLOWED:
             self._give_up("Several pages could not be read.")
         if self._lost > LOST_PAGES_IN_ALL:
@@ -257,15 +346,13 @@ class Cover:
         if not self._traits.filters_creation or not isfinite(now):
             self._give_up(trouble)
             return
-        self._creation = CreationWindows(
-            self._traits, now=now, page_size=self._page_size, largest_limit=self._largest_limit
-        )
+        self._creation = CreationWindows(self._traits, now=now, page_size=self._page_size, sizes=self._sizes)
 
     def _take_creation(self, creation: CreationWindows, result: PageResult) -> None:
-        if creation.asked(result.request):
+        if creation.requested(result.request):
             creation.add_result(result)
-        if creation.failed:
-            self._give_up("Some window of creation time could not be read.")
+        if creation.trouble is not None:
+            self._give_up(creation.trouble)
         elif creation.done and not self._in_flight:
             self._complete(
                 creation.last_sent_at,
@@ -273,8 +360,8 @@ class Cover:
             )
 
     def _complete(self, sent_at: float, how: str) -> None:
-        if self._undecoded:
-            self.stop(f"{self._undecoded} records could not be decoded.")
+        if self._failing.unreadable or self._undecoded:
+            self.stop(self._why_incomplete(how))
             return
         if self._since is not None:
             how = "Everything that changed since then and is still in the list was read."
@@ -290,5 +377,18 @@ class Cover:
     def _settle(self) -> None:
         if self._trouble is None or self._in_flight:
             return
-        if self.requests >= self._budget() or self._keys.all_asked:
-            self.stop(self._trouble)
+        if self._spent or (self._keys.all_planned and not self._failing.busy):
+            self.stop(self._why_incomplete(self._trouble))
+
+    def _why_incomplete(self, otherwise: str) -> str:
+        if places := self._failing.unreadable:
+            return _tell_places(places)
+        return f"{self._undecoded} records could not be decoded." if self._undecoded else otherwise
+
+
+def _tell_places(places: Sequence[int]) -> str:
+    """Name the rows that can't be read, by pages that hold nothing else."""
+    pages = [f"page={place + 1}&limit=1" for place in places[:_PLACES_NAMED]]
+    more = f" and {len(places) - len(pages)} more" if len(places) > len(pages) else ""
+    rows = "one row" if len(places) == 1 else f"{len(places)} rows"
+    return f"The server fails to deliver {rows}: {', '.join(pages)}{more}."

@@ -3,11 +3,12 @@
 from math import ceil
 
 from futureagi_async._sansio.covering.pages import (
-    RUN_TEST_OVERHANG,
+    STANDARD_SIZES,
     Conclusion,
     ListTraits,
     PageRequest,
     PageResult,
+    holds_all,
 )
 
 
@@ -18,7 +19,7 @@ class FastRead:
         self.count: int | None = None
         self.conclusion: Conclusion | None = None
         self.requests = 0
-        self.sweeps = self.gaps_repaired = self.overlapping_rows = 0
+        self.sweeps = self.gaps_repaired = 0
         self._traits = traits
         self._page_size = page_size
         self._next_page = self._last_page = 1
@@ -41,16 +42,10 @@ class FastRead:
         if result.count is not None:
             self.count = result.count
             self._last_page = max(self._last_page, ceil(result.count / self._page_size))
-            overhangs = result.request.end >= result.count + RUN_TEST_OVERHANG
-            self._proven = (
-                result.request.page == 1
-                and overhangs
-                and not self._traits.counted_first
-                and not result.undecoded
-            )
+            self._proven = not result.undecoded and holds_all(result, self._traits, STANDARD_SIZES)
         self._settle()
 
-    def add_failure(self, request: PageRequest) -> bool:
+    def add_failure(self, request: PageRequest, failures: int = 0) -> bool:
         """Take into account that a page could not be read; there is no other way."""
         self._in_flight -= 1
         self._lost += 1

@@ -1,15 +1,45 @@
-"""Page requests and results, what is known of a list, the server's clock, and page arithmetic."""
+"""What all of the cover talk about: pages asked for and answered, kinds of lists, the server's clock."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from math import ceil, exp, inf, log
+from math import inf
 
 import attrs
 
 from futureagi_async.models import Verdict
 
-RUN_TEST_OVERHANG = 50
-"""Rows past ``count`` that a page must reach, on lists that are counted after they are read."""
+DELTA_SECONDS = 5.0
+"""How much later than its key a change may show up. It must exceed the longest transaction, clock skew
+and the gap between the server's statements."""
+
+
+@attrs.define(frozen=True)
+class CoverSizes:
+    """How many rows pages hold and share: of real lists by default, of lists of a few rows in models."""
+
+    smallest_limit: int = 20
+    """Below it, overlaps cost more than the rows."""
+    largest_limit: int = 1_000
+    """Rows on a page, as long as smaller ones do."""
+    overlap: int = 5
+    """Rows that neighbouring windows share, at least."""
+    spread: int = 8
+    """By how many rows a window may exceed the page size, at least, so as to begin where it should."""
+    tail: int = 10
+    """How far before its end a list is read again, at least: that many rows may enter meanwhile."""
+    overhang: int = 50
+    """Rows past ``count`` that a page must reach, on lists that are counted after they are read."""
+    room: int = 10
+    """The same where the page shows as many rows as ``count`` says."""
+    growth: int = 50
+    """Rows by which a list may grow, besides a tenth, before one page that is to hold it all."""
+    factor_for_ties: int = 4
+    """How much larger pages get where half of one, or a whole repair, shows a single key or nothing."""
+    least_work: int = 200
+    """Lists shorter than this may cost as much reading as one of so many rows."""
+
+
+STANDARD_SIZES = CoverSizes()
 
 
 @attrs.define(frozen=True)
@@ -101,6 +131,21 @@ class ServerClock:
         return self._ahead + moment
 
 
+def holds_all(result: PageResult, traits: ListTraits, sizes: CoverSizes) -> bool:
+    """Whether a page is a whole list, at the moment its places were read.
+
+    Only of lists that are counted last. For m rows to stand behind the page's last place, and yet be counted
+    within it, m rows and as many as the page had places to spare must have left the list for good between
+    the server's statements: more than ``overhang`` of them. Where a page shows as many rows as were counted,
+    it must be exactly as many as that, and more than ``room`` suffices.
+    """
+    request, count = result.request, result.count
+    if traits.counted_first or request.page > 1 or count is None or result.has_next:
+        return False
+    as_counted = len(set(result.ids)) == len(result.ids) == count
+    return request.end >= count + (sizes.room if as_counted else sizes.overhang)
+
+
 def trusted_keys(result: PageResult, traits: ListTraits, clock: ServerClock, delta: float) -> list[float]:
     """Return the keys that bound an interval: those that surely were the row's place.
 
@@ -126,93 +171,3 @@ def largest_tie(keys: Sequence[float]) -> int:
         run = run + 1 if key == previous else 1
         longest, previous = max(longest, run), key
     return longest
-
-
-SMALLEST_LIMIT = 20
-"""Below it, overlaps cost more than the rows."""
-
-
-def window_from(start: int, known_to: int, page_size: int) -> PageRequest:
-    """Return a page of about ``page_size`` rows that holds offset ``start`` and reaches far.
-
-    Near the front, where few offsets exist, none may get beyond offset ``known_to``; then sizes
-    from half to twice as many rows are looked at for the most new rows a row read.
-    """
-    usual = range(max(1, page_size * 4 // 5), max(page_size * 6 // 5, page_size + 8) + 1)
-    request = max(_holding(start, usual), key=lambda request: request.end)
-    if request.end - known_to >= page_size // 4:
-        return request
-    unusual = range(max(1, page_size // 2), 2 * page_size + 1)
-    return max(_holding(start, unusual), key=lambda request: (request.end - known_to) / request.limit)
-
-
-def window_around(middle: int, limit: int) -> PageRequest:
-    """Return a page of ``limit`` rows or a few more that has an offset near its middle."""
-    limits = range(limit, limit + max(8, limit // 2) + 1)
-    return min(
-        _holding(max(0, middle), limits), key=lambda request: abs(request.offset + request.end - 2 * middle)
-    )
-
-
-def tail_window(count: int, margin: int, page_size: int) -> PageRequest:
-    """Return a page that begins at least ``margin`` rows before offset ``count`` and reaches past it."""
-    start = max(0, count - margin)
-    for limit in range(max(margin + 1, page_size * 4 // 5), 2 * max(margin + 1, page_size) + 1):
-        request = PageRequest(start // limit + 1, limit)
-        if request.end > count:
-            return request
-    return PageRequest(1, count + margin)
-
-
-def _holding(offset: int, limits: Iterable[int]) -> Iterable[PageRequest]:
-    return (PageRequest(offset // limit + 1, limit) for limit in limits)
-
-
-_RESIDUAL = 1e-4
-"""How likely the oldest row may fall off the end of every read that looked for it."""
-_GAP_SHARE = 0.25
-"""The share of the quickest request's time that may lie between the server's two statements."""
-_MOST_READS = 12
-
-
-class EndConfidence:
-    """How many reads must agree on the end, given how fast rows enter.
-
-    A row that enters between COUNT and the rows pushes the oldest off. One read that nothing enters
-    during settles it; the more rows enter a second, the more reads it takes to be sure of such a one.
-    """
-
-    def __init__(self) -> None:
-        self._count: int | None = None
-        self._entered = 0
-        self._first_at = self._last_at = 0.0
-        self._quickest_seconds = inf
-
-    def note(self, result: PageResult) -> None:
-        """Learn from any answer how fast the list grows."""
-        if result.count is None:
-            return
-        if self._count is None:
-            self._first_at = result.sent_at
-        else:
-            self._entered += max(0, result.count - self._count)
-        self._count, self._last_at = result.count, result.received_at
-        self._quickest_seconds = min(self._quickest_seconds, result.received_at - result.sent_at)
-
-    def forget(self) -> None:
-        """Begin anew after an interruption, of which nobody knows what it brought."""
-        self._count, self._entered = None, 0
-
-    def reads_needed(self) -> int | None:
-        """Return how many reads of the end must agree, the first included; ``None``: no number is enough."""
-        if not self._entered:
-            return 2
-        per_second = self._entered / max(self._last_at - self._first_at, 1e-9)
-        pushed_off = 1 - exp(-per_second * self._quickest_seconds * _GAP_SHARE)
-        if not 0 < pushed_off < 1:
-            return 2 if pushed_off <= 0 else None
-        reads = max(2, ceil(log(_RESIDUAL) / log(pushed_off)))
-        return reads if reads <= _MOST_READS else None
-
-
-DELTA_SECONDS = 5.0

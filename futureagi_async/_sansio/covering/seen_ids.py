@@ -26,7 +26,7 @@ class SeenIds:
         self._uuids = PackedKeys()
         self._others: dict[str, float] = {}
         """Keys of ids that are no UUIDs in their usual spelling."""
-        self.duplicates = 0
+        self.repeats = 0
         """Records that came again, newer versions included."""
         self.updates = 0
         """Records that came again in a newer version."""
@@ -37,7 +37,7 @@ class SeenIds:
     def add_all(self, ids: Sequence[str], keys: Sequence[float | None]) -> list[Novelty]:
         """Say of each record of a page whether it is new, a newer version of a known one, or known."""
         entries = self._enter(ids, [key or 0.0 for key in keys])
-        self.duplicates += len(entries) - entries.count("new")
+        self.repeats += len(entries) - entries.count("new")
         self.updates += entries.count("newer")
         return entries
 

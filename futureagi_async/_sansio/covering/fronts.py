@@ -1,0 +1,70 @@
+"""How much of the front to read: enough to reach back to when a pass began."""
+
+from collections.abc import Sequence
+from math import ceil, inf
+
+from futureagi_async._sansio.covering.budget import PageBounds
+from futureagi_async._sansio.covering.pages import CoverSizes, PageRequest, PageResult
+from futureagi_async._sansio.covering.places import Holes
+
+_TO_SPARE = 1.3
+"""Rows to read, against those expected, and against those that did not reach."""
+
+
+class FrontRead:
+    """Chooses the limit of page 1, from how fast rows came to the front so far."""
+
+    def __init__(self, holes: Holes, bounds: PageBounds, sizes: CoverSizes) -> None:
+        self.missed: PageResult | None = None
+        """The latest read that did not reach, since the pass began."""
+        self._holes = holes
+        self._bounds = bounds
+        self._sizes = sizes
+        self._rows_a_second = 0.0
+        self._least = 0
+        """The limit it takes at least."""
+        self._most = inf
+        """The limit that can be read at all."""
+        self._request: PageRequest | None = None
+
+    def note(self, result: PageResult, server_seconds: float) -> None:
+        """Learn from a page 1, sent when the server's clock showed so much, how dense its rows are in time."""
+        keys = [key for key in result.keys if key is not None]
+        if keys:
+            self._rows_a_second = len(keys) / max(server_seconds - min(keys), 0.001)
+
+    def begin(self) -> None:
+        """Forget the reads that did not reach: a new pass has begun."""
+        self.missed, self._least = None, 0
+
+    def rows_since(self, seconds: float) -> float:
+        """Return how many rows of the front changed in so many seconds, with some to spare."""
+        return _TO_SPARE * self._rows_a_second * seconds
+
+    def next_page(self, seconds: float, reach: int, count: int, most: float = inf) -> PageRequest | None:
+        """Return page 1 with the limit that should reach back so many seconds, and to the place ``reach``.
+
+        ``None`` where that is too much for a page, or for one of ``most`` rows, or does not help any more.
+        """
+        rows = max(self._sizes.smallest_limit, ceil(self.rows_since(seconds)))
+        whole = count + self._sizes.overhang
+        limit = min(max(self._holes.limit_for(rows), reach, self._least), whole)
+        tried = 0 if self.missed is None else self.missed.request.limit
+        if limit <= tried or limit > min(most, self._most) or self._holes.rows(0, limit) > self._bounds.usual:
+            return None
+        self._request = PageRequest(1, limit)
+        return self._request
+
+    def requested(self, request: PageRequest) -> bool:
+        """Whether ``request`` was this one's."""
+        return request is self._request
+
+    def add_miss(self, result: PageResult, keys: Sequence[float]) -> None:
+        """Take a page that did not reach."""
+        self.missed = result
+        factor = _TO_SPARE if keys else self._sizes.factor_for_ties
+        self._least = ceil(result.request.limit * factor)
+
+    def add_failure(self, request: PageRequest) -> None:
+        """Read smaller pages after one that failed."""
+        self._most = request.limit // 2
