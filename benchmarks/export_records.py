@@ -28,10 +28,11 @@ from benchmarks.rounds import Figure, Run, interleave, print_table, read_rounds
 from futureagi_async import CallExecution, CallPage, FetchReport, SourceReport, export_calls
 from futureagi_async._sansio.decoding import decode_record
 from futureagi_async._sansio.requests import RUN_TEST_CALLS
-from futureagi_async.export.formats import EvaluationColumns, open_writer
+from futureagi_async.export.formats import open_writer
 from futureagi_async.export.formats.arrow_arrays import arrow_schema, arrow_type, evaluations_batch
 from futureagi_async.export.formats.arrow_batches import BatchMaker, in_order
 from futureagi_async.export.formats.arrow_fast import FastColumns, RowSchemas
+from futureagi_async.export.formats.csv_writer import EvaluationColumns
 from futureagi_async.export.formats.parquet import Table
 from futureagi_async.export.formats.records import Batch
 from futureagi_async.export.formats.schema import CALLS, EVALUATIONS
@@ -76,7 +77,7 @@ class ReadBefore:
     async def steps(self) -> AsyncIterator[Any]:
         """Yield the pages as steps of the only source."""
         for number, page in enumerate(self.read):
-            yield _Step(page, mark=b"%d" % number)
+            yield _Step(page, checkpoint=b"%d" % number)
 
     def restore(self, raw: bytes, _index: int) -> CallExecution:
         """Decode a record again."""
@@ -86,7 +87,7 @@ class ReadBefore:
 @attrs.define(frozen=True)
 class _Step:
     page: CallPage
-    mark: bytes
+    checkpoint: bytes
     index: int = 0
     newer: tuple[CallExecution, ...] = ()
 
@@ -214,24 +215,24 @@ def share_figures(session: ReadBefore, rounds: int) -> Iterator[Figure]:
     batches, long_batches = prebuilt(staged)
     schema = arrow_schema(pa, EVALUATIONS)
     turns = arrow_type(pa, "turns")
-    shapes = RowSchemas()
-    (sorted_rows,) = zip(*(shapes.sort(batch.raws)[0] for batch in staged), strict=True)
+    schemas = RowSchemas()
+    (sorted_rows,) = zip(*(schemas.sort(batch.raws)[0] for batch in staged), strict=True)
     pairs = list(zip(sorted_rows, staged, strict=True))
     columns = [FastColumns(rows, batch, pa) for rows, batch in pairs]
-    entries = [each.entries() for each in columns]
+    evaluations = [each.evaluations() for each in columns]
 
     def make_evaluations() -> None:
-        for calls, found in zip(batches, entries, strict=True):
+        for calls, found in zip(batches, evaluations, strict=True):
             evaluations_batch(pa, calls, found, schema)
 
     steps: dict[str, Run] = {
         WRITING: lambda: write_batches(batches, CALLS, io.BytesIO()),
-        "decoding records": lambda: [shapes.sort(batch.raws) for batch in staged],
+        "decoding records": lambda: [schemas.sort(batch.raws) for batch in staged],
         "their values by column": lambda: [FastColumns(rows, batch, pa) for rows, batch in pairs],
         "scalars to columns": lambda: [(each.plain_columns(), each.scenario_columns()) for each in columns],
         "turns to columns": lambda: [each.transcript_column(turns) for each in columns],
         "JSON texts to columns": lambda: [each.json_columns() for each in columns],
-        "decoding evaluations (for their table)": lambda: [each.entries() for each in columns],
+        "decoding evaluations (for their table)": lambda: [each.evaluations() for each in columns],
         "evaluations to columns": make_evaluations,
         "writing them": lambda: write_batches(long_batches, EVALUATIONS, io.BytesIO()),
     }
