@@ -215,24 +215,24 @@ def share_figures(session: ReadBefore, rounds: int) -> Iterator[Figure]:
     batches, long_batches = prebuilt(staged)
     schema = arrow_schema(pa, EVALUATIONS)
     turns = arrow_type(pa, "turns")
-    shapes = RowSchemas()
-    (sorted_rows,) = zip(*(shapes.sort(batch.raws)[0] for batch in staged), strict=True)
+    schemas = RowSchemas()
+    (sorted_rows,) = zip(*(schemas.sort(batch.raws)[0] for batch in staged), strict=True)
     pairs = list(zip(sorted_rows, staged, strict=True))
     columns = [FastColumns(rows, batch, pa) for rows, batch in pairs]
-    entries = [each.entries() for each in columns]
+    evaluations = [each.evaluations() for each in columns]
 
     def make_evaluations() -> None:
-        for calls, found in zip(batches, entries, strict=True):
+        for calls, found in zip(batches, evaluations, strict=True):
             evaluations_batch(pa, calls, found, schema)
 
     steps: dict[str, Run] = {
         WRITING: lambda: write_batches(batches, CALLS, io.BytesIO()),
-        "decoding records": lambda: [shapes.sort(batch.raws) for batch in staged],
+        "decoding records": lambda: [schemas.sort(batch.raws) for batch in staged],
         "their values by column": lambda: [FastColumns(rows, batch, pa) for rows, batch in pairs],
         "scalars to columns": lambda: [(each.plain_columns(), each.scenario_columns()) for each in columns],
         "turns to columns": lambda: [each.transcript_column(turns) for each in columns],
         "JSON texts to columns": lambda: [each.json_columns() for each in columns],
-        "decoding evaluations (for their table)": lambda: [each.entries() for each in columns],
+        "decoding evaluations (for their table)": lambda: [each.evaluations() for each in columns],
         "evaluations to columns": make_evaluations,
         "writing them": lambda: write_batches(long_batches, EVALUATIONS, io.BytesIO()),
     }

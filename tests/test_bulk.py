@@ -89,7 +89,10 @@ async def test_a_report_tells_of_each_source(server: StandInServer) -> None:
     assert report.received == len(result.calls) == 37
     assert report.expected == (40 if server.dialect == "served" else 37)
     assert report.requests == len(server.requests)
-    assert (report.duplicates, report.overlapping_rows) == (0, len(server.requests[0:1]) and report.received - 17 and 20)
+    assert (report.duplicates, report.overlapping_rows) == (
+        0,
+        len(server.requests[0:1]) and report.received - 17 and 20,
+    )
     assert report.reason
     assert report.complete_as_of is not None
     assert begun - timedelta(seconds=1) <= report.complete_as_of <= datetime.now(UTC)

@@ -59,6 +59,19 @@ async def record_without_id() -> PageResult:
     return PageResult(f"{len(found.calls)} records, {kind_of(failure.error)} at {failure.error.json_path}")
 
 
+async def scalar_of_another_type() -> PageResult:
+    """The record arrives without that value, which stands beside it."""
+    odd = dict(PAGE["results"][1]) | {"overall_score": "7.5"}
+    doctored = dict(PAGE) | {"results": [PAGE["results"][0], odd, PAGE["results"][2]]}
+    async with (
+        raw_server(json_answer(doctored)) as server,
+        open_session(server, **session_options()) as session,
+    ):
+        found = await session.get_page(RunTestCalls(UNKNOWN_ID))
+    beside = [f"{name} {sent!r}" for call in found.calls for name, sent in call.misfits.items()]
+    return PageResult(f"{len(found.calls)} records, beside them {', '.join(beside)}")
+
+
 def stops_job(status: int) -> Scene:
     """Refuse the keys in the middle of a job: what was read is kept, nothing more is asked."""
 
@@ -191,6 +204,12 @@ MOST_UNASKED = "an outcome for each, most unasked"
 ABSURD = "99999999999"
 ANSWER_ROWS = [
     Fault(19, "record without id", record_without_id, PageResult("2 records, DecodingError at $.results[1]")),
+    Fault(
+        19,
+        "scalar of another type",
+        scalar_of_another_type,
+        PageResult("3 records, beside them overall_score '7.5'"),
+    ),
     Fault(19, "count of -1", page(count=-1), PageResult("DecodingError", 1)),
     Fault(19, "results are null", page(results=None), PageResult("DecodingError", 1)),
     Fault(20, "400", status(400), PageResult("BadRequestError", 1, "BadRequestError")),

@@ -18,6 +18,7 @@ from futureagi_async._http.clock import SystemClock
 from futureagi_async._http.requester import Requester
 from futureagi_async._http.transport import Transport
 from futureagi_async._sansio import replies, retrying
+from futureagi_async._sansio.decoding.fragments import Fragment
 from futureagi_async._sansio.settings import Keys, Secret
 from tests.faults.answer_rows import GATEWAYS_OWN
 from tests.faults.missing import (
@@ -143,7 +144,12 @@ DEFENCES = [
     Defence(
         "JSON is read strictly",
         read_json_leniently,
-        (*NO_JSON, "number beyond floats", "null instead", "list instead"),
+        (*NO_JSON, "null instead", "list instead"),
+    ),
+    Defence(
+        "a value of another type costs its field alone",
+        lambda: [(Fragment, "strict", True)],
+        ("number beyond floats", "scalar of another type"),
     ),
     Defence("a byte order mark is skipped", lambda: [(replies, "BOM_UTF8", b"")], ("byte order mark",)),
     Defence("a bad record fails alone", raise_for_one_record, ("record without id",)),

@@ -19,6 +19,7 @@ from futureagi_async._http import requester, transport
 from futureagi_async._http.requester import Requester
 from futureagi_async._http.transport import Transport
 from futureagi_async._sansio import decoding, replies, retrying
+from futureagi_async._sansio.decoding import ListBody
 from futureagi_async._sansio.decoding.wire import ListWire
 from futureagi_async.errors import RedirectError
 from futureagi_async.models import RecordFailure
@@ -89,7 +90,7 @@ def take_any_size() -> list[Patch]:
 
 
 def read_json_leniently() -> list[Patch]:
-    return [(decoding, "decode_kpis", lambda body, _: json.loads(body))]
+    return [(decoding, "decode_kpis", lambda body, *_: json.loads(body))]
 
 
 def raise_for_one_record() -> list[Patch]:
@@ -105,10 +106,10 @@ def raise_for_one_record() -> list[Patch]:
 
 
 def take_any_envelope() -> list[Patch]:
-    def lenient(body: bytes, _: str) -> ListWire:
+    def lenient(body: bytes, *_: object) -> ListBody:
         raw = json.loads(body)
         records = [msgspec.Raw(json.dumps(record).encode()) for record in raw["results"] or ()]
-        return ListWire(raw["count"], records)
+        return ListBody(ListWire(raw["count"], records))
 
     return [(decoding, "decode_list", lenient)]
 

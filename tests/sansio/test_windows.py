@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from futureagi_async._sansio.covering.windows import page_across, tail_window, window_from
+from futureagi_async._sansio.covering.windows import tail_window, window_from
 
 SIZES = st.integers(20, 400)
 OFFSETS = st.integers(0, 200_000)

@@ -141,7 +141,10 @@ class Repairs:
         if keys and one_key:
             self._ties.add(gap.keys)
         step = request.limit * (self._sizes.factor_for_ties - 1 if one_key else 1)
-        up, down = not keys or keys[0] <= gap.high, gap.below is not None and (not keys or keys[-1] >= gap.low)
+        up, down = (
+            not keys or keys[0] <= gap.high,
+            gap.below is not None and (not keys or keys[-1] >= gap.low),
+        )
         start, end, shared = request.offset, request.end, request.limit // 4
         if keys and keys[-1] > gap.high:
             start, down = end - shared, True

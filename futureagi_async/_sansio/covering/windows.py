@@ -6,7 +6,9 @@ from math import ceil
 from futureagi_async._sansio.covering.pages import STANDARD_SIZES, PageRequest
 
 
-def window_from(start: int, known_to: int, page_size: int, spread: int = STANDARD_SIZES.spread) -> PageRequest:
+def window_from(
+    start: int, known_to: int, page_size: int, spread: int = STANDARD_SIZES.spread
+) -> PageRequest:
     """Return a page of about ``page_size`` rows that holds offset ``start`` and reaches far.
 
     Near the front, where few offsets exist, none may get beyond offset ``known_to``; then sizes

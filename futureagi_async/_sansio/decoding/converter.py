@@ -2,7 +2,8 @@
 
 A page is an envelope and a list of raw records; each record is decoded from its own bytes, so that
 one malformed record fails alone. Scalars are checked at once. Nested parts are structured when they
-are first read, by the hooks of the same converter. Nothing is coerced.
+are first read, by the hooks of the same converter. Nothing is coerced: what a field can't hold is kept
+beside it (`misfits`).
 
 The quirks, which `wire`, `calls`, `nested` and `kpis` know:
 

@@ -5,6 +5,7 @@ What does not decode as a whole comes here, to be decoded value by value.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Generic, TypeAlias, TypeVar, get_args
 
 import msgspec
@@ -72,10 +73,8 @@ class LenientDecoder(Generic[S]):
             inner: For keys that hold an object: how that is decoded.
 
         """
-        fields = msgspec.structs.fields(kind)
         self._kind = kind
-        self._decoders = {field.name: _decoder(field.type) for field in fields}
-        self._required = [field.name for field in fields if field.default is NODEFAULT]
+        self._fields = msgspec.structs.fields(kind)
         self._keys = keys or {}
         self._field_of = {key: name for name, several in self._keys.items() for key in several}
         self._must_fit = must_fit
@@ -99,10 +98,15 @@ class LenientDecoder(Generic[S]):
                 values[key], found = self._without(key, fields[key])
                 if key == self._first_key(key, fields):
                     misfits |= found
-        for key in self._required:
-            if key not in values:
-                raise ValidationError(f"Object missing required field `{key}`")
+        for field in self._fields:
+            if field.default is NODEFAULT and field.name not in values:
+                raise ValidationError(f"Object missing required field `{field.name}`")
         return self._kind(**values), misfits
+
+    @cached_property
+    def _decoders(self) -> Mapping[str, Callable[[Raw], Any]]:
+        """Decoders of single values; importing the package does not wait for those of dozens of keys."""
+        return {field.name: _decoder(field.type) for field in self._fields}
 
     def _without(self, key: str, sent: Raw) -> tuple[Any, Misfits]:
         """Return what a value that does not fit counts as, and the misfits in it."""
