@@ -137,16 +137,18 @@ async def read_page(
     if ask.optional:
         options = attrs.evolve(options, retry=_ONCE)
     answer = await requester.call(request, decode, options)
-    page = await _decode_page(answer.value, source, ask, eager=eager)
-    await filter_check.check_page(asked_for, page)
     elapsed = answer.received_at - answer.sent_at
+    page = await _decode_page(answer.value, source, ask, elapsed, eager=eager)
+    await filter_check.check_page(asked_for, page)
     for failure in page.failures:
         failure.error.about("GET", request.path, answer.attempts, elapsed)
         failure.error.status, failure.error.request_id = answer.reply.status, answer.reply.request_id
     return Decoded(page, answer.reply, answer.sent_at, answer.received_at, answer.attempts)
 
 
-async def _decode_page(wire: ListWire, source: CallSource, ask: PageRequest, *, eager: bool) -> CallPage:
+async def _decode_page(
+    wire: ListWire, source: CallSource, ask: PageRequest, elapsed: float, *, eager: bool
+) -> CallPage:
     endpoint = requests.endpoint_of(source)
     decoded: list[CallExecution | RecordFailure] = []
     for start in range(0, len(wire.results), _SLICE_RECORDS):
@@ -154,7 +156,9 @@ async def _decode_page(wire: ListWire, source: CallSource, ask: PageRequest, *, 
         if start > 0:
             await anyio.lowlevel.checkpoint()
         decoded += decoding.decode_records(records, start, source, endpoint, eager=eager)
-    return decoding.build_page(wire, decoded, source, page=ask.page, limit=ask.limit, endpoint=endpoint)
+    return decoding.build_page(
+        wire, decoded, source, page=ask.page, limit=ask.limit, endpoint=endpoint, elapsed=elapsed
+    )
 
 
 def _narrowed(source: TestExecutionCalls, ask: PageRequest) -> TestExecutionCalls:

@@ -139,6 +139,7 @@ def build_page(
     page: int,
     limit: int,
     endpoint: str,
+    elapsed: float | None = None,
 ) -> CallPage:
     """Put an envelope and its decoded records together."""
     shared: dict[str, Any] = {
@@ -146,6 +147,7 @@ def build_page(
         "calls": tuple(item for item in decoded if isinstance(item, CallExecution)),
         "failures": tuple(item for item in decoded if isinstance(item, RecordFailure)),
         "error_messages": tuple(wire.error_messages or ()),
+        "elapsed": elapsed,
     }
     if not isinstance(source, TestExecutionCalls):
         return CallPage(**shared)
