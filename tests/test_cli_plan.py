@@ -28,18 +28,18 @@ def test_the_demo_is_planned(tmp_path: Path) -> None:
     assert lines[0].split() == ["List", "Records", "Requests", "Transcripts", "Size"]
     assert [line.split()[0] for line in lines[2:9]] == ["run"] * 3 + ["agent"] * 3 + ["test"]
     assert lines[9].split()[0] == "All"
-    assert lines[-1].startswith("An export would take at most about ")
+    assert lines[-1].startswith("An export would take about ")
     assert all(len(line) <= COLUMNS for line in lines)
     assert not finished.stderr
     assert not names_in(tmp_path)
 
 
-def test_one_request_a_list_makes_a_plan(served: StandInServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_few_requests_make_a_plan(served: StandInServer, capsys: pytest.CaptureFixture[str]) -> None:
     """Programs get records, requests, bytes and seconds, over all and of each list."""
     run_test_id, (agent_id, version_id) = served.run_test_ids[0], served.agent_versions[0]
     lists = ["--run-test", run_test_id, "--agent-version", f"{agent_id}:{version_id}"]
     assert run(["plan", *lists, "--json", "--page-size", "20"]) == 0
-    assert len(served.requests) == 2
+    assert sum(int(request.query["limit"]) for request in served.requests) < 300
     plan = json.loads(capsys.readouterr().out)
     first, second = plan["sources"]
     assert first["run_test_id"] == run_test_id

@@ -132,16 +132,18 @@ async def read_page(
         return body
 
     answer = await requester.call(request, decode, options.once() if wanted.optional else options)
-    page = await _decode_page(answer.value, source, wanted, checks)
-    await filter_check.check_page(asked_for, page)
     elapsed = answer.received_at - answer.sent_at
+    page = await _decode_page(answer.value, source, wanted, checks, elapsed)
+    await filter_check.check_page(asked_for, page)
     for failure in page.failures:
         failure.error.about("GET", request.path, answer.attempts, elapsed)
         failure.error.status, failure.error.request_id = answer.reply.status, answer.reply.request_id
     return Decoded(page, answer.reply, answer.sent_at, answer.received_at, answer.attempts)
 
 
-async def _decode_page(body: ListBody, source: CallSource, wanted: PageRequest, checks: Checks) -> CallPage:
+async def _decode_page(
+    body: ListBody, source: CallSource, wanted: PageRequest, checks: Checks, elapsed: float
+) -> CallPage:
     endpoint = requests.endpoint_of(source)
     decoded: list[CallExecution | RecordFailure] = []
     for start in range(0, len(body.results), _SLICE_RECORDS):
@@ -150,7 +152,14 @@ async def _decode_page(body: ListBody, source: CallSource, wanted: PageRequest, 
             await anyio.lowlevel.checkpoint()
         decoded += decoding.decode_records(records, start, source, endpoint, checks)
     return decoding.build_page(
-        body, decoded, source, page=wanted.page, limit=wanted.limit, endpoint=endpoint, checks=checks
+        body,
+        decoded,
+        source,
+        page=wanted.page,
+        limit=wanted.limit,
+        endpoint=endpoint,
+        checks=checks,
+        elapsed=elapsed,
     )
 
 

@@ -38,10 +38,11 @@ def plan(
     transcripts: Annotated[bool, Parameter(help="Count the requests of export --transcripts, too.")] = False,
     json: Annotated[bool, Parameter(help="Print the plan as one JSON object.")] = False,
 ) -> int:
-    """Say what an export of lists would cost, after one small request a list.
+    """Say what an export of lists would cost, after some small requests.
 
-    Nothing is written. The figures are estimates; times are an upper bound, as
-    if every call took as long as those of the sample.
+    Nothing is written. Figures are estimates: records and sizes of a few calls
+    of each list; the time by how long pages and details take now, and how many
+    of them the server answers at once.
     """
     with connect(connection) as endpoint:
         sources = find_sources(endpoint, name_sources(lists_or_samples(lists, endpoint.stand_in)), limits)
@@ -75,9 +76,7 @@ def _print_plan(plan: ExportPlan, console: Console, *, transcripts: bool) -> Non
         if source.error is not None:
             reason = Text(f"{short_name(source.source)} did not answer: ", style="yellow")
             print_text(console, reason.append(one_line(in_shell_words(str(source.error)))))
-    print_text(
-        console, Text(f"An export would take at most about {format_duration(plan.seconds)}.", style="bold")
-    )
+    print_text(console, Text(f"An export would take about {format_duration(plan.seconds)}.", style="bold"))
 
 
 def _table(plan: ExportPlan, *, transcripts: bool) -> RenderableType:

@@ -142,10 +142,14 @@ async def plan_export(
     page_size: int = 100,
     transcripts: bool = False,
 ) -> "ExportPlan":
-    """Say what an export would cost, after one small request a source.
+    """Say what an export would cost, about, after some small requests.
 
-    A list that can't be read is in the plan with its error; refused keys raise. Raises `TypeError` and
-    `ValueError` for wrong arguments.
+    Five rows of each source tell counts and sizes. Pages of the longest lists, a few details, and as many
+    pages at once as the export would ask for tell how long it takes; they are no more than a quarter of a
+    long export's rows, and are left out where ``max_requests_per_minute`` alone decides.
+
+    A list that can't be read is in the plan with its error; refused keys, and a server that can't be trusted,
+    raise at once. Raises `TypeError` and `ValueError` for wrong arguments.
 
     Args:
         session: An open `futureagi_async.Session`.

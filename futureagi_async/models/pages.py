@@ -52,6 +52,8 @@ class CallPage(Page):
     """Records that did not decode."""
     error_messages: tuple[str, ...] = ()
     """What the server said about filters that it could not apply; test executions only."""
+    elapsed: float | None = attrs.field(default=None, eq=False)
+    """Seconds from the sending of the request until the whole answer was there; of the last try only."""
 
 
 @attrs.define(frozen=True, kw_only=True)

@@ -37,14 +37,6 @@ def test_most_windows_bring_two_thirds_of_a_page() -> None:
     assert sum(more < 0 for more in brought) < len(brought) / 100
 
 
-@given(OFFSETS, SIZES)
-def test_a_window_around_holds_its_middle(middle: int, limit: int) -> None:
-    """A repair's page holds the offset it is for, with room on both sides where there is any."""
-    ask = window_around(middle, limit)
-    assert ask.offset <= middle < ask.end
-    assert limit <= ask.limit <= limit + max(8, limit // 2)
-
-
 @given(st.integers(0, 100_000), st.integers(0, 300), SIZES)
 def test_a_tail_begins_before_the_end_and_reaches_past_it(count: int, margin: int, page_size: int) -> None:
     """The tail holds the last rows of the list, with the margin before them."""

@@ -184,7 +184,7 @@ class KeyCover:
         return PageRequest(1, self._page_size, not_before=self._latest + max(0.0, seconds) + 0.001)
 
     def _front_gap_end(self) -> int:
-        """Return the place that page 1 must reach so as to join what lies below deleted calls at the front."""
+        """Return the place that page 1 must reach to join what lies below deleted calls at the front."""
         gaps = self._pass.gaps(self._trusted_until()) if self._passes else []
         below = gaps[0].below if gaps else None
         return below.behind_first(self._sizes.overlap + self._pass.largest_tie) if below is not None else 0

@@ -66,7 +66,7 @@ class Repairs:
     def next_page(
         self, gaps: Iterable[Gap], *, margin: int, page_size: int, end: int, unreadable: Sequence[int]
     ) -> PageRequest | None:
-        """Return a page across the first gap that none is under way for, and across the next ones if they fit.
+        """Return a page across the first gap that none is under way for, and the next ones if they fit.
 
         It shares ``margin`` rows with what is known on both sides. ``end`` is the place that proves the end
         of the list. What lies on both sides of an ``unreadable`` place never joins; such a gap counts as

@@ -172,6 +172,7 @@ def build_page(
     limit: int,
     endpoint: str,
     checks: Checks = LENIENT,
+    elapsed: float | None = None,
 ) -> CallPage:
     """Put an envelope and its decoded records together."""
     shared: dict[str, Any] = {
@@ -179,6 +180,7 @@ def build_page(
         "calls": tuple(item for item in decoded if isinstance(item, CallExecution)),
         "failures": tuple(item for item in decoded if isinstance(item, RecordFailure)),
         "error_messages": tuple(body.error_messages),
+        "elapsed": elapsed,
     }
     if not isinstance(source, TestExecutionCalls):
         return CallPage(**shared, misfits=values_of(body.misfits))
