@@ -28,7 +28,7 @@ class FrontRead:
         self._request: PageRequest | None = None
 
     def note(self, result: PageResult, server_seconds: float) -> None:
-        """Learn from a page 1, sent when the server's clock showed so much, how dense its rows are in time."""
+        """Learn how dense rows are in time from a page 1, sent when the server's clock showed so much."""
         keys = [key for key in result.keys if key is not None]
         if keys:
             self._rows_a_second = len(keys) / max(server_seconds - min(keys), 0.001)
