@@ -1,5 +1,6 @@
 """The command `export` and its options."""
 
+import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -215,8 +216,9 @@ def _open_target(output: OutputOptions) -> Iterator[str]:
         yield str(Path(folder, f"calls.{output.format or 'jsonl'}"))
 
 
-def _no_room(error: OSError) -> str:
-    return f"Can't write a temporary file: {error.strerror or error}. TMPDIR can name a directory with room."
+def _no_room(error: Exception) -> str:
+    reason = getattr(error, "strerror", None) or error
+    return f"Can't write a temporary file: {reason}. TMPDIR can name a directory with room."
 
 
 def _writer(
@@ -262,7 +264,7 @@ def _failure(error: FutureAGIError, progress: Progress, output: OutputOptions) -
     """Say what ended an export, and how to go on."""
     if isinstance(error, ExportError):
         disk = error.__cause__ if not isinstance(error.__cause__, ExportError) else error.__cause__.__cause__
-        if output.to_stdout and isinstance(disk, OSError):
+        if output.to_stdout and isinstance(disk, OSError | sqlite3.Error):
             return _no_room(disk)
         return in_shell_words(str(error))  # which says itself what is kept
     return " ".join(filter(None, (in_shell_words(str(error)), _kept(progress, output))))

@@ -40,9 +40,10 @@ def kpis(
     with connect(connection) as endpoint:
         wanted = choose_execution(execution_id, endpoint)
         found = read_one(endpoint, lambda session: _read(session, wanted, check=not no_check))
+    code = print_found(render_kpis, found, [found.raw], as_json=as_json)
     if as_json and found.collisions:
         print_warning(f"{', '.join(found.collisions)} may be the results of an evaluation of that name.")
-    return print_found(render_kpis, found, [found.raw], as_json=as_json)
+    return code
 
 
 async def _read(session: Session, execution_id: UUID, *, check: bool) -> ExecutionKPIs:

@@ -41,6 +41,7 @@ _ARGUMENTS: Final = {
     "page": "--page",
     "proxy": "--proxy",
     "recordings": "--recordings",
+    "run_test": "--run-test",
     "search": "--search",
     "since": "--since-manifest",
     "status": "--status",

@@ -206,7 +206,9 @@ _KINDS: Mapping[str, SourceKind] = {"run-tests": "run_tests", "agent-versions": 
 def _everything(lists: SourceOptions) -> Iterator[AllSources]:
     if lists.all is None:
         return
-    with usage_errors("--since"):
+    try:
         since = None if lists.since is None else parse_since(lists.since)
+    except ValueError as error:
+        raise UsageError(f"--{error}") from error
     chosen: list[SourceKind] = [_KINDS[kind] for kind in lists.all]
     yield AllSources(chosen, since) if chosen else AllSources(since=since)
