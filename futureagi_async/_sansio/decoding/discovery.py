@@ -7,6 +7,7 @@ field; only a record without a UUID as its ``id`` costs the list.
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import attrs
@@ -140,6 +141,11 @@ def _born(sent: Fields, keys: tuple[str, ...]) -> datetime | None:
     return None
 
 
+@lru_cache(maxsize=2_000)  # records repeat their keys, and the pattern takes longer than all the rest
+def _is_withheld(name: str) -> bool:
+    return _WITHHELD.search(name) is not None
+
+
 def _kept(sent: Fields) -> dict[str, Any]:
     """Return the values of keys, as Python holds them, without what is withheld.
 
@@ -147,7 +153,7 @@ def _kept(sent: Fields) -> dict[str, Any]:
     """
     kept: dict[str, Any] = {}
     for key, value in sent.items():
-        if _WITHHELD.search(key):
+        if _is_withheld(key):
             continue
         try:
             kept[key] = _without_secrets(msgspec.json.decode(value))
@@ -161,7 +167,7 @@ def _kept(sent: Fields) -> dict[str, Any]:
 def _without_secrets(value: Any) -> Any:
     match value:
         case dict():
-            return {key: _without_secrets(each) for key, each in value.items() if not _WITHHELD.search(key)}
+            return {key: _without_secrets(each) for key, each in value.items() if not _is_withheld(key)}
         case list():
             return [_without_secrets(each) for each in value]
     return value
