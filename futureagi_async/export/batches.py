@@ -21,6 +21,7 @@ Restore: TypeAlias = Callable[[bytes, int], CallExecution]
 """Decodes a record again; the number is its source's place."""
 
 _SIZE_OF = attrgetter("size")
+_DETAILS = -1  # stands for the file of details among the numbers of part files
 _FIELDS = msgspec.json.Decoder(dict[str, Raw])
 
 
@@ -31,15 +32,16 @@ class RecordReader:
         self.sources = sources
         self._store = store
         self._restore = restore
-        self._descriptors: dict[Path, int] = {}
+        self._open: dict[int, tuple[int, Path]] = {}
+        """Descriptor and path of each part file that was read from, and of the details."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for descriptor in self._descriptors.values():
-            os.close(descriptor)
-        self._descriptors.clear()
+        for opened in self._open.values():
+            os.close(opened[0])
+        self._open.clear()
 
     def batch(self, records: Sequence[Record]) -> Batch:
         """Read some records."""
@@ -68,19 +70,21 @@ class RecordReader:
     def _read_detail(self, record: Record) -> bytes:
         assert record.detail_size is not None
         assert record.detail_offset is not None
-        return self._read(self._store.details_path(0), record.detail_size, record.detail_offset)
+        return self._read(_DETAILS, record.detail_size, record.detail_offset)
 
     def _read_run(self, records: Sequence[Record]) -> list[bytes]:
         """Return records that lie one behind the other, without their newlines."""
-        begin, path = records[0].offset, self._store.part_path(records[0].part)
-        read = self._read(path, sum(map(_SIZE_OF, records)), begin)
+        begin = records[0].offset
+        read = self._read(records[0].part, sum(map(_SIZE_OF, records)), begin)
         return [read[offset - begin : offset - begin + size - 1] for _, _, offset, size, _, _ in records]
 
-    def _read(self, path: Path, size: int, offset: int) -> bytes:
-        if path not in self._descriptors:
-            self._descriptors[path] = open_to_read(path)
+    def _read(self, file: int, size: int, offset: int) -> bytes:
+        if file not in self._open:
+            path = self._store.details_path(0) if file == _DETAILS else self._store.part_path(file)
+            self._open[file] = open_to_read(path), path
+        descriptor, path = self._open[file]
         with export_errors(path, "read"):
-            return read_at(self._descriptors[path], size, offset)
+            return read_at(descriptor, size, offset)
 
 
 def size_with_details(records: Sequence[Record]) -> int:

@@ -256,7 +256,7 @@ class Store:
         self._is_open = False
         self._is_published = False
         """Whether part files have final names already."""
-        self._lists_records = False
+        self._has_list = False
         """Whether there is a temporary table of records."""
         self._unsynced_bytes = 0
         self._synced_at = time.monotonic()
@@ -340,10 +340,11 @@ class Store:
         """Return the calls whose detail is still to be read, in the order in which they came."""
         if not self.counts.withheld:
             return []
-        self.list_records()
+        self._list_records()
         with self._sorting():
-            ((self.counts.wanted_details,),) = self._rows("SELECT count(DISTINCT detail) FROM records")
-            return [id_ for (id_,) in self._rows(_MISSING_DETAILS)]
+            found = self._database.execute("SELECT count(DISTINCT detail) FROM records").fetchone()
+            (self.counts.wanted_details,) = found
+            return [id_ for (id_,) in self._database.execute(_MISSING_DETAILS)]
 
     def transcripts(self) -> Transcripts:
         """Return what became of the details that were asked for."""
@@ -371,7 +372,7 @@ class Store:
 
         Of equal sources the first one's place counts, as in a file: ``first_places`` has it for each.
         """
-        self.list_records()
+        self._list_records()
         with self._sorting():
             if not any(first_places):
                 ids, pairs = digest_lines(self._database.execute(_IDS), "%s\n", "0 %s\n")
@@ -388,11 +389,11 @@ class Store:
         Not ``in_order`` they come as they were read, and the index may be written to meanwhile.
         """
         if in_order and self.parameters.ordered:
-            self.list_records()
+            self._list_records()
             with self._sorting():
                 yield from (Record(*row[1:]) for row in self._database.execute(_IN_ORDER))
-        elif self._lists_newest:
-            self.list_records()
+        elif self._needs_list:
+            self._list_records()
             yield from (Record(*row[1:]) for row in self._by_key(_AS_THEY_CAME, _RECORDS_A_QUERY))
         else:
             for source, _, packed, parts, offsets in self._pages(_SIZES):
@@ -401,17 +402,17 @@ class Store:
 
     def prepare_records(self) -> None:
         """Do what `records` would have to do before its first one, out of order."""
-        if self._lists_newest:
-            self.list_records()
+        if self._needs_list:
+            self._list_records()
 
     @property
-    def _lists_newest(self) -> bool:
+    def _needs_list(self) -> bool:
         """Whether pages alone do not say where the newest version of a record lies, and its detail."""
         return bool(self.counts.newer or self.counts.details_bytes)
 
-    def list_records(self) -> None:
+    def _list_records(self) -> None:
         """Make a temporary table of the newest version of each record, once all pages are there."""
-        if self._lists_records:
+        if self._has_list:
             return
         with self._sorting():
             self._database.executescript(_LIST_TABLES)
@@ -437,7 +438,7 @@ class Store:
             if self.counts.newer:
                 self._database.execute(_DROP_OLDER)
             self._database.execute("COMMIT")
-        self._lists_records = True
+        self._has_list = True
 
     def part_files(self) -> list[PartFile]:
         """Return what is in each part file."""
@@ -477,7 +478,7 @@ class Store:
         self._details.close()
         if self._connection is not None:
             self._connection.close()
-        self._connection, self._is_open, self._lists_records = None, False, False
+        self._connection, self._is_open, self._has_list = None, False, False
 
     def remove(self) -> None:
         """Leave nothing in the working directory but the lock."""
