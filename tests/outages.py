@@ -23,8 +23,8 @@ class Failing(ServerClock):
         self.began: list[OutageBegan] = []
         self.ended: list[OutageEnded] = []
         self.probes: list[ProbePlanned] = []
-        self.sent_meanwhile = 0
-        """Requests that were sent while the server was away."""
+        self.sent = 0
+        """Requests, each try."""
         self._server = server
         self._after = after
         self._seconds = seconds
@@ -42,7 +42,7 @@ class Failing(ServerClock):
             case ProbePlanned():
                 self.probes.append(event)
             case RequestSent():
-                self.sent_meanwhile += self._back_at is not None
+                self.sent += 1
             case ResponseReceived():
                 self._answers += 1
                 if self._answers >= self._after and self._times and self._back_at is None:

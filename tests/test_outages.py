@@ -21,7 +21,15 @@ from futureagi_async import (
     Session,
     SessionMisuseError,
 )
-from futureagi_async.events import Event, OutageBegan, OutageEnded, ProbePlanned, RequestSent, RetryPlanned
+from futureagi_async.events import (
+    Event,
+    OutageBegan,
+    OutageEnded,
+    ProbePlanned,
+    RequestSent,
+    ResponseReceived,
+    RetryPlanned,
+)
 from futureagi_async.export import export_calls
 from futureagi_async.testing import StandInServer
 from tests.exporting import ServerClock, all_lists, pages_asked
@@ -72,6 +80,8 @@ async def test_a_fetch_waits_for_its_server(
     assert len(failing.began) == 1
     assert [ended.answered for ended in failing.ended] == [True]
     assert failing.ended[0].probes == len(failing.probes)
+    counted = sum(report.requests + report.retries for report in result.report)
+    assert failing.sent == counted + failing.ended[0].probes + 1
     assert 39 <= failing.ended[0].seconds <= 40 + 30 + 4
 
 
@@ -240,6 +250,39 @@ async def test_one_probe_at_a_time() -> None:
             assert len(server.requests) == 16 + 1 + number
             clock.advance(pause)
         tasks.cancel_scope.cancel()
+
+
+async def test_nothing_new_is_sent_during_an_outage() -> None:
+    """A worker whose request was answered meanwhile waits with the others before it sends its next."""
+    clock, told, released = FakeClock(held=True), list[Event](), asyncio.Event()
+    options: dict[str, Any] = {"clock": clock, "observers": [told.append], "retry": RetryPolicy(attempts=1)}
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if IDS[0].encode() in server.requests[-1]:
+            await released.wait()
+            await answer()(reader, writer)
+        else:
+            await refuse(502)(reader, writer)
+
+    async with raw_server() as server:
+        server.play_on(play)
+        async with (
+            open_session(server, max_in_flight=2, **options) as session,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(session.fetch_kpis, IDS)
+            await wait_until(lambda: clock.sleepers == 1)
+            sent = requests_of(told)
+            server._loop.call_soon_threadsafe(released.set)
+            await wait_until(lambda: any(is_answer(event) for event in told))
+            await anyio.wait_all_tasks_blocked()
+            assert requests_of(told) == sent
+            tasks.cancel_scope.cancel()
+
+
+def is_answer(event: Event) -> bool:
+    """Whether an event tells of a success."""
+    return isinstance(event, ResponseReceived) and event.status == 200
 
 
 @pytest.mark.parametrize("max_outage", [60, 0])
