@@ -114,7 +114,10 @@ WRONG = {
     "too much": (["agents", "Support bot"], "ls agents takes nothing more"),
     "a search": (["versions", "Support bot", "--search", "x"], "can't search in them"),
     "nothing": (["--limit", "0"], "--limit"),
-    "no id": (["executions", "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4be"], "run_test must be a UUID"),
+    "no id": (
+        ["executions", "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4be"],
+        "error: ls executions: run_test must be a UUID",
+    ),
 }
 
 

@@ -26,6 +26,7 @@ TREE = {
     "InternalServerError": "APIStatusError",
     "DecodingError": "FutureAGIError",
     "FilterIgnoredError": "FutureAGIError",
+    "NameLookupError": "FutureAGIError",
     "SessionMisuseError": "FutureAGIError",
     "ExportError": "FutureAGIError",
 }

@@ -97,6 +97,11 @@ def _check_arguments(what: What | None, of: str | None, search: str | None) -> N
         raise UsageError(f"ls {what} needs {needed}: an id or a name, which ls shows.")
     if of is not None and not needed:
         raise UsageError(f"ls {what} takes nothing more; narrow it with --search.")
+    if of is not None:
+        try:
+            RunTestNamed(of) if what == "executions" else AgentVersionNamed(of, "latest")
+        except ValueError as error:
+            raise UsageError(f"ls {what}: {error}") from error
     if search is not None and what == "versions":
         raise UsageError("--search finds no versions: the server can't search in them.")
 
