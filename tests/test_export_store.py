@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from futureagi_async import ExportError, RunTestCalls
 from futureagi_async.export import store as store_module
-from futureagi_async.export.manifest import Failure, Parameters, RecordingFile, identify
+from futureagi_async.export.manifest import Failure, Parameters, RecordingFile
 from futureagi_async.export.part_files import PartFiles, split_rows
 from futureagi_async.export.store import Page, Record, Store
 from futureagi_async.export.targets import read_target
@@ -38,7 +38,7 @@ def make_parameters(**changed: Any) -> Parameters:
         "transcripts": False,
         "recordings": False,
         "since": None,
-        "sources": [identify(SOURCE)],
+        "sources": [SOURCE.to_dict()],
     }
     return Parameters(**{**usual, **changed})
 
@@ -326,7 +326,7 @@ def test_other_parameters_are_refused(
 
 def test_sources_in_another_order_are_other_sources() -> None:
     """Checkpoints count sources, so their order matters; the words say that it is nothing else."""
-    two = [identify(SOURCE), identify(RunTestCalls(SOURCE.run_test_id, status="failed"))]
+    two = [SOURCE.to_dict(), RunTestCalls(SOURCE.run_test_id, status="failed").to_dict()]
     now, before = make_parameters(sources=two), make_parameters(sources=two[::-1])
     assert now.differences(before) == ["the sources are the same in another order"]
 

@@ -174,13 +174,13 @@ def test_commands_say_it_in_one_line(
 
 
 def test_usage_errors_come_with_the_warnings_before_them(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    served: StandInServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A command that ends for another reason still says what it was going to warn of."""
-    for name in ("FI_API_KEY", "FI_SECRET_KEY"):
-        monkeypatch.setenv(name, "x")
-    assert run(["plan", "--run-test", str(uuid4()), "--run-test", "no-id", "--status", "Failed"]) == 2
+    use_keys(monkeypatch, served)
+    assert run(["plan", "--run-test", str(uuid4()), "--url", "nonsense", "--status", "Failed"]) == 2
     lines = capsys.readouterr().err.splitlines()
+    assert not served.requests
     assert [line.partition(":")[0] for line in lines] == ["warning", "error"]
 
 

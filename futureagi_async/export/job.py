@@ -22,7 +22,6 @@ from futureagi_async.export.manifest import (
     Manifest,
     Parameters,
     encode_manifest,
-    identify,
     read_base,
 )
 from futureagi_async.export.parts import PartsWriter
@@ -85,7 +84,7 @@ class ExportRequest:
             transcripts=self.transcripts,
             recordings=self.recordings is not None,
             since=base.digest if base is not None else None,
-            sources=list(map(identify, self.sources)),
+            sources=[source.to_dict() for source in self.sources],
         )
 
 

@@ -12,14 +12,11 @@ import msgspec
 from futureagi_async import errors
 from futureagi_async.errors import ExportError, FutureAGIError
 from futureagi_async.export.files import export_errors, is_file
-from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls
+from futureagi_async.sources import CallSource
 
 MANIFEST = "manifest.json"
 FORMAT = 1
 MAX_BYTES = 256 * 1024 * 1024  # failures and recordings are listed one by one
-
-
-_KINDS = {RunTestCalls: "run_test", AgentVersionCalls: "agent_version"}
 
 
 class Parameters(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,20 +57,6 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
         if self.sources != earlier.sources:
             found.append(_sources_difference(earlier.sources, self.sources))
         return found
-
-
-def identify(source: CallSource) -> dict[str, Any]:
-    """Return what names a source, in words for a file."""
-    if isinstance(source, RunTestCalls):
-        named = {"run_test_id": source.run_test_id, "search": source.search, "status": source.status}
-    elif isinstance(source, AgentVersionCalls):
-        named = {"agent_id": source.agent_id, "version_id": source.version_id}
-    else:
-        named = {"test_execution_id": source.test_execution_id, "search": source.search}
-    described: dict[str, Any] = {"kind": _KINDS.get(type(source), "test_execution"), **named}
-    if described["kind"] == "test_execution":
-        described["filters"] = [item.to_dict() for item in getattr(source, "filters", ())]
-    return described
 
 
 def fingerprint(identity: Mapping[str, Any]) -> bytes:
@@ -283,6 +266,6 @@ def match_sources(manifest: Manifest, sources: Sequence[CallSource]) -> BaseExpo
         for entry in manifest.sources
         if entry.verdict == "complete" and entry.complete_as_of is not None
     }
-    moments = {source: known.get(fingerprint(identify(source))) for source in sources}
+    moments = {source: known.get(fingerprint(source.to_dict())) for source in sources}
     found = {source: moment for source, moment in moments.items() if moment is not None}
     return BaseExport(manifest.digest, found)

@@ -33,7 +33,8 @@ _WAITED = 1.5  # times as long as alone: the page stood in line behind others
 _ATOMIC_ROWS = 1_000
 _ATOMIC_SECONDS = 3.0
 _ATOMIC_SECONDS_SLOTS_FULL = 15.0
-_OVERHANG = 50  # places behind the end of a list that its one page also asks for
+_ROOM = 10  # places that are left on the first page where it is enough for a run test
+_GROWTH = 50  # places behind the end of a list that its one page also asks for
 _TAIL_ROWS = 20
 _REQUESTS_A_PAGE = 1.1  # pages overlap
 
@@ -167,12 +168,12 @@ def reading_of(source: CallSource, count: int, cost: PageCost, *, page_size: int
     """Tell how an export reads a list; in one page, where that takes no more than ``patience`` seconds."""
     first = min(count, page_size)
     is_run_test = isinstance(source, RunTestCalls)
-    if is_run_test and count + _OVERHANG <= page_size:
+    if is_run_test and count + _ROOM <= page_size:
         return Reading((first,))
     if count <= page_size:
         return Reading((first, count))
     tail = () if is_run_test else (_TAIL_ROWS,)
-    rows_asked_for = count * 1.1 + _OVERHANG
+    rows_asked_for = count * 1.1 + _GROWTH
     if rows_asked_for <= _ATOMIC_ROWS and cost.of(first) * rows_asked_for / first <= patience:
         return Reading((first, *tail, count))
     pages = ceil(count / page_size * _REQUESTS_A_PAGE)

@@ -20,7 +20,6 @@ from futureagi_async.export.manifest import (
     Since,
     Source,
     Transcripts,
-    identify,
 )
 from futureagi_async.export.targets import Target
 from futureagi_async.models import FetchReport, SourceReport
@@ -200,7 +199,7 @@ _COUNTS = (
 
 def _source(report: SourceReport, records: int, changed_since: datetime | None) -> Source:
     return Source(
-        source=identify(report.source),
+        source=report.source.to_dict(),
         verdict=report.verdict,
         changed_since=changed_since,
         records=records,
