@@ -207,6 +207,28 @@ async def test_a_test_executions_own_facts(server: StandInServer) -> None:
     assert caught.value.json_path == "$.count"
 
 
+async def test_strictly_pages_and_figures_are_errors(served: StandInServer) -> None:
+    """With ``strict`` the odd facts of a page, of groups and of key figures are errors with their path."""
+    execution = served.add_test_execution(5)
+    path = f"/simulate/test-executions/{execution}/"
+    body = read_body(served, path)
+    odd = ({"total_pages": "1"}, "$.total_pages"), ({"column_order": [{"id": 5}]}, "$.column_order[0].id")
+    async with open_session(served, strict=True) as session:
+        for changes, json_path in odd:
+            respond(served, path, body | changes)
+            with pytest.raises(DecodingError) as caught:
+                await session.get_test_execution(execution)
+            assert caught.value.json_path == json_path
+            respond(served, path, {"count": 0, "results": []} | changes)
+            with pytest.raises(DecodingError) as caught:
+                await session.get_groups(execution, row_groups=["scenario"])
+            assert caught.value.json_path == json_path
+        served.alter_kpis(execution, {"avg_score": "7.5"})
+        with pytest.raises(DecodingError) as caught:
+            await session.get_kpis(execution)
+        assert caught.value.json_path == "$.avg_score"
+
+
 async def test_an_interrupted_read_goes_on_counting(served: StandInServer) -> None:
     """What was delivered with misfits before an interruption is in the report of the read that resumes it."""
     source = RunTestCalls(served.add_run_test(1_100, slim=True))
