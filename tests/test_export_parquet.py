@@ -109,7 +109,7 @@ def check_evaluation(output: EvalOutput, row: dict[str, Any]) -> None:
     assert row["value_text"] == (output.value if isinstance(output.value, str) else None)
     number = isinstance(output.value, int | float) and not isinstance(output.value, bool)
     assert row["value_number"] == (exact(output.value) if number else None)
-    assert row["error"] == bool(output.error)
+    assert row["error"] == (None if output.error is None else bool(output.error))
     assert row["error_text"] == (output.error if isinstance(output.error, str) else None)
 
 
@@ -275,6 +275,21 @@ def test_an_evaluation_says_how_it_went() -> None:
         (False, False, True, "no model"),
         (True, False, True, None),
     ]
+
+
+def test_an_evaluation_keeps_its_row_without_what_drifted() -> None:
+    """What its columns can't hold is null there, and in the call's misfits by its path."""
+    sent = {"name": 5, "value": 0.5, "reason": [], "status": {}, "error": 5, "skipped": "no", "type": 5}
+    table, evaluations = tables_of([call_of(eval_outputs={"e": sent, "f": {"value": 1}})])
+    first, second = evaluations.to_pylist()
+    names = ("name", "type", "reason", "status", "error", "error_text", "skipped", "pending")
+    assert [first[name] for name in names] == [None] * 7 + [False]
+    assert (first["value"], first["value_number"], second["value_number"]) == ("0.5", 0.5, 1.0)
+    (misfits,) = table.column("misfits").to_pylist()
+    expected = {f"eval_outputs['e'].{name}": value for name, value in sent.items() if name != "value"}
+    assert json.loads(misfits) == expected
+    alone = parquet.read_table(io.BytesIO(written("parquet", [call_of(eval_outputs={"e": sent})])))
+    assert alone.column("misfits").to_pylist() == [None], "the only column of evaluations has them as sent"
 
 
 def test_evaluations_of_no_known_shape_are_not_lost() -> None:

@@ -207,6 +207,28 @@ async def test_a_test_executions_own_facts(server: StandInServer) -> None:
     assert caught.value.json_path == "$.count"
 
 
+async def test_strictly_pages_and_figures_are_errors(served: StandInServer) -> None:
+    """With ``strict`` the odd facts of a page, of groups and of key figures are errors with their path."""
+    execution = served.add_test_execution(5)
+    path = f"/simulate/test-executions/{execution}/"
+    body = read_body(served, path)
+    odd = ({"total_pages": "1"}, "$.total_pages"), ({"column_order": [{"id": 5}]}, "$.column_order[0].id")
+    async with open_session(served, strict=True) as session:
+        for changes, json_path in odd:
+            respond(served, path, body | changes)
+            with pytest.raises(DecodingError) as caught:
+                await session.get_test_execution(execution)
+            assert caught.value.json_path == json_path
+            respond(served, path, {"count": 0, "results": []} | changes)
+            with pytest.raises(DecodingError) as caught:
+                await session.get_groups(execution, row_groups=["scenario"])
+            assert caught.value.json_path == json_path
+        served.alter_kpis(execution, {"avg_score": "7.5"})
+        with pytest.raises(DecodingError) as caught:
+            await session.get_kpis(execution)
+        assert caught.value.json_path == "$.avg_score"
+
+
 async def test_an_interrupted_read_goes_on_counting(served: StandInServer) -> None:
     """What was delivered with misfits before an interruption is in the report of the read that resumes it."""
     source = RunTestCalls(served.add_run_test(1_100, slim=True))
@@ -283,12 +305,13 @@ async def test_lines_as_sent_keep_every_byte(
         assert "misfits" not in line
 
 
-def check_misfits(found: dict[str, Any]) -> None:
-    """Compare what one drifted record has in its column of misfits."""
-    assert found["overall_score"] == "7.5"
-    paths = [name for name in found if name.startswith("transcript")]
-    assert paths in ([], ["transcript[0].content"])
-    assert all(found[path] == 5 for path in paths)
+def check_misfits(found: list[dict[str, Any]], lists: int) -> None:
+    """Compare what drifted records have in their column of misfits; of turns where the list sends some."""
+    assert len(found) == ALTERED * lists
+    assert {misfits["overall_score"] for misfits in found} == {"7.5"}
+    turns = [misfits["transcript[0].content"] for misfits in found if "transcript[0].content" in misfits]
+    assert turns == [5] * len(turns)
+    assert len(turns) >= ALTERED
 
 
 async def test_normalised_lines(server: StandInServer, sources: list[CallSource], tmp_path: Path) -> None:
@@ -296,9 +319,8 @@ async def test_normalised_lines(server: StandInServer, sources: list[CallSource]
     await exported(server, sources, tmp_path / "calls.jsonl", normalised=True)
     lines = [json.loads(line) for line in (tmp_path / "calls.jsonl").read_bytes().splitlines()]
     altered = [line for line in lines if line["misfits"] is not None]
-    assert len(altered) == ALTERED * len(sources)
+    check_misfits([line["misfits"] for line in altered], len(sources))
     for line in altered:
-        check_misfits(line["misfits"])
         for name in set(line["misfits"]) & set(line):
             assert line[name] is None
         if line["transcript"]:
@@ -311,11 +333,9 @@ async def test_csv(server: StandInServer, sources: list[CallSource], tmp_path: P
     text = (tmp_path / "calls.csv").read_text("utf-8-sig")
     read = list(csv.DictReader(io.StringIO(text, newline="")))
     altered = [row for row in read if row["misfits"]]
-    assert len(altered) == ALTERED * len(sources)
+    check_misfits([json.loads(row["misfits"]) for row in altered], len(sources))
     for row in altered:
-        misfits = json.loads(row["misfits"])
-        check_misfits(misfits)
-        for name in set(misfits) & set(row):
+        for name in set(json.loads(row["misfits"])) & set(row):
             assert row[name] == ""
         if row["transcript"]:
             assert row["transcript"] == "user: \nassistant: Sure."
@@ -335,13 +355,12 @@ async def test_parquet_in_every_reader(
     assert verify_export(tmp_path / "out").ok
     path = tmp_path / "out" / "calls-00000.parquet"
     for found in read_everywhere(path):
-        assert len(found) == ALTERED * len(sources)
-        assert any("start_time" in json.loads(misfits) for *_, misfits in found)
-        for score, began, misfits in found:
-            sent = json.loads(misfits)
-            check_misfits(sent)
+        sent = [json.loads(misfits) for *_, misfits in found]
+        check_misfits(sent, len(sources))
+        assert any("start_time" in misfits for misfits in sent)
+        for (score, began, _), misfits in zip(found, sent, strict=True):
             assert is_null(score)
-            assert is_null(began) or "start_time" not in sent
+            assert is_null(began) or "start_time" not in misfits
 
 
 def is_null(value: Any) -> bool:
