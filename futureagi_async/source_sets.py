@@ -74,7 +74,7 @@ def _choose(tables: Mapping[str, object], name: str | None, file: Path) -> str:
 def _sources(table: Mapping[str, object]) -> Iterator[CallSource]:
     for key, entries in table.items():
         if key not in _READERS:
-            raise ValueError(f"{key} is no key of a set: those are {_KEYS_TEXT}.")
+            raise ValueError(f"{key} is not a key of a set; its keys are {_KEYS_TEXT}.")
         for number, entry in enumerate(_listed(key, entries), start=1):
             try:
                 yield _READERS[key](entry)

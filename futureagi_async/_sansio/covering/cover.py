@@ -274,7 +274,8 @@ class Cover:
 
     def _complete(self, sent_at: float, how: str) -> None:
         if self._undecoded:
-            self.stop(f"{self._undecoded} records could not be decoded.")
+            records = "1 record" if self._undecoded == 1 else f"{self._undecoded} records"
+            self.stop(f"{records} could not be decoded.")
             return
         if self._since is not None:
             how = "Everything that changed since then and is still in the list was read."
