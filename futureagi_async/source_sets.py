@@ -123,7 +123,7 @@ def _names(table: Mapping[str, object]) -> Iterator[CallSource | SourceName]:
             yield from _all(entries)
             continue
         if key not in _READERS:
-            raise ValueError(f"{key} is no key of a set: those are {_KEYS_TEXT}.")
+            raise ValueError(f"{key} is not a key of a set; its keys are {_KEYS_TEXT}.")
         for number, entry in enumerate(_listed(key, entries), start=1):
             try:
                 yield _READERS[key](entry)

@@ -65,7 +65,7 @@ def _agent_version(agent_id: str, version_id: str, query: str) -> AgentVersionCa
 def _test_execution(test_execution_id: str, query: str) -> TestExecutionCalls:
     given = _parameters(query)
     if given.keys() & {"row_groups", "group_keys"}:
-        raise ValueError("url asks for groups of rows, which are no calls: leave row_groups out.")
+        raise ValueError("url asks for groups of rows, which are not calls: leave row_groups out.")
     _check_known(given, {"search", "filters"})
     filters = _filters(given.get("filters", "[]"))
     return TestExecutionCalls(test_execution_id, search=given.get("search"), filters=filters)
@@ -134,7 +134,7 @@ def _filters(text: str) -> list[Mapping[str, object]]:
                 return filters
     except (ValueError, RecursionError):
         pass
-    raise ValueError("url has filters that are no JSON list.")
+    raise ValueError("url has filters that are not a JSON list.")
 
 
 def _near_miss(path: str) -> str:

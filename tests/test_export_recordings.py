@@ -57,7 +57,7 @@ async def test_audio_is_downloaded_and_verified(served: StandInServer, tmp_path:
     (out / "audio" / MINE).write_bytes(b"noise")
     (out / "audio" / THEIRS).unlink()
     assert sorted(verify_export(out).problems) == [
-        f"Recording {MINE} was changed: its SHA-256 does not fit.",
+        f"Recording {MINE} was changed: its SHA-256 does not match.",
         f"Recording {THEIRS} is missing.",
     ]
 

@@ -384,7 +384,7 @@ def test_a_link_in_the_index_s_place_is_not_followed(store: Store, tmp_path: Pat
     path.unlink(missing_ok=True)
     path.symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere").write_bytes(b"")
-    with pytest.raises(ExportError, match="something that is no file"):
+    with pytest.raises(ExportError, match="it exists and is not a regular file"):
         open_store(tmp_path)
     assert (tmp_path / "elsewhere").read_bytes() == b""
 

@@ -45,19 +45,19 @@ def link_part(folder: Path) -> None:
 
 
 DAMAGES: dict[str, tuple[Damage, str]] = {
-    "flipped byte": (flip_byte, r"calls-00001\.jsonl was changed: its SHA-256 does not fit"),
+    "flipped byte": (flip_byte, r"calls-00001\.jsonl was changed: its SHA-256 does not match"),
     "missing part": (
         lambda folder: (folder / "calls-00001.jsonl").unlink(),
         r"calls-00001\.jsonl is missing",
     ),
     "linked part": (link_part, r"calls-00001\.jsonl is missing"),
-    "extra part": (lambda folder: (folder / "calls-00099.jsonl").touch(), r"calls-00099\.jsonl is no part"),
+    "extra part": (lambda folder: (folder / "calls-00099.jsonl").touch(), r"calls-00099\.jsonl is not"),
     "extra evaluations": (
         lambda folder: (folder / "evaluations-00000.parquet").touch(),
-        r"evaluations-00000\.parquet is no part",
+        r"evaluations-00000\.parquet is not a part",
     ),
-    "removed record": (drop_line, r"has 49 records, and the manifest says 50"),
-    "extra record": (repeat_line, r"has 51 records, and the manifest says 50"),
+    "removed record": (drop_line, r"number 49, and the manifest says 50"),
+    "extra record": (repeat_line, r"number 51, and the manifest says 50"),
     "cut record": (
         lambda folder: (folder / "calls-00000.jsonl").write_bytes(b'{"id":"a"'),
         r"calls-00000\.jsonl (can't be read|has 9 bytes)",
@@ -97,26 +97,26 @@ def change(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
 
 
 FORGERIES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
-    "records": (change("records", to=7), "The manifest says 7 records"),
-    "bytes": (change("bytes", to=7), "The manifest says 7 bytes"),
+    "records": (change("records", to=7), "total of records is 7, "),
+    "bytes": (change("bytes", to=7), "total of bytes is 7, "),
     "records of a part": (change("parts", 0, "records", to=49), "those of its parts add up"),
     "size of a part": (change("parts", 0, "bytes", to=1), "and the manifest says 1."),
-    "sum of a part": (change("parts", 0, "sha256", to="0" * 64), "SHA-256 does not fit"),
+    "sum of a part": (change("parts", 0, "sha256", to="0" * 64), "SHA-256 does not match"),
     "records of a source": (change("sources", 0, "records", to=1), "those of its sources add up"),
-    "received": (change("sources", 1, "received", to=1), "Source 1 (agent_version) has"),
+    "received": (change("sources", 1, "received", to=1), "Source 1 (agent_version): 1 were received"),
     "verdict": (change("sources", 0, "verdict", to="incomplete"), "calls the export complete"),
     "invented verdict": (change("sources", 0, "verdict", to="fine"), "has the verdict 'fine'"),
     "time": (change("sources", 0, "complete_as_of", to=None), "without a time"),
     "complete": (change("complete", to=False), "calls the export incomplete, and by its own entries"),
     "sources": (change("sources", 0, "source", to={"kind": "run_test"}), "other sources than were asked for"),
     "ids": (change("ids_sha256", to="0" * 64), "The ids in the parts are not those that were written"),
-    "path upwards": (change("parts", 0, "name", to="../calls-00000.jsonl"), "which is no name of a part"),
-    "absolute path": (change("parts", 0, "name", to="/etc/passwd"), "'/etc/passwd', which is no name"),
+    "path upwards": (change("parts", 0, "name", to="../calls-00000.jsonl"), "is not the name of a part"),
+    "absolute path": (change("parts", 0, "name", to="/etc/passwd"), "'/etc/passwd', which is not the name"),
     "a part twice": (change("parts", 1, "name", to="calls-00000.jsonl"), "lists 'calls-00000.jsonl' twice"),
     "transcripts": (change("parameters", "transcripts", to=True), "whether transcripts were asked for"),
     "recordings": (change("parameters", "recordings", to=True), "whether recordings were asked for"),
     "base": (change("parameters", "since", to="abc"), "which export it builds on"),
-    "recordings folder": (change("recordings_folder", to="../.."), "no name of a folder"),
+    "recordings folder": (change("recordings_folder", to="../.."), "not the name of a folder"),
 }
 
 
@@ -130,10 +130,10 @@ async def test_a_doctored_manifest_is_found(served: StandInServer, tmp_path: Pat
     doctor(manifest)
     write_manifest(tmp_path / "out", manifest)
     problems = verify_export(tmp_path / "out").problems
-    assert problems[0] == "manifest.json was changed: its own digest does not fit."
+    assert problems[0] == "manifest.json was changed: its own digest does not match."
     write_manifest(tmp_path / "out", redo_digest(manifest))
     problems = verify_export(tmp_path / "out").problems
-    assert "manifest.json was changed: its own digest does not fit." not in problems
+    assert "manifest.json was changed: its own digest does not match." not in problems
     assert any(said in problem for problem in problems), problems
 
 

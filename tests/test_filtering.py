@@ -121,7 +121,7 @@ async def test_a_deleted_evaluation_is_refused(served: StandInServer) -> None:
     (deleted,) = {id_ for row in rows for id_ in row["eval_outputs"] or ()} - live
     source = TestExecutionCalls(execution_id, filters=[column(deleted).greater_than(50)])
     async with open_session(served) as session:
-        with pytest.raises(FilterIgnoredError, match="deleted evaluations are none"):
+        with pytest.raises(FilterIgnoredError, match="deleted evaluations do not count"):
             await session.fetch_calls(source)
 
 

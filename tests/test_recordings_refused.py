@@ -33,8 +33,8 @@ WRONG: dict[str, tuple[Served | Play, str]] = {
         send(b"HTTP/1.1 206 P\r\nContent-Range: bytes 5-7/8\r\nContent-Length: 3\r\n\r\nabc"),
         "The server answered 206.",
     ),
-    "a page": (Served(b"<html>", kind="text/html; charset=utf-8"), "What the server sent is no audio."),
-    "an error": (Served(b"{}", kind="application/json"), "What the server sent is no audio."),
+    "a page": (Served(b"<html>", kind="text/html; charset=utf-8"), "What the server sent is not audio."),
+    "an error": (Served(b"{}", kind="application/json"), "What the server sent is not audio."),
     "compressed": (Served(b"x", extra="Content-Encoding: gzip\r\n"), "The server sent it compressed"),
     "empty": (Served(b""), "The server sent nothing."),
     "too large": (Served(SOUND), "It is larger than 5,000 bytes."),
@@ -47,8 +47,8 @@ WRONG: dict[str, tuple[Served | Play, str]] = {
     "closed": (send(b""), "The server closed the connection."),
     "slow": (stay_silent, "It took longer than 0.2 s."),
     "a circle": (redirect("/x"), "The server redirects more than 5 times."),
-    "nowhere": (redirect(""), "The server redirects to nowhere."),
-    "another scheme": (redirect("file:///etc/passwd"), "The recording's address is no http(s) URL."),
+    "nowhere": (redirect(""), "The server redirects without naming an address."),
+    "another scheme": (redirect("file:///etc/passwd"), "The recording's address is not an http(s) URL."),
     "a user": (redirect("http://me:canary@127.0.0.1/"), "address holds a user's name or password."),
     "half a host": (redirect("http://[canary/"), "The "),
 }
@@ -141,7 +141,7 @@ async def test_ids_that_are_no_uuids_name_no_file(tmp_path: Path, call_id: str) 
     async with AudioServer(a=SOUND) as server:
         told = await download([Recording(call_id, "combined", server.url("a"))], tmp_path / "audio")
         assert not server.requests
-    assert told[0].error == "Its call's id is no UUID, and so no file's name."
+    assert told[0].error == "The call's id is not a UUID, so no file can be named after it."
     assert not names_in(tmp_path / "audio")
 
 
@@ -192,7 +192,7 @@ async def test_private_hosts_are_refused_unless_allowed(tmp_path: Path, host: st
         told = await download([Recording(CALL, "combined", url)], tmp_path, allow_private_hosts=False)
         assert server.connections == 0
     assert told[0].error is not None
-    assert "not public" in told[0].error or "no http(s) URL" in told[0].error
+    assert "not public" in told[0].error or "not an http(s) URL" in told[0].error
 
 
 async def test_a_redirect_to_a_private_host_is_refused(tmp_path: Path) -> None:

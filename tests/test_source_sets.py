@@ -125,7 +125,7 @@ MISTAKES = {
     "[a]\n[b]": "holds several sets, choose one: a, b",
     "[a]": "[a] names no list of calls: it needs run_tests, agent_versions, test_executions, urls, all",
     "[a]\nrun_tests = []": "[a] names no list of calls",
-    f'[a]\nrun_test = ["{ONE}"]': "[a] run_test is no key of a set: those are run_tests, ",
+    f'[a]\nrun_test = ["{ONE}"]': "[a] run_test is not a key of a set; its keys are run_tests, ",
     f'[a]\nrun_tests = "{ONE}"': "[a] run_tests must be a list",
     f'[a]\nrun_tests = ["{ONE}", "abc"]': "run test 'abc' has to be looked up: use await session.find",
     "[a]\nrun_tests = [7]": 'entry 1: it must be an id, a name or a table such as {id = "..."}, not 7',

@@ -257,4 +257,6 @@ def _parsed(url: str) -> URL:
 
 
 def _refused() -> APIConnectionError:
-    return APIConnectionError("The host's address is not public: private hosts have to be allowed.")
+    return APIConnectionError(
+        "The host's address is not public; allow_private_hosts=True reads from such hosts, too."
+    )

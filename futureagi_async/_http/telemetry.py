@@ -159,11 +159,11 @@ def log_line(event: Event) -> str:
             return f"{how} after {event.seconds:.2f} s and {event.probes} tries"
         case PageArrived():
             label = event.source.label.capitalize()
-            records = f"{event.records} new records of {event.count:,}"
-            return f"{label} page {event.page} of {event.limit} rows: {records}"
+            new = f"{event.records} of {event.count:,} records are new"
+            return f"{label} page {event.page} of {event.limit} rows: {new}"
         case VerdictReached():
             label = event.source.label.capitalize()
-            return f"{label} {event.verdict}, {event.received:,} records: {event.reason}"
+            return f"{label} {event.verdict}, {event.received:,} received: {event.reason}"
 
 
 def _request_id(request_id: str | None) -> str:

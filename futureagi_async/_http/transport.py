@@ -1,7 +1,9 @@
 """Sends one request by aiohttp: a `Request` in, a `Reply` or one of our errors out."""
 
 import asyncio
+import errno
 import math
+import os
 import ssl
 from typing import NoReturn, TypeAlias
 
@@ -101,7 +103,7 @@ class Transport:
                 headers = {name.lower(): self._keys.redact(text) or "" for name, text in fields}
                 return Reply(response.status, headers, body)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, EOFError) as error:
-            failure = translate(error, seconds)
+            failure = _advise(translate(error, seconds), error)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -143,16 +145,16 @@ def translate(error: Exception, seconds: float) -> FutureAGIError:
         case TimeoutError():
             return APITimeoutError(f"No complete answer within {seconds:.3g} s.", retryable=True)
         case aiohttp.ClientConnectorDNSError():
-            return APIConnectionError(
-                f"The name of {error.host} could not be looked up. Check the network, base_url (FI_BASE_URL) "
-                "and whether a proxy is needed.",
-                retryable=True,
-            )
-        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
-            return APIConnectionError("The proxy could not be used.", retryable=True)
+            return APIConnectionError(f"The name of {error.host} could not be looked up.", retryable=True)
+        case aiohttp.ClientProxyConnectionError():
+            why = f"{_address(error)} did not accept a connection ({_reason(error.os_error)})"
+            return APIConnectionError(f"The proxy could not be used: {why}.", retryable=True)
+        case aiohttp.ClientHttpProxyError():
+            why = f"it answered {error.status}{_PROXY_HINTS.get(error.status, '')}"
+            return APIConnectionError(f"The proxy could not be used: {why}.", retryable=True)
         case aiohttp.ClientConnectorError():
-            reason = error.os_error.strerror or type(error.os_error).__name__
-            return APIConnectionError(f"Could not connect: {reason}.", retryable=True)
+            why = _reason(error.os_error)
+            return APIConnectionError(f"Could not connect to {_address(error)}: {why}.", retryable=True)
         case aiohttp.ClientPayloadError():
             return APIConnectionError("The answer was cut off.", retryable=True)
         case aiohttp.ServerDisconnectedError():
@@ -164,6 +166,38 @@ def translate(error: Exception, seconds: float) -> FutureAGIError:
         case aiohttp.InvalidURL():
             return APIConnectionError("The base URL can't be used.")
     return APIConnectionError(f"The connection failed ({type(error).__name__}).", retryable=True)
+
+
+_OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
+_PROXY_HINTS = {407: ", since it wants a user and a password: http://USER:PASSWORD@HOST:PORT"}
+
+
+def _address(error: aiohttp.ClientConnectorError) -> str:
+    return f"[{error.host}]:{error.port}" if ":" in error.host else f"{error.host}:{error.port}"
+
+
+def _reason(error: OSError) -> str:
+    """Return the system's words for an error, which asyncio replaces by its own."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or type(error).__name__
+
+
+def _advise(failure: FutureAGIError, error: Exception) -> FutureAGIError:
+    """Add what to look at where the server can't be reached, or not be trusted."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        advice = "A certificate authority of your own is trusted with ssl_context=..."
+    elif isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientProxyConnectionError):
+        return failure
+    elif isinstance(error, aiohttp.ConnectionTimeoutError) or (
+        isinstance(error, aiohttp.ClientConnectorError) and error.errno not in _OUT_OF_FILES
+    ):
+        advice = "Check the network, base_url (FI_BASE_URL), and whether a proxy is needed (proxy=...)."
+    else:
+        return failure
+    failure.message = f"{failure.message} {advice}"
+    failure.args = (failure.message,)
+    return failure
 
 
 def _tls_reason(error: Exception) -> str:

@@ -107,7 +107,7 @@ def split_url(url: str) -> SplitResult:
 
 def bad_url() -> APIConnectionError:
     """Return the error for what no request can be made of."""
-    return APIConnectionError("The recording's address is no http(s) URL.")
+    return APIConnectionError("The recording's address is not an http(s) URL.")
 
 
 def request_headers(part: PartialFile | None) -> dict[str, str]:
@@ -125,7 +125,7 @@ def redirect_target(url: str, status: int, headers: Mapping[str, str]) -> str | 
     except ValueError:
         target = ""
     if not headers.get("Location"):
-        raise APIConnectionError("The server redirects to nowhere.")
+        raise APIConnectionError("The server redirects without naming an address.")
     if split_url(target).scheme == "http" and urlsplit(url).scheme == "https":
         raise APIConnectionError("The server redirects from https:// to http://.")
     return target
@@ -146,7 +146,7 @@ def read_head(
         raise APIConnectionError("The server sent it compressed, which was not asked for.")
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if not _MEDIA.fullmatch(kind):
-        raise APIConnectionError("What the server sent is no audio.")
+        raise APIConnectionError("What the server sent is not audio.")
     start = part.size if part and status == 206 else 0
     tag = headers.get("ETag", "")
     validator = part.validator if part and start else tag if tag.startswith('"') else None

@@ -118,9 +118,9 @@ def _instead(given: str, columns: Sequence[Column]) -> str:
         return f"The nearest that it has: {', '.join(map(repr, found))}."
     own = list(dict.fromkeys(name for name in spellings.values() if name not in _ALWAYS_APPLIED))
     if not own:
-        return "It has no columns of its own; evaluations that were deleted are none."
+        return "It has no columns of its own; deleted evaluations do not count."
     more = f" and {len(own) - _MOST_NAMES} more" if len(own) > _MOST_NAMES else ""
-    return f"Its own are {', '.join(map(repr, own[:_MOST_NAMES]))}{more}; deleted evaluations are none."
+    return f"Its own are {', '.join(map(repr, own[:_MOST_NAMES]))}{more}; deleted evaluations do not count."
 
 
 def _spellings(columns: Sequence[Column]) -> dict[str, str]:

@@ -77,8 +77,8 @@ class BodyReader:
         self._size += len(decoded)
         if self._size > self._max_bytes:
             raise ResponseTooLargeError(
-                f"The answer is larger than max_response_bytes ({self._max_bytes:,}). "
-                "Ask for a smaller page, or raise the limit."
+                f"The answer is larger than {self._max_bytes:,} bytes (max_response_bytes). "
+                "Ask for smaller pages, or raise that limit."
             )
         if decoded:
             self._pieces.append(decoded)

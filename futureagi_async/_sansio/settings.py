@@ -102,26 +102,28 @@ def _read_key(value: object, name: str, variable: str, environ: Mapping[str, str
 
 def read_origin(base_url: str | None, environ: Mapping[str, str], *, allow_insecure: bool) -> Origin:
     """Take the base URL from the argument, else the environment, else the vendor's, and check it."""
-    url = base_url if base_url is not None else environ.get("FI_BASE_URL") or DEFAULT_BASE_URL
+    name, url = "base_url", base_url
+    if base_url is None:
+        name, url = "FI_BASE_URL", environ.get("FI_BASE_URL") or DEFAULT_BASE_URL
     del environ  # it holds the keys, and some tracebacks show a frame's variables
     if not isinstance(url, str):
-        raise TypeError(f"base_url must be a str, not {type(url).__name__}.")
+        raise TypeError(f"{name} must be a str, not {type(url).__name__}.")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise ValueError("base_url is no URL. Expected something like https://api.futureagi.com.") from None
+        raise ValueError(f"{name} must be an http(s) URL such as {DEFAULT_BASE_URL}.") from None
     host = parts.hostname or ""
     is_clean = not any(c.isspace() or ord(c) < 32 for c in url) and _HOST.fullmatch(host) and port != 0
     if not is_clean or parts.scheme not in _DEFAULT_PORTS:
-        raise ValueError("base_url must be an http(s) URL such as https://api.futureagi.com.")
+        raise ValueError(f"{name} must be an http(s) URL such as {DEFAULT_BASE_URL}.")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-        raise ValueError("base_url must hold no user, password, query or fragment.")
+        raise ValueError(f"{name} must hold no user, password, query or fragment.")
     if not _PLAIN_PATH.fullmatch(parts.path):
-        raise ValueError("The path of base_url must be plain.")
+        raise ValueError(f"The path of {name} may hold only letters, digits and . _ ~ -.")
     if parts.scheme == "http" and not allow_insecure and not is_loopback(host):
         raise ValueError(
-            "base_url is http://, which would show the keys to the network. "
+            f"{name} is http://, which would show the keys to the network. "
             "Use https://, or pass allow_insecure=True if that is what you want."
         )
     return Origin(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/"))

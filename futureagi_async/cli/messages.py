@@ -19,6 +19,7 @@ _OPTIONS: Final = {
     "resume=False (--restart)": "--restart",
     "ssl_context=...": "--ca-file FILE",
     "proxy=...": "--proxy URL",
+    "(max_response_bytes). Ask for smaller pages, or raise that limit.": "(the limit). Ask for fewer.",
     "agent_id": "AGENT of --agent-version",
     "base_url": "--base-url",
     "max_in_flight": "--max-in-flight",

@@ -147,7 +147,7 @@ async def _download(
 ) -> tuple[str, int, str]:
     call_id = canonical_uuid(recording.call_id)
     if call_id is None:
-        raise APIConnectionError("Its call's id is no UUID, and so no file's name.")
+        raise APIConnectionError("The call's id is not a UUID, so no file can be named after it.")
     parts = split_url(recording.url)
     address = f"{parts.scheme}://{parts.netloc}{parts.path}"  # without a signature, which changes
     file = AudioFile(folder, f"{call_id}-{recording.name}", address, max_file_bytes)

@@ -94,7 +94,7 @@ def check_replaceable(target: Path) -> None:
     with export_errors(target), suppress(FileNotFoundError):
         mode = target.lstat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
-            raise ExportError(f"Can't write {target}: there is something that is no file.")
+            raise ExportError(f"Can't write {target}: it exists and is not a regular file.")
 
 
 def is_file(path: Path) -> bool:
@@ -118,7 +118,7 @@ def make_directory(path: Path, *, parents: bool = False, sync: bool = True) -> N
         ):  # else a power cut may take what is in them, however it was synced
             sync_directory(each.parent)
         if not stat.S_ISDIR(path.stat(follow_symlinks=parents).st_mode):
-            raise ExportError(f"Can't write {path}: there is something that is no directory.")
+            raise ExportError(f"Can't write {path}: it exists and is not a directory.")
 
 
 def empty_directory(directory: Path, *, but: str) -> None:
@@ -198,7 +198,7 @@ def _lock(work: Path, target: Path) -> int:
             if _is_ours(descriptor, work / LOCK, target):
                 return descriptor
             os.close(descriptor)
-    raise ExportError(f"Can't lock {work}: other exports begin and end there all the time.")
+    raise ExportError(f"Can't lock {work}: other exports keep beginning and ending there. Try again.")
 
 
 def _open(path: Path) -> int | None:

@@ -231,7 +231,7 @@ def read_manifest(path: Path) -> Manifest | None:
     except ValueError as error:
         raise ExportError(f"Can't use {path}: {error}.") from None
     if not fits:
-        raise ExportError(f"Can't use {path}: its own digest does not fit, so it was changed.")
+        raise ExportError(f"Can't use {path}: it was changed, since its own digest does not match.")
     return manifest
 
 

@@ -757,7 +757,7 @@ def _open_index(path: Path) -> sqlite3.Connection:
     """Open an index; of a damaged one, the rows that can still be read are copied into a new one before."""
     for file in (path, _log_of(path)):
         if os.path.lexists(file) and not is_file(file):
-            raise ExportError(f"Can't use {file}: there is something that is no file.")
+            raise ExportError(f"Can't use {file}: it exists and is not a regular file.")
     if not _is_sound(path):
         with _new_index(path) as new:
             for table in _SELECTS:

@@ -62,7 +62,7 @@ def verify_directory(folder: Path) -> VerifyReport:
         manifest, fits = decode_manifest(text)
     except ValueError as error:
         return VerifyReport(directory=folder, problems=(f"{MANIFEST} can't be used: {error}.",))
-    problems = [] if fits else [f"{MANIFEST} was changed: its own digest does not fit."]
+    problems = [] if fits else [f"{MANIFEST} was changed: its own digest does not match."]
     problems += check_manifest(manifest)
     with closing(IdDigests()) as ids:
         problems += _Check(folder, manifest, ids).problems(names)
@@ -93,7 +93,7 @@ class _Check:
             yield from found
         for name in sorted(names - parts.keys()):
             if PART_NAME.fullmatch(name):
-                yield f"{name} is no part of this export, by its manifest."
+                yield f"{name} is not a part of this export, according to its manifest."
         if sound:
             yield from self._id_problems()
         yield from self._recording_problems()
@@ -107,7 +107,7 @@ class _Check:
         if size != part.bytes:
             yield f"{part.name} has {size:,} bytes, and the manifest says {part.bytes:,}."
         if digest_file(path) != part.sha256:
-            yield f"{part.name} was changed: its SHA-256 does not fit."
+            yield f"{part.name} was changed: its SHA-256 does not match."
         if not name_of_evaluations(part.name):
             yield from self._row_problems(path, part)
 
@@ -121,7 +121,7 @@ class _Check:
             return
         rows = self.ids.counts.total() - before
         if rows != part.records:
-            yield f"{part.name} has {rows:,} records, and the manifest says {part.records or 0:,}."
+            yield f"The records in {part.name} number {rows:,}, and the manifest says {part.records or 0:,}."
 
     def _id_problems(self) -> Iterator[str]:
         if self.ids.ids() != self.manifest.ids_sha256:
@@ -134,7 +134,7 @@ class _Check:
         if name is None:
             return
         if not _FOLDER_NAME.fullmatch(name):
-            yield f"The manifest lists {name!r}, which is no name of a folder here."
+            yield f"The manifest lists {name!r}, which is not the name of a folder here."
             return
         for recording in self.manifest.recordings or ():
             if recording.path is not None:
@@ -142,11 +142,11 @@ class _Check:
 
     def _file_problems(self, folder: Path, name: str, recording: RecordingFile) -> Iterator[str]:
         if not _RECORDING_NAME.fullmatch(name) or folder.is_symlink():
-            yield f"The manifest lists {name!r}, which is no name of a recording."
+            yield f"The manifest lists {name!r}, which is not the name of a recording."
         elif not is_file(folder / name):
             yield f"Recording {name} is missing."
         elif digest_file(folder / name) != recording.sha256:
-            yield f"Recording {name} was changed: its SHA-256 does not fit."
+            yield f"Recording {name} was changed: its SHA-256 does not match."
 
 
 class IdDigests:
@@ -197,7 +197,7 @@ def check_manifest(manifest: Manifest) -> Iterator[str]:
         yield f"The manifest lists {name!r} twice."
     for name in names:
         if not PART_NAME.fullmatch(name) or not name.endswith(f".{manifest.parameters.format}"):
-            yield f"The manifest lists {name!r}, which is no name of a part."
+            yield f"The manifest lists {name!r}, which is not the name of a part."
     calls = [part.records or 0 for part in manifest.parts if not name_of_evaluations(part.name)]
     yield from _unequal("records", manifest.records, "its parts", sum(calls))
     yield from _unequal(
@@ -219,13 +219,13 @@ def name_of_evaluations(name: str) -> bool:
 
 def _unequal(what: str, total: int, of: str, added: int) -> Iterator[str]:
     if total != added:
-        yield f"The manifest says {total:,} {what}, and those of {of} add up to {added:,}."
+        yield f"The manifest's total of {what} is {total:,}, and those of {of} add up to {added:,}."
 
 
 def _source_contradictions(place: int, source: Source) -> Iterator[str]:
     name = f"Source {place} ({source.source.get('kind')})"
     if source.records != source.received:
-        yield f"{name} has {source.records:,} records in the files, and {source.received:,} were received."
+        yield f"{name}: {source.received:,} were received, and {source.records:,} are in the files."
     if source.verdict not in ("complete", "incomplete"):
         yield f"{name} has the verdict {source.verdict!r}, which there is not."
     if source.complete_as_of is None and source.verdict == "complete":

@@ -120,7 +120,7 @@ ODD_ENVELOPES: list[tuple[dict[str, Any], str]] = [
 )
 def test_an_envelope_names_each_key_once(body: bytes, key: str) -> None:
     """Of two counts nobody knows which is meant; the next answer may be better."""
-    with pytest.raises(DecodingError, match=f"The key '{key}' stands there twice") as caught:
+    with pytest.raises(DecodingError, match=f"The key '{key}' occurs twice") as caught:
         decoding.decode_list(body, requests.RUN_TEST_CALLS)
     assert caught.value.retryable
 

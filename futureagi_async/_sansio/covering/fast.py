@@ -60,7 +60,8 @@ class FastRead:
         if self._in_flight or (self._next_page <= self._last_page and self.count is not None):
             return
         if self._lost:
-            self.conclusion = Conclusion("incomplete", f"{self._lost} pages could not be read.")
+            pages = "1 page" if self._lost == 1 else f"{self._lost} pages"
+            self.conclusion = Conclusion("incomplete", f"{pages} could not be read.")
         elif self._proven:
             self.conclusion = Conclusion("complete", "One page held the whole list.")
         else:

@@ -73,7 +73,7 @@ def check_keys(body: bytes, records: Sequence[Raw], endpoint: str) -> None:
     except (ValueError, RecursionError):
         return  # something else of it looks like a record: it was not cut where it should
     if twice:
-        problem = f"The key {twice[0][:40]!r} stands there twice"
+        problem = f"The key {twice[0][:40]!r} occurs twice"
         raise DecodingError.at(problem, endpoint=endpoint, retryable=True)
 
 
