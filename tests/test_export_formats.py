@@ -171,7 +171,7 @@ def test_a_parquet_file_of_others_is_refused(tmp_path: Path) -> None:
 
 def test_lines_are_the_bytes_as_sent() -> None:
     """JSON Lines as sent are the records, whatever they hold, provider data too where it was kept."""
-    calls = calls_of(b'{"id":"1","x":0.10,"call_metadata":{"k":1}}', b'{"id":"2",\n"transcript":5}')
+    calls = calls_of(b'{"id":"1","x":0.10,"call_metadata":{"k":1}}', b'{"id":"2","transcript":5}')
     assert written("jsonl", calls) == (
         b'{"id":"1","x":0.10,"call_metadata":{"k":1}}\n{"id":"2","transcript":5}\n'
     )

@@ -105,9 +105,9 @@ REFUSED = {
         "it takes limit, page."
     ),
     f"{API}/simulate/test-executions/{EXECUTION}/?row_groups=[1]": "groups of rows",
-    f"{API}/simulate/test-executions/{EXECUTION}/?filters=%7B": "filters that are no JSON list",
-    f"{API}/simulate/test-executions/{EXECUTION}/?filters=7": "filters that are no JSON list",
-    f"{API}/simulate/test-executions/{EXECUTION}/?filters={'[' * 50_000}": "filters that are no JSON list",
+    f"{API}/simulate/test-executions/{EXECUTION}/?filters=%7B": "filters that are not a JSON list",
+    f"{API}/simulate/test-executions/{EXECUTION}/?filters=7": "filters that are not a JSON list",
+    f"{API}/simulate/test-executions/{EXECUTION}/?filters={'[' * 50_000}": "filters that are not a JSON list",
     f"{API}/simulate/test-executions/{EXECUTION}/?filters=[1]": "must be a mapping",
     f"{API}/simulate/run-tests/{RUN}/call-executions/?status=failed&status=queued": "a parameter twice",
     f"{API}/simulate/run-tests/{RUN}/call-executions/?status=failed,queued": "a status is one word",

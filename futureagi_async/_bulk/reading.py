@@ -163,7 +163,8 @@ class SourceReader:
             self.cover.add_result(past.page_result(task.request))
             return True
         self.retries += retries
-        failures = _failures_of_page(error)
+        never_answered = self.cover.count is None and type(error) is APIConnectionError
+        failures = 0 if never_answered else _failures_of_page(error)
         another_way = self.cover.add_failure(task.request, failures)
         self._events.append(Failed(task.number, retries, failures, None if another_way else str(error)))
         if not another_way:

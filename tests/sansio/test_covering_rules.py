@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from futureagi_async._sansio.covering import Cover, keycover, pages, passes
+from futureagi_async._sansio.covering import Cover, keycover, keyranges, passes, tails
 from futureagi_async._sansio.covering.keycover import KeyCover
 from futureagi_async._sansio.covering.pages import ListTraits, PageResult
 from tests.sansio.listmodel import RUN_TEST, TEST_EXECUTION, VERSION, Run
@@ -50,13 +50,13 @@ def begin_at_the_first_row(patch: pytest.MonkeyPatch) -> None:
 
 def believe_the_end_at_once(patch: pytest.MonkeyPatch) -> None:
     """Take a page without a next page for the end of the list."""
-    patch.setattr(pages.EndConfidence, "reads_needed", lambda _self: 1)
+    patch.setattr(tails.EndConfidence, "reads_needed", lambda _self: 1)
 
 
 def join_at_equal_ends(patch: pytest.MonkeyPatch) -> None:
     """Let two scans join that only share an end."""
-    patch.setattr(passes, "bisect_right", bisect_left)
-    patch.setattr(passes, "bisect_left", bisect_right)
+    patch.setattr(keyranges, "bisect_right", bisect_left)
+    patch.setattr(keyranges, "bisect_left", bisect_right)
 
 
 def overlap_regardless_of_ties(patch: pytest.MonkeyPatch) -> None:
@@ -72,17 +72,18 @@ def take_an_empty_front_for_covered(patch: pytest.MonkeyPatch) -> None:
         add(self, seen, keys)
         lowest = self.ranges.lowest
         if seen.request.page == 1 and not keys:
-            self.ranges.add(1e9 if lowest is None else lowest.low, float("inf"), low_at=0, high_at=0)
+            low = 1e9 if lowest is None else lowest.low
+            self.ranges.add(low, float("inf"), keyranges.Span(0, 0, 0))
 
     patch.setattr(passes.Pass, "add", add_and_believe)
-    take_sweep = KeyCover._take_sweep
+    take_front = KeyCover._take_front
 
     def believe_nothing(self: KeyCover, seen: PageResult, keys: list[float]) -> None:
-        take_sweep(self, seen, keys)
+        take_front(self, seen, keys)
         if not keys:
             self.covered_at = seen.sent_at
 
-    patch.setattr(KeyCover, "_take_sweep", believe_nothing)
+    patch.setattr(KeyCover, "_take_front", believe_nothing)
 
 
 def wait_for_no_transaction(patch: pytest.MonkeyPatch) -> None:

@@ -53,8 +53,8 @@ def read_all(call: CallExecution) -> None:
 
 
 def read_turn(turn: TranscriptTurn) -> None:
-    """Read a turn; its text is always text."""
-    assert isinstance(turn.content, str)
+    """Read a turn; its content is text, or beside the call."""
+    assert turn.content is None or isinstance(turn.content, str)
     try:
         _ = turn.extra
     except DecodingError as error:

@@ -5,7 +5,7 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from futureagi_async._sansio.covering.passes import KeyRanges
+from futureagi_async._sansio.covering.keyranges import KeyRanges, Span
 
 SCANS = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=12)
 
@@ -13,7 +13,7 @@ SCANS = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=12)
 def _ranges(scans: list[tuple[int, int]]) -> KeyRanges:
     ranges = KeyRanges()
     for low, high in scans:
-        ranges.add(low, high, low_at=-low, high_at=-high)
+        ranges.add(low, high, Span(-high, -low, 0))
     return ranges
 
 
@@ -44,7 +44,7 @@ def test_equal_ends_do_not_join() -> None:
     """Two scans that only share an end may both miss rows of that key, so they leave a gap there."""
     ranges = _ranges([(5, 10), (0, 5)])
     assert [(gap.low, gap.high) for gap in ranges.gaps(0, 9)] == [(5, 5)]
-    ranges.add(4, 6, low_at=0, high_at=0)
+    ranges.add(4, 6, Span(0, 0, 0))
     assert ranges.gaps(0, 9) == []
 
 

@@ -383,7 +383,10 @@ class Cover:
     def _why_incomplete(self, otherwise: str) -> str:
         if places := self._failing.unreadable:
             return _tell_places(places)
-        return f"{self._undecoded} records could not be decoded." if self._undecoded else otherwise
+        if not self._undecoded:
+            return otherwise
+        records = "1 record" if self._undecoded == 1 else f"{self._undecoded} records"
+        return f"{records} could not be decoded."
 
 
 def _tell_places(places: Sequence[int]) -> str:
