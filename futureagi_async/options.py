@@ -87,6 +87,15 @@ def check_deadline(seconds: float | None) -> float | None:
     return seconds
 
 
+def check_max_outage(seconds: float) -> float:
+    """Return a usable number of seconds, 0 included."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"max_outage must be a number of seconds, not {type(seconds).__name__}.")
+    if not seconds >= 0:
+        raise ValueError(f"max_outage must be 0 seconds or more, not {seconds!r}.")
+    return seconds
+
+
 def check_kind(name: str, value: object, kind: type[T]) -> T:
     """Return ``value`` if it is a ``kind``."""
     if not isinstance(value, kind):
@@ -116,15 +125,6 @@ def check_word(name: str, value: T, words: object) -> T:
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _UNSENDABLE: Final = re.compile("[\0\ud800-\udfff]")  # NUL and lone surrogates: the server answers 400 or 500
-
-
-def check_max_outage(seconds: float) -> float:
-    """Return a usable number of seconds, 0 included."""
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise TypeError(f"max_outage must be a number of seconds, not {type(seconds).__name__}.")
-    if not seconds >= 0:
-        raise ValueError(f"max_outage must be 0 seconds or more, not {seconds!r}.")
-    return seconds
 
 
 def canonical_uuid(value: object) -> str | None:

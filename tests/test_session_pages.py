@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 
 from futureagi_async import (
@@ -18,7 +19,7 @@ from futureagi_async import (
     column,
 )
 from futureagi_async.testing import StandInServer
-from tests.servers import UNKNOWN_ID, open_session, read_body, respond, rows_of
+from tests.servers import UNKNOWN_ID, FakeClock, open_session, read_body, respond, rows_of
 
 pytestmark = pytest.mark.anyio
 
@@ -90,6 +91,20 @@ async def test_an_unknown_list_is_not_found(server: StandInServer, kind: str) ->
         with pytest.raises(NotFoundError):
             await session.get_page(UNKNOWN[kind])
     assert len(server.requests) == 1
+
+
+async def test_a_page_tells_how_long_the_server_took(server: StandInServer) -> None:
+    """By the session's clock; pages are equal without it."""
+    server.latency_seconds = 0.05
+    source = RunTestCalls(server.run_test_ids[2])
+    async with open_session(server) as session:
+        page = await session.get_page(source)
+    assert page.elapsed is not None
+    assert page.elapsed >= 0.05
+    async with open_session(server, clock=FakeClock()) as session:
+        again = await session.get_page(source)
+    assert again.elapsed == 0.0
+    assert attrs.evolve(page, elapsed=None) == page
 
 
 async def test_an_empty_list_is_an_empty_page(server: StandInServer) -> None:

@@ -123,6 +123,9 @@ def sources(id_: UUID) -> list[CallSource]:
     assert_type(version.version_id, str)
     execution = TestExecutionCalls(id_, search=None, filters=[column("a").between(5, 9.5), RAW_FILTER])
     assert_type(execution.filters, tuple[Filter, ...])
+    assert_type(run.kind, Literal["run_test"])
+    assert_type((version.ids, execution.label), tuple[dict[str, str], str])
+    assert_type(execution.to_dict(), dict[str, object])
     RunTestCalls(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     RunTestCalls("a", "b")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     return [run, version, execution]
@@ -148,7 +151,7 @@ async def single_requests(session: Session, id_: UUID, source: CallSource) -> No
         assert_type(opened, Session)
     assert_type(await session.get_call_execution(id_), CallExecution)
     assert_type(await session.get_call_execution("a"), CallExecution)
-    assert_type(await session.get_kpis(id_), ExecutionKPIs)
+    assert_type(await session.get_kpis(id_, check=True), ExecutionKPIs)
     assert_type(await session.get_page(source), CallPage)
     assert_type(await session.get_page(source, page=2, limit=50), CallPage)
     execution = await session.get_test_execution(id_, search="a", filters=[RAW_FILTER], page=1, limit=10)
@@ -194,7 +197,7 @@ async def bulk_reads(session: Session, source: CallSource, ids: list[UUID]) -> N
     assert_type(details[0].value, CallExecution | None)
     assert_type(details[0].error, FutureAGIError | None)
     assert_type(details[0].unwrap(), CallExecution)
-    kpis = await session.fetch_kpis(["a", ids[0]], max_outage=0.5)
+    kpis = await session.fetch_kpis(["a", ids[0]], check=True, max_outage=0.5)
     assert_type(kpis[0].unwrap(), ExecutionKPIs)
     session.stream_calls(source, on_error="ignore")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await session.fetch_calls(source, consistency="none")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -273,6 +276,7 @@ def pages(page: CallPage, execution: TestExecutionPage, groups: GroupPage, kpis:
     assert_type((page.count, page.total_pages, page.current_page), tuple[int, int, int])
     assert_type(page.has_next, bool)
     assert_type(page.calls, tuple[CallExecution, ...])
+    assert_type(page.elapsed, float | None)
     assert_type(page.failures, tuple[RecordFailure, ...])
     assert_type(page.failures[0].error, DecodingError)
     assert_type(page.failures[0].raw, bytes)
