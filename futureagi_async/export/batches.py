@@ -10,7 +10,7 @@ from typing import Self, TypeAlias
 import msgspec
 from msgspec import Raw
 
-from futureagi_async._sansio.decoding.fragments import decode_fields
+from futureagi_async._sansio.decoding.fragments import JSON_ERRORS, decode_fields
 from futureagi_async.export.files import export_errors, open_to_read, read_at
 from futureagi_async.export.formats.records import Batch, lacks_transcript
 from futureagi_async.export.store import Record, Store
@@ -101,7 +101,10 @@ def merge(record: bytes, detail: bytes) -> bytes:
 
 
 def _names_any(recordings: Raw | None) -> bool:
-    return recordings is not None and bool(msgspec.json.decode(recordings))
+    try:
+        return recordings is not None and bool(msgspec.json.decode(recordings))
+    except JSON_ERRORS:
+        return True  # with a number beyond Python's
 
 
 def _runs(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
