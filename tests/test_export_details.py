@@ -9,8 +9,10 @@ from msgspec import Raw
 
 from futureagi_async import CallExecution
 from futureagi_async._sansio.decoding import decode_list, decode_records
+from futureagi_async._sansio.decoding.misfits import values_of
 from futureagi_async._sansio.requests import RUN_TEST_CALLS
 from futureagi_async.errors import DecodingError
+from futureagi_async.export.batches import merge
 from futureagi_async.export.formats.records import (
     evaluations_of,
     extra_of,
@@ -38,7 +40,7 @@ SERVED = {"id": "1", "duration_seconds": 3}
 
 
 def check_same(call: CallExecution) -> None:
-    """Compare each part with the model's, errors too."""
+    """Compare each part with the model's, errors and misfits too."""
     fields = fields_of(call)
     for name, read in (("transcript", turns_of), ("eval_outputs", evaluations_of)):
         misfits: dict[str, Any] = {}
@@ -48,6 +50,8 @@ def check_same(call: CallExecution) -> None:
             assert name in misfits  # the whole part, as sent
             continue
         expected = getattr(call, name)
+        beside = {place: value for place, value in call.misfits.items() if place.startswith(f"{name}[")}
+        assert values_of(misfits) == beside
         assert found == expected or (not found and not expected and (name == "eval_outputs" or found == ()))
         if name == "transcript":
             assert (found is None) == (expected is None)
@@ -97,6 +101,22 @@ def test_extra_keeps_every_byte_of_its_values() -> None:
     assert extra_of(fields_of(call)) == (
         '{"100%":1.0e5,"big":12345678901234567890123,"far":1e999,"é":[1 ,2]}'.encode()
     )
+
+
+@pytest.mark.parametrize(
+    ("recordings", "names_any"),
+    [
+        (b"null", False),
+        (b"{ }", False),
+        (b'{"combined":null}', True),
+        (b'{"combined":1e999}', True),
+    ],
+)
+def test_recordings_that_a_record_names_stay_its_own(recordings: bytes, names_any: bool) -> None:
+    """A detail's recordings are taken where the record names none, whatever values these have."""
+    merged = merge(b'{"id":"1","recordings":%b}' % recordings, b'{"recordings":{"stereo":"s"}}')
+    expected = recordings if names_any else b'{"stereo":"s"}'
+    assert merged == b'{"id":"1","recordings":%b}' % expected
 
 
 def test_json_of_tells_null_from_a_value() -> None:

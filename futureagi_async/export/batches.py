@@ -10,6 +10,7 @@ from typing import Self, TypeAlias
 import msgspec
 from msgspec import Raw
 
+from futureagi_async._sansio.decoding.fragments import JSON_ERRORS, decode_fields
 from futureagi_async.export.files import export_errors, open_to_read, read_at
 from futureagi_async.export.formats.records import Batch, lacks_transcript
 from futureagi_async.export.store import Record, Store
@@ -22,7 +23,6 @@ Restore: TypeAlias = Callable[[bytes, int], CallExecution]
 
 _SIZE_OF = attrgetter("size")
 _DETAILS = -1  # stands for the file of details among the numbers of part files
-_FIELDS = msgspec.json.Decoder(dict[str, Raw])
 
 
 class RecordReader:
@@ -94,14 +94,17 @@ def size_with_details(records: Sequence[Record]) -> int:
 
 def merge(record: bytes, detail: bytes) -> bytes:
     """Return the record with the detail's transcript, and its recordings where the record names none."""
-    fields, found = _FIELDS.decode(record), _FIELDS.decode(detail)
+    fields, found = decode_fields(record), decode_fields(detail)
     if "recordings" in found and _names_any(fields.get("recordings")):
         del found["recordings"]
     return msgspec.json.encode({**fields, **found})
 
 
 def _names_any(recordings: Raw | None) -> bool:
-    return recordings is not None and bool(msgspec.json.decode(recordings))
+    try:
+        return recordings is not None and bool(msgspec.json.decode(recordings))
+    except JSON_ERRORS:
+        return True  # with a number beyond Python's
 
 
 def _runs(records: Sequence[Record]) -> Iterator[Sequence[Record]]:

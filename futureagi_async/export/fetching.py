@@ -8,8 +8,8 @@ from typing import Literal, Protocol
 import anyio.lowlevel
 import msgspec
 from anyio.to_thread import run_sync
-from msgspec import Raw
 
+from futureagi_async._sansio.decoding.fragments import decode_fields
 from futureagi_async.errors import STOPS_JOB, NotFoundError
 from futureagi_async.export.formats.records import lacks_transcript
 from futureagi_async.export.manifest import Failure
@@ -18,7 +18,6 @@ from futureagi_async.models import CallExecution, CallPage, FetchReport, Outcome
 from futureagi_async.sources import CallSource
 
 _SLICE_RECORDS = 100  # encoded between two chances for other tasks to run
-_FIELDS = msgspec.json.Decoder(dict[str, Raw])
 _ADDED = ("transcript", "recordings")
 
 
@@ -150,5 +149,5 @@ def _keep(store: Store, outcome: Outcome[CallExecution]) -> None:
 
 def extract(detail: bytes) -> bytes:
     """Return of a call's detail what a record may lack: an object with its transcript and recordings."""
-    fields = _FIELDS.decode(detail)
+    fields = decode_fields(detail)
     return msgspec.json.encode({key: fields[key] for key in _ADDED if key in fields})

@@ -104,7 +104,7 @@ def mark_collisions(kpis: ExecutionKPIs, columns: Iterable[Column]) -> Execution
     taken = [name for name in _NUMBERS if name in averages and getattr(kpis, name) is not None]
     if not taken:
         return kpis
-    sent = msgspec.json.decode(kpis.raw, type=dict[str, msgspec.Raw])
+    sent = decode_fields(kpis.raw)
     doubtful = {name: msgspec.json.decode(sent[name]) for name in taken}
     withheld: dict[str, Any] = dict.fromkeys(taken)
     return attrs.evolve(kpis, **withheld, collisions=ReadOnlyDict({**kpis.collisions, **doubtful}))

@@ -129,17 +129,17 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 
 
 def evaluations_batch(
-    pa: Arrow, calls: Arrow, entries: Sequence[WireEvals], schema: Arrow
+    pa: Arrow, calls: Arrow, evaluations: Sequence[WireEvals], schema: Arrow
 ) -> tuple[Arrow, list[int]]:
     """Return a record batch, and of each of its rows which row of ``calls`` it belongs to."""
-    rows = [row for row, found in enumerate(entries) for _ in found]
+    rows = [row for row, found in enumerate(evaluations) for _ in found]
     wires = [
         entry if type(entry) is EvalWire else EvalWire(value=entry)  # the legacy ones are bare values
-        for found in entries
+        for found in evaluations
         for entry in found.values()
     ]
     values, columns = _plain_columns(wires)
-    columns["evaluation_id"] = list(chain.from_iterable(entries))
+    columns["evaluation_id"] = list(chain.from_iterable(evaluations))
     arrays = {name: array(pa, column, EVALUATIONS[name]) for name, column in columns.items()}
     arrays["value"] = joined_array(pa, _encode_lines(values).split(b"\n")[:-1])
     places = pa.array(rows, pa.int32())
