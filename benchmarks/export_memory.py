@@ -1,9 +1,10 @@
 """How much memory an export takes, and whether that grows with the number of calls.
 
-Run ``python -m benchmarks.export_memory`` on Linux. Lists of small records are exported in every format,
-each longer than the one before: what is kept of every call shows as growth, and what is kept of those on
-their way does not, once there are enough of them to fill it. Each export runs in a process of its own,
-apart from the server, and tells the most memory that process ever held, interpreter and libraries included.
+Run ``python -m benchmarks.export_memory`` on Linux. Lists of small records are exported in every format and
+in order, each longer than the one before: what is kept of every call shows as growth, and what is kept of
+those on their way does not, once there are enough of them to fill it. Each export runs in a process of its
+own, apart from the server, and tells the most memory that process ever held, interpreter and libraries
+included.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from futureagi_async import RunTestCalls, Session, export_calls
 from futureagi_async.testing import StandInServer
 
 SIZES = (10_000, 100_000, 300_000)
-FORMATS = ("jsonl", "csv", "parquet")
+WAYS = ("jsonl", "jsonl, ordered", "csv", "parquet")
 
 
 def peak_mebibytes() -> float:
@@ -32,13 +33,14 @@ async def export(order: dict[str, str]) -> None:
     async with Session(order["api_key"], order["secret_key"], order["base_url"], max_in_flight=8) as session:
         before = peak_mebibytes()
         source = RunTestCalls(order["run_test"])
-        report = await export_calls(session, source, order["target"], format=order["format"])
+        format_, _, ordered = order["way"].partition(", ")
+        report = await export_calls(session, source, order["target"], format=format_, ordered=bool(ordered))
     assert report.complete
     figures = {"records": report.records, "before": before, "peak": peak_mebibytes(), "bytes": report.bytes}
     print(json.dumps(figures))
 
 
-def measure(calls: int, format_: str) -> dict[str, float]:
+def measure(calls: int, way: str) -> dict[str, float]:
     """Export so many calls in a fresh process."""
     with StandInServer(demo=False) as server, tempfile.TemporaryDirectory() as folder:
         order = {
@@ -47,7 +49,7 @@ def measure(calls: int, format_: str) -> dict[str, float]:
             "base_url": server.base_url,
             "run_test": server.add_run_test(calls, slim=True),
             "target": str(Path(folder, "out")),
-            "format": format_,
+            "way": way,
         }
         command = [sys.executable, "-m", "benchmarks.export_memory", json.dumps(order)]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -60,13 +62,13 @@ def main() -> None:
     if len(sys.argv) > 1:
         asyncio.run(export(json.loads(sys.argv[1])))
         return
-    print("| format | calls | written, MB | memory before, MiB | peak, MiB | against the line above |")
+    print("| export | calls | written, MB | memory before, MiB | peak, MiB | against the line above |")
     print("| --- | ---: | ---: | ---: | ---: | --- |")
-    for format_ in FORMATS:
+    for way in WAYS:
         fewer, smaller = 0, 0.0
         for calls in SIZES:
-            figures = measure(calls, format_)
-            line = f"| {format_} | {calls:,} | {figures['bytes'] / 1e6:.0f} | {figures['before']:.0f} | "
+            figures = measure(calls, way)
+            line = f"| {way} | {calls:,} | {figures['bytes'] / 1e6:.0f} | {figures['before']:.0f} | "
             growth = ""
             if smaller:
                 each = (figures["peak"] - smaller) * 1024 * 1024 / (calls - fewer)

@@ -81,7 +81,7 @@ async def test_what_is_no_file_is_not_replaced(served: StandInServer, tmp_path: 
     """A directory or a device under the target's name is refused before any request."""
     target = tmp_path / "calls.jsonl"
     target.mkdir() if kind == "directory" else os.mkfifo(target)
-    with pytest.raises(ExportError, match="no file"):
+    with pytest.raises(ExportError, match="is not a regular file"):
         await export(served, target)
     assert names_in(tmp_path) == {target.name}
     assert not served.requests
@@ -97,7 +97,7 @@ async def test_a_link_in_the_working_directory_s_place_is_not_followed(
     elsewhere.mkdir()
     (tmp_path / link).parent.mkdir(exist_ok=True)
     (tmp_path / link).symlink_to(elsewhere)
-    with pytest.raises(ExportError, match="no directory"):
+    with pytest.raises(ExportError, match="is not a directory"):
         await export(served, tmp_path / target)
     assert not names_in(elsewhere)
 
@@ -115,7 +115,7 @@ async def test_a_link_to_a_directory_is_a_directory(served: StandInServer, tmp_p
 async def test_a_file_is_no_directory(served: StandInServer, tmp_path: Path) -> None:
     """A target without a known ending is a directory; a file in its place stays."""
     (tmp_path / "out").write_text("before")
-    with pytest.raises(ExportError, match="no directory"):
+    with pytest.raises(ExportError, match="is not a directory"):
         await export(served, tmp_path / "out")
     assert (tmp_path / "out").read_text() == "before"
 
@@ -322,5 +322,5 @@ def test_a_directory_that_came_meanwhile_is_not_replaced(tmp_path: Path) -> None
     """The check is made again when a file gets its name."""
     (tmp_path / "part").touch()
     (tmp_path / "calls.jsonl").mkdir()
-    with pytest.raises(ExportError, match="no file"):
+    with pytest.raises(ExportError, match="is not a regular file"):
         replace_file(tmp_path / "part", tmp_path / "calls.jsonl")
