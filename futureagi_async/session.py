@@ -182,6 +182,12 @@ class Session:
     ) -> None:
         await self.close()
 
+    def __enter__(self) -> NoReturn:
+        raise TypeError("Use 'async with Session() as session:' in place of 'with'.")
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
     async def close(self) -> None:
         """Cancel requests under way, wait for them to end, and close the pool; again is harmless."""
         await self._requester.close()
@@ -475,7 +481,7 @@ class Session:
             max_body_bytes=self._max_response_bytes,
         )
         reading = self._options("bulk")
-        return stream.open_stream(
+        opened = stream.open_stream(
             checked,
             partial(read_page, self._requester, reading, self._filter_check(reading), checks=self._checks),
             partial(restore_call, checks=self._checks),
@@ -484,6 +490,7 @@ class Session:
             self._outage_gate(max_outage),
             self._requester,
         )
+        return _OpenedByWith(opened, "async with session.stream_calls(...) as stream")
 
     async def fetch_calls(
         self,
@@ -535,7 +542,8 @@ class Session:
         ``max_in_flight`` are asked for and not yet done with. Otherwise as `fetch_call_executions`.
         """
         checked = self._check_ids(ids, "call_execution_id")
-        return self._open_outcomes(checked, self._read_call, max_outage)
+        opened = self._open_outcomes(checked, self._read_call, max_outage)
+        return _OpenedByWith(opened, "async with session.stream_call_executions(...) as stream")
 
     async def fetch_kpis(
         self,
@@ -629,6 +637,37 @@ class Session:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("A session can't be pickled; open one in each process.")
+
+
+class _OpenedByWith(AbstractAsyncContextManager[T]):
+    """What a block opens and closes; whoever leaves out the ``async with`` is told how it is used."""
+
+    def __init__(self, opened: AbstractAsyncContextManager[T], usage: str) -> None:
+        self._opened = opened
+        self._usage = usage
+
+    async def __aenter__(self) -> T:
+        return await self._opened.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return await self._opened.__aexit__(kind, error, traceback)
+
+    def __aiter__(self) -> NoReturn:
+        self._explain()
+
+    def __await__(self) -> NoReturn:
+        self._explain()
+
+    def __iter__(self) -> NoReturn:
+        self._explain()
+
+    def _explain(self) -> NoReturn:
+        raise TypeError(f"Use '{self._usage}:', and 'async for call in stream:' in that block.")
 
 
 def choose_proxy(proxy: str | None, origin: Origin, *, trust_env: bool) -> Proxy | None:

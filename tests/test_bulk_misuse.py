@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tempfile
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from futureagi_async import (
     CallExecution,
     FilterIgnoredError,
+    FutureAGIError,
     RateLimitError,
     RunTestCalls,
     Session,
@@ -18,7 +20,7 @@ from futureagi_async import (
     column,
 )
 from futureagi_async.testing import StandInServer
-from tests.servers import FakeClock, check_no_task_left, open_session
+from tests.servers import UNKNOWN_ID, FakeClock, check_no_task_left, open_session
 
 RUN_TEST = RunTestCalls("00000000-0000-4000-8000-000000000001")
 
@@ -141,3 +143,17 @@ async def test_received_counts_what_was_taken(futureagi_server: StandInServer) -
         report = stream.report.sources[0]
     assert report.verdict == "incomplete"
     assert report.received in (0, len(first.calls))
+
+
+@pytest.mark.anyio
+async def test_an_ordered_stream_needs_a_temporary_directory(
+    server: StandInServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where more than fits in memory can't be put anywhere, the error is ours and names the variable."""
+    row = {"id": UNKNOWN_ID, "call_summary": "x" * 33 * 1024 * 1024}
+    page = {"count": 1, "next": None, "previous": None, "total_pages": 1, "current_page": 1, "results": [row]}
+    server.respond("/call-executions/", body=json.dumps(page).encode(), times=3)
+    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
+    async with open_session(server) as session:
+        with pytest.raises(FutureAGIError, match=r"^Can't sort in a temporary file: .* TMPDIR may name"):
+            await session.fetch_calls(RunTestCalls(UNKNOWN_ID), ordered=True)

@@ -49,6 +49,37 @@ def test_a_call_is_shown_whole(served: StandInServer, capsys: pytest.CaptureFixt
         assert turn["speaker_role"] in out
 
 
+def test_a_pending_evaluation_has_its_name(
+    served: StandInServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The record has only an id for it; the name is that of the test execution's column."""
+    monkeypatch.setenv("COLUMNS", "120")
+    pending = 0
+    for call_id in served.call_execution_ids()[:40]:
+        record = json.loads(shown_json(capsys, "call", call_id))
+        ids = [id_ for id_, output in record["eval_outputs"].items() if not output]
+        if not ids:
+            continue
+        execution = read_body(served, f"/simulate/test-executions/{record['test_execution_id']}/?limit=1")
+        names = {column["id"]: column["column_name"] for column in execution["column_order"]}
+        assert run(["call", call_id]) == 0
+        rows = {line.split("  ")[0] for line in capsys.readouterr().out.splitlines() if "pending" in line}
+        assert {names[id_] for id_ in ids} <= rows
+        pending += len(ids)
+    assert pending
+
+
+def test_a_call_is_shown_where_the_names_can_not_be_read(
+    served: StandInServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the test execution can't be read, the ids stand for the names of pending evaluations."""
+    evaluation_id = str(uuid4())
+    record = {"id": str(uuid4()), "test_execution_id": str(uuid4()), "eval_outputs": {evaluation_id: {}}}
+    served.respond("/call-executions/", body=json.dumps(record).encode())
+    out = shown(capsys, "call", record["id"])
+    assert any(line.split() == [evaluation_id, "pending"] for line in out.splitlines()), out
+
+
 def shown_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert run([*arguments, "--json"]) == 0
     return capsys.readouterr().out

@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+import trio
 
 from futureagi_async import RunTestCalls, Session, SessionMisuseError, TestExecutionCalls
 from futureagi_async.testing import StandInServer
@@ -107,6 +108,104 @@ async def _await(work: Awaitable[object]) -> object:
     return await work
 
 
+def test_a_session_of_an_ended_loop_is_dropped_without_a_warning(futureagi_server: StandInServer) -> None:
+    """One clear error, and nothing else: the pool was closed with its loop, and closing is harmless."""
+    script = f"""
+        import asyncio, gc, warnings
+        from futureagi_async import Session, SessionMisuseError
+
+        warnings.simplefilter("always")
+        session = Session()
+
+        async def begin():
+            await session.__aenter__()
+            await session.get_kpis("{futureagi_server.test_execution_ids[0]}")
+
+        asyncio.run(begin())
+        for _ in range(2):
+            try:
+                asyncio.run(session.get_kpis("{UNKNOWN_ID}"))
+            except SessionMisuseError as error:
+                print(error)
+        asyncio.run(session.close())
+        del session
+        gc.collect()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", dedent(script)],
+        env=os.environ | variables_of(futureagi_server),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert not done.stderr
+    said = "The session belongs to an event loop that has ended; open one in each asyncio.run(...)"
+    assert [line.startswith(said) for line in done.stdout.splitlines()] == [True, True]
+    assert len(futureagi_server.requests) == 1
+
+
+def variables_of(server: StandInServer) -> dict[str, str]:
+    """Return the settings of a stand-in as environment variables."""
+    keys = {"FI_API_KEY": server.api_key, "FI_SECRET_KEY": server.secret_key}
+    return keys | {"FI_BASE_URL": server.base_url}
+
+
+def test_another_librarys_event_loop_is_refused(futureagi_server: StandInServer) -> None:
+    """Under trio opening a session says that it takes asyncio, before anything is sent."""
+
+    async def use() -> None:
+        async with make_session(futureagi_server) as session:
+            await session.get_kpis(UNKNOWN_ID)
+
+    with pytest.raises(SessionMisuseError, match=r"needs asyncio's event loop.*asyncio\.run\(\.\.\.\)"):
+        trio.run(use)
+    assert not futureagi_server.requests
+
+
+@pytest.mark.parametrize("opened_under", ["asyncio", "no loop"])
+def test_an_open_session_is_refused_under_trio(futureagi_server: StandInServer, opened_under: str) -> None:
+    """A session that asyncio opened, or nobody, raises the same class there."""
+    session = make_session(futureagi_server)
+    with asyncio.Runner() as own:
+        if opened_under == "asyncio":
+            own.run(session.__aenter__())
+        with pytest.raises(SessionMisuseError):
+            trio.run(session.get_kpis, UNKNOWN_ID)
+        own.run(session.close())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("method", ["stream_calls", "stream_call_executions"])
+async def test_a_stream_without_its_block_says_how_it_is_used(
+    futureagi_server: StandInServer, method: str
+) -> None:
+    """Iterating, awaiting or looping over what a stream's method returns names the missing block."""
+    argument = SOURCE if method == "stream_calls" else [UNKNOWN_ID]
+    async with open_session(futureagi_server) as session:
+        for use in (_iterate, _await, _loop_over):
+            stream = getattr(session, method)(argument)
+            with pytest.raises(TypeError, match=rf"^Use 'async with session\.{method}\(\.\.\.\) as stream:'"):
+                await use(stream)
+    assert not futureagi_server.requests
+
+
+async def _loop_over(stream: Any) -> None:
+    for _ in stream:
+        pass
+
+
+async def _iterate(stream: Any) -> None:
+    async for _ in stream:
+        pass
+
+
+def test_a_plain_with_says_what_is_missing() -> None:
+    """``with`` in place of ``async with`` names the right one."""
+    with pytest.raises(TypeError, match="Use 'async with Session"), Session(**NOWHERE):
+        pass
+
+
 def test_a_session_outlives_no_event_loop(futureagi_server: StandInServer) -> None:
     """Opened and closed in one `asyncio.run`, it can't be opened in the next."""
     session = make_session(futureagi_server)
@@ -160,12 +259,7 @@ def test_a_session_is_not_taken_into_a_child_process(futureagi_server: StandInSe
 
         asyncio.run(main())
     """
-    variables = {
-        "FI_API_KEY": futureagi_server.api_key,
-        "FI_SECRET_KEY": futureagi_server.secret_key,
-        "FI_BASE_URL": futureagi_server.base_url,
-    }
-    command, env = [sys.executable, "-c", dedent(script)], os.environ | variables
+    command, env = [sys.executable, "-c", dedent(script)], os.environ | variables_of(futureagi_server)
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.split() == ["42", "120"]
     assert len(futureagi_server.requests) == 2

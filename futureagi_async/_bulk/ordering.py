@@ -1,6 +1,7 @@
 """Sorts the calls of a bulk read outside of memory, for ``ordered=True``."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import ceil
 from tempfile import SpooledTemporaryFile
 from typing import Self, TypeAlias
@@ -8,6 +9,7 @@ from typing import Self, TypeAlias
 import attrs
 
 from futureagi_async._bulk.reading import Step
+from futureagi_async.errors import FutureAGIError
 from futureagi_async.models import CallExecution, CallPage
 from futureagi_async.sources import CallSource
 
@@ -43,8 +45,9 @@ class ExternalSort:
     def add(self, step: Step) -> None:
         """Keep what a page brought; a newer version of a call takes the older one's place."""
         for call in (*step.page.calls, *step.newer):
-            start = self._file.tell()
-            self._file.write(call.raw)
+            with _explained():
+                start = self._file.tell()
+                self._file.write(call.raw)
             key = call.timestamp.timestamp() if call.timestamp else 0.0
             self._places[step.index][call.id] = _Place(key, call.id, start, len(call.raw))
 
@@ -64,5 +67,17 @@ class ExternalSort:
                 )
 
     def _read(self, place: _Place) -> bytes:
-        self._file.seek(place.start)
-        return self._file.read(place.size)
+        with _explained():
+            self._file.seek(place.start)
+            return self._file.read(place.size)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FutureAGIError(
+            f"Can't sort in a temporary file: {error.strerror or error}. TMPDIR may name a directory with "
+            "room."
+        ) from error

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -128,17 +128,34 @@ class Requester:
         """Bind to this event loop and process, and make the pool."""
         if self._state != "not opened":
             raise SessionMisuseError(f"The session is {self._state}; a session can be opened once.")
+        if (loop := _running_loop()) is None:
+            raise SessionMisuseError(
+                "A session needs asyncio's event loop, and another library's runs here: start with "
+                "asyncio.run(...), or anyio.run(..., backend='asyncio')."
+            )
         self._concurrency = ConcurrencyLimit(self.max_in_flight)
         self._slots = Slots(self._concurrency.limit)
         self._rate = _minute_limiter(self.max_requests_per_minute)
         self._idle = anyio.Event()
-        await self._transport.open()
-        self._home = (os.getpid(), asyncio.get_running_loop())
+        self._pool = self._open_pool()
+        await anext(self._pool)
+        self._home = (os.getpid(), loop)
         self._state = "open"
+
+    async def _open_pool(self) -> AsyncGenerator[None, None]:
+        """Hold the pool open; asyncio closes the generators that are left when a loop ends, and so this."""
+        await self._transport.open()
+        try:
+            yield
+        finally:
+            await self._transport.close()
 
     async def close(self) -> None:
         """Cancel what is in flight, wait for it to end, and close the pool."""
         if self._state != "open":
+            return
+        if self._home is not None and self._home[1].is_closed():
+            self._state = "closed"  # which its pool is already
             return
         self.check_usable()
         self._state = "closed"
@@ -147,7 +164,7 @@ class Requester:
         with anyio.CancelScope(shield=True), anyio.move_on_after(_CLOSING_SECONDS):
             if self._running:
                 await self._idle.wait()
-            await self._transport.close()
+            await self._pool.aclose()
 
     def check_usable(self) -> None:
         """Raise `SessionMisuseError` unless the session is open, here."""
@@ -159,13 +176,11 @@ class Requester:
             raise SessionMisuseError(
                 "The session was opened before a fork; open one of its own in the child process."
             )
-        try:
-            current = asyncio.get_running_loop()
-        except RuntimeError:
-            current = None
-        if current is not loop:
+        if _running_loop() is not loop:
+            whose = "an event loop that has ended" if loop.is_closed() else "another event loop"
             raise SessionMisuseError(
-                "The session belongs to another event loop; open one in each loop (or thread)."
+                f"The session belongs to {whose}; open one in each asyncio.run(...) and each thread. "
+                "In a notebook, await in the cells themselves."
             )
 
     def emit(self, event: Event) -> None:
@@ -322,6 +337,14 @@ class Requester:
             paused = True
             await self.clock.sleep(seconds + self.clock.jitter() * min(1.0, seconds))
         return paused
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return asyncio's loop where it runs, ``None`` in a plain function or another library's loop."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _minute_limiter(requests_per_minute: int | None) -> "AsyncLimiter | None":

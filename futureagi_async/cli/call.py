@@ -1,14 +1,16 @@
 """The command `call`, and how a call looks on a terminal."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Annotated
+from uuid import UUID
 
 import msgspec
 from cyclopts import Parameter
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from futureagi_async import CallExecution, EvalOutput, JsonValue, TranscriptTurn
+from futureagi_async import CallExecution, EvalOutput, FutureAGIError, JsonValue, Session, TranscriptTurn
 from futureagi_async.cli.connection import AsJson, Connection, choose_id, connect, read_one
 from futureagi_async.cli.formatting import (
     Column,
@@ -40,8 +42,23 @@ def call(
     """Show a call: facts, scores, evaluations, transcript."""
     with connect(connection) as endpoint:
         wanted = choose_id(call_id, "A call's id", endpoint, lambda samples: samples.call_execution_ids()[4:])
-        found = read_one(endpoint, lambda session: session.get_call_execution(wanted))
-    return print_found(render_call, found, [found.raw], as_json=as_json)
+        found, names = read_one(endpoint, lambda session: _read(session, wanted, with_names=not as_json))
+    return print_found(partial(render_call, names=names), found, [found.raw], as_json=as_json)
+
+
+async def _read(
+    session: Session, call_id: UUID, *, with_names: bool
+) -> tuple[CallExecution, Mapping[str, str]]:
+    """Read a call, and the names of its pending evaluations, which only the test execution's columns tell."""
+    call = await session.get_call_execution(call_id)
+    nameless = {output.id for output in (call.eval_outputs or {}).values() if not output.name}
+    if not (with_names and nameless and call.test_execution_id):
+        return call, {}
+    try:
+        page = await session.get_test_execution(call.test_execution_id, limit=1)
+    except (FutureAGIError, ValueError):  # the call is worth showing all the same
+        return call, {}
+    return call, {column.id: column.column_name or column.id for column in page.column_order}
 
 
 _FIGURES = (
@@ -67,8 +84,8 @@ _FIGURES = (
 _ROLE_STYLES = {"user": "cyan", "assistant": "green"}
 
 
-def render_call(call: CallExecution) -> RenderableType:
-    """Return facts, scores, evaluations, summary and transcript, one below the other."""
+def render_call(call: CallExecution, names: Mapping[str, str]) -> RenderableType:
+    """Return facts, scores, evaluations, summary and transcript; ``names`` are those of evaluations."""
     title = Text("Snapshot " if call.is_snapshot else "Call ", style="bold")
     title.append(clean(call.id)).append("  ").append_text(status_text(call.status))
     parts: list[RenderableType] = [title, pairs(_facts(call))]
@@ -76,7 +93,7 @@ def render_call(call: CallExecution) -> RenderableType:
     if any(scores.values()):
         parts += [heading("Scores and measures"), pairs(scores)]
     if call.eval_outputs:
-        parts += [heading("Evaluations"), _evaluations(call.eval_outputs.values())]
+        parts += [heading("Evaluations"), _evaluations(call.eval_outputs.values(), names)]
     if call.call_summary:
         parts += [heading("Summary"), Text(clean(call.call_summary))]
     parts += [heading("Transcript"), _transcript(call.transcript)]
@@ -102,10 +119,14 @@ def _facts(call: CallExecution) -> Mapping[str, str | None]:
     }
 
 
-def _evaluations(outputs: Iterable[EvalOutput]) -> RenderableType:
+def _evaluations(outputs: Iterable[EvalOutput], names: Mapping[str, str]) -> RenderableType:
     columns = [Column(name, flexible=True) for name in ("Evaluation", "Result", "Reason")]
     rows = [
-        [Text(one_line(output.name or output.id)), _result(output), Text(one_line(output.reason or ""))]
+        [
+            Text(one_line(output.name or names.get(output.id, output.id))),
+            _result(output),
+            Text(one_line(output.reason or "")),
+        ]
         for output in outputs
     ]
     return table(columns, rows)

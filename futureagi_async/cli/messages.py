@@ -40,6 +40,7 @@ _ARGUMENTS: Final = {
     "limit": "--limit",
     "normalised": "--normalised",
     "page": "--page",
+    "path": "PATH",
     "proxy": "--proxy",
     "recordings": "--recordings",
     "run_test": "--run-test",

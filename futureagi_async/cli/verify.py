@@ -8,25 +8,35 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.text import Text
 
-from futureagi_async.cli.formatting import clean, format_count, one_line
+from futureagi_async.cli.formatting import clean, format_count, one_line, shown_path
+from futureagi_async.cli.messages import usage_errors
 from futureagi_async.cli.running import ExitCode
 from futureagi_async.cli.streams import open_stdout, print_text, write_json
 from futureagi_async.export import VerifyReport, verify_export
 
 VERIFY_EPILOGUE = """\
+Examples:
+  futureagi-async verify 2026-01-31
+  futureagi-async verify calls.jsonl
+
+A directory is compared with its manifest: sums, sizes, ids, parts, and the
+  manifest itself. A single file has none: it is read to its end, and no list
+  may have a call twice in it.
+
 Exit codes: 0 everything is as it was written; 3 it is, but the export was
   incomplete when it was written; 1 something is wrong, or can't be read.
 """
 
 
 def verify(
-    directory: Annotated[Path, Parameter(metavar="DIR", help="The directory of an export.")],
+    path: Annotated[Path, Parameter(metavar="PATH", help="The directory, or the file, of an export.")],
     /,
     *,
     json: Annotated[bool, Parameter(help="Print the findings as one JSON object.")] = False,
 ) -> int:
-    """Check an export's directory: sums, sizes, ids, parts, and the manifest itself."""
-    report = verify_export(directory)
+    """Check whether an export is as it was written."""
+    with usage_errors():
+        report = verify_export(path)
     if json:
         write_json(_findings_json(report))
     else:
@@ -41,27 +51,30 @@ def _print_findings(report: VerifyReport, console: Console) -> None:
     for problem in report.problems:
         print_text(console, Text(one_line(problem), style="red"))
     if report.problems:
-        print_text(
-            console,
-            Text(f"{where}: {format_count(len(report.problems), 'problem')} found.", style="bold red"),
-        )
+        count = format_count(len(report.problems), "problem")
+        print_text(console, Text(f"{where}: {count} found.", style="bold red"))
         return
-    held = f"{format_count(report.records or 0, 'record')} in {format_count(report.files, 'file')}"
-    print_text(console, Text(f"{where}: {held}, everything as it was written.", style="bold green"))
+    records = format_count(report.records or 0, "record")
+    if report.unchecked:
+        print_text(console, Text(f"{where}: {records}, all of which can be read.", style="bold green"))
+        print_text(console, Text(report.unchecked, style="dim"))
+    else:
+        held = f"{records} in {format_count(report.files, 'file')}"
+        print_text(console, Text(f"{where}: {held}, everything as it was written.", style="bold green"))
     if report.complete is False:
-        print_text(
-            console, Text("The export was incomplete when it was written: see its manifest.", style="yellow")
-        )
+        how = "The same export again tries what is missing." if report.unchecked else "Its manifest says why."
+        print_text(console, Text(f"The export was incomplete when it was written. {how}", style="yellow"))
 
 
 def _findings_json(report: VerifyReport) -> bytes:
     return msgspec.json.encode(
         {
-            "directory": str(report.directory),
+            "directory": shown_path(report.directory),
             "ok": report.ok,
             "complete": report.complete,
             "records": report.records,
             "files": report.files,
-            "problems": report.problems,
+            "problems": [one_line(problem) for problem in report.problems],
+            "unchecked": report.unchecked,
         }
     )

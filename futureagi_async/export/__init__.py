@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from futureagi_async.export.report import ExportProgress, ExportReport, OnProgress
@@ -111,8 +110,8 @@ async def export_calls(
         part_rows=part_rows,
         page_size=page_size,
         include_provider_data=include_provider_data,
-        since=read_path("since", since),
-        recordings=read_path("recordings", recordings),
+        since=read_path("since", since) if since is not None else None,
+        recordings=read_path("recordings", recordings) if recordings is not None else None,
         allow_private_hosts=allow_private_hosts,
         max_outage=max_outage,
         on_progress=on_progress,
@@ -120,19 +119,24 @@ async def export_calls(
     return await run_export(request)
 
 
-def verify_export(directory: str | PathLike[str]) -> "VerifyReport":
-    """Read an export's directory again, and say what is not as it was written.
+def verify_export(path: str | PathLike[str]) -> "VerifyReport":
+    """Read an export's directory, or its file, again, and say what is not as it was written.
 
     Checked are the manifest's own digest and whether its figures add up; size, SHA-256, number of records
     and all ids of the parts; whether parts are missing or were added; recordings that lie in the directory.
     An incomplete export that is as it was written is ``ok``, and its ``complete`` is false.
 
-    Raises `ExportError` where the directory can't be read. Works without a session, and reads every file:
-    in an event loop call it by ``anyio.to_thread.run_sync``.
-    """
-    from futureagi_async.export import verify
+    A single file has no manifest to compare it with: that it can be read to its end is checked, and that no
+    list has a call twice, where its records name their list. ``report.unchecked`` says what is not.
 
-    return verify.verify_directory(Path(directory))
+    Raises `ExportError` where the path can't be read, or is a file of another kind; `ValueError` for an
+    address. Works without a session, and reads every file: in an event loop call it by
+    ``anyio.to_thread.run_sync``.
+    """
+    from futureagi_async.export.targets import read_path
+    from futureagi_async.export.verify import verify_path
+
+    return verify_path(read_path("path", path))
 
 
 async def plan_export(

@@ -92,10 +92,8 @@ def _shortened(name: str) -> str:
     return f"{name[:_NAME_CHARACTERS]}-{zlib.crc32(os.fsencode(name)):08x}"
 
 
-def read_path(name: str, path: str | os.PathLike[str] | None) -> Path | None:
+def read_path(name: str, path: str | os.PathLike[str]) -> Path:
     """Return the path that an argument gives, or raise `ValueError` for an empty name or an address."""
-    if path is None:
-        return None
     if not os.fspath(path):
         raise ValueError(f"{name} must be a path, not ''.")
     check_local(name, os.fspath(path))

@@ -1,4 +1,4 @@
-"""Whether an export's directory still holds what was written: `verify_export`."""
+"""Whether an export's directory, or its file, still holds what was written: `verify_export`."""
 
 import re
 import sqlite3
@@ -8,9 +8,11 @@ from contextlib import closing
 from pathlib import Path
 
 import attrs
+import msgspec
 
 from futureagi_async.errors import ExportError
 from futureagi_async.export.files import digest_file, export_errors, is_file
+from futureagi_async.export.formats import open_decompressed
 from futureagi_async.export.formats.ids import read_ids
 from futureagi_async.export.manifest import (
     MANIFEST,
@@ -23,7 +25,7 @@ from futureagi_async.export.manifest import (
     read_text,
 )
 from futureagi_async.export.store import digest_lines
-from futureagi_async.export.targets import PART_NAME, WORK
+from futureagi_async.export.targets import PART_NAME, WORK, Target, read_target
 
 _RECORDING_NAME = re.compile(r"[0-9a-f-]{36}-[a-z]+\.[a-z0-9]{1,8}")
 _CACHE_KIBIBYTES = 64  # ids are read in the order in which they were added: more is no quicker
@@ -35,14 +37,17 @@ class VerifyReport:
     """What `verify_export` found."""
 
     directory: Path
+    """What was checked; the file, where that is a single one."""
     problems: tuple[str, ...]
     """What is wrong, a sentence each."""
     complete: bool | None = None
     """Whether the export says it holds all that was asked for; ``None`` where it does not say."""
     records: int | None = None
-    """How many records the export says it holds."""
+    """How many records the export says it holds; of a single file how many it holds."""
     files: int = 0
     """How many files were checked."""
+    unchecked: str = ""
+    """What can't be noticed in a single file, which has no manifest."""
 
     @property
     def ok(self) -> bool:
@@ -50,8 +55,19 @@ class VerifyReport:
         return not self.problems
 
 
-def verify_directory(folder: Path) -> VerifyReport:
+def verify_path(path: Path) -> VerifyReport:
     """Do what `verify_export` says."""
+    if path.name == MANIFEST:
+        return verify_directory(path.parent)
+    if path.is_file():
+        return verify_file(path)
+    if not path.exists() and path.with_name(f".{path.name}{WORK}").exists():
+        raise ExportError(f"Can't read {path}: the export is not finished. Run it again.")
+    return verify_directory(path)
+
+
+def verify_directory(folder: Path) -> VerifyReport:
+    """Compare an export's directory with its manifest."""
     with export_errors(folder, "read"):
         names = {path.name for path in folder.iterdir()}
     text = read_text(folder / MANIFEST)
@@ -73,6 +89,57 @@ def verify_directory(folder: Path) -> VerifyReport:
         records=manifest.records,
         files=len(manifest.parts),
     )
+
+
+_NO_SUMS = "A single file has no manifest: changed values and records that are missing are not noticed"
+
+
+def verify_file(path: Path) -> VerifyReport:
+    """Check what a single file shows by itself: it can be read to its end, and no list has a call twice."""
+    target = _target_of(path)
+    problems: list[str] = []
+    with closing(IdDigests()) as ids:
+        is_normalised = target.format == "jsonl" and _names_sources(path)
+        try:
+            ids.add(read_ids(path, target.format, normalised=is_normalised))
+        except ExportError as error:
+            problems.append(str(error))
+        if twice := ids.twice():
+            problems.append(f"Calls that stand in it twice for one list: {twice:,}.")
+        records = ids.counts.total()
+        more = ", nor are calls that stand there twice: its lines name no list." if ids.counts[None] else "."
+    return VerifyReport(
+        directory=path,
+        problems=tuple(problems),
+        complete=False if target.work.exists() else None,
+        records=records,
+        files=1,
+        unchecked=_NO_SUMS + more,
+    )
+
+
+def _target_of(path: Path) -> Target:
+    """Return the file as the target of an export, or raise `ExportError` where it can't be one."""
+    try:
+        target = read_target(path, None)
+    except ValueError:
+        target = None
+    if target is None or target.is_directory:
+        raise ExportError(
+            f"Can't verify {path}: exports end in .jsonl, .csv (perhaps with .gz or .zst) or .parquet."
+        )
+    return target
+
+
+def _names_sources(path: Path) -> bool:
+    """Whether the first line of JSON Lines says of which source its record is, as normalised ones do."""
+    try:
+        with open_decompressed(path) as file:
+            first = msgspec.json.decode(file.readline() or b"null")
+    except (OSError, ValueError, EOFError):  # which reading it whole will tell
+        return False
+    source = first.get("source") if isinstance(first, dict) else None
+    return isinstance(source, dict) and "index" in source
 
 
 @attrs.define
@@ -180,6 +247,14 @@ class IdDigests:
         """Return the SHA-256 of the sorted ids, a line each."""
         (digest,) = digest_lines(self._database.execute("SELECT id FROM records ORDER BY id"), "%s\n")
         return digest
+
+    def twice(self) -> int:
+        """Return how many ids some source has more than once, as far as sources are known."""
+        (number,) = self._database.execute(
+            "SELECT count(*) FROM (SELECT 1 FROM records WHERE source IS NOT NULL "
+            "GROUP BY source, id HAVING count(*) > 1)"
+        ).fetchone()
+        return int(number)
 
     def pairs(self) -> str | None:
         """Return the SHA-256 of the sorted pairs, a line each; ``None`` where some source is not known."""

@@ -53,13 +53,20 @@ def read_ids(path: Path, format: str, *, normalised: bool = False) -> Iterator[S
 
 def _from_lines(file: BinaryIO) -> Iterator[SourceAndId]:
     decode = msgspec.json.Decoder(_Line).decode
-    for line in file:
+    for line in _whole_lines(file):
         yield None, decode(line).id
+
+
+def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
+    for line in file:
+        if not line.endswith(b"\n"):
+            raise ValueError("its last line is cut off")
+        yield line
 
 
 def _from_normalised(file: BinaryIO) -> Iterator[SourceAndId]:
     decode = msgspec.json.Decoder(_NormalisedLine).decode
-    for line in file:
+    for line in _whole_lines(file):
         found = decode(line)
         yield found.source.index if found.source else None, found.id
 
