@@ -22,6 +22,7 @@ from futureagi_async._sansio.covering.pages import DELTA_SECONDS, Conclusion, Li
 from futureagi_async._sansio.covering.places import ReadPlaces
 from futureagi_async._sansio.covering.seen_ids import Novelty, SeenIds
 from futureagi_async._sansio.replies import Decoded, is_past_the_end
+from futureagi_async._sansio.retrying import is_unanswered
 from futureagi_async.errors import (
     APIConnectionError,
     DecodingError,
@@ -163,7 +164,7 @@ class SourceReader:
             self.cover.add_result(past.page_result(task.request))
             return True
         self.retries += retries
-        never_answered = self.cover.count is None and type(error) is APIConnectionError
+        never_answered = self.cover.count is None and is_unanswered(error)
         failures = 0 if never_answered else _failures_of_page(error)
         another_way = self.cover.add_failure(task.request, failures)
         self._events.append(Failed(task.number, retries, failures, None if another_way else str(error)))
