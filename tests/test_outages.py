@@ -253,7 +253,7 @@ async def test_one_probe_at_a_time() -> None:
 
 
 async def test_nothing_new_is_sent_during_an_outage() -> None:
-    """A worker whose request was answered meanwhile waits with the others before it sends its next."""
+    """A worker whose request was answered meanwhile waits before its next; the time counts from then."""
     clock, told, released = FakeClock(held=True), list[Event](), asyncio.Event()
     options: dict[str, Any] = {"clock": clock, "observers": [told.append], "retry": RetryPolicy(attempts=1)}
 
@@ -273,11 +273,13 @@ async def test_nothing_new_is_sent_during_an_outage() -> None:
             tasks.start_soon(session.fetch_kpis, IDS)
             await wait_until(lambda: clock.sleepers == 1)
             sent = requests_of(told)
+            clock.advance(0.5)  # less than the pause before the probe
             server._loop.call_soon_threadsafe(released.set)
             await wait_until(lambda: any(is_answer(event) for event in told))
             await anyio.wait_all_tasks_blocked()
             assert requests_of(told) == sent
             tasks.cancel_scope.cancel()
+    assert [event.seconds for event in told if isinstance(event, OutageEnded)] == [0.0]
 
 
 def is_answer(event: Event) -> bool:

@@ -2,7 +2,7 @@
 
 ``python -m tests.torture`` does it at each step; ``--every 20`` at some. A step is what a task does
 between two awaits; all tasks of the client's event loop are counted, the HTTP client's too. The
-server lives in another thread, and stumbles a little so that retries are under way as well.
+server lives in another thread, and is gone for a while, so that retries and probes are under way as well.
 """
 
 import argparse
@@ -105,7 +105,7 @@ async def torture(
     """Run the job with a blow at a step, check what is left, and return the job and its steps."""
     job = Job(server.call_execution_ids()[:IDS])
     server.clear_faults()
-    server.fail("call-executions", times=2, after=7)
+    server.fail("call-executions", times=20, after=7, status=502)  # an outage
     loop, steps = asyncio.get_running_loop(), Steps(step)
     struck_at, closing = 0.0, list[asyncio.Task[None]]()
     tasks, files = asyncio.all_tasks(), open_files()
