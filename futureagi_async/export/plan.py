@@ -195,7 +195,7 @@ def parallelism_of(alone: float, at_once: Sequence[tuple[float, float]], *, most
     if not alone or not makespan:
         return float(most)
     seconds = [end - begin for begin, end in at_once]
-    if sum(each > _WAITED * alone for each in seconds) >= len(seconds) / 5:  # this is as much as it can do
+    if sum(each > _WAITED * alone for each in seconds) >= len(seconds) / 10:  # this is as much as it can do
         return min(float(most), max(1.0, len(seconds) * alone / makespan))
     changes = sorted([(begin, 1) for begin, _ in at_once] + [(end, -1) for _, end in at_once])
     in_flight = min(most, max(accumulate(change for _, change in changes)))
