@@ -3,6 +3,7 @@
 import sys
 
 _EXTRAS = ("cyclopts", "rich")
+_INSTALL = "pip install 'cyclopts>=5' 'rich>=13.9'"  # works from wherever this package itself was installed
 
 
 def main() -> int:
@@ -13,7 +14,8 @@ def main() -> int:
         library = (error.name or "").partition(".")[0]
         if library not in _EXTRAS:
             raise
-        sys.stderr.write(f"error: The command line needs {library}: pip install 'futureagi-async[cli]'\n")
+        if sys.stderr is not None:
+            sys.stderr.write(f"error: The command line needs {library}: {_INSTALL}\n")
         return 2
     return run()
 

@@ -1,7 +1,9 @@
 """Starting the command line: by module, by script, without its libraries, for help."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -44,8 +46,34 @@ def test_missing_libraries_are_named(library: str) -> None:
     assert finished.returncode == 2
     assert not finished.stdout
     assert finished.stderr == (
-        f"error: The command line needs {library}: pip install 'futureagi-async[cli]'\n"
+        f"error: The command line needs {library}: pip install 'cyclopts>=5' 'rich>=13.9'\n"
     )
+
+
+def test_install_lines_name_what_the_extras_name() -> None:
+    """Each line on a missing library installs requirements of the extras, from any package index."""
+    root = Path(futureagi_async.__file__).parent
+    extras = tomllib.loads((root.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    known = {requirement.partition(";")[0] for extra in extras.values() for requirement in extra}
+    named = [
+        requirement
+        for path in root.rglob("*.py")
+        for line in re.findall(r"pip install ((?:'[^']+' ?)+)", path.read_text())
+        for requirement in re.findall(r"'([^']+)'", line)
+    ]
+    assert len(named) >= 6
+    assert set(named) <= known
+
+
+@pytest.mark.parametrize("library", ["fastapi", "opentelemetry"])
+def test_integrations_say_what_they_need(library: str) -> None:
+    """Without its library, importing an integration says how to install it."""
+    code = f"import sys; sys.modules[{library!r}] = None; import futureagi_async.integrations.{library}"
+    finished = run_python("-c", code)
+    assert finished.returncode == 1
+    last = finished.stderr.splitlines()[-1]
+    assert last.startswith(f"ModuleNotFoundError: futureagi_async.integrations.{library} needs ")
+    assert "pip install '" in last
 
 
 def test_a_broken_installation_is_no_missing_extra() -> None:
@@ -53,7 +81,7 @@ def test_a_broken_installation_is_no_missing_extra() -> None:
     code = f"import sys; sys.modules['msgspec'] = None; {START}"
     finished = run_python("-c", code)
     assert "ModuleNotFoundError" in finished.stderr
-    assert "futureagi-async[cli]" not in finished.stderr
+    assert "pip install" not in finished.stderr
 
 
 def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -192,11 +192,11 @@ def test_an_unknown_format_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("format_", "compression", "module", "extra"),
-    [("parquet", None, "pyarrow", "parquet"), ("csv", ".zst", "zstd", "zstd")],
+    ("format_", "compression", "module", "requirement"),
+    [("parquet", None, "pyarrow", "pyarrow>=17"), ("csv", ".zst", "zstd", "backports.zstd>=1")],
 )
-def test_a_missing_library_is_said_with_its_extra(
-    format_: str, compression: str | None, module: str, extra: str, monkeypatch: pytest.MonkeyPatch
+def test_a_missing_library_is_said_with_how_to_install_it(
+    format_: str, compression: str | None, module: str, requirement: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever lacks an optional library is told how to get it, before anything is read."""
     for name in [name for name in sys.modules if module in name.split(".")]:
@@ -204,7 +204,7 @@ def test_a_missing_library_is_said_with_its_extra(
     for package in ("pyarrow", "backports", "compression"):
         if module == "pyarrow" or package != "pyarrow":
             monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ExportError, match=re.escape(f"pip install 'futureagi-async[{extra}]'")):
+    with pytest.raises(ExportError, match=re.escape(f"pip install '{requirement}'")):
         check_installed(format_, compression)
 
 

@@ -1,4 +1,4 @@
-"""The command that lists what there is, with the ids and names that other commands take."""
+"""The command `ls`: what there is, with the ids and names that other commands take."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -7,9 +7,7 @@ from typing import Annotated, Literal, TypeAlias, cast
 import attrs
 import msgspec
 from cyclopts import Parameter
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from futureagi_async import (
@@ -25,10 +23,12 @@ from futureagi_async import (
 )
 from futureagi_async.cli.connection import AT_LEAST_ONE, Connection, connect, read_one
 from futureagi_async.cli.formatting import (
+    Column,
     format_number,
     heading,
     one_line,
     status_text,
+    table,
 )
 from futureagi_async.cli.messages import UsageError
 from futureagi_async.cli.running import ExitCode
@@ -48,7 +48,6 @@ export, plan, execution and kpis take.
 What: TypeAlias = Literal["run-tests", "executions", "agents", "versions"]
 Thing: TypeAlias = RunTest | TestExecution | AgentDefinition | AgentVersion
 
-_ID_CHARACTERS = 36  # whole, since it is what other commands want
 _OVERVIEW_ROWS = 10
 
 
@@ -155,23 +154,21 @@ def _print(found: Mapping[What, Sequence[Thing]], limit: int | None, console: Co
             print_text(console, Text(more, style="dim"))
 
 
-def _table(what: What, things: Sequence[Thing]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, expand=False)
-    table.add_column("Id", no_wrap=True, min_width=_ID_CHARACTERS)
-    for title in _COLUMNS[what]:
-        table.add_column(title, overflow="fold", justify="right" if title in _NUMBERS else "left")
-    for thing in things:
-        table.add_row(Text(thing.id), *_cells(thing))
-    return table
+def _table(what: What, things: Sequence[Thing]) -> RenderableType:
+    return table((Column("Id"), *_COLUMNS[what]), [[Text(thing.id), *_cells(thing)] for thing in things])
 
 
-_COLUMNS: Mapping[What, Sequence[str]] = {
-    "run-tests": ("Name", "Last run, UTC"),
-    "executions": ("Status", "Started, UTC", "Success", "Agent"),
-    "agents": ("Name", "Type", "Latest"),
-    "versions": ("Version", "Status", "Created, UTC"),
+_COLUMNS: Mapping[What, Sequence[Column]] = {
+    "run-tests": (Column("Name", flexible=True), Column("Last run, UTC")),
+    "executions": (
+        Column("Status"),
+        Column("Started, UTC"),
+        Column("Success", is_number=True),
+        Column("Agent", flexible=True),
+    ),
+    "agents": (Column("Name", flexible=True), Column("Type"), Column("Latest", is_number=True)),
+    "versions": (Column("Version", flexible=True), Column("Status"), Column("Created, UTC")),
 }
-_NUMBERS = {"Success", "Latest"}
 
 
 def _cells(thing: Thing) -> list[Text]:

@@ -20,11 +20,15 @@ from typing import Annotated, Any, ParamSpec, TypeAlias, TypeVar, cast
 import anyio
 import anyio.lowlevel
 import attrs
-from fastapi import Depends, Request, Response
-from fastapi.responses import JSONResponse
-from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, HTTPConnection
-from starlette.types import Receive, Scope, Send
+
+try:
+    from fastapi import Depends, Request, Response
+    from fastapi.responses import JSONResponse
+    from starlette.applications import Starlette
+    from starlette.requests import ClientDisconnect, HTTPConnection
+    from starlette.types import Receive, Scope, Send
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(f"{__name__} needs FastAPI: pip install 'fastapi>=0.115'") from error
 
 from futureagi_async import (
     APITimeoutError,

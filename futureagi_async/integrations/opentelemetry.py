@@ -8,8 +8,11 @@ The names are those of the semantic conventions for HTTP client spans, 1.23 and 
 is shown: no header, no body, and no query string, as it holds what the customer searched for.
 """
 
-from opentelemetry import trace
-from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
+try:
+    from opentelemetry import trace
+    from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(f"{__name__} needs pip install 'opentelemetry-api>=1.27'") from error
 
 from futureagi_async import __version__
 from futureagi_async.events import (

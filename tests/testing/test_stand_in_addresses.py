@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import socket
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
+
+from futureagi_async import Session
+from futureagi_async.testing import StandInServer
 
 
 @pytest.fixture
@@ -137,3 +142,17 @@ def test_links_follow_the_host_header(ask: Any) -> None:
         .startswith("http://elsewhere.example/")
     )
     assert ask(path, headers=forwarded).json()["next"].startswith(ask.server.base_url)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "::1", "::"])
+def test_the_base_url_leads_to_the_server(host: str) -> None:
+    """Whatever it listens on, an address of IPv6 or all of them, a session takes the base URL as it is."""
+    if ":" in host and not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+
+    async def read(server: StandInServer) -> int | None:
+        async with Session(server.api_key, server.secret_key, server.base_url) as session:
+            return (await session.get_kpis(server.test_execution_ids[0])).total_calls
+
+    with StandInServer(host=host) as server:
+        assert asyncio.run(read(server)) == 230

@@ -84,7 +84,7 @@ def _check_parquet() -> None:
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
-        raise ExportError("Parquet needs pyarrow: pip install 'futureagi-async[parquet]'.") from error
+        raise ExportError("Parquet needs pyarrow: pip install 'pyarrow>=17'.") from error
 
 
 COMPRESSIONS: Final = (".gz", ".zst")
@@ -112,7 +112,7 @@ def check_compression(ending: str) -> None:
         if ending == ".zst":
             _zstd()
     except ImportError as error:
-        raise ExportError(f"{ending} needs backports.zstd: pip install 'futureagi-async[zstd]'.") from error
+        raise ExportError(f"{ending} needs backports.zstd: pip install 'backports.zstd>=1'.") from error
 
 
 def open_decompressed(path: Path) -> BinaryIO:

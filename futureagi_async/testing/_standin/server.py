@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 from futureagi_async.testing._standin.background import BackgroundServer
 from futureagi_async.testing._standin.clock import VirtualClock
@@ -40,6 +40,9 @@ ListName = str | tuple[str, str]
 
 
 _DIALECTS = {"served": SERVED, "documented": DOCUMENTED}
+
+
+_REACHED_AS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - all addresses of this machine
 
 
 class StandInServer:
@@ -144,10 +147,11 @@ class StandInServer:
 
     @property
     def base_url(self) -> str:
-        """`http://127.0.0.1:<port>`, without a slash at the end."""
+        """`http://127.0.0.1:<port>` or `http://[::1]:<port>`, without a slash at the end."""
         if not self._background.is_running:
             raise RuntimeError("the server has no address before it runs: use it in a `with` block")
-        return f"http://{self._host}:{self._background.port}"
+        host = _REACHED_AS.get(self._host, self._host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self._background.port}"
 
     @property
     def run_test_ids(self) -> tuple[str, ...]:
