@@ -171,6 +171,7 @@ def use_keys(monkeypatch: pytest.MonkeyPatch, server: StandInServer) -> None:
     monkeypatch.setenv("FI_API_KEY", server.api_key)
     monkeypatch.setenv("FI_SECRET_KEY", server.secret_key)
     monkeypatch.setenv("COLUMNS", str(COLUMNS))
+    monkeypatch.setenv("NO_PROXY", "*")  # whatever proxy the machine has
 
 
 def forget_keys(monkeypatch: pytest.MonkeyPatch) -> None:
