@@ -188,9 +188,32 @@ def test_a_place_that_can_not_be_written_fails(
     target = tmp_path / "nowhere" / "calls.jsonl"
     assert run(["export", "--run-test", served.run_test_ids[0], "-o", str(target), "-q"]) == 1
     err = capsys.readouterr().err
-    assert err.startswith(f"error: Can't write {target.parent}")
-    assert err.endswith(": No such file or directory.\n")
+    assert err == f"error: Can't write {target}: there is no directory {target.parent}.\n"
     assert not served.requests
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+def test_a_folder_that_takes_no_files_is_told_by_the_name_that_was_given(
+    served: StandInServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The error is about the target, not about a directory that nobody has named."""
+    assert run(["export", "--run-test", served.run_test_ids[0], "-o", "/proc/c.jsonl", "-q"]) == 1
+    assert capsys.readouterr().err == "error: Can't write /proc/c.jsonl: No such file or directory.\n"
+    assert not served.requests
+
+
+def test_what_is_in_the_way_of_recordings_is_told_before_any_request(
+    served: StandInServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file where the audio's directory should be ends the export before it begins."""
+    (tmp_path / "audio").write_text("mine")
+    arguments = ["--run-test", served.run_test_ids[0], "--recordings", str(tmp_path / "audio")]
+    assert run(["export", *arguments, "-o", str(tmp_path / "c.jsonl"), "-q"]) == 1
+    assert (
+        capsys.readouterr().err == f"error: Can't write {tmp_path}/audio: it exists and is not a directory.\n"
+    )
+    assert not served.requests
+    assert names_in(tmp_path) == {"audio"}
 
 
 def test_pipes_get_a_few_plain_lines(served: StandInServer, tmp_path: Path) -> None:

@@ -69,3 +69,13 @@ def test_refused_keys_fail(
     out, err = capsys.readouterr()
     assert not out
     assert err.startswith("error: Invalid API key or secret key")
+
+
+def test_where_no_list_answers_no_time_is_guessed(
+    served: StandInServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody is told that an export of unknown lists would take 0 s."""
+    assert run(["plan", "--run-test", str(uuid4())]) == 1
+    out = capsys.readouterr().out
+    assert "did not answer: Run test not found" in out
+    assert "An export would take" not in out

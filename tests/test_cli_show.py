@@ -134,6 +134,14 @@ def test_the_last_page_has_no_next(served: StandInServer, capsys: pytest.Capture
     assert "Next" not in out
 
 
+def test_a_page_behind_the_last_says_so(served: StandInServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """No empty table is shown, and the last page is named."""
+    out = shown(capsys, "execution", served.test_execution_ids[2], "--page", "99", "--limit", "10")
+    pages = -(-len(served.test_execution_rows(served.test_execution_ids[2])) // 10)
+    assert f"There is no page 99: the last is {pages}." in out
+    assert "Scenario" not in out
+
+
 def test_key_figures_have_units(
     server: StandInServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

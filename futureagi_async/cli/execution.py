@@ -71,7 +71,9 @@ def render_execution(page: TestExecutionPage) -> RenderableType:
             "Columns": ", ".join(columns),
         }
     )
-    parts: list[RenderableType] = [title, facts, heading("Calls"), _calls(page), Text(_position(page), "dim")]
+    parts: list[RenderableType] = [title, facts, heading("Calls")]
+    parts += [_calls(page)] if page.calls else []
+    parts.append(Text(_position(page), "dim"))
     parts += [Text(f"not shown: {one_line(str(failure.error))}", style="red") for failure in page.failures]
     return Group(*parts)
 
@@ -102,5 +104,7 @@ def _scenario(call: CallExecution) -> str:
 
 
 def _position(page: TestExecutionPage) -> str:
+    if page.current_page > page.total_pages:
+        return f"There is no page {page.current_page:,}: the last is {page.total_pages:,}."
     where = f"Page {page.current_page:,} of {page.total_pages:,}, {format_count(page.count, 'call')} in all."
     return f"{where} Next: --page {page.current_page + 1}" if page.has_next else where

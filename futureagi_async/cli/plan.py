@@ -76,7 +76,10 @@ def _print_plan(plan: ExportPlan, console: Console, *, transcripts: bool) -> Non
         if source.error is not None:
             reason = Text(f"{short_name(source.source)} did not answer: ", style="yellow")
             print_text(console, reason.append(one_line(in_shell_words(str(source.error)))))
-    print_text(console, Text(f"An export would take about {format_duration(plan.seconds)}.", style="bold"))
+    if any(source.error is None for source in plan.sources):
+        print_text(
+            console, Text(f"An export would take about {format_duration(plan.seconds)}.", style="bold")
+        )
 
 
 def _table(plan: ExportPlan, *, transcripts: bool) -> RenderableType:

@@ -26,7 +26,9 @@ def serve(
     latency: Annotated[
         float,
         Parameter(
-            metavar="SECONDS", validator=Number(gte=0), help="How long every answer takes. Default: 0."
+            metavar="SECONDS",
+            validator=Number(gte=0, lte=3600),
+            help="How long every answer takes. Default: 0.",
         ),
     ] = 0.0,
 ) -> int:

@@ -104,12 +104,16 @@ def is_file(path: Path) -> bool:
     return False
 
 
-def make_directory(path: Path, *, parents: bool = False, sync: bool = True) -> None:
+def make_directory(
+    path: Path, *, parents: bool = False, sync: bool = True, shown: Path | None = None
+) -> None:
     """Make a directory for its owner only, unless there is one.
 
-    With ``parents`` it is one that the caller named: its parents are made too, and it may be a link.
+    With ``parents`` it is one that the caller named: its parents are made too, and it may be a link. Errors
+    are about ``shown``, where the directory's own name is none that the caller knows.
     """
-    with export_errors(path):
+    shown = shown or path
+    with export_errors(shown):
         missing = [each for each in (path, *path.parents) if not each.exists()]
         with suppress(FileExistsError):
             path.mkdir(DIRECTORY_MODE, parents=parents)
@@ -118,6 +122,13 @@ def make_directory(path: Path, *, parents: bool = False, sync: bool = True) -> N
         ):  # else a power cut may take what is in them, however it was synced
             sync_directory(each.parent)
         if not stat.S_ISDIR(path.stat(follow_symlinks=parents).st_mode):
+            raise ExportError(f"Can't write {shown}: it exists and is not a directory.")
+
+
+def check_directory(path: Path) -> None:
+    """Refuse what can't become a directory that the caller named, or what is in the way."""
+    with export_errors(path), suppress(FileNotFoundError):
+        if not stat.S_ISDIR(path.stat().st_mode):
             raise ExportError(f"Can't write {path}: it exists and is not a directory.")
 
 
@@ -193,7 +204,9 @@ def locked(work: Path, target: Path) -> Iterator[None]:
 
 def _lock(work: Path, target: Path) -> int:
     for _ in range(_TRIES):
-        make_directory(work, sync=False)  # this is no thread to wait for the disk in; the store does
+        make_directory(
+            work, sync=False, shown=target
+        )  # this is no thread to wait for the disk in; the store does
         if (descriptor := _open(work / LOCK)) is not None:
             if _is_ours(descriptor, work / LOCK, target):
                 return descriptor

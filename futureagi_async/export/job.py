@@ -15,7 +15,7 @@ from futureagi_async.errors import ExportError
 from futureagi_async.export.audio import fetch_audio
 from futureagi_async.export.batches import RecordReader
 from futureagi_async.export.fetching import CallReader, StepStream, fetch_details, store_pages
-from futureagi_async.export.files import locked
+from futureagi_async.export.files import check_directory, locked
 from futureagi_async.export.formats import check_installed
 from futureagi_async.export.manifest import (
     BaseExport,
@@ -105,6 +105,8 @@ async def run_export(request: ExportRequest) -> ExportReport:
     check_request(request)
     since, target = request.since, request.target
     base = await run_sync(read_base, since, request.sources) if since is not None else None
+    if request.recordings is not None:
+        await run_sync(check_directory, request.recordings)
     made = await run_sync(prepare_target, target)
     try:
         with locked(target.work, target.path):

@@ -104,6 +104,8 @@ def prepare_target(target: Target) -> bool:
     """Make room for the working directory; whether the target's own directory was made for it."""
     if not target.is_directory:
         check_replaceable(target.path)
+        if not target.path.parent.exists():
+            raise ExportError(f"Can't write {target.path}: there is no directory {target.path.parent}.")
         return False
     made = not target.path.exists()
     make_directory(target.path, parents=True)
