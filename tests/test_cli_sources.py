@@ -64,3 +64,18 @@ def test_several_sets_have_to_be_chosen_from(
         assert run([*command, "--sources", str(file)]) == 2
         assert "holds several sets, choose one: nightly, weekly." in capsys.readouterr().err
     assert not served.requests
+
+
+def test_lists_of_one_run_test_are_told_apart(
+    served: StandInServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The summary says of each what was chosen: a state, a text, or neither."""
+    run_test_id = served.run_test_ids[0]
+    (tmp_path / "s.toml").write_text(
+        f'[a]\nrun_tests = ["{run_test_id}", {{ id = "{run_test_id}", status = "failed" }}, '
+        f'{{ id = "{run_test_id}", status = "completed", search = "parcel" }}]\n'
+    )
+    assert run(["export", "--sources", str(tmp_path / "s.toml"), "-o", str(tmp_path / "c.jsonl")]) == 0
+    lines = [line.split("  ")[0] for line in capsys.readouterr().err.splitlines() if line.startswith("✓")]
+    name = f"✓ run test {run_test_id[:8]}"
+    assert lines == [name, f"{name}, failed", f'{name}, completed, "parcel"']

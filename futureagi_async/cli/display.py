@@ -1,11 +1,13 @@
 """Shows an export while it runs: a live display on a terminal, plain lines elsewhere."""
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
 from typing import Self
 
 import attrs
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -32,6 +34,7 @@ _STYLES = {
 }
 _WIDEST_STATE = len("downloading")
 _NARROWEST_BAR = 8
+_KIND = re.compile("^(run test|agent version|test execution) ")
 _GAP = 2
 
 
@@ -72,19 +75,19 @@ class _Bar:
 
 def _lay_out_bars(bars: Sequence[_Bar], width: int) -> RenderableType:
     """Return the bars side by side with what they stand for; where it is narrow, without them."""
-    label_width = max(len(bar.label) for bar in bars)
+    label_width = max(cell_len(bar.label) for bar in bars)
     others_width = max(len(bar.share) for bar in bars) + max(_WIDEST_STATE, *(len(bar.state) for bar in bars))
     with_bars = label_width + others_width + _NARROWEST_BAR + 3 * _GAP <= width
     short = label_width + others_width + 2 * _GAP > width
     table = Table.grid(padding=(0, _GAP, 0, 0), expand=with_bars)
-    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     if with_bars:
         table.add_column(ratio=1)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True, min_width=_WIDEST_STATE)
     for bar in bars:
-        label = Text(bar.label.rpartition(" ")[2] if short else bar.label)
-        table.add_row(label, *([bar.bar] if with_bars else []), Text(bar.share), bar.state)
+        label = _KIND.sub("", bar.label) if short else bar.label
+        table.add_row(Text(label), *([bar.bar] if with_bars else []), Text(bar.share), bar.state)
     return table
 
 

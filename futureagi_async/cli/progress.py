@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from futureagi_async import CallSource
+from futureagi_async.cli.formatting import format_count, one_line
 from futureagi_async.events import (
     Event,
     OutageBegan,
@@ -48,6 +49,7 @@ class Rate:
         return (self._samples[-1][1] - first) / max(now - began, _SAMPLE_SECONDS)
 
 
+_CHOICE_CHARACTERS = 12
 _TOO_MANY_REQUESTS = 429
 
 
@@ -215,5 +217,9 @@ class Progress:
 
 
 def short_name(source: CallSource) -> str:
-    """Return the kind of list and the start of its id, which fits beside figures."""
-    return source.label[:-28]  # 8 of an id's 36 characters stay
+    """Return the kind of list, the start of its id, and what was chosen of it, to stand beside figures."""
+    name = source.label[:-28]  # 8 of an id's 36 characters stay
+    status, search = getattr(source, "status", None), getattr(source, "search", None)
+    filters = len(getattr(source, "filters", ()))
+    chosen = (status, search and f'"{search}"', filters and format_count(filters, "filter"))
+    return ", ".join([name, *(one_line(choice)[:_CHOICE_CHARACTERS] for choice in chosen if choice)])

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 import msgspec
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -37,10 +38,11 @@ def _lines(report: ExportReport, console: Console) -> Iterator[Text]:
     sources = report.fetch.sources
     names = [short_name(source.source) for source in sources]
     counts = [f"{source.received:,}" for source in sources]
-    name_width, count_width = (max(map(len, words), default=0) for words in (names, counts))
+    name_width, count_width = (max(map(cell_len, words), default=0) for words in (names, counts))
     for source, name, count in zip(sources, names, counts, strict=True):
         noun = "call" if source.received == 1 else "calls"
-        line = Text.assemble(_mark(source, console), f" {name:<{name_width}}  {count:>{count_width}} {noun}")
+        gap = " " * (name_width - cell_len(name))
+        line = Text.assemble(_mark(source, console), f" {name}{gap}  {count:>{count_width}} {noun}")
         yield line if source.verdict == "complete" else line.append("  incomplete", "yellow")
 
 
