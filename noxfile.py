@@ -69,7 +69,7 @@ def build(session: nox.Session) -> None:
 def proof(session: nox.Session) -> None:
     """Read moving lists over real sockets a thousand times, and print the table of verdicts."""
     _install(session)
-    session.run("python", "-m", "tests.proof", *session.posargs)
+    session.run("python", "-m", "tests.long", "proof", *session.posargs)
 
 
 @nox.session
@@ -88,12 +88,4 @@ def faults(session: nox.Session) -> None:
     if shutil.which("strace") is not None:
         commands.append("powercut")
     for command in commands:
-        session.run("python", "-m", f"tests.{command}")
-
-
-@nox.session
-def readers(session: nox.Session) -> None:
-    """Open exported tables with pandas and polars, too."""
-    _install(session)
-    session.install("pandas", "polars")
-    session.run("pytest", "tests/test_export_parquet.py", *session.posargs)
+        session.run("python", "-m", "tests.long", command)

@@ -31,9 +31,9 @@ from futureagi_async import (
     column,
 )
 from futureagi_async.testing import StandInServer
-from tests.faults.quiet import raw_server
-from tests.recordings import Recording, recordings
-from tests.servers import UNKNOWN_ID, FakeClock, answer, open_session, stay_silent
+from tests.support.raw_server import raw_server
+from tests.support.samples import Recording, recordings
+from tests.support.sessions import UNKNOWN_ID, FakeClock, answer, open_session, stay_silent
 
 pytestmark = pytest.mark.anyio
 

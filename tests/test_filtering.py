@@ -24,8 +24,8 @@ from futureagi_async import (
     export_calls,
 )
 from futureagi_async.testing import StandInServer
-from tests.exporting import names_in
-from tests.servers import FakeClock, RawServer, answer, open_session, read_body, respond
+from tests.support.exports import names_in
+from tests.support.sessions import FakeClock, RawServer, answer, open_session, read_body, respond
 
 pytestmark = pytest.mark.anyio
 

@@ -1,3 +1,5 @@
+"""The column builder: what the server accepts, how it is sent, and what is refused."""
+
 import json
 import pickle
 from collections.abc import Callable

@@ -21,7 +21,7 @@ from futureagi_async import (
 )
 from futureagi_async.export import export_calls, verify_export
 from futureagi_async.testing import StandInServer
-from tests.servers import make_session, open_session, read_body, respond
+from tests.support.sessions import make_session, open_session, read_body, respond
 
 pytestmark = pytest.mark.anyio
 

@@ -17,7 +17,7 @@ import trio
 
 from futureagi_async import RunTestCalls, Session, SessionMisuseError, TestExecutionCalls
 from futureagi_async.testing import StandInServer
-from tests.servers import (
+from tests.support.sessions import (
     FOREVER,
     UNKNOWN_ID,
     FakeClock,

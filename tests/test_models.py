@@ -21,9 +21,19 @@ from futureagi_async.models import (
     SourceReport,
     TestExecutionPage,
 )
-from tests.sansio import samples
-from tests.sansio.pages import decode_detail, decode_page, decode_row, envelope
-from tests.sansio.samples import CALL_ID, EVAL_ID, EXECUTION, RUN_TEST, SNAPSHOT_ID, VERSION
+from tests.support import samples
+from tests.support.samples import (
+    CALL_ID,
+    EVAL_ID,
+    EXECUTION,
+    RUN_TEST,
+    SNAPSHOT_ID,
+    VERSION,
+    decode_detail,
+    decode_page,
+    decode_row,
+    envelope,
+)
 
 COPIES: dict[str, Callable[[Any], Any]] = {
     "pickle": lambda value: pickle.loads(pickle.dumps(value)),

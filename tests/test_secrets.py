@@ -25,8 +25,8 @@ from futureagi_async import (
     column,
 )
 from futureagi_async.testing import StandInServer
-from tests.faults.quiet import raw_server
-from tests.servers import FOREVER, UNKNOWN_ID, FakeClock, answer, respond, tls_contexts, wait_until
+from tests.support.raw_server import raw_server
+from tests.support.sessions import FOREVER, UNKNOWN_ID, FakeClock, answer, respond, tls_contexts, wait_until
 
 pytestmark = pytest.mark.anyio
 

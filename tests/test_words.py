@@ -23,8 +23,8 @@ from futureagi_async.cli import run
 from futureagi_async.filters import check_filter
 from futureagi_async.testing import StandInServer
 from futureagi_async.words import nearest
-from tests.servers import open_session
-from tests.test_cli_support import use_keys
+from tests.cli.test_text import use_keys
+from tests.support.sessions import open_session
 
 ID = "1234abcd-0000-4000-8000-00000000beef"
 RUN_TEST = f"https://api.futureagi.com/simulate/run-tests/{ID}/call-executions/"

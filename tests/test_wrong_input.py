@@ -16,7 +16,7 @@ from futureagi_async import (
     column,
 )
 from futureagi_async.testing import StandInServer
-from tests.servers import UNKNOWN_ID, make_session, open_session
+from tests.support.sessions import UNKNOWN_ID, make_session, open_session
 
 SOURCE = RunTestCalls(UNKNOWN_ID)
 WRONG_IDS: list[tuple[object, type[Exception]]] = [

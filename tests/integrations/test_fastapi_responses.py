@@ -23,9 +23,8 @@ from futureagi_async.integrations.fastapi import (
     session_lifespan,
 )
 from futureagi_async.testing import StandInServer
-from tests.integrations.apps import lines_of, make_app, read_broken, serve
-from tests.integrations.serving import ServedApp
-from tests.servers import respond, wait_until
+from tests.support.services import ServedApp, lines_of, make_app, read_broken, serve
+from tests.support.sessions import respond, wait_until
 
 
 def test_a_call_is_sent_on_byte_for_byte(upstream: StandInServer) -> None:

@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from futureagi_async import NotFoundError, RunTestCalls
 from futureagi_async.integrations.opentelemetry import OpenTelemetryObserver
 from futureagi_async.testing import StandInServer
-from tests.servers import UNKNOWN_ID, FakeClock, RawServer, answer, open_session, reset, wait_until
+from tests.support.sessions import UNKNOWN_ID, FakeClock, RawServer, answer, open_session, reset, wait_until
 
 pytestmark = pytest.mark.anyio
 

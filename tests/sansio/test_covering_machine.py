@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from futureagi_async._sansio.covering import Cover
 from futureagi_async._sansio.covering.pages import PageRequest, PageResult
-from tests.sansio.listmodel import RUN_TEST, TEST_EXECUTION, VERSION, ModelList
+from tests.support.list_model import RUN_TEST, TEST_EXECUTION, VERSION, ModelList
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 

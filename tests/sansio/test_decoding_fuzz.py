@@ -12,9 +12,8 @@ from futureagi_async._sansio import decoding, requests
 from futureagi_async.errors import DecodingError
 from futureagi_async.models import CallExecution, TranscriptTurn
 from futureagi_async.sources import CallSource
-from tests.sansio import samples
-from tests.sansio.pages import decode_page, envelope
-from tests.sansio.samples import EXECUTION, RUN_TEST, VERSION
+from tests.support import samples
+from tests.support.samples import EXECUTION, RUN_TEST, VERSION, decode_page, envelope
 
 ROWS = [
     samples.served_row(rerun_snapshots=[samples.nested_snapshot()]),

@@ -16,9 +16,21 @@ from futureagi_async._sansio.decoding import Checks
 from futureagi_async.errors import DecodingError
 from futureagi_async.models import CallExecution, EvalOutput, Scenario, TestExecutionPage, TranscriptTurn
 from futureagi_async.sources import CallSource
-from tests.sansio import samples
-from tests.sansio.pages import STRICT, decode_detail, decode_page, decode_row, envelope
-from tests.sansio.samples import CALL_ID, EVAL_ID, EXECUTION, RUN_TEST, SCENARIO_ID, VERSION, Row
+from tests.support import samples
+from tests.support.samples import (
+    CALL_ID,
+    EVAL_ID,
+    EXECUTION,
+    RUN_TEST,
+    SCENARIO_ID,
+    STRICT,
+    VERSION,
+    Row,
+    decode_detail,
+    decode_page,
+    decode_row,
+    envelope,
+)
 
 ALIASES = {
     "timestamp": ("timestamp", "updated_at"),

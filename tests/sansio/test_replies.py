@@ -1,7 +1,13 @@
 """Status and error bodies read: the right class, the server's own words."""
 
+import gzip
 import json
-from datetime import UTC, datetime
+import tracemalloc
+import zlib
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,11 +18,14 @@ from futureagi_async import errors
 from futureagi_async._sansio.replies import (
     DETERMINISTIC_500S,
     EXCERPT_CHARACTERS,
+    BodyReader,
     Reply,
     check_reply,
     error_of,
     is_past_the_end,
+    retry_after,
 )
+from futureagi_async.errors import APIConnectionError, DecodingError, ResponseTooLargeError
 
 NOW = datetime(2026, 1, 8, 9, 0, tzinfo=UTC)
 HTML = b"<!doctype html><html><body><h1>Not Found</h1></body></html>"
@@ -260,3 +269,258 @@ def test_retry_after_reaches_the_error() -> None:
     error = error_for(429, json.dumps(LIMITER).encode(), retry_after="9")
     assert error.retry_after == 9.0
     assert "retry after 9 s" in str(error)
+
+
+ENDPOINT = "/simulate/call-executions/{call_execution_id}/"
+TEXT = b'{"id": "1b9d6bcd", "transcript": [' + b'"hello", ' * 40 + b'"bye"]}'
+PACKED = gzip.compress(TEXT, mtime=0)
+
+
+def read(pieces: Iterable[bytes], encoding: str = "gzip", *, max_bytes: int = 1 << 20) -> bytes:
+    """Read a body that arrives in these pieces."""
+    reader = BodyReader(encoding, max_bytes=max_bytes, endpoint=ENDPOINT)
+    for piece in pieces:
+        reader.feed(piece)
+    return reader.finish()
+
+
+def in_steps(data: bytes, size: int) -> list[bytes]:
+    """Cut bytes into pieces of one size."""
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+@pytest.mark.parametrize("encoding", ["", "identity"])
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_plain_bodies_are_joined(encoding: str, size: int) -> None:
+    """A body without content encoding comes back as sent, however it was cut."""
+    assert read(in_steps(TEXT, size), encoding) == TEXT
+
+
+@pytest.mark.parametrize("encoding", ["", "identity"])
+def test_plain_body_may_be_empty(encoding: str) -> None:
+    """An empty body without content encoding is read as nothing."""
+    assert read([], encoding) == b""
+    assert read([b"", b""], encoding) == b""
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip"])
+@pytest.mark.parametrize("size", [1, 2, 5, 10_000])
+def test_gzip_bodies_are_decoded(encoding: str, size: int) -> None:
+    """Both names of gzip are decoded, in pieces of any size."""
+    assert read(in_steps(PACKED, size), encoding) == TEXT
+
+
+@pytest.mark.parametrize("cut", range(len(PACKED) + 1))
+def test_gzip_cut_in_two_anywhere(cut: int) -> None:
+    """Where the wire cuts a gzip body in two does not matter."""
+    assert read([PACKED[:cut], PACKED[cut:]]) == TEXT
+
+
+@given(
+    data=st.binary(max_size=2000), level=st.integers(0, 9), cuts=st.lists(st.integers(0, 3000), max_size=8)
+)
+def test_any_gzip_in_any_pieces(data: bytes, level: int, cuts: list[int]) -> None:
+    """Whatever was compressed comes back, whatever the pieces."""
+    packed = gzip.compress(data, level, mtime=0)
+    edges = sorted({0, len(packed), *(min(cut, len(packed)) for cut in cuts)})
+    pieces = [packed[start:end] for start, end in pairwise(edges)]
+    assert read(pieces) == data
+
+
+@pytest.mark.parametrize("encoding", ["", "gzip"])
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_a_byte_order_mark_is_left_out(encoding: str, size: int) -> None:
+    """Once, at the very beginning, in whatever pieces it arrives; elsewhere it is part of the body."""
+    for body, expected in {
+        b"\xef\xbb\xbf{}": b"{}",
+        b"\xef\xbb\xbf": b"",
+        b"\xef\xbb{}": b"\xef\xbb{}",
+        b" \xef\xbb\xbf{}": b" \xef\xbb\xbf{}",
+        b"\xef\xbb\xbf\xef\xbb\xbf{}": b"\xef\xbb\xbf{}",
+    }.items():
+        sent = gzip.compress(body) if encoding else body
+        assert read(in_steps(sent, size), encoding) == expected
+
+
+@pytest.mark.parametrize("size", [1, 3, len(PACKED), 10_000])
+def test_several_gzip_members(size: int) -> None:
+    """A gzip body of several members is all of them, an empty one included."""
+    packed = PACKED + gzip.compress(b"", mtime=0) + gzip.compress(b"tail", mtime=0)
+    assert read(in_steps(packed, size)) == TEXT + b"tail"
+
+
+@pytest.mark.parametrize("length", range(len(PACKED)))
+def test_truncated_gzip_is_an_error(length: int) -> None:
+    """Every prefix of a gzip body, the empty one included, is told from the whole, and may be retried."""
+    with pytest.raises(APIConnectionError, match="cut off") as caught:
+        read([PACKED[:length]])
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("length", range(1, len(PACKED)))
+def test_truncated_second_member_is_an_error(length: int) -> None:
+    """A second gzip member that is cut makes the body an error too."""
+    with pytest.raises(APIConnectionError, match="cut off"):
+        read([PACKED, PACKED[:length]])
+
+
+BROKEN = {
+    "wrong checksum": PACKED[:-8] + bytes([PACKED[-8] ^ 1]) + PACKED[-7:],
+    "wrong length": PACKED[:-1] + b"\x7f",
+    "flipped bits": PACKED[:20] + bytes(byte ^ 0xFF for byte in PACKED[20:40]) + PACKED[40:],
+    "junk behind it": PACKED + b"junk behind it",
+    "zeros behind it": PACKED + bytes(16),
+    "not gzip": TEXT,
+    "zlib": zlib.compress(TEXT),
+}
+
+
+@pytest.mark.parametrize("size", [1, 10_000])
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_gzip_is_an_error(case: str, size: int) -> None:
+    """A gzip body that is damaged, followed by junk, or none at all, may be retried."""
+    with pytest.raises(APIConnectionError, match="broken") as caught:
+        read(in_steps(BROKEN[case], size))
+    assert caught.value.retryable
+    assert not isinstance(caught.value, ResponseTooLargeError)
+
+
+@given(position=st.integers(0, len(PACKED) - 1), bit=st.integers(0, 7))
+def test_flipped_bits_never_pass(position: int, bit: int) -> None:
+    """One flipped bit gives the original or an error of ours, never other text."""
+    damaged = bytearray(PACKED)
+    damaged[position] ^= 1 << bit
+    try:
+        assert read([bytes(damaged)]) == TEXT  # some header bits mean nothing
+    except APIConnectionError as error:
+        assert error.retryable  # noqa: PT017 - either outcome is right
+
+
+@pytest.mark.parametrize(
+    "encoding", ["br", "deflate", "zstd", "gzip, gzip", "gzip,identity", "foo", "x" * 500]
+)
+def test_encodings_not_asked_for(encoding: str) -> None:
+    """A content encoding that was not asked for is refused before any byte, once and for all."""
+    with pytest.raises(DecodingError, match="was not asked for") as caught:
+        BodyReader(encoding, max_bytes=10, endpoint=ENDPOINT)
+    assert caught.value.endpoint == ENDPOINT
+    assert not caught.value.retryable
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("encoding", ["", "gzip"])
+@pytest.mark.parametrize("size", [1, 100, 10_000])
+def test_limit_counts_decoded_bytes(encoding: str, size: int) -> None:
+    """A body of exactly the limit is read; one byte more is too large, and never retried."""
+    sent = PACKED if encoding else TEXT
+    assert read(in_steps(sent, size), encoding, max_bytes=len(TEXT)) == TEXT
+    with pytest.raises(ResponseTooLargeError, match="max_response_bytes") as caught:
+        read(in_steps(sent, size), encoding, max_bytes=len(TEXT) - 1)
+    assert not caught.value.retryable
+
+
+def test_limit_counts_all_members() -> None:
+    """The limit holds for all gzip members together."""
+    with pytest.raises(ResponseTooLargeError):
+        read([PACKED, PACKED], max_bytes=2 * len(TEXT) - 1)
+
+
+def test_bomb_is_stopped_early() -> None:
+    """200 MB of zeros in 200 kB are refused with little more memory than the limit."""
+    packer = zlib.compressobj(wbits=31)
+    megabyte = bytes(1 << 20)
+    bomb = b"".join(packer.compress(megabyte) for _ in range(200)) + packer.flush()
+    assert len(bomb) < 250_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(ResponseTooLargeError, match="1,048,576"):
+            read([bomb], max_bytes=1 << 20)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 4 << 20
+
+
+def wait(text: str, date: str | None = format_datetime(NOW, usegmt=True)) -> float | None:
+    """Read a Retry-After header, by the server's own clock."""
+    headers = {"retry-after": text}
+    return retry_after(Reply(429, headers if date is None else {**headers, "date": date}, b""))
+
+
+SECONDS = {
+    "0": 0.0,
+    "5": 5.0,
+    " 60 ": 60.0,
+    "1.5": 1.5,
+    "0.000001": 0.000001,
+    "99999999999": 99999999999.0,
+    "": None,
+    "-3": None,
+    "+3": None,
+    "1e3": None,
+    "inf": None,
+    "nan": None,
+    "0x10": None,
+    "1.": None,
+    ".5": None,
+    "1_0": None,
+    "5 seconds": None,
+    "5, 6": None,
+    "\u0663": None,
+    "9" * 5000: None,
+    "soon": None,
+}
+
+
+@pytest.mark.parametrize("text", SECONDS, ids=lambda text: text[:20] or "empty")
+def test_retry_after_in_seconds(text: str) -> None:
+    """Plain decimal seconds are read; signs, exponents, words and absurd lengths are not."""
+    assert wait(text) == SECONDS[text]
+
+
+@pytest.mark.parametrize(
+    ("moment", "seconds"),
+    [
+        (NOW + timedelta(seconds=30), 30.0),
+        (NOW, 0.0),
+        (NOW - timedelta(days=400), 0.0),
+        (datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), 251_634_437_999.0),
+    ],
+)
+def test_retry_after_as_a_date(moment: datetime, seconds: float) -> None:
+    """A date counts from the answer's own Date header, whatever our clock shows; the past means now."""
+    assert wait(format_datetime(moment, usegmt=True)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "date"),
+    [
+        ("Thu, 08 Jan 2026 09:00:30 GMT", None),
+        ("Thu, 08 Jan 2026 09:00:30 GMT", "yesterday"),
+        ("Thu, 08 Jan 2026 09:00:30 -0000", "Thu, 08 Jan 2026 09:00:00 GMT"),
+        ("Thu, 08 Jan 2026 25:00:30 GMT", "Thu, 08 Jan 2026 09:00:00 GMT"),
+        ("Fri, 31 Dec 99999 23:59:59 GMT", "Thu, 08 Jan 2026 09:00:00 GMT"),
+        ("Thu, 01 Jan 1970 00:00:00 +99999999", "Thu, 08 Jan 2026 09:00:00 GMT"),
+        ("2026-01-08T09:00:30Z", "Thu, 08 Jan 2026 09:00:00 GMT"),
+    ],
+)
+def test_unusable_dates_are_left_out(text: str, date: str | None) -> None:
+    """Without two dates with zones there is no time to wait, and no crash."""
+    assert wait(text, date) is None
+
+
+DATE_LIKE = st.text("0123456789 ,:+-.GMTJanThuDec", max_size=40)
+
+
+@given(text=st.text(max_size=40) | DATE_LIKE, date=st.none() | DATE_LIKE)
+def test_any_retry_after_gives_a_wait_or_none(text: str, date: str | None) -> None:
+    """Whatever the headers hold, the wait is none or not negative, and reading them does not fail."""
+    seconds = wait(text, date)
+    assert seconds is None or seconds >= 0
+
+
+@given(st.integers(0, 10**9))
+def test_dates_and_seconds_agree(seconds: int) -> None:
+    """The same wait comes out of both spellings."""
+    as_date = wait(format_datetime(NOW + timedelta(seconds=seconds), usegmt=True))
+    assert as_date == wait(str(seconds)) == seconds

@@ -1,1 +1,0 @@
-"""What can go wrong, one row a fault: ``python -m tests.faults`` prints the table."""
