@@ -114,6 +114,8 @@ class ListWatch:
         self._calls_finished = 0
         """Calls that this look found to be finished."""
         self._looked_at_call = False
+        self._was_widened = False
+        """Whether this look read a first page of full size."""
 
     def quiet_seconds(self, now: float) -> float:
         """Seconds since something was seen to have changed."""
@@ -144,6 +146,7 @@ class ListWatch:
         """Return what to read first."""
         self._is_proven, self._calls_finished = False, 0
         self._looks += 1
+        self._was_widened = self._count is None
         if self._count is None:
             return PageRequest(1, FIRST_LIMIT)
         if self._count <= SMALL_LIST:
@@ -164,11 +167,14 @@ class ListWatch:
         if not page.has_next:
             self.take_all(shown, now, proven=True)
             return None
-        joins = any(self._known.get(id_) == call for id_, call in shown.items())
-        self._changes = sum(self._known.get(id_) != call for id_, call in shown.items())
+        if not (shrank or self._was_widened or self._joins(shown)):
+            self._was_widened = True
+            return PageRequest(1, FIRST_LIMIT)
+        self._changes = sum(self._known.get(id_) != call for id_, call in shown.items()) if self._known else 0
+        must = shrank or not self._joins(shown)
         self._update(shown, now)
         is_time = self._looks >= max(LOOKS_BETWEEN_READS, self._count // ROWS_BETWEEN_READS)
-        return WholeList() if not joins or shrank or is_time or self._needs_proof(now) else None
+        return WholeList() if must or is_time or self._needs_proof(now) else None
 
     def take_call(self, call: CallExecution | None, now: float) -> Read | None:
         """Take the detail of a call into account, ``None`` for one that is not found any more."""
@@ -206,6 +212,10 @@ class ListWatch:
         status = page.status.strip().lower() if page.status else None
         if status != self.status:
             self.status, self._changed_at, self._was_proven = status, now, False
+
+    def _joins(self, shown: Mapping[str, KnownCall]) -> bool:
+        """Whether a page reaches what has not changed, so that the list behind it is known."""
+        return any(self._known.get(id_) == call for id_, call in shown.items())
 
     def _update(self, shown: Mapping[str, KnownCall], now: float) -> None:
         if any(self._known.get(id_) != call for id_, call in shown.items()):

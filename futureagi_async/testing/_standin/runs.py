@@ -77,7 +77,8 @@ class Runner:
             self._change(call, moment, status="pending", evaluated=False)
         for _ in range(self._run.calls_at_once):
             self._begin_call(moment)
-        self._end_early(moment)
+        if not self._end_early(moment) and not self._calls:
+            self._evaluate(moment)
 
     def _begin_call(self, moment: float) -> None:
         if self._is_over or not self._waiting:
