@@ -1,0 +1,44 @@
+"""Answers from calls: `summarise`, `compare`, and `check` of rules. Needs the extra ``[analysis]``.
+
+::
+
+    summary = summarise(result)                      # a FetchResult, calls, a CallsTable, an export's directory
+    comparison = compare("last-week", "this-week")
+    outcome = check(summary, [Rule.parse("overall_score.mean >= 7")])
+"""
+
+from futureagi_async.analysis.values import (
+    CallFigures,
+    CallToLookAt,
+    Comparison,
+    Completeness,
+    Counts,
+    Difference,
+    EvaluationSummary,
+    Figure,
+    Interval,
+    MeasureSummary,
+    ReadVerdict,
+    ScenarioComparison,
+    ScenarioSummary,
+    Share,
+    Summary,
+)
+
+__all__ = [
+    "CallFigures",
+    "CallToLookAt",
+    "Comparison",
+    "Completeness",
+    "Counts",
+    "Difference",
+    "EvaluationSummary",
+    "Figure",
+    "Interval",
+    "MeasureSummary",
+    "ReadVerdict",
+    "ScenarioComparison",
+    "ScenarioSummary",
+    "Share",
+    "Summary",
+]
