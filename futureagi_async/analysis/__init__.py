@@ -2,7 +2,7 @@
 
 ::
 
-    summary = summarise(result)                      # a FetchResult, calls, a CallsTable, an export's directory
+    summary = summarise(result)              # a FetchResult, calls, a CallsTable, an export's directory
     comparison = compare("last-week", "this-week")
     outcome = check(summary, [Rule.parse("overall_score.mean >= 7")])
 """

@@ -173,7 +173,7 @@ class EvaluationSummary:
     passed: Share | None = None
     scores: MeasureSummary | None = None
     choices: Mapping[str, Share] = attrs.field(factory=dict)
-    """By choice, the most frequent first; of several choices each counts, so that they may exceed 1 together."""
+    """By choice, the most frequent first. Where a call has several, each counts: together they exceed 1."""
 
     @property
     def label(self) -> str:
@@ -187,11 +187,13 @@ class EvaluationSummary:
 
     def figures(self, prefix: str) -> Iterator[Figure]:
         """Yield its figures under their addresses."""
-        if self.passed is not None:
-            yield Figure(f"{prefix}.pass_rate", self.pass_rate, self.passed.n)
-        if self.scores is not None:
+        if self.passed is not None or not self.n:  # of no results at all it is not known which it would have
+            yield Figure(f"{prefix}.pass_rate", self.pass_rate, self.passed.n if self.passed else 0)
+        if self.scores is not None or not self.n:
             for name in ("mean", "median", "p5", "p95"):
-                yield Figure(f"{prefix}.{name}", getattr(self.scores, name), self.scores.n)
+                yield Figure(
+                    f"{prefix}.{name}", getattr(self.scores, name, None), self.scores.n if self.scores else 0
+                )
         for choice, share in self.choices.items():
             yield Figure(f"{prefix}.share.{slug(choice)}", share.share, share.n)
         asked = self.n + self.pending + self.skipped + self.failed + self.unreadable
