@@ -7,6 +7,9 @@
     outcome = check(summary, [Rule.parse("overall_score.mean >= 7")])
 """
 
+from futureagi_async.analysis.comparing import compare
+from futureagi_async.analysis.rules import CheckOutcome, Rule, RuleFile, RuleResult, check, load_rules
+from futureagi_async.analysis.summarising import SummaryBuilder, summarise
 from futureagi_async.analysis.values import (
     CallFigures,
     CallToLookAt,
@@ -28,6 +31,7 @@ from futureagi_async.analysis.values import (
 __all__ = [
     "CallFigures",
     "CallToLookAt",
+    "CheckOutcome",
     "Comparison",
     "Completeness",
     "Counts",
@@ -37,8 +41,16 @@ __all__ = [
     "Interval",
     "MeasureSummary",
     "ReadVerdict",
+    "Rule",
+    "RuleFile",
+    "RuleResult",
     "ScenarioComparison",
     "ScenarioSummary",
     "Share",
     "Summary",
+    "SummaryBuilder",
+    "check",
+    "compare",
+    "load_rules",
+    "summarise",
 ]

@@ -253,9 +253,10 @@ def add_export(collector: Collector, folder: Path) -> Manifest:
             raise ExportError(f"{path} is not as the export left it. Look with verify_export.")
         if part.records is None:
             continue  # evaluations, which the calls hold, too
+        faults: tuple[type[Exception], ...] = (OSError, ValueError, *JSON_ERRORS, *decompression_faults(path))
         try:
             add(collector, path)
-        except (OSError, ValueError, *JSON_ERRORS, *decompression_faults(path)) as error:
+        except faults as error:
             raise ExportError(f"Can't read {path}: {error}") from error
     return manifest
 
@@ -376,7 +377,7 @@ def _rows_of_csv(rows: Sequence[Sequence[tuple[str, bool]]], places: Mapping[str
     columns |= {name: column(name, datetime.fromisoformat) for name in _MOMENTS}
     columns["is_snapshot"] = column("is_snapshot", "true".__eq__)
     numbers = [column(name, float) for name in FIELDS]
-    numbers += zip(*map(_numbers_of, column("extra")), strict=True)
+    numbers += map(list, zip(*map(_numbers_of, column("extra")), strict=True))
     measures = np.array(numbers, np.float64).T
     return _rows_of_columns(columns, measures, list(map(_evaluations_in, column("eval_outputs"))))
 

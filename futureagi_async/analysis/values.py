@@ -63,11 +63,13 @@ class Figure:
     """One number, and how many values it is made of."""
 
     name: str
-    """Its address, which rules use, such as ``overall_score.mean`` or ``eval.goal_reached.pass_rate``."""
+    """Its address, such as ``overall_score.mean``, ``eval.goal_reached.pass_rate``, ``status.failed``."""
     value: float | None
     """``None`` where there was nothing to make it of, which is not zero."""
     n: int
     unit: str = ""
+    evaluation_id: str | None = None
+    """Of an evaluation's figure: which."""
 
 
 @attrs.frozen
@@ -185,20 +187,22 @@ class EvaluationSummary:
         """The share of calls that passed, 0 to 1; ``None`` where none has such a result."""
         return None if self.passed is None else self.passed.share
 
-    def figures(self, prefix: str) -> Iterator[Figure]:
-        """Yield its figures under their addresses."""
-        if self.passed is not None or not self.n:  # of no results at all it is not known which it would have
-            yield Figure(f"{prefix}.pass_rate", self.pass_rate, self.passed.n if self.passed else 0)
+    def figures(self) -> Iterator[Figure]:
+        """Yield its figures; their addresses have its name, which others may share."""
+        prefix = f"eval.{slug(self.label)}"
+        if self.passed is not None or not self.n:  # without any result it is not known which it would have
+            yield Figure(
+                f"{prefix}.pass_rate", self.pass_rate, self.passed.n if self.passed else 0, "", self.id
+            )
         if self.scores is not None or not self.n:
             for name in ("mean", "median", "p5", "p95"):
-                yield Figure(
-                    f"{prefix}.{name}", getattr(self.scores, name, None), self.scores.n if self.scores else 0
-                )
+                value = getattr(self.scores, name, None)
+                yield Figure(f"{prefix}.{name}", value, self.scores.n if self.scores else 0, "", self.id)
         for choice, share in self.choices.items():
-            yield Figure(f"{prefix}.share.{slug(choice)}", share.share, share.n)
+            yield Figure(f"{prefix}.share.{choice}", share.share, share.n, "", self.id)
         asked = self.n + self.pending + self.skipped + self.failed + self.unreadable
         for name in ("n", "pending", "skipped", "failed", "unreadable"):
-            yield Figure(f"{prefix}.{name}", getattr(self, name), asked)
+            yield Figure(f"{prefix}.{name}", getattr(self, name), asked, "", self.id)
 
     def to_dict(self) -> dict[str, object]:
         """Return all of it, ready for JSON."""
@@ -230,21 +234,20 @@ class CallFigures:
     """By id, in the order of their names: equal names are kept apart."""
 
     def figures(self) -> Iterator[Figure]:
-        """Yield every figure under its address; evaluations by their name and by their id."""
+        """Yield every figure."""
         yield Figure("calls", self.calls, self.calls)
         for field, counts in self.counts.items():
-            words = dict.fromkeys((*CallStatus, *counts.words) if field == "status" else counts.words)
-            for word in words:
+            # that no call has a documented status is known; of other words nobody knows which there are
+            known = (*counts.words, *CallStatus) if field == "status" else counts.words
+            for word in dict.fromkeys(map(str, known)):
                 share = counts.of(word)
-                yield Figure(f"{field}.{slug(word)}", share.count, counts.n)
-                yield Figure(f"{field}.{slug(word)}.share", share.share, counts.n)
+                yield Figure(f"{field}.{word}", share.count, counts.n)
+                yield Figure(f"{field}.{word}.share", share.share, counts.n)
             yield Figure(f"{field}.missing", counts.missing, self.calls)
         for name, measure in self.measures.items():
             yield from measure.figures(name)
         for evaluation in self.evaluations.values():
-            yield from evaluation.figures(f"eval.{slug(evaluation.label)}")
-            if slug(evaluation.label) != slug(evaluation.id):
-                yield from evaluation.figures(f"eval.{slug(evaluation.id)}")
+            yield from evaluation.figures()
 
     def to_dict(self) -> dict[str, object]:
         """Return all figures, ready for JSON; measures that no call has are left out."""
@@ -347,7 +350,7 @@ class Difference:
     """One figure before and after."""
 
     name: str
-    """Its address, such as ``overall_score.mean``, in the later of both where evaluations differ in id."""
+    """Its address, such as ``overall_score.mean``; of an evaluation whose name others share with its id."""
     label: str
     """For people, such as ``Politeness, mean``."""
     unit: str
@@ -366,6 +369,8 @@ class Difference:
     """Whether chance is no good explanation, after Benjamini-Hochberg over all figures (5 %)."""
     pairs: int = 0
     """How many pairs of calls it rests on; 0 where calls are not compared in pairs."""
+    evaluation_id: str | None = None
+    """Of an evaluation's figure: which it is in the later calls."""
 
     def to_dict(self) -> dict[str, object]:
         """Return all of it, ready for JSON."""
