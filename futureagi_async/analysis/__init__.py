@@ -8,6 +8,7 @@
 """
 
 from futureagi_async.analysis.comparing import compare
+from futureagi_async.analysis.intervals import Interval
 from futureagi_async.analysis.rules import CheckOutcome, Rule, RuleFile, RuleResult, check, load_rules
 from futureagi_async.analysis.summarising import SummaryBuilder, summarise
 from futureagi_async.analysis.values import (
@@ -19,7 +20,6 @@ from futureagi_async.analysis.values import (
     Difference,
     EvaluationSummary,
     Figure,
-    Interval,
     MeasureSummary,
     ReadVerdict,
     ScenarioComparison,

@@ -7,16 +7,15 @@ from typing import Final, Literal
 import attrs
 import numpy as np
 
-from futureagi_async.analysis.intervals import (
+from futureagi_async.analysis.bootstrap import (
     Draws,
     Estimate,
     Pairs,
-    adjust,
-    compare_shares,
     draw_differences,
     estimate_mean,
     estimate_median,
 )
+from futureagi_async.analysis.intervals import adjust, compare_shares
 from futureagi_async.analysis.matching import Matched, MatchedEvaluation
 from futureagi_async.analysis.measures import MEASURES
 from futureagi_async.analysis.sample import Doubles, EvaluationSample, Places, Sample, State
@@ -59,7 +58,7 @@ def make_comparison(before: Summary, after: Summary, *, seed: int, resamples: in
         ),
         calls_to_look_at=(
             *_newly_failing(matched, pairs),
-            *after.sample.low_scores(_LOWEST),
+            *after.low_scores(_LOWEST),
         ),
         pairs=len(pairs),
         unmatched=tuple(matched.unmatched),
@@ -174,7 +173,7 @@ def _share_difference(
 ) -> Difference:
     interval = p_value = None
     if before.n and after.n:
-        interval, p_value = compare_shares(before, after)
+        interval, p_value = compare_shares(before.count, before.n, after.count, after.n)
     return Difference(
         name=name,
         label=label,

@@ -7,7 +7,7 @@ from typing import TypeVar
 import attrs
 import numpy as np
 
-from futureagi_async.analysis.intervals import Pairs
+from futureagi_async.analysis.bootstrap import Pairs
 from futureagi_async.analysis.names import slug
 from futureagi_async.analysis.sample import NOTHING, EvaluationSample, Sample, ScenarioKey
 

@@ -1,4 +1,4 @@
-"""The numbers that calls have, and their units."""
+"""The fields that are analysed: numbers with their units, and words."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -39,3 +39,6 @@ EXTRA: Final[Mapping[str, str]] = {
 
 MEASURES: Final[Mapping[str, str]] = {**FIELDS, **EXTRA}
 """All of them, by name."""
+
+COUNTED: Final = ("status", "call_type", "simulation_call_type", "ended_reason")
+"""The fields whose words are counted."""

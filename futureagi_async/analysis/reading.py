@@ -15,9 +15,9 @@ from msgspec import Raw
 
 from futureagi_async._sansio.decoding import decode_call
 from futureagi_async._sansio.decoding.fragments import JSON_ERRORS
-from futureagi_async.analysis.measures import EXTRA, FIELDS, MEASURES
+from futureagi_async.analysis.measures import COUNTED, EXTRA, FIELDS, MEASURES
 from futureagi_async.analysis.sample import Collector, Doubles, Rows
-from futureagi_async.analysis.values import COUNTED, ReadVerdict
+from futureagi_async.analysis.values import ReadVerdict
 from futureagi_async.errors import DecodingError, ExportError
 from futureagi_async.export.files import is_file
 from futureagi_async.export.formats import check_installed, decompression_faults, open_decompressed

@@ -10,8 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from futureagi_async.analysis.measures import MEASURES
-from futureagi_async.analysis.values import COUNTED, CallToLookAt
+from futureagi_async.analysis.measures import COUNTED, MEASURES
 from futureagi_async.models import EvalOutput
 
 Doubles: TypeAlias = NDArray[np.float64]
@@ -143,21 +142,13 @@ class Sample:
         place = int(self.scenario_places[row])
         return None if place == NOTHING else self.scenarios[place].name or self.scenarios[place].id
 
-    def low_scores(self, count: int) -> tuple[CallToLookAt, ...]:
-        """Return the calls of the lowest ``overall_score``, the lowest first."""
-        scores = self.measures.get("overall_score")
-        if scores is None:
-            return ()
-        lowest = [int(row) for row in np.argsort(scores, kind="stable")[:count] if scores[row] == scores[row]]
-        return tuple(
-            CallToLookAt(
-                call_id=str(self.ids[row]),
-                reason="low score",
-                scenario=self.scenario_label(row),
-                score=float(scores[row]),
-            )
-            for row in lowest
-        )
+    def lowest(self, name: str, count: int) -> list[int]:
+        """Return the calls with the lowest values of a measure, the lowest first."""
+        values = self.measures.get(name)
+        if values is None:
+            return []
+        order = np.argsort(values, kind="stable")  # NaN at the end
+        return [int(row) for row in order[: min(count, np.count_nonzero(~np.isnan(values)))]]
 
 
 def _run(order: Places, sorted_places: Places, place: int) -> Places:

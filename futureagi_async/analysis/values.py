@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
+from futureagi_async.analysis.intervals import Interval, share_interval
 from futureagi_async.analysis.names import slug
 from futureagi_async.words import CallStatus
 
@@ -46,19 +47,6 @@ class ReadVerdict:
 
 
 @attrs.frozen
-class Interval:
-    """A confidence interval."""
-
-    low: float
-    high: float
-    level: float = 0.95
-
-    def to_dict(self) -> dict[str, float]:
-        """Return both ends and the level."""
-        return attrs.asdict(self)
-
-
-@attrs.frozen
 class Figure:
     """One number, and how many values it is made of."""
 
@@ -86,11 +74,7 @@ class Share:
 
     def interval(self) -> Interval | None:
         """Return Wilson's 95 % interval; ``None`` of nothing. Needs statsmodels."""
-        if not self.n:
-            return None
-        from futureagi_async.analysis.intervals import share_interval
-
-        return share_interval(self)
+        return share_interval(self.count, self.n) if self.n else None
 
     def to_dict(self) -> dict[str, object]:
         """Return the share with both numbers."""
@@ -139,7 +123,7 @@ class MeasureSummary:
 
     def interval(self) -> Interval | None:
         """Return a bootstrap's 95 % interval of the mean; ``None`` below two values."""
-        from futureagi_async.analysis.intervals import mean_interval
+        from futureagi_async.analysis.bootstrap import mean_interval
 
         return mean_interval(self.values)
 
@@ -215,10 +199,6 @@ class EvaluationSummary:
         if self.choices:
             found["choices"] = {choice: share.to_dict() for choice, share in self.choices.items()}
         return found
-
-
-COUNTED = ("status", "call_type", "simulation_call_type", "ended_reason")
-"""The fields whose words are counted."""
 
 
 @attrs.frozen(kw_only=True)
@@ -327,7 +307,16 @@ class Summary(CallFigures):
 
     def low_scores(self, count: int = 10) -> tuple[CallToLookAt, ...]:
         """Return the calls of the lowest ``overall_score``, the lowest first."""
-        return self.sample.low_scores(count)
+        sample = self.sample
+        return tuple(
+            CallToLookAt(
+                call_id=str(sample.ids[row]),
+                reason="low score",
+                scenario=sample.scenario_label(row),
+                score=float(sample.measures["overall_score"][row]),
+            )
+            for row in sample.lowest("overall_score", count)
+        )
 
     def to_dict(self) -> dict[str, object]:
         """Return all figures and the verdict, ready for JSON."""
