@@ -213,7 +213,7 @@ def _without_variation(before: Doubles, after: Doubles, difference: float) -> fl
 
 
 def _middle(number: int) -> slice:
-    """Return where, among sorted values, medians of values drawn again lie, but for less than one in 10^14."""
+    """Return where, among sorted values, medians of values drawn again lie, but for one in 10^14."""
     reach = int(4 * np.sqrt(number)) + 2  # eight standard deviations of the rank
     return slice(max(0, number // 2 - reach), number // 2 + reach)
 

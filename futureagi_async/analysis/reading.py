@@ -9,6 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
 import msgspec
 import numpy as np
 from msgspec import Raw
@@ -161,19 +162,50 @@ def _name_in(entry: object) -> object:
 # Tables
 
 
-def add_table(collector: Collector, table: Any) -> None:
-    """Take a pyarrow table of calls, with the columns of an export to Parquet."""
-    _check_columns(table.column_names, "The table")
-    for batch in table.select([name for name in COLUMNS if name in table.column_names]).to_batches(_ROWS):
-        collector.add(_rows_of_batch(batch))
+def add_table(collector: Collector, calls: Any, evaluations: Any = None) -> None:
+    """Take a pyarrow table of calls, with the columns of an export to Parquet or some of them.
+
+    ``evaluations``, the long table, is looked into where ``calls`` has not the column ``eval_outputs``.
+    """
+    _check_columns(calls.column_names, "The table")
+    outputs = None
+    if evaluations is not None and "eval_outputs" not in calls.column_names:
+        outputs = _outputs_by_call(evaluations)
+    for batch in calls.select([name for name in COLUMNS if name in calls.column_names]).to_batches(_ROWS):
+        rows = _rows_of_batch(batch)
+        if outputs is not None:
+            rows = attrs.evolve(rows, evaluations=[outputs.get(id_, {}) for id_ in rows.ids])
+        collector.add(rows)
+
+
+_OUTPUT: Final = (
+    "evaluation_id",
+    "name",
+    "value",
+    "type",
+    "status",
+    "error",
+    "error_text",
+    "skipped",
+    "pending",
+)
+
+
+def _outputs_by_call(table: Any) -> dict[str, dict[str, EvalOutput]]:
+    found: dict[str, dict[str, EvalOutput]] = {}
+    for batch in table.select(["call_id", *_OUTPUT]).to_batches(_ROWS):
+        columns = batch.to_pydict()
+        rows = zip(columns["call_id"], *(columns[name] for name in _OUTPUT), strict=True)
+        for call_id, id_, name, value, kind, status, error, error_text, skipped, pending in rows:
+            made = None if value is None else msgspec.json.decode(value)
+            output = EvalOutput(id_, name, made, kind, None, status, error_text or error, skipped, pending)
+            found.setdefault(call_id, {}).setdefault(id_, output)
+    return found
 
 
 def _check_columns(names: Iterable[str], where: str) -> None:
-    missing = {"id", "status", "eval_outputs"} - set(names)
-    if missing:
-        raise ValueError(
-            f"{where} lacks the columns {', '.join(sorted(missing))}: these are not the calls of an export."
-        )
+    if "id" not in names:
+        raise ValueError(f"{where} has no column id: these are not the calls of an export.")
 
 
 def _rows_of_batch(batch: Any) -> Rows:

@@ -106,7 +106,7 @@ def _collect(
         reading.add_calls(collector, data.calls)
         return _described(data.report, label)
     if hasattr(data, "calls") and hasattr(data, "report"):  # a CallsTable
-        reading.add_table(collector, data.calls)
+        reading.add_table(collector, data.calls, getattr(data, "evaluations", None))
         return _described(data.report, label)
     if not isinstance(data, Iterable) or isinstance(data, bytes):
         raise TypeError(
