@@ -117,7 +117,7 @@ async def test_a_report_tells_what_a_moving_list_cost() -> None:
     assert report.verdict == "complete", report.reason
     assert report.sweeps >= 1
     assert report.gaps_repaired >= 1
-    assert report.duplicates >= report.updates >= 1
+    assert 1 <= report.updates <= report.duplicates + report.overlapping_rows
 
 
 async def test_a_report_is_there_from_the_start(server: StandInServer) -> None:
