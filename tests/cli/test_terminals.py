@@ -10,7 +10,7 @@ import pytest
 from rich.cells import cell_len
 
 from futureagi_async.testing import StandInServer
-from tests.cli.test_text import environment, plain, run_on_terminal
+from tests.support.commands import environment, plain, run_on_terminal
 
 COLUMNS = (40, 80, 120)
 WIDE = "我的包裹在哪里请告诉我什么时候能够送到家里谢谢您的帮助祝您生活愉快"
