@@ -1,0 +1,274 @@
+"""The command `gate`: whether the figures of calls keep to rules."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import attrs
+import msgspec
+from cyclopts import Group, Parameter
+from cyclopts.validators import Number
+from rich.console import Console
+from rich.text import Text
+
+from futureagi_async.cli.connection import Connection, Endpoint, Limits, connect, find_sources
+from futureagi_async.cli.formatting import Column, format_count, format_figure, one_line, table
+from futureagi_async.cli.gate_files import to_junit, to_markdown, verdict_words
+from futureagi_async.cli.messages import UsageError, usage_errors
+from futureagi_async.cli.running import ExitCode
+from futureagi_async.cli.sources import SourceOptions, name_sources
+from futureagi_async.cli.streams import OutputError, open_stdout, print_text, print_warning, write_json
+from futureagi_async.cli.summaries import (
+    Subject,
+    needed_libraries,
+    parse_subject,
+    read_lists,
+    read_subject,
+)
+
+if TYPE_CHECKING:
+    from futureagi_async.analysis import CheckOutcome, Rule, RuleFile, RuleResult, Summary
+
+GATE_EPILOGUE = """\
+Examples:
+  futureagi-async gate --demo --min overall_score.mean=4
+  futureagi-async gate ID --wait --min overall_score.mean=7 --max status.failed=0
+  futureagi-async gate latest:"Checkout flow" --min eval.politeness.pass_rate=0.9
+  futureagi-async gate ID --baseline last-week --max-drop overall_score.mean=0.3
+  futureagi-async gate ID --rules gate.toml --markdown gate.md --junit gate.xml
+
+Figures: overall_score, duration, response_time, total_tokens and all other
+  numbers with .mean, .median, .p5, .p95, .n; status.WORD, also with .share;
+  eval.NAME with .pass_rate, .mean, .share.CHOICE, .n, .pending, .skipped,
+  .failed; scenario.NAME before any of them. NAME may be an id.
+
+Exit codes: 0 all rules hold; 4 some don't; 3 something is missing, so nobody
+  knows; 1 failed; 2 wrong arguments, 130 interrupted.
+"""
+
+RULES = Group("Rules", help="The first four may be given several times.", sort_key=0)
+RESULTS = Group("Results", sort_key=2)
+
+
+@Parameter(name="*", group=RULES)
+@attrs.define(frozen=True, kw_only=True)
+class RuleOptions:
+    """Options that say what must hold."""
+
+    min: Annotated[
+        tuple[str, ...], Parameter(metavar="FIGURE=N", help="The figure must be at least this.")
+    ] = ()
+    max: Annotated[
+        tuple[str, ...], Parameter(metavar="FIGURE=N", help="The figure must be at most this.")
+    ] = ()
+    max_drop: Annotated[
+        tuple[str, ...],
+        Parameter(metavar="FIGURE=N", help="It may be lower than the baseline's by at most this."),
+    ] = ()
+    max_rise: Annotated[
+        tuple[str, ...],
+        Parameter(metavar="FIGURE=N", help="It may be higher than the baseline's by at most this."),
+    ] = ()
+    rules: Annotated[
+        Path | None,
+        Parameter(metavar="FILE", help="A TOML file with rules, and perhaps min_calls and significant."),
+    ] = None
+    baseline: Annotated[
+        str | None, Parameter(metavar="OTHER", help="What to compare with, named like ID.")
+    ] = None
+    significant: Annotated[
+        bool,
+        Parameter(help="Break a rule on the baseline only where chance does not explain the difference."),
+    ] = False
+    min_calls: Annotated[
+        int | None,
+        Parameter(
+            metavar="N", validator=Number(gte=0), help="Values each figure must be made of. Default: 1."
+        ),
+    ] = None
+
+
+@Parameter(name="*", group=RESULTS)
+@attrs.define(frozen=True, kw_only=True)
+class ResultOptions:
+    """Options on where the result goes."""
+
+    json: Annotated[bool, Parameter(help="Print the result as one JSON object.")] = False
+    markdown: Annotated[
+        Path | None,
+        Parameter(
+            metavar="FILE",
+            help="Write it as Markdown, too. In GitHub Actions it is also added to the job's summary.",
+        ),
+    ] = None
+    junit: Annotated[
+        Path | None, Parameter(metavar="FILE", help="Write it as JUnit XML, too: one test a rule.")
+    ] = None
+
+
+def gate(
+    id_: Annotated[
+        str | None,
+        Parameter(
+            metavar="ID",
+            help="A test execution's or run test's id, a run test's name, latest:RUN, AGENT:VERSION, or an "
+            "export's directory; --demo has one of its own.",
+        ),
+    ] = None,
+    /,
+    *,
+    lists: SourceOptions = SourceOptions(),  # noqa: B008 - frozen
+    rules: RuleOptions = RuleOptions(),  # noqa: B008 - frozen
+    results: ResultOptions = ResultOptions(),  # noqa: B008 - frozen
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    connection: Connection = Connection(),  # noqa: B008 - frozen
+) -> int:
+    """Check figures of calls against rules, for CI: the exit code tells.
+
+    A rule on something that is not there breaks, and so does one on too few
+    calls. What is incomplete never passes.
+    """
+    with needed_libraries():
+        checked = _read_rules(rules)
+    _check_places(results)
+    _check_lists(id_, lists)
+    subject = None if id_ is None else parse_subject(id_, "ID")
+    baseline = None if rules.baseline is None else parse_subject(rules.baseline, "--baseline")
+    with connect(connection) as endpoint:
+        summary = _read(subject, lists, endpoint, limits)
+        earlier = None if baseline is None else read_subject(baseline, endpoint, limits)
+    outcome = _check(summary, checked, earlier)
+    code = _exit_code(outcome)
+    _write_files(outcome, results)
+    if results.json:
+        write_json(msgspec.json.encode({"exit_code": int(code), **outcome.to_dict()}))
+    else:
+        print_outcome(outcome, open_stdout())
+    return code
+
+
+def _read_rules(options: RuleOptions) -> "RuleFile":
+    """Return all rules and how they are checked; what the options say goes before the file."""
+    from futureagi_async.analysis import Rule, RuleFile
+
+    relative = partial(Rule, from_baseline=True)
+    found = RuleFile(()) if options.rules is None else _load_rules(options.rules)
+    rules: list[Rule] = [
+        *_rules("--min", options.min, lambda figure, least: Rule(figure, ">=", least)),
+        *_rules("--max", options.max, lambda figure, most: Rule(figure, "<=", most)),
+        *_rules("--max-drop", options.max_drop, lambda figure, drop: relative(figure, ">=", -drop)),
+        *_rules("--max-rise", options.max_rise, lambda figure, rise: relative(figure, "<=", rise)),
+        *found.rules,
+    ]
+    if not rules:
+        raise UsageError("There is nothing to check: give --min, --max, --max-drop, --max-rise or --rules.")
+    lone = [rule for rule in rules if rule.from_baseline and options.baseline is None]
+    if lone:
+        raise UsageError(f"The rule '{lone[0]}' needs something to compare with: name it by --baseline.")
+    min_calls = options.min_calls if options.min_calls is not None else found.min_calls
+    return RuleFile(tuple(rules), min_calls, options.significant or found.significant)
+
+
+def _load_rules(path: Path) -> "RuleFile":
+    from futureagi_async.analysis import load_rules
+
+    try:
+        return load_rules(path)
+    except ValueError as error:
+        raise UsageError(f"--rules: {error}") from error
+    except OSError as error:
+        raise UsageError(f"--rules: can't read {path}: {error.strerror or error}.") from error
+
+
+def _rules(option: str, texts: Sequence[str], make: "Callable[[str, float], Rule]") -> "Iterator[Rule]":
+    for text in texts:
+        figure, equals, number = text.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise UsageError(f"{option} must be FIGURE=NUMBER, such as overall_score.mean=7, not {text!r}.")
+        with usage_errors(option):
+            yield make(figure.strip(), value)
+
+
+def _check_places(results: ResultOptions) -> None:
+    for option, path in (("--markdown", results.markdown), ("--junit", results.junit)):
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            raise UsageError(f"{option}: can't write {path}: it is no file in a directory that exists.")
+
+
+def _check_lists(id_: str | None, lists: SourceOptions) -> None:
+    if id_ is not None and lists.named:
+        raise UsageError("Give either ID or options that name lists, not both.")
+
+
+def _read(subject: Subject | None, lists: SourceOptions, endpoint: Endpoint, limits: Limits) -> "Summary":
+    if subject is not None:
+        return read_subject(subject, endpoint, limits)
+    if not lists.named:
+        if endpoint.stand_in is None:
+            raise UsageError(
+                "Of which calls? Give ID: for example 'futureagi-async gate latest:RUN --min ...'."
+            )
+        return read_subject(parse_subject(endpoint.stand_in.test_execution_ids[0], "ID"), endpoint, limits)
+    return read_lists(find_sources(endpoint, name_sources(lists), limits), endpoint, limits)
+
+
+def _check(summary: "Summary", rules: "RuleFile", baseline: "Summary | None") -> "CheckOutcome":
+    from futureagi_async.analysis import check
+
+    min_calls = 1 if rules.min_calls is None else rules.min_calls
+    significant = bool(rules.significant)
+    return check(summary, rules.rules, baseline, min_calls=min_calls, significant=significant)
+
+
+def _exit_code(outcome: "CheckOutcome") -> ExitCode:
+    if outcome.completeness == "incomplete":
+        return ExitCode.INCOMPLETE
+    return ExitCode.DONE if outcome.passed else ExitCode.BROKEN
+
+
+def _write_files(outcome: "CheckOutcome", results: ResultOptions) -> None:
+    for path, make in ((results.markdown, to_markdown), (results.junit, to_junit)):
+        if path is not None:
+            try:
+                path.write_bytes(make(outcome))
+            except OSError as error:
+                raise OutputError(
+                    f"Can't write {path}: {error.strerror or error}.", reader_left=False
+                ) from error
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        try:
+            with Path(summary).open("ab") as file:
+                file.write(to_markdown(outcome))
+        except OSError as error:
+            print_warning(f"can't write GITHUB_STEP_SUMMARY: {error.strerror or error}")
+
+
+def print_outcome(outcome: "CheckOutcome", console: Console) -> None:
+    """Show each rule with its figure, why rules are broken, and what comes of it."""
+    title = f"{one_line(outcome.label)}: {format_count(outcome.calls, 'call')}, {outcome.completeness}"
+    print_text(console, Text(title, style="bold"))
+    columns = [
+        Column("Rule", flexible=True),
+        Column("Figure", is_number=True),
+        Column("n", is_number=True),
+        Column("Baseline", is_number=True),
+        Column("Verdict"),
+    ]
+    console.print(table(columns, list(map(_row, outcome.results))))
+    for result in outcome.broken:
+        print_text(console, Text(one_line(f"{result.rule}: {result.reason}"), style="red"))
+    for reason in outcome.reasons:
+        print_text(console, Text(one_line(f"{outcome.completeness}: {reason}"), style="yellow"))
+    print_text(console, Text(verdict_words(outcome), style="bold green" if outcome.passed else "bold red"))
+
+
+def _row(result: "RuleResult") -> list[Text]:
+    verdict = Text("holds", "green") if result.passed else Text("broken", "red")
+    numbers = [format_figure(result.value), f"{result.n:,}", format_figure(result.baseline)]
+    return [Text(one_line(str(result.rule))), *(Text(number or "") for number in numbers), verdict]
