@@ -27,6 +27,7 @@ from futureagi_async.cli.streams import (
     print_notice,
 )
 from futureagi_async.cli.verify import VERIFY_EPILOGUE, verify
+from futureagi_async.cli.waiting import WAIT_EPILOGUE, WATCH_EPILOGUE, wait, watch
 
 __all__ = ["app", "run"]
 
@@ -58,6 +59,8 @@ app.command(plan, help_epilogue=PLAN_EPILOGUE)
 app.command(gate, help_epilogue=GATE_EPILOGUE)
 app.command(compare, help_epilogue=COMPARE_EPILOGUE)
 app.command(verify, help_epilogue=VERIFY_EPILOGUE)
+app.command(wait, help_epilogue=WAIT_EPILOGUE)
+app.command(watch, help_epilogue=WATCH_EPILOGUE)
 for command in (call, execution, kpis, serve):
     app.command(command, help_epilogue="")  # instead of the one above
 app.command(completion_of(app), help_epilogue=COMPLETION_EPILOGUE)

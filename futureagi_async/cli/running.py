@@ -25,6 +25,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     INCOMPLETE = 3
     BROKEN = 4
+    TIMED_OUT = 124
     INTERRUPTED = 130
 
 
