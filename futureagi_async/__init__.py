@@ -77,7 +77,13 @@ if TYPE_CHECKING:
     )
     from futureagi_async.source_sets import load_source_names, load_sources
     from futureagi_async.source_urls import source_from_url
-    from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
+    from futureagi_async.sources import (
+        AgentVersionCalls,
+        CallSource,
+        RunTestCalls,
+        TestExecutionCalls,
+        source_from_dict,
+    )
     from futureagi_async.tables import CallsTable, TableStream, fetch_table, stream_tables
     from futureagi_async.words import CallStatus, ExecutionStatus
 
@@ -158,6 +164,7 @@ __all__ = [
     "load_sources",
     "parse_since",
     "plan_export",
+    "source_from_dict",
     "source_from_url",
     "stream_tables",
     "verify_export",
