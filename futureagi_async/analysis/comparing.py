@@ -1,14 +1,22 @@
 """`compare`: two runs, and whether chance explains how they differ."""
 
-from typing import Any
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeAlias
 
 from futureagi_async.analysis.installed import check_installed
 from futureagi_async.analysis.summarising import summarise
 from futureagi_async.analysis.values import Comparison, Summary
+from futureagi_async.models import CallExecution, FetchResult
 from futureagi_async.options import brief
 
+if TYPE_CHECKING:
+    from futureagi_async.tables import CallsTable
 
-def compare(before: Any, after: Any, *, seed: int = 0, resamples: int = 2_000) -> Comparison:
+    Data: TypeAlias = Summary | Iterable[CallExecution] | FetchResult | CallsTable | str | os.PathLike[str]
+
+
+def compare(before: "Data", after: "Data", *, seed: int = 0, resamples: int = 2_000) -> Comparison:
     """Return how the figures of two runs differ, with 95 % intervals.
 
     Means and medians have intervals of a bootstrap that draws whole calls, shares Newcombe's. A difference is

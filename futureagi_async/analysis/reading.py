@@ -16,6 +16,7 @@ from msgspec import Raw
 
 from futureagi_async._sansio.decoding import decode_call
 from futureagi_async._sansio.decoding.fragments import JSON_ERRORS
+from futureagi_async._sansio.decoding.lines import decode_line
 from futureagi_async.analysis.measures import COUNTED, EXTRA, FIELDS, MEASURES
 from futureagi_async.analysis.sample import Collector, Doubles, Rows
 from futureagi_async.analysis.values import ReadVerdict
@@ -125,7 +126,7 @@ def _day(moment: datetime | None) -> date | None:
 
 def _evaluations_of(call: CallExecution) -> Mapping[str, EvalOutput] | None:
     try:
-        return call.eval_outputs or {}
+        return None if "eval_outputs" in call.misfits else call.eval_outputs or {}
     except DecodingError:
         return None
 
@@ -270,13 +271,12 @@ def add_export(collector: Collector, folder: Path) -> Manifest:
     manifest = read_manifest(folder / MANIFEST)
     if manifest is None:
         raise ExportError(f"Can't read {folder}: there is no {MANIFEST} in it. Is the export finished?")
-    parameters = manifest.parameters
-    check_installed(parameters.format)
+    check_installed(manifest.parameters.format)
     add: Callable[[Collector, Path], None] = {
         "parquet": _add_parquet,
         "csv": _add_csv,
-        "jsonl": _add_normalised if parameters.normalised else _add_lines,
-    }[parameters.format]
+        "jsonl": _add_lines,
+    }[manifest.parameters.format]
     for part in manifest.parts:
         path = folder / part.name
         if not PART_NAME.fullmatch(part.name):
@@ -305,67 +305,7 @@ def _add_parquet(collector: Collector, path: Path) -> None:
 
 def _add_lines(collector: Collector, path: Path) -> None:
     with open_decompressed(path) as file:
-        add_calls(collector, (decode_call(line.rstrip(b"\n"), path.name) for line in whole_lines(file)))
-
-
-class _Scenario(msgspec.Struct):
-    id: str | None = None
-    name: str | None = None
-
-
-class _Output(msgspec.Struct):
-    name: str | None = None
-    value: object = None
-    type: str | None = None
-    status: str | None = None
-    error: bool | str | None = None
-    skipped: bool | None = None
-    pending: bool = False
-
-
-_LINE = msgspec.defstruct(
-    "_Line",
-    [
-        ("id", str),
-        ("is_snapshot", bool | None, None),
-        *((name, str | None, None) for name in (*COUNTED, "scenario_id")),
-        *((name, datetime | None, None) for name in _MOMENTS),
-        *((name, int | float | None, None) for name in FIELDS),
-        ("scenario", _Scenario | None, None),
-        ("eval_outputs", dict[str, _Output] | None, None),
-        ("scenario_columns", Raw, NULL),
-        ("extra", Raw, NULL),
-        ("misfits", dict[str, Raw] | None, None),
-    ],
-)
-"""What is needed of a line in our own names and units."""
-
-
-def _add_normalised(collector: Collector, path: Path) -> None:
-    decode: Callable[[bytes], Any] = msgspec.json.Decoder(_LINE).decode
-    with open_decompressed(path) as file:
-        lines = map(decode, whole_lines(file))
-        while some := list(islice(lines, _ROWS)):
-            collector.add(_rows_of_normalised(some))
-
-
-def _rows_of_normalised(lines: Sequence[Any]) -> Rows:
-    names = (*(name for name in _PLAIN if name != "scenario_name"), "scenario_columns")
-    columns = {name: [getattr(line, name) for line in lines] for name in names}
-    columns["scenario_name"] = [line.scenario.name if line.scenario else None for line in lines]
-    measures = [(*_fields(line), *_numbers_of(line.extra)) for line in lines]
-    return _rows_of_columns(columns, _table(measures), list(map(_evaluations_of_line, lines)))
-
-
-def _evaluations_of_line(line: Any) -> Mapping[str, EvalOutput] | None:
-    if line.eval_outputs is None:
-        return None if "eval_outputs" in (line.misfits or {}) else {}
-    return {
-        key: EvalOutput(
-            key, each.name, each.value, each.type, None, each.status, each.error, each.skipped, each.pending
-        )
-        for key, each in line.eval_outputs.items()
-    }
+        add_calls(collector, (decode_line(line[:-1]) for line in whole_lines(file)))
 
 
 _CELL: Final = re.compile(rb'"([^"]*(?:""[^"]*)*)"|([^,\r\n]*)')

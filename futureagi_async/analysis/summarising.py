@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from futureagi_async.analysis.installed import check_installed
 from futureagi_async.analysis.values import ReadVerdict, Summary
@@ -13,9 +13,6 @@ from futureagi_async.options import brief, check_kind
 
 if TYPE_CHECKING:
     from futureagi_async.analysis.sample import Collector
-
-Calls: TypeAlias = "Iterable[CallExecution] | FetchResult | str | os.PathLike[str]"
-"""What can be summarised: calls, all that a read gave, or the directory of an export."""
 
 _UNKNOWN = ReadVerdict("unknown", ("Nothing says whether these are all calls: give the report of the read.",))
 _SHOWN = 3
@@ -97,6 +94,7 @@ def _collect(
 ) -> tuple[str, ReadVerdict]:
     """Read the data into the collector; return what it is, and whether it is all."""
     from futureagi_async.analysis import reading
+    from futureagi_async.tables import CallsTable
 
     if isinstance(data, str | os.PathLike):
         folder = _folder(data)
@@ -105,9 +103,9 @@ def _collect(
     if isinstance(data, FetchResult):
         reading.add_calls(collector, data.calls)
         return _described(data.report, label)
-    if hasattr(data, "calls") and hasattr(data, "report"):  # a CallsTable
-        reading.add_table(collector, data.calls, getattr(data, "evaluations", None))
-        return _described(data.report, label)
+    if isinstance(data, CallsTable):
+        reading.add_table(collector, data.calls, data.evaluations)
+        return _described(data.report or report, label)
     if not isinstance(data, Iterable) or isinstance(data, bytes):
         raise TypeError(
             "data must be calls, a FetchResult, a CallsTable or the directory of an export, not "
