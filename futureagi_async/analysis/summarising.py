@@ -13,6 +13,7 @@ from futureagi_async.options import brief, check_kind
 
 if TYPE_CHECKING:
     from futureagi_async.analysis.sample import Collector
+    from futureagi_async.tables import CallsTable
 
 _UNKNOWN = ReadVerdict("unknown", ("Nothing says whether these are all calls: give the report of the read.",))
 _SHOWN = 3
@@ -60,7 +61,12 @@ class SummaryBuilder:
 _AT_ONCE = 500
 
 
-def summarise(data: "Calls | Any", *, report: FetchReport | None = None, label: str | None = None) -> Summary:
+def summarise(
+    data: "Iterable[CallExecution] | FetchResult | CallsTable | str | os.PathLike[str]",
+    *,
+    report: FetchReport | None = None,
+    label: str | None = None,
+) -> Summary:
     """Return what calls say together.
 
     An export is read part by part, without what no figure needs: memory grows with the number of calls,

@@ -1,5 +1,6 @@
 """The command `gate`: whether the figures of calls keep to rules."""
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -13,20 +14,30 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.text import Text
 
-from futureagi_async.cli.connection import Connection, Endpoint, Limits, connect, find_sources
+from futureagi_async import CallStatus, ExecutionState, ExecutionStatus, TestExecutionCalls
+from futureagi_async.cli.connection import Connection, Endpoint, Limits, connect, find_sources, read_one
 from futureagi_async.cli.formatting import Column, format_count, format_figure, one_line, table
 from futureagi_async.cli.gate_files import to_junit, to_markdown, verdict_words
 from futureagi_async.cli.messages import UsageError, usage_errors
 from futureagi_async.cli.running import ExitCode
 from futureagi_async.cli.sources import SourceOptions, name_sources
-from futureagi_async.cli.streams import OutputError, open_stdout, print_text, print_warning, write_json
+from futureagi_async.cli.streams import (
+    OutputError,
+    open_stderr,
+    open_stdout,
+    print_text,
+    print_warning,
+    write_json,
+)
 from futureagi_async.cli.summaries import (
     Subject,
+    find_subject,
     needed_libraries,
     parse_subject,
     read_lists,
     read_subject,
 )
+from futureagi_async.cli.waiting import live_or_plain, run_demo
 
 if TYPE_CHECKING:
     from futureagi_async.analysis import CheckOutcome, Rule, RuleFile, RuleResult, Summary
@@ -121,6 +132,15 @@ def gate(
     *,
     lists: SourceOptions = SourceOptions(),  # noqa: B008 - frozen
     rules: RuleOptions = RuleOptions(),  # noqa: B008 - frozen
+    wait: Annotated[
+        bool, Parameter(help="First wait until the test execution, its calls and evaluations are final.")
+    ] = False,
+    timeout: Annotated[
+        float,
+        Parameter(
+            metavar="SECONDS", validator=Number(gte=0), show_default=True, help="How long --wait waits."
+        ),
+    ] = 3600,
     results: ResultOptions = ResultOptions(),  # noqa: B008 - frozen
     limits: Limits = Limits(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
@@ -133,11 +153,11 @@ def gate(
     with needed_libraries():
         checked = _read_rules(rules)
     _check_places(results)
-    _check_lists(id_, lists)
+    _check_lists(id_, lists, wait=wait)
     subject = None if id_ is None else parse_subject(id_, "ID")
     baseline = None if rules.baseline is None else parse_subject(rules.baseline, "--baseline")
     with connect(connection) as endpoint:
-        summary = _read(subject, lists, endpoint, limits)
+        summary = _read(subject, lists, endpoint, limits, timeout if wait else None)
         earlier = None if baseline is None else read_subject(baseline, endpoint, limits)
     outcome = _check(summary, checked, earlier)
     code = _exit_code(outcome)
@@ -184,12 +204,12 @@ def _load_rules(path: Path) -> "RuleFile":
 
 def _rules(option: str, texts: Sequence[str], make: "Callable[[str, float], Rule]") -> "Iterator[Rule]":
     for text in texts:
-        figure, equals, number = text.rpartition("=")
+        figure, _, number = text.rpartition("=")
         try:
             value = float(number)
         except ValueError:
-            equals = ""
-        if not equals:
+            value = math.nan
+        if not figure.strip() or math.isnan(value):
             raise UsageError(f"{option} must be FIGURE=NUMBER, such as overall_score.mean=7, not {text!r}.")
         with usage_errors(option):
             yield make(figure.strip(), value)
@@ -201,21 +221,59 @@ def _check_places(results: ResultOptions) -> None:
             raise UsageError(f"{option}: can't write {path}: it is no file in a directory that exists.")
 
 
-def _check_lists(id_: str | None, lists: SourceOptions) -> None:
+def _check_lists(id_: str | None, lists: SourceOptions, *, wait: bool) -> None:
     if id_ is not None and lists.named:
         raise UsageError("Give either ID or options that name lists, not both.")
+    if wait and lists.named:
+        raise UsageError("--wait waits for one test execution: name it by ID.")
 
 
-def _read(subject: Subject | None, lists: SourceOptions, endpoint: Endpoint, limits: Limits) -> "Summary":
-    if subject is not None:
-        return read_subject(subject, endpoint, limits)
-    if not lists.named:
+def _read(
+    subject: Subject | None, lists: SourceOptions, endpoint: Endpoint, limits: Limits, timeout: float | None
+) -> "Summary":
+    """Read the calls; a test execution once it is final, where a time for that is given."""
+    if lists.named:
+        return read_lists(find_sources(endpoint, name_sources(lists), limits), endpoint, limits)
+    if subject is None:
         if endpoint.stand_in is None:
-            raise UsageError(
-                "Of which calls? Give ID: for example 'futureagi-async gate latest:RUN --min ...'."
-            )
-        return read_subject(parse_subject(endpoint.stand_in.test_execution_ids[0], "ID"), endpoint, limits)
-    return read_lists(find_sources(endpoint, name_sources(lists), limits), endpoint, limits)
+            raise UsageError("Of which calls? For example: futureagi-async gate latest:RUN --min ...")
+        subject = parse_subject(endpoint.stand_in.test_execution_ids[0], "ID")
+    if timeout is None:
+        summary = read_subject(subject, endpoint, limits)
+        _warn_of_unfinished(summary)
+        return summary
+    source = None if subject.export else find_subject(subject, endpoint)
+    if not isinstance(source, TestExecutionCalls):
+        raise UsageError(f"--wait waits for a test execution, and {subject.text} is none.")
+    state = _wait(source, timeout, endpoint)
+    summary = read_lists([source], endpoint, limits, label=one_line(subject.text))
+    if state.status == ExecutionStatus.COMPLETED:
+        return summary
+    reason = f"The test execution ended as {state.status}: some of its calls may not have run."
+    reasons = (*summary.verdict.reasons, reason)
+    verdict = attrs.evolve(summary.verdict, completeness="incomplete", reasons=reasons)
+    return attrs.evolve(summary, verdict=verdict)
+
+
+def _wait(source: TestExecutionCalls, timeout: float, endpoint: Endpoint) -> ExecutionState:
+    progress = live_or_plain(open_stderr(), transient=True)
+    if endpoint.stand_in is not None:
+        run_demo(endpoint, source.test_execution_id)
+    with progress:
+        return read_one(
+            endpoint,
+            lambda session: session.wait_for_execution(source.test_execution_id, timeout),
+            observers=[progress.on_event],
+        )
+
+
+_UNDER_WAY = (CallStatus.PENDING, CallStatus.QUEUED, CallStatus.ONGOING, CallStatus.ANALYZING)
+
+
+def _warn_of_unfinished(summary: "Summary") -> None:
+    unfinished = sum(summary.counts["status"].of(word).count for word in _UNDER_WAY)
+    if unfinished:
+        print_warning(f"{format_count(unfinished, 'call')} not final yet; --wait waits for a test execution.")
 
 
 def _check(summary: "Summary", rules: "RuleFile", baseline: "Summary | None") -> "CheckOutcome":

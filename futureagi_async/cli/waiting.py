@@ -87,7 +87,7 @@ def wait(
 
     How far it is goes to stderr, the last state to the standard output.
     """
-    progress = Progress() if quiet else _live_or_plain(open_stderr(), transient=True)
+    progress = Progress() if quiet else live_or_plain(open_stderr(), transient=True)
     state, error = _follow(connection, execution_id, timeout, poll, max_outage, progress)
     if as_json:
         write_json(state_json(state))
@@ -115,7 +115,7 @@ def watch(
 
     A terminal shows a board, which stays when it ends. Elsewhere a line is printed at each change.
     """
-    progress = JsonLines() if as_json else _live_or_plain(open_stdout(), transient=False)
+    progress = JsonLines() if as_json else live_or_plain(open_stdout(), transient=False)
     state, error = _follow(connection, execution_id, timeout, poll, max_outage, progress)
     return _exit_code(state, error)
 
@@ -133,7 +133,7 @@ def _follow(
         wanted = choose_execution(execution_id, endpoint)
         if endpoint.stand_in is not None:
             poll = poll or _DEMO_POLL_SECONDS
-            _run_demo(endpoint, str(wanted))
+            run_demo(endpoint, str(wanted))
         seconds = _NEVER if timeout is None else timeout
 
         async def work(session: Session) -> ExecutionState:
@@ -151,7 +151,7 @@ def _follow(
 _NEVER = 10.0 * 365 * 86_400
 
 
-def _run_demo(endpoint: Endpoint, execution_id: str) -> None:
+def run_demo(endpoint: Endpoint, execution_id: str) -> None:
     """Let the sample run from its beginning, so that there is something to wait for."""
     from futureagi_async.testing import Run
 
@@ -305,7 +305,8 @@ class Board(Progress):
         return Text(f"Next look in {left:.0f} s." if left >= 0.5 else "Looking.", style="dim")
 
 
-def _live_or_plain(console: Console, *, transient: bool) -> Progress:
+def live_or_plain(console: Console, *, transient: bool) -> Progress:
+    """Return what shows progress: a board on a terminal, lines elsewhere."""
     if console.file.isatty() and not console.is_dumb_terminal:
         return Board(console, transient=transient)
     return PlainLines(console)
