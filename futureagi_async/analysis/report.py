@@ -64,7 +64,7 @@ def write_report(
     path: str | os.PathLike[str],
     data: Summary | Comparison,
     *,
-    calls: Iterable[CallExecution] = (),
+    calls: Iterable[CallExecution] | str | os.PathLike[str] = (),
     title: str | None = None,
     png: str | os.PathLike[str] | None = None,
     now: datetime | None = None,
@@ -78,8 +78,8 @@ def write_report(
     Args:
         path: The file; one that is there is replaced once the new one is whole.
         data: What `summarise` or `compare` gave.
-        calls: Details of the calls to look at, see `calls_to_look_at`: their transcripts, reasons and links
-            to their recordings are then on the page, each behind a click. Others are ignored.
+        calls: Details of `calls_in_report`, or the directory of the export that they are in: transcripts,
+            reasons and links to recordings are then on the page, each behind a click. Others are ignored.
         title: Its heading; by default what was read.
         png: A directory for an image of each chart, for slides; it is made where there is none.
         now: When it was made; by default now.
@@ -97,17 +97,34 @@ def write_report(
     from futureagi_async.analysis.charts import charts_of
 
     charts = list(charts_of(data))
-    details = {call.id: call for call in calls}
+    details = _details(calls, data)
     page = render_page(data, charts, details, title, now or datetime.now(UTC))
     _replace(target, page.encode())
     if folder is not None:
         _write_images(folder, charts)
 
 
-def calls_to_look_at(data: Summary | Comparison) -> tuple[CallToLookAt, ...]:
+def calls_in_report(data: Summary | Comparison) -> tuple[CallToLookAt, ...]:
     """Return the calls that a report shows: those whose details `write_report` can use."""
     found = data.calls_to_look_at if isinstance(data, Comparison) else data.low_scores(20)
     return tuple({each.call_id: each for each in reversed(found)}.values())[::-1][:_MOST_CALLS]
+
+
+def _details(
+    calls: Iterable[CallExecution] | str | os.PathLike[str], data: Summary | Comparison
+) -> Mapping[str, CallExecution]:
+    if isinstance(calls, str | os.PathLike):
+        from futureagi_async.analysis.details import find_calls
+
+        return find_calls(_local_path("calls", calls), [each.call_id for each in calls_in_report(data)])
+    if not isinstance(calls, Iterable):
+        raise TypeError(f"calls must be calls, or an export's directory, not {brief(calls)}.")
+    found = {}
+    for call in calls:
+        if not isinstance(call, CallExecution):
+            raise TypeError(f"A call is a CallExecution, not {type(call).__name__}.")
+        found[call.id] = call
+    return found
 
 
 def _local_path(name: str, path: str | os.PathLike[str]) -> Path:
@@ -455,7 +472,7 @@ def _passes(figures: CallFigures) -> str:
 
 def _measure_rows(data: Summary | Comparison) -> list[Mapping[str, Any]]:
     runs = [data] if isinstance(data, Summary) else [data.before, data.after]
-    rows = []
+    rows: list[Mapping[str, Any]] = []
     for name, unit in MEASURES.items():
         for place, summary in enumerate(runs):
             measure = summary.measures[name]
@@ -537,7 +554,7 @@ def _calls(data: Summary | Comparison, details: Mapping[str, CallExecution]) -> 
             "before_id": None if each.before_call_id is None else texts.label(each.before_call_id, 80),
             "detail": _detail(details[each.call_id], budget) if each.call_id in details else None,
         }
-        for each in calls_to_look_at(data)
+        for each in calls_in_report(data)
     ]
 
 
