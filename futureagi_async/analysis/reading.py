@@ -173,6 +173,8 @@ def add_table(collector: Collector, calls: Any, evaluations: Any = None) -> None
     if evaluations is not None and "eval_outputs" not in calls.column_names:
         outputs = _outputs_by_call(evaluations)
     for batch in calls.select([name for name in COLUMNS if name in calls.column_names]).to_batches(_ROWS):
+        if not batch.num_rows:
+            continue
         rows = _rows_of_batch(batch)
         if outputs is not None:
             rows = attrs.evolve(rows, evaluations=[outputs.get(id_, {}) for id_ in rows.ids])

@@ -120,7 +120,7 @@ class ResultOptions:
 
 
 def gate(
-    id_: Annotated[
+    calls: Annotated[
         str | None,
         Parameter(
             metavar="ID",
@@ -153,8 +153,8 @@ def gate(
     with needed_libraries():
         checked = _read_rules(rules)
     _check_places(results)
-    _check_lists(id_, lists, wait=wait)
-    subject = None if id_ is None else parse_subject(id_, "ID")
+    _check_lists(calls, lists, wait=wait)
+    subject = None if calls is None else parse_subject(calls, "ID")
     baseline = None if rules.baseline is None else parse_subject(rules.baseline, "--baseline")
     with connect(connection) as endpoint:
         summary = _read(subject, lists, endpoint, limits, timeout if wait else None)
@@ -221,8 +221,8 @@ def _check_places(results: ResultOptions) -> None:
             raise UsageError(f"{option}: can't write {path}: it is no file in a directory that exists.")
 
 
-def _check_lists(id_: str | None, lists: SourceOptions, *, wait: bool) -> None:
-    if id_ is not None and lists.named:
+def _check_lists(calls: str | None, lists: SourceOptions, *, wait: bool) -> None:
+    if calls is not None and lists.named:
         raise UsageError("Give either ID or options that name lists, not both.")
     if wait and lists.named:
         raise UsageError("--wait waits for one test execution: name it by ID.")
