@@ -11,7 +11,7 @@ import numpy as np
 
 from futureagi_async.analysis.intervals import LEVEL, Interval, stats
 from futureagi_async.analysis.sample import Doubles
-from futureagi_async.analysis.texts import label, number
+from futureagi_async.analysis.texts import fitted, label, number
 from futureagi_async.analysis.values import (
     Comparison,
     Difference,
@@ -66,7 +66,6 @@ _LARGEST: Final = 1e100  # that is drawn: beyond, a scale overflows
 _NAME: Final = 20
 _LINE: Final = 15
 _CHARACTER: Final = 7
-_OTHER_FONTS: Final = 0.8  # of the room: a browser's font may be wider than the one that is measured here
 _BETWEEN_ROWS: Final = 7
 """Pixels of a row's name, of each run in it, and below it."""
 _BOOTSTRAP_UP_TO: Final = 1_000  # values; above, the bootstrap and Student's t agree, and only one is quick
@@ -127,6 +126,7 @@ _CONFIG: Final[dict[str, Any]] = {
         "orient": "top",
         "symbolType": "circle",
         "columnPadding": 18,
+        "labelLimit": 0,
         "columns": 3,
     },
     "text": {"color": INK, "fontSize": 11},
@@ -315,14 +315,17 @@ class _Rows:
 
     def layer(self, alt: Any, width: int) -> Any:
         """Return the names and what stands at their right."""
+        beside = max((len(size) for size in self.sizes.values()), default=0) * _CHARACTER
         rows = [
-            {"y": place * self._row_height + _NAME / 2 + 2, "name": name, "size": self.sizes.get(name, "")}
+            {
+                "y": place * self._row_height + _NAME / 2 + 2,
+                "name": fitted(name, width - beside),
+                "size": self.sizes.get(name, ""),
+            }
             for place, name in enumerate(self.names)
         ]
         base = alt.Chart(_data(alt, rows)).encode(self.axis(alt))
-        beside = max((len(size) for size in self.sizes.values()), default=0) * _CHARACTER
-        limit = (width - beside) * _OTHER_FONTS
-        names = base.mark_text(align="left", baseline="middle", fontSize=11.5, color=INK, limit=limit)
+        names = base.mark_text(align="left", baseline="middle", fontSize=11.5, color=INK)
         sizes = base.mark_text(align="right", baseline="middle", fontSize=10, color=QUIET)
         return names.encode(alt.Text("name:N"), x=alt.XValue(0)) + sizes.encode(
             alt.Text("size:N"), x=alt.XValue("width")
@@ -672,9 +675,9 @@ def _percentile_chart(
             # of two, the earlier run's figures stand below its line and the later's above
             above = place == len(runs) - 1
             words = points.mark_text(
-                align="right" if above else "left",
-                dx=-7 if above else 7,
-                dy=-9 if above else 11,
+                align="right" if above else "center",
+                dx=-7 if above else 0,
+                dy=-9 if above else 15,
                 fontWeight="bold",
             )
             drawn += points.mark_point(filled=True, size=60, opacity=1) + words.encode(alt.Text("words:N"))
@@ -704,11 +707,11 @@ def _status_over_time(runs: Sequence[Run]) -> Iterator[Chart]:
     words_found = sorted({word for _, word in counts}, key=lambda word: (_status_place(word), word))
     known = words_found[:_MOST_WORDS]
     rows = [
-        {"day": day.isoformat(), "colour": label(word, 24), "calls": calls, "place": known.index(word)}
+        {"day": day.isoformat(), "colour": _short(word), "calls": calls, "place": known.index(word)}
         for (day, word), calls in sorted(counts.items())
         if word in known
     ]
-    colours = {label(word, 24): STATUS_COLOURS.get(word, BEFORE) for word in known}
+    colours = {_short(word): STATUS_COLOURS.get(word, BEFORE) for word in known}
     starts = sorted({str(row["day"]) for row in rows})
 
     def layers(alt: Any, width: int) -> Any:
@@ -729,6 +732,10 @@ def _status_over_time(runs: Sequence[Run]) -> Iterator[Chart]:
     both = " of both runs" if len(runs) > 1 else ""
     note = f"Calls{both} by {period} (UTC) and status, from {starts[0]} to {max(days).isoformat()}."
     yield Chart("status", "Status over time", note, 190, layers)
+
+
+def _short(word: str) -> str:
+    return fitted(label(word, 40), 90)
 
 
 def _status_place(word: str) -> int:

@@ -76,7 +76,7 @@ def _in_parquet(path: Path, wanted: frozenset[str]) -> Iterator[CallExecution]:
 
 
 def _call_of_row(row: dict[str, Any]) -> CallExecution:
-    """Make a call; its JSON parts are in the table as they were sent, and are decoded like those of a record."""
+    """Make a call; a table has the JSON parts as they were sent, which are decoded like a record's."""
     sent = {name: Raw((row.get(name) or "null").encode()) for name in _JSON}
     record = msgspec.json.encode({name: row.get(name) for name in _PLAIN} | sent)
     call = decode_call(record, "an export")

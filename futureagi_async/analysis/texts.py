@@ -1,6 +1,7 @@
 """Text and numbers as a page shows them: short, harmless, and with no more digits than they deserve."""
 
 import re
+import unicodedata
 from typing import Final
 
 _COMMANDS: Final = re.compile(
@@ -10,6 +11,7 @@ _COMMANDS: Final = re.compile(
 _SURROGATES: Final = re.compile("[\ud800-\udfff\ufffe\uffff]")  # no text that can be written
 _REPLACEMENT: Final = "\ufffd"
 _LONGEST_LABEL: Final = 120
+_CHARACTER_PIXELS: Final = 7.2  # of fonts that are wider than usual
 _MINUS: Final = "\N{MINUS SIGN}"
 NONE: Final = "\N{EN DASH}"
 
@@ -26,6 +28,20 @@ def label(text: str | None, limit: int = _LONGEST_LABEL) -> str:
     """Return a name on one line, cut to so many characters."""
     words = " ".join(shown((text or "")[: 4 * limit], 4 * limit).split())
     return words if len(words) <= limit else words[: limit - 1] + "…"
+
+
+def fitted(text: str, width: float) -> str:
+    """Return a text cut to so many pixels of a chart's font, by what its characters take on average.
+
+    Charts are not asked to cut: they would do so in the middle of a character.
+    """
+    room = width / _CHARACTER_PIXELS
+    taken = 0.0
+    for place, character in enumerate(text):
+        taken += 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        if taken > room:
+            return text[: max(0, place - 1)] + "…"
+    return text
 
 
 def number(value: float | None, unit: str = "", *, signed: bool = False) -> str:
