@@ -1,7 +1,7 @@
 """The charts of a report, drawn by altair from aggregated values: none holds a call of its own."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from functools import partial
 from typing import Any, Final
@@ -78,6 +78,20 @@ LATENCIES: Final = {
 }
 
 
+class Data:
+    """The rows that a chart draws: named in it, and not copied with each of its layers."""
+
+    def __init__(self, alt: Any) -> None:
+        self._alt = alt
+        self.sets: dict[str, Sequence[Mapping[str, Any]]] = {}
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Any:
+        """Keep rows, and return what stands for them."""
+        name = f"rows {len(self.sets)}"
+        self.sets[name] = rows
+        return self._alt.NamedData(name=name)
+
+
 @attrs.frozen
 class Chart:
     """A chart: what it shows, and how it is drawn at a width."""
@@ -88,16 +102,19 @@ class Chart:
     note: str
     """What stands below it: what is drawn, of how many calls."""
     height: int
-    layers: Any
-    """Called with altair and a width: a chart without its size."""
+    layers: Callable[[Any, Data, int], Any]
+    """From altair, the place for its rows, and a width: the chart without its size."""
 
     def spec(self, width: int) -> dict[str, Any]:
         """Return the chart in Vega-Lite's JSON."""
         import altair
 
-        chart = self.layers(altair, width).properties(width=width, height=self.height)
-        found: dict[str, Any] = chart.to_dict()
+        data = Data(altair)
+        found: dict[str, Any] = self.layers(altair, data, width).to_dict(validate=False)
         return found | {
+            "datasets": data.sets,
+            "width": width,
+            "height": self.height,
             "background": None,
             "padding": {"left": 0, "top": 4, "bottom": 4, "right": 8},
             "autosize": {"type": "fit-x"},
@@ -191,10 +208,6 @@ def _colours(alt: Any, colours: Mapping[str, str]) -> Any:
     return alt.Color("colour:N", scale=scale, legend=alt.Legend() if len(colours) > 1 else None)
 
 
-def _data(alt: Any, rows: Sequence[Mapping[str, Any]]) -> Any:
-    return alt.Data(values=list(rows))
-
-
 def _sizes(runs: Sequence[Run], numbers: Sequence[int]) -> str:
     """Say how many calls are behind a chart."""
     if len(runs) == 1:
@@ -232,16 +245,16 @@ def _score_chart(runs: Sequence[Run]) -> Iterator[Chart]:
             {"colour": run.word, "mean": float(np.mean(found)), "label": number(float(np.mean(found)))}
         )
 
-    def layers(alt: Any, _: int) -> Any:
+    def layers(alt: Any, data: Data, _: int) -> Any:
         x = alt.X("from:Q", bin="binned", title="Overall score", axis=alt.Axis(grid=False, tickCount=6))
         y = alt.Y("share:Q", title="Share of calls", axis=alt.Axis(format="%", tickCount=4), stack=None)
         bars = (
-            alt.Chart(_data(alt, rows))
+            alt.Chart(data(rows))
             .mark_bar(opacity=0.75 if len(runs) > 1 else 0.9, binSpacing=1)
             .encode(x, alt.X2("to:Q"), y, _colour(alt, runs))
         )
         rule = (
-            alt.Chart(_data(alt, means))
+            alt.Chart(data(means))
             .mark_rule(strokeDash=[4, 3], strokeWidth=1.5)
             .encode(alt.X("mean:Q"), _colour(alt, runs))
         )
@@ -313,7 +326,7 @@ class _Rows:
         scale = alt.Scale(domain=[0, self.height], reverse=True, nice=False, zero=False)
         return alt.Y(field, axis=None, scale=scale)
 
-    def layer(self, alt: Any, width: int) -> Any:
+    def layer(self, alt: Any, data: Data, width: int) -> Any:
         """Return the names and what stands at their right."""
         beside = max((len(size) for size in self.sizes.values()), default=0) * _CHARACTER
         rows = [
@@ -324,7 +337,7 @@ class _Rows:
             }
             for place, name in enumerate(self.names)
         ]
-        base = alt.Chart(_data(alt, rows)).encode(self.axis(alt))
+        base = alt.Chart(data(rows)).encode(self.axis(alt))
         names = base.mark_text(align="left", baseline="middle", fontSize=11.5, color=INK)
         sizes = base.mark_text(align="right", baseline="middle", fontSize=10, color=QUIET)
         return names.encode(alt.Text("name:N"), x=alt.XValue(0)) + sizes.encode(
@@ -358,8 +371,8 @@ def _mark_chart(
         for mark in marks
     ]
 
-    def layers(alt: Any, width: int) -> Any:
-        base = alt.Chart(_data(alt, values)).encode(rows.axis(alt), colour(alt))
+    def layers(alt: Any, data: Data, width: int) -> Any:
+        base = alt.Chart(data(values)).encode(rows.axis(alt), colour(alt))
         axis = alt.Axis(
             format=x.get("format", "~g"),
             tickCount=4 if width < WIDE else 6,
@@ -371,9 +384,9 @@ def _mark_chart(
         )
         drawn = lines + base.mark_point(filled=True, size=70, opacity=1).encode(alt.X("value:Q"))
         if x.get("zero"):
-            zero = alt.Chart(_data(alt, [{"zero": 0}])).mark_rule(color=QUIET).encode(alt.X("zero:Q"))
+            zero = alt.Chart(data([{"zero": 0}])).mark_rule(color=QUIET).encode(alt.X("zero:Q"))
             drawn = zero + drawn
-        return drawn + rows.layer(alt, width)
+        return drawn + rows.layer(alt, data, width)
 
     return Chart(name, title, note, rows.height, layers)
 
@@ -621,14 +634,14 @@ def _share_chart(
         if word in found
     ]
 
-    def layers(alt: Any, width: int) -> Any:
+    def layers(alt: Any, data: Data, width: int) -> Any:
         x = alt.X("share:Q", title=None, axis=alt.Axis(format="%", tickCount=4), scale=alt.Scale(zero=True))
         drawn = (
-            alt.Chart(_data(alt, bars))
+            alt.Chart(data(bars))
             .mark_rect()
             .encode(rows.axis(alt, "top:Q"), alt.Y2("bottom:Q"), x, alt.X2("zero:Q"), _colour(alt, runs))
         )
-        return drawn + rows.layer(alt, width)
+        return drawn + rows.layer(alt, data, width)
 
     return Chart(name, title, note, rows.height, layers)
 
@@ -659,11 +672,11 @@ def _latencies(runs: Sequence[Run]) -> Iterator[Chart]:
 def _percentile_chart(
     name: str, title: str, rows: Sequence[Mapping[str, Any]], runs: Sequence[Run], sizes: Sequence[int]
 ) -> Chart:
-    def layers(alt: Any, _: int) -> Any:
+    def layers(alt: Any, data: Data, _: int) -> Any:
         ticks = alt.Axis(values=[1, 25, 50, 75, 95], labelExpr="'p' + datum.value", grid=False)
         x = alt.X("percentile:Q", title=None, axis=ticks, scale=alt.Scale(domain=[0, 104], nice=False))
         y = alt.Y("seconds:Q", title="Seconds", axis=alt.Axis(tickCount=4))
-        drawn = alt.Chart(_data(alt, rows)).encode(x, y, _colour(alt, runs))
+        drawn = alt.Chart(data(rows)).encode(x, y, _colour(alt, runs))
         drawn = alt.layer(drawn.mark_line(strokeWidth=2.5, interpolate="monotone"))
         for place, run in enumerate(runs):
             named = [
@@ -671,7 +684,7 @@ def _percentile_chart(
                 for row in rows
                 if row["colour"] == run.word and row["percentile"] in (50, 95)
             ]
-            points = alt.Chart(_data(alt, named)).encode(x, y, _colour(alt, runs))
+            points = alt.Chart(data(named)).encode(x, y, _colour(alt, runs))
             # of two, the earlier run's figures stand below its line and the later's above
             above = place == len(runs) - 1
             words = points.mark_text(
@@ -714,12 +727,12 @@ def _status_over_time(runs: Sequence[Run]) -> Iterator[Chart]:
     colours = {_short(word): STATUS_COLOURS.get(word, BEFORE) for word in known}
     starts = sorted({str(row["day"]) for row in rows})
 
-    def layers(alt: Any, width: int) -> Any:
+    def layers(alt: Any, data: Data, width: int) -> Any:
         most = 5 if width < WIDE else 9
         step = -(-len(starts) // most)
         axis = alt.Axis(values=starts[::step], labelAngle=0, grid=False, labelExpr="slice(datum.value, 5)")
         return (
-            alt.Chart(_data(alt, rows))
+            alt.Chart(data(rows))
             .mark_bar()
             .encode(
                 alt.X("day:N", sort=starts, title=None, axis=axis, scale=alt.Scale(paddingInner=0.15)),

@@ -51,7 +51,7 @@ def test_lists_and_exports_are_reported_on(served: StandInServer, tmp_path: Path
     assert "Week 48" in page.text
     assert page.all("ol")
     exported = run_command(
-        *("export", "-q", "--run-test", served.run_test_ids[0], "-o", "calls"),
+        *("export", "-q", "--run-test", served.run_test_ids[2], "-o", "calls"),
         variables=variables,
         folder=tmp_path,
     )
