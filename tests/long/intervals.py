@@ -35,7 +35,7 @@ DISTRIBUTIONS: Mapping[str, Draw] = {
     "log-normal, as durations": lambda rng, shape: np.exp(rng.normal(4, 0.5, shape)),
 }
 SHIFT = 0.2
-SHARES = ((0.5, 0.5), (0.8, 0.7), (0.9, 0.95))
+SHARES = ((0.5, 0.5), (0.8, 0.7), (0.3, 0.45))
 
 
 @attrs.define
