@@ -58,8 +58,8 @@ def parse_subject(text: str, what: str) -> Subject:
         return Subject(text, candidates=_candidates(wanted))
     except ValueError:
         raise UsageError(
-            f"{what} must be an id, a run test's name, latest:RUN, AGENT:VERSION or an export's directory, not "
-            f"{text!r}."
+            f"{what} must be an id, a run test's name, latest:RUN, AGENT:VERSION or an export's directory, "
+            f"not {text!r}."
         ) from None
 
 

@@ -1,5 +1,6 @@
 """The command gate: exit codes in processes of its own, what it prints and writes, and what is refused."""
 
+import importlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,8 +102,11 @@ def test_an_execution_that_failed_never_passes(
 ) -> None:
     """One that ended in another way than completed is incomplete, whatever its calls say."""
     execution = served.test_execution_ids[2]
-    state = ExecutionState(execution, "failed", {}, 0, is_final=True, elapsed=1.0)
-    monkeypatch.setattr("futureagi_async.cli.gate._wait", lambda *_: state)
+    state = ExecutionState(
+        id=execution, status="failed", counts={}, pending_evaluations=0, is_final=True, elapsed=1.0
+    )
+    gate = importlib.import_module("futureagi_async.cli.gate")  # the package's name is the command
+    monkeypatch.setattr(gate, "_wait", lambda *_: state)
     assert run(["gate", execution, "--wait", "--min", "calls=1"]) == 3
     assert "The test execution ended as failed" in capsys.readouterr().out
 
