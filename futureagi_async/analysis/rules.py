@@ -32,7 +32,7 @@ _OPERATORS: Final[Mapping[str, Callable[[float, float], bool]]] = {
 }
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _RULE: Final = re.compile(
-    rf"\s*(?P<figure>\S.*?)\s*(?P<operator>>=|<=|==|!=|>|<)\s*"
+    rf"\s*(?P<figure>(?:\S.*?)?[^\s<>=!])\s*(?P<operator>>=|<=|==|!=|>|<)\s*"
     rf"(?:(?P<value>{_NUMBER})|baseline\s*(?P<offset>[+-]\s*(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)?)\s*"
 )
 _EXAMPLES: Final = "'overall_score.mean >= 7' or 'overall_score.mean >= baseline - 0.3'"

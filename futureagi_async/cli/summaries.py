@@ -54,8 +54,13 @@ def parse_subject(text: str, what: str) -> Subject:
         if not (folder / _MANIFEST).is_file():
             raise UsageError(f"{what}: there is no finished export in {text}: it has no {_MANIFEST}.")
         return Subject(text, export=folder)
-    with usage_errors(what):
+    try:
         return Subject(text, candidates=_candidates(wanted))
+    except ValueError:
+        raise UsageError(
+            f"{what} must be an id, a run test's name, latest:RUN, AGENT:VERSION or an export's directory, "
+            f"not {text!r}."
+        ) from None
 
 
 def _candidates(text: str) -> tuple[CallSource | SourceName, ...]:
