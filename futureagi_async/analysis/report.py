@@ -423,6 +423,8 @@ def _findings(data: Summary | Comparison) -> Mapping[str, Any]:
     told.sort(key=lambda each: (_is_good(each) is None, each.kind == "median", each.p_value or 0.0))
     some = f"{len(beyond):,} of {texts.count(len(tested), 'figure')} differ beyond chance"
     sentence = some if beyond else f"None of {texts.count(len(tested), 'figure')} differs beyond chance"
+    if len(told) < len(beyond):
+        sentence += "; medians that moved with their means are only in the table below"
     return {"sentence": f"{sentence}.", "rows": [_row(each) for each in told[:_MOST_FINDINGS]]}
 
 

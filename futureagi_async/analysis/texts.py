@@ -75,7 +75,7 @@ def percent(share: float | None, *, signed: bool = False) -> str:
     if share is None:
         return NONE
     size = abs(100 * share)
-    digits = f"{100 * share:{'+' if signed else ''}.{0 if size >= 10 or size == 0 else 1}f}"
+    digits = f"{100 * share:{'+' if signed else ''}.{0 if size >= 9.95 or size == 0 else 1}f}"
     return f"{digits.replace('-', _MINUS)}\u202f{'points' if signed else '%'}"
 
 

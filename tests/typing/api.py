@@ -27,6 +27,7 @@ from futureagi_async import (
     DecodingError,
     EvalOutput,
     ExecutionKPIs,
+    ExecutionState,
     ExecutionStatus,
     ExportError,
     FetchReport,
@@ -60,6 +61,7 @@ from futureagi_async import (
     Timeouts,
     TLSError,
     TranscriptTurn,
+    WaitTimeoutError,
     __version__,
     column,
     load_source_names,
@@ -333,6 +335,19 @@ async def failures(session: Session) -> str:
 def words(status: ExecutionStatus) -> str:
     """Use the documented words as text."""
     return status
+
+
+async def waiting(session: Session, test_execution_id: UUID) -> None:
+    """States, and calls when they are final."""
+    try:
+        state = await session.wait_for_execution(test_execution_id, timeout=60, poll=5)
+        assert_type(state, ExecutionState)
+        assert_type((state.status, state.is_final, state.elapsed), tuple[str | None, bool, float])
+    except WaitTimeoutError as error:
+        assert_type(error.state, ExecutionState | None)
+    async with session.watch_calls(TestExecutionCalls(test_execution_id), timeout=None) as finished:
+        async for call in finished:
+            assert_type(call, CallExecution)
 
 
 async def discovery(session: Session, run_test_id: UUID) -> None:
