@@ -568,7 +568,7 @@ class Session:
     async def wait_for_execution(
         self,
         test_execution_id: str | UUID,
-        timeout: float = 3600,  # noqa: ASYNC109 - in the session's clock, with the last state in its error
+        timeout: float | None = 3600,  # noqa: ASYNC109 - in the session's clock, with the last state in its error
         poll: float = 5.0,
         *,
         max_outage: float = MAX_OUTAGE_OF_A_WAIT_SECONDS,
@@ -588,7 +588,7 @@ class Session:
 
         Args:
             test_execution_id: Which one.
-            timeout: Seconds; 0 looks once.
+            timeout: Seconds; 0 looks once, ``None`` waits for ever.
             poll: Seconds between two looks, at least.
             max_outage: How many seconds to wait for a server that answers nothing any more.
         """

@@ -134,10 +134,9 @@ def _follow(
         if endpoint.stand_in is not None:
             poll = poll or _DEMO_POLL_SECONDS
             run_demo(endpoint, str(wanted))
-        seconds = _NEVER if timeout is None else timeout
 
         async def work(session: Session) -> ExecutionState:
-            return await session.wait_for_execution(wanted, seconds, poll or 5.0, max_outage=max_outage)
+            return await session.wait_for_execution(wanted, timeout, poll or 5.0, max_outage=max_outage)
 
         try:
             with progress:
@@ -146,9 +145,6 @@ def _follow(
             if error.state is None:
                 raise
             return error.state, error
-
-
-_NEVER = 10.0 * 365 * 86_400
 
 
 def run_demo(endpoint: Endpoint, execution_id: str) -> None:
