@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from futureagi_async.analysis.measures import MEASURES
+from futureagi_async.analysis.names import counted
 from futureagi_async.analysis.sample import (
     NOTHING,
     Collector,
@@ -31,9 +32,7 @@ def make_summary(collector: Collector, label: str, verdict: ReadVerdict) -> Summ
     """Return the summary of what was collected."""
     sample = collector.finish()
     if collector.unreadable_evaluations:
-        number = collector.unreadable_evaluations
-        calls = "call" if number == 1 else "calls"
-        reason = f"The evaluations of {number:,} {calls} can't be read."
+        reason = f"The evaluations of {counted(collector.unreadable_evaluations, 'call')} can't be read."
         verdict = ReadVerdict("incomplete", (*verdict.reasons, reason))
     return Summary(
         label=label,
