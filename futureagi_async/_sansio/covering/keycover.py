@@ -170,7 +170,7 @@ class KeyCover:
             return None
         if request is None and self._front.missed is not None and self._newest > self._began:
             self._begin_front_pass(self._front.missed)
-            return self._pass.next_page(self._trusted_until())
+            return self.next_page(count, idle=True)
         if request is None:
             request = self._restart = self._next_beginning()
         self.sweeps += 1
