@@ -141,7 +141,8 @@ class KeyCover:
         self._latest = max(self._latest, result.received_at)
         self._newest = max(self._newest, *(key for key in result.keys if key is not None), -inf)
         if result.request.page == 1:
-            self._front.note(result, self._clock.at(result.sent_at))
+            moment = self._clock.at(result.sent_at)
+            self._front.note(result, moment, min(self._began, moment) - self._delta)
 
     def _trusted_until(self) -> float:
         """T - delta: rows with older keys have not moved since the pass began."""
