@@ -85,6 +85,7 @@ class Pass:
             page_size=max(self._page_size, 2 * self.largest_tie),
             end=self._count + (0 if self._traits.counted_first else self._sizes.overhang),
             unreadable=self._unreadable,
+            tie=self.largest_tie,
         )
 
     def next_window(self) -> PageRequest | None:
