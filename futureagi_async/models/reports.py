@@ -8,6 +8,8 @@ import attrs
 
 from futureagi_async.errors import FutureAGIError
 from futureagi_async.models.call import CallExecution
+from futureagi_async.models.html import MAX_ROWS, html_table
+from futureagi_async.models.plain import Plain
 from futureagi_async.sources import CallSource
 
 T = TypeVar("T")
@@ -15,8 +17,8 @@ T = TypeVar("T")
 Verdict: TypeAlias = Literal["complete", "incomplete"]
 
 
-@attrs.define(frozen=True, kw_only=True)
-class SourceReport:
+@attrs.define(frozen=True, kw_only=True, repr=False)
+class SourceReport(Plain):
     """What was read of one source, and whether that is provably all of it."""
 
     source: CallSource
@@ -51,10 +53,20 @@ class SourceReport:
     failures: tuple[FutureAGIError, ...] = ()
     """Pages that could not be read and records that did not decode."""
 
+    def __repr__(self) -> str:
+        return f"<SourceReport: {self._in_words()}>"
 
-@attrs.define(frozen=True)
-class FetchReport:
+    def _in_words(self) -> str:
+        expected = "" if self.expected is None else f" of {self.expected:,}"
+        why = "" if self.verdict == "complete" else f": {self.reason}"
+        return f"{self.source.label}, {self.received:,}{expected} received, {self.verdict}{why}"
+
+
+@attrs.define(frozen=True, repr=False)
+class FetchReport(Plain):
     """What a bulk read says about itself: one `SourceReport` a source, in the order given."""
+
+    added = ("complete", "received", "misfits")
 
     sources: tuple[SourceReport, ...]
 
@@ -76,9 +88,39 @@ class FetchReport:
     def __iter__(self) -> Iterator[SourceReport]:
         return iter(self.sources)
 
+    def __repr__(self) -> str:
+        """Say how it went in a few lines: of many sources, those that are incomplete first."""
+        shown, note = self._shown()
+        lines = [f"  {report._in_words()}" for report in shown]  # noqa: SLF001 - of this file
+        return (
+            "\n".join([f"<FetchReport: {self._in_words()}", *lines, *([f"  {note}"] if note else [])]) + ">"
+        )
+
+    def _repr_html_(self) -> str:
+        shown, note = self._shown()
+        rows = [
+            (each.source.label, each.verdict, each.received, each.expected, each.reason) for each in shown
+        ]
+        return html_table(
+            self._in_words(), ("source", "verdict", "received", "expected", "reason"), rows, note
+        )
+
+    def _in_words(self) -> str:
+        verdict = "complete" if self.complete else "incomplete"
+        return f"{verdict}, {self.received:,} calls of {len(self.sources):,} sources"
+
+    def _shown(self) -> tuple[list[SourceReport], str]:
+        """Return the sources that there is room for, and what to say of the others."""
+        first = sorted(self.sources, key=lambda report: report.verdict == "complete")
+        left = first[MAX_ROWS:]
+        if not left:
+            return list(self.sources), ""
+        complete = sum(report.verdict == "complete" for report in left)
+        return first[:MAX_ROWS], f"and {len(left):,} more, {complete:,} of them complete"
+
 
 @attrs.define(frozen=True)
-class FetchResult:
+class FetchResult(Plain):
     """All calls of some sources, and the report on them."""
 
     calls: list[CallExecution] = attrs.field(repr=lambda calls: f"<{len(calls)} calls>")
@@ -86,7 +128,7 @@ class FetchResult:
 
 
 @attrs.define(frozen=True)
-class Outcome(Generic[T]):
+class Outcome(Plain, Generic[T]):
     """How reading one id ended: exactly one of ``value`` and ``error`` is set."""
 
     id: str
