@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         Column,
         EvalOutput,
         ExecutionKPIs,
+        ExecutionState,
         FetchReport,
         FetchResult,
         GroupPage,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
         TestExecution,
         TestExecutionPage,
         TranscriptTurn,
+        WaitTimeoutError,
     )
     from futureagi_async.options import Consistency, OnError, Priority, RetryPolicy, Timeouts
     from futureagi_async.session import AgentType, Session, SimulationType, Validate
@@ -111,6 +113,7 @@ __all__ = [
     "DecodingError",
     "EvalOutput",
     "ExecutionKPIs",
+    "ExecutionState",
     "ExecutionStatus",
     "ExportError",
     "ExportPlan",
@@ -156,6 +159,7 @@ __all__ = [
     "TranscriptTurn",
     "Validate",
     "VerifyReport",
+    "WaitTimeoutError",
     "__version__",
     "column",
     "export_calls",

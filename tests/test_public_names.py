@@ -14,7 +14,7 @@ import pytest
 import futureagi_async
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference.md"
-ELSEWHERE = ("blocking", "events", "export", "testing", "integrations.fastapi")
+ELSEWHERE = ("analysis", "blocking", "events", "export", "testing", "integrations.fastapi")
 """Modules whose names the reference may also describe."""
 
 
@@ -120,7 +120,19 @@ else:
 
 
 RUNS = 3
-HEAVY = ("pyarrow", "rich", "cyclopts", "fastapi", "opentelemetry", "pytest", "hypothesis", "aiohttp.web")
+HEAVY = (
+    "numpy",
+    "scipy",
+    "statsmodels",
+    "pyarrow",
+    "rich",
+    "cyclopts",
+    "fastapi",
+    "opentelemetry",
+    "pytest",
+    "hypothesis",
+    "aiohttp.web",
+)
 REPORT = """
 import json, sys
 events = []

@@ -8,9 +8,11 @@ from cyclopts import App, CycloptsError, Parameter
 
 from futureagi_async import FutureAGIError, __version__
 from futureagi_async.cli.call import call
+from futureagi_async.cli.compare import COMPARE_EPILOGUE, compare
 from futureagi_async.cli.completion import COMPLETION_EPILOGUE, completion_of
 from futureagi_async.cli.execution import execution
 from futureagi_async.cli.export import EXPORT_EPILOGUE, export
+from futureagi_async.cli.gate import GATE_EPILOGUE, gate
 from futureagi_async.cli.kpis import kpis
 from futureagi_async.cli.ls import LS_EPILOGUE, ls
 from futureagi_async.cli.messages import UsageError, in_shell_words, usage_message
@@ -25,6 +27,7 @@ from futureagi_async.cli.streams import (
     print_notice,
 )
 from futureagi_async.cli.verify import VERIFY_EPILOGUE, verify
+from futureagi_async.cli.waiting import WAIT_EPILOGUE, WATCH_EPILOGUE, wait, watch
 
 __all__ = ["app", "run"]
 
@@ -53,7 +56,11 @@ app = App(
 app.command(export, help_epilogue=EXPORT_EPILOGUE)
 app.command(ls, help_epilogue=LS_EPILOGUE)
 app.command(plan, help_epilogue=PLAN_EPILOGUE)
+app.command(gate, help_epilogue=GATE_EPILOGUE)
+app.command(compare, help_epilogue=COMPARE_EPILOGUE)
 app.command(verify, help_epilogue=VERIFY_EPILOGUE)
+app.command(wait, help_epilogue=WAIT_EPILOGUE)
+app.command(watch, help_epilogue=WATCH_EPILOGUE)
 for command in (call, execution, kpis, serve):
     app.command(command, help_epilogue="")  # instead of the one above
 app.command(completion_of(app), help_epilogue=COMPLETION_EPILOGUE)

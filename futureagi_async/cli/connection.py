@@ -211,9 +211,11 @@ def choose_id(
     return UUID(samples(endpoint.stand_in)[0])
 
 
-def read_one(endpoint: Endpoint, read: Callable[[Session], Awaitable[T]]) -> T:
+def read_one(
+    endpoint: Endpoint, read: Callable[[Session], Awaitable[T]], *, observers: Sequence[Observer] = ()
+) -> T:
     """Read one thing with a session of its own."""
-    return run_async(partial(_read_in, endpoint.session(), read))
+    return run_async(partial(_read_in, endpoint.session(observers=observers), read))
 
 
 def find_sources(
