@@ -42,6 +42,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """Open reports in a Chromium that is on the PATH: no error, no request, no overflow."""
+    _install(session, "-e", ".[all,test]", "playwright>=1.48")
+    session.run("pytest", "-n", "0", "tests/browser", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the site into docs/_build/html; a warning is an error."""
     _install(session, "-e", ".[docs]")

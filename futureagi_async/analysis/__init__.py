@@ -9,6 +9,7 @@
 
 from futureagi_async.analysis.comparing import compare
 from futureagi_async.analysis.intervals import Interval
+from futureagi_async.analysis.report import calls_in_report, check_report_installed, write_report
 from futureagi_async.analysis.rules import CheckOutcome, Rule, RuleFile, RuleResult, check, load_rules
 from futureagi_async.analysis.summarising import SummaryBuilder, summarise
 from futureagi_async.analysis.values import (
@@ -49,8 +50,11 @@ __all__ = [
     "Share",
     "Summary",
     "SummaryBuilder",
+    "calls_in_report",
     "check",
+    "check_report_installed",
     "compare",
     "load_rules",
     "summarise",
+    "write_report",
 ]

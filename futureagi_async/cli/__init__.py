@@ -17,6 +17,7 @@ from futureagi_async.cli.kpis import kpis
 from futureagi_async.cli.ls import LS_EPILOGUE, ls
 from futureagi_async.cli.messages import UsageError, in_shell_words, usage_message
 from futureagi_async.cli.plan import PLAN_EPILOGUE, plan
+from futureagi_async.cli.report import REPORT_EPILOGUE, report
 from futureagi_async.cli.running import ExitCode, StoppedBySignalError
 from futureagi_async.cli.serve import serve
 from futureagi_async.cli.streams import (
@@ -58,6 +59,7 @@ app.command(ls, help_epilogue=LS_EPILOGUE)
 app.command(plan, help_epilogue=PLAN_EPILOGUE)
 app.command(gate, help_epilogue=GATE_EPILOGUE)
 app.command(compare, help_epilogue=COMPARE_EPILOGUE)
+app.command(report, help_epilogue=REPORT_EPILOGUE)
 app.command(verify, help_epilogue=VERIFY_EPILOGUE)
 app.command(wait, help_epilogue=WAIT_EPILOGUE)
 app.command(watch, help_epilogue=WATCH_EPILOGUE)

@@ -11,7 +11,7 @@ import pytest
 from rich.cells import cell_len
 
 from futureagi_async.testing import Run, StandInServer
-from tests.cli.test_text import (
+from tests.support.commands import (
     PATIENCE_SECONDS,
     environment,
     plain,
