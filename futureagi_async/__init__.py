@@ -77,7 +77,14 @@ if TYPE_CHECKING:
     )
     from futureagi_async.source_sets import load_source_names, load_sources
     from futureagi_async.source_urls import source_from_url
-    from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls, TestExecutionCalls
+    from futureagi_async.sources import (
+        AgentVersionCalls,
+        CallSource,
+        RunTestCalls,
+        TestExecutionCalls,
+        source_from_dict,
+    )
+    from futureagi_async.tables import CallsTable, TableStream, fetch_table, stream_tables
     from futureagi_async.words import CallStatus, ExecutionStatus
 
 __all__ = [
@@ -97,6 +104,7 @@ __all__ = [
     "CallSource",
     "CallStatus",
     "CallStream",
+    "CallsTable",
     "Column",
     "ColumnFilter",
     "Consistency",
@@ -140,6 +148,7 @@ __all__ = [
     "SourceReport",
     "Step",
     "TLSError",
+    "TableStream",
     "TestExecution",
     "TestExecutionCalls",
     "TestExecutionPage",
@@ -150,11 +159,14 @@ __all__ = [
     "__version__",
     "column",
     "export_calls",
+    "fetch_table",
     "load_source_names",
     "load_sources",
     "parse_since",
     "plan_export",
+    "source_from_dict",
     "source_from_url",
+    "stream_tables",
     "verify_export",
 ]
 
@@ -172,6 +184,7 @@ _HOMES = (
     "source_urls",
     "source_sets",
     "export",
+    "tables",
 )
 """Where the names are, the first that has one. They are looked up when they are first used, so that
 whoever needs but a part (a test's stand-in server, ``--help``) does not wait for the HTTP client."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 from uuid import UUID
 
 import attrs
@@ -200,6 +200,31 @@ class TestExecutionCalls:
 
 CallSource: TypeAlias = RunTestCalls | AgentVersionCalls | TestExecutionCalls
 """A list of calls to read."""
+
+
+_KINDS: Final[Mapping[str, type[CallSource]]] = {
+    kind.kind: kind for kind in (RunTestCalls, AgentVersionCalls, TestExecutionCalls)
+}
+
+
+def source_from_dict(fields: Mapping[str, object]) -> CallSource:
+    """Return the source that its ``to_dict()`` was made of, as manifests and normalised lines hold it.
+
+    Other keys than those of the kind's arguments, such as ``index``, do not count. Raises `ValueError` or
+    `TypeError` for what names no source.
+    """
+    if not isinstance(fields, Mapping):
+        raise TypeError(f"A source's dict must be a mapping, not {brief(fields)}.")
+    kind = _KINDS.get(str(fields.get("kind")))
+    if kind is None:
+        raise ValueError(
+            f"kind must be one of {', '.join(map(repr, _KINDS))}, not {brief(fields.get('kind'))}."
+        )
+    names = [field.name for field in attrs.fields(kind)]
+    given: dict[str, Any] = {name: fields[name] for name in names if name in fields}
+    if missing := [name for name in names if name.endswith("_id") and name not in given]:
+        raise ValueError(f"{missing[0]} is missing in the dict of a source.")
+    return kind(**given)
 
 
 def _described(label: str, **choices: str | None) -> str:

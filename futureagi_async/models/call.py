@@ -1,17 +1,24 @@
 """`CallExecution`: one class for a call, wherever it was read."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any, Final
 
 import attrs
 
+from futureagi_async.errors import DecodingError
 from futureagi_async.models.lazy import LazyFields
+from futureagi_async.models.plain import Plain, PlainDict, encode, plain
 from futureagi_async.models.values import EMPTY, EvalOutput, JsonValue, Scenario, TranscriptTurn
 from futureagi_async.sources import CallSource
 
+PROVIDER_DATA: Final = ("call_metadata", "provider_call_data")
+"""Keys of version rows and snapshots; what is under them may include other parties' keys."""
+
 
 @attrs.define(kw_only=True, repr=False, weakref_slot=False)
-class CallExecution(LazyFields):
+class CallExecution(LazyFields, Plain):
     """One call of a simulation: a row of any list, a rerun snapshot, or the full detail.
 
     Every documented field of the five endpoints is here under its documented name and unit; a
@@ -151,6 +158,61 @@ class CallExecution(LazyFields):
             raise ValueError(f"Call {self.id} was built by hand: the server sent no record of it.")
         return on_one_line(record)
 
+    def to_dict(self, *, include_provider_data: bool = False) -> PlainDict:
+        """Return the call as a dict that ``json.dumps`` takes, with documented names and units.
+
+        It has the keys of a line of normalised JSON Lines: the fields in their order, ``scenario`` and turns
+        as dicts, evaluations by id, times as texts in UTC. ``misfits`` also has what was sent for a part
+        whose shape is wrong. ``call_metadata`` and ``provider_call_data`` are left out unless asked for,
+        see `as_sent`.
+        """
+        wrong: PlainDict = {}
+        made: PlainDict = {"id": self.id, "source": plain(self.source)}
+        made |= {name: plain(getattr(self, name)) for name in _SCALARS}
+        made |= {name: self._plain_part(name, wrong) for name in ("transcript", "eval_outputs")}
+        made |= {name: self._plain_part(name, None) for name in _FREE_PARTS}
+        try:
+            made["rerun_snapshots"] = self.rerun_snapshots and [
+                snapshot.to_dict(include_provider_data=include_provider_data)
+                for snapshot in self.rerun_snapshots
+            ]
+        except (DecodingError, RecursionError):
+            made["rerun_snapshots"], wrong["rerun_snapshots"] = None, self._sent("rerun_snapshots")
+        hidden = () if include_provider_data else PROVIDER_DATA
+        made["extra"] = {key: plain(value) for key, value in self.extra.items() if key not in hidden}
+        made["misfits"] = plain(self.misfits) | wrong or None  # last: reading the parts adds to them
+        return made
+
+    def to_json(self, *, include_provider_data: bool = False) -> bytes:
+        """Return `to_dict` as one line of JSON in UTF-8, without a newline at its end; see `from_json`."""
+        return encode(self.to_dict(include_provider_data=include_provider_data))
+
+    @classmethod
+    def from_json(cls, line: bytes | str, source: CallSource | None = None) -> "CallExecution":
+        """Return the call that a line of JSON Lines holds: as sent, or normalised, as `to_json` writes it.
+
+        A normalised line brings its source, and no record: ``raw`` is empty. Of a line as sent, ``source`` is
+        the list it was read from, which decides whether an empty transcript is one that the list withholds.
+        Raises `DecodingError` for a line that holds no call.
+        """
+        from futureagi_async._sansio.decoding.lines import decode_line
+
+        return decode_line(line, source)
+
+    def _plain_part(self, name: str, wrong: PlainDict | None) -> Any:
+        """Return a nested part; one of no known shape is put into ``wrong``, or else returned as sent."""
+        try:
+            return plain(getattr(self, name))
+        except DecodingError:
+            if wrong is None:
+                return self._sent(name)
+            wrong[name] = self._sent(name)
+            return None
+
+    def _sent(self, name: str) -> Any:
+        fields = json.loads(self.raw)
+        return fields.get(name, fields.get(f"{name}s"))  # version lists send transcripts
+
     @property
     def call_execution_id(self) -> str:
         """The id to ask details for: a snapshot's original, else the call's own."""
@@ -173,6 +235,15 @@ class CallExecution(LazyFields):
     def __repr__(self) -> str:
         kind = f", snapshot of {self.original_call_execution_id}" if self.is_snapshot else ""
         return f"<CallExecution {self.id} {self.status}{kind}>"
+
+
+_FREE_PARTS: Final = ("eval_metrics", "scenario_columns", "recordings", "tool_outputs")
+"""Nested parts whose keys are free."""
+_SCALARS: Final = [
+    field.name
+    for field in attrs.fields(CallExecution)
+    if field.eq and field.name not in (*CallExecution.lazy_fields, "id", "source", "misfits")
+]
 
 
 def on_one_line(record: bytes) -> bytes:

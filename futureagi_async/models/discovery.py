@@ -7,12 +7,13 @@ from typing import ClassVar
 import attrs
 
 from futureagi_async.filters import FilterLike
+from futureagi_async.models.plain import Plain
 from futureagi_async.models.values import EMPTY, JsonValue
 from futureagi_async.sources import AgentVersionCalls, RunTestCalls, TestExecutionCalls
 
 
 @attrs.define(frozen=True, kw_only=True)
-class Listed:
+class Listed(Plain):
     """What the values of all these lists have in common.
 
     Secrets and phone numbers that the server sends with them are kept nowhere: ``api_key``,

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 import attrs
 
+from futureagi_async.models.plain import Plain
 from futureagi_async.models.values import EMPTY, JsonValue
 
 
 @attrs.define(frozen=True, kw_only=True)
-class ExecutionKPIs:
+class ExecutionKPIs(Plain):
     """Key figures of a test execution; ``None`` where the answer has none.
 
     The served API sends every figure for voice and text agents alike, and 0.0 also where it has no

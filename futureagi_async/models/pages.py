@@ -6,6 +6,7 @@ import attrs
 
 from futureagi_async.errors import DecodingError
 from futureagi_async.models.call import CallExecution
+from futureagi_async.models.plain import Plain
 from futureagi_async.models.values import EMPTY, Column, JsonValue
 
 
@@ -14,7 +15,7 @@ def _short_columns(columns: tuple[Column, ...]) -> str:
 
 
 @attrs.define(frozen=True)
-class RecordFailure:
+class RecordFailure(Plain):
     """A record of a page that did not decode; the page's other records did."""
 
     index: int
@@ -27,7 +28,7 @@ class RecordFailure:
 
 
 @attrs.define(frozen=True, kw_only=True)
-class Page:
+class Page(Plain):
     """What every page of a list tells."""
 
     count: int

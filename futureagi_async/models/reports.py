@@ -8,6 +8,7 @@ import attrs
 
 from futureagi_async.errors import FutureAGIError
 from futureagi_async.models.call import CallExecution
+from futureagi_async.models.plain import Plain
 from futureagi_async.sources import CallSource
 
 T = TypeVar("T")
@@ -16,7 +17,7 @@ Verdict: TypeAlias = Literal["complete", "incomplete"]
 
 
 @attrs.define(frozen=True, kw_only=True)
-class SourceReport:
+class SourceReport(Plain):
     """What was read of one source, and whether that is provably all of it."""
 
     source: CallSource
@@ -53,8 +54,10 @@ class SourceReport:
 
 
 @attrs.define(frozen=True)
-class FetchReport:
+class FetchReport(Plain):
     """What a bulk read says about itself: one `SourceReport` a source, in the order given."""
+
+    added = ("complete", "received", "misfits")
 
     sources: tuple[SourceReport, ...]
 
@@ -78,7 +81,7 @@ class FetchReport:
 
 
 @attrs.define(frozen=True)
-class FetchResult:
+class FetchResult(Plain):
     """All calls of some sources, and the report on them."""
 
     calls: list[CallExecution] = attrs.field(repr=lambda calls: f"<{len(calls)} calls>")
@@ -86,7 +89,7 @@ class FetchResult:
 
 
 @attrs.define(frozen=True)
-class Outcome(Generic[T]):
+class Outcome(Plain, Generic[T]):
     """How reading one id ended: exactly one of ``value`` and ``error`` is set."""
 
     id: str

@@ -6,6 +6,7 @@ from typing import Any, NoReturn, TypeAlias, TypeVar
 import attrs
 
 from futureagi_async.models.lazy import LazyFields
+from futureagi_async.models.plain import Plain
 
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 """Any JSON value, as the standard library would decode it."""
@@ -33,7 +34,7 @@ EMPTY: Mapping[str, Any] = ReadOnlyDict()
 
 
 @attrs.define(weakref_slot=False)
-class TranscriptTurn(LazyFields):
+class TranscriptTurn(LazyFields, Plain):
     """One turn of a conversation."""
 
     lazy_fields = frozenset(("extra",))
@@ -52,7 +53,7 @@ class TranscriptTurn(LazyFields):
 
 
 @attrs.define(weakref_slot=False)
-class Scenario:
+class Scenario(Plain):
     """The scenario a call was simulated from; a listing may deliver only one of the two."""
 
     id: str | None = None
@@ -60,7 +61,7 @@ class Scenario:
 
 
 @attrs.define(weakref_slot=False)
-class EvalOutput:
+class EvalOutput(Plain):
     """The result of one evaluation of one call, whichever spelling the endpoint uses."""
 
     id: str
@@ -92,7 +93,7 @@ class EvalOutput:
 
 
 @attrs.define(frozen=True)
-class Column:
+class Column(Plain):
     """One column of a test execution's grid (``column_order``)."""
 
     id: str

@@ -24,7 +24,7 @@ from futureagi_async._sansio.decoding.misfits import (
     placed,
     values_of,
 )
-from futureagi_async._sansio.decoding.provider_data import PROVIDER_DATA, without_provider_data
+from futureagi_async._sansio.decoding.provider_data import without_provider_data
 from futureagi_async._sansio.decoding.wire import (
     CALL_KEYS,
     CallWire,
@@ -39,6 +39,7 @@ from futureagi_async._sansio.decoding.wire import (
 )
 from futureagi_async.errors import DecodingError
 from futureagi_async.models import CallExecution, Column, EvalOutput, JsonValue, ReadOnlyDict, TranscriptTurn
+from futureagi_async.models.call import PROVIDER_DATA
 
 Turns: TypeAlias = tuple[TranscriptTurn, ...]
 Evals: TypeAlias = dict[str, EvalOutput]

@@ -6,9 +6,7 @@ import msgspec
 from msgspec import Raw
 
 from futureagi_async._sansio.decoding.fragments import decode_fields
-
-PROVIDER_DATA: Final = ("call_metadata", "provider_call_data")
-"""Keys of version rows and snapshots; what is under them may include other parties' keys."""
+from futureagi_async.models.call import PROVIDER_DATA
 
 SNAPSHOTS: Final = "rerun_snapshots"
 """Of test execution rows: each a record that may hold provider data again."""

@@ -11,7 +11,8 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from futureagi_async._sansio.decoding.provider_data import PROVIDER_DATA, SNAPSHOTS
+from futureagi_async._sansio.decoding.provider_data import SNAPSHOTS
+from futureagi_async.models.call import PROVIDER_DATA
 from futureagi_async.sources import AgentVersionCalls, CallSource, TestExecutionCalls
 
 Number = int | float | None

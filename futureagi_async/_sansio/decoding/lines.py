@@ -1,0 +1,154 @@
+"""Lines that were written before -> `CallExecution`: records as sent, and normalised lines."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, TypeAlias
+
+import attrs
+import msgspec
+from msgspec import Raw, Struct
+
+from futureagi_async._sansio.decoding.converter import decode_call, decode_record
+from futureagi_async._sansio.decoding.fragments import JSON_ERRORS, decode_fields, decoding_error
+from futureagi_async._sansio.decoding.misfits import as_aware
+from futureagi_async.models import CallExecution, EvalOutput, ReadOnlyDict, Scenario, TranscriptTurn
+from futureagi_async.models.call import PROVIDER_DATA
+from futureagi_async.sources import CallSource, source_from_dict
+
+PLACE: Final = "a line of JSON Lines"
+"""Where what is decoded here stood, for errors."""
+
+_NORMALISED = frozenset(("source", "extra", "misfits"))
+"""Keys that every normalised line has, and no record of the server."""
+
+Free: TypeAlias = dict[str, object]
+
+
+class TurnLine(Struct, gc=False):
+    """A turn of a normalised line."""
+
+    role: str | None = None
+    content: str | None = None
+    start_seconds: int | float | None = None
+    end_seconds: int | float | None = None
+    extra: Free = {}
+
+
+class EvalLine(Struct, gc=False):
+    """An evaluation of a normalised line."""
+
+    id: str
+    name: str | None = None
+    value: object = None
+    type: str | None = None
+    reason: str | None = None
+    status: str | None = None
+    error: bool | str | None = None
+    skipped: bool | None = None
+    pending: bool = False
+
+
+class ScenarioLine(Struct, gc=False):
+    """A scenario of a normalised line."""
+
+    id: str | None = None
+    name: str | None = None
+
+
+class CallParts(Struct):
+    """What is nested in a normalised line."""
+
+    id: str
+    source: Free | None = None
+    scenario: ScenarioLine | None = None
+    transcript: list[TurnLine] | None = None
+    eval_outputs: dict[str, EvalLine] | None = None
+    eval_metrics: object = None
+    scenario_columns: object = None
+    recordings: object = None
+    tool_outputs: object = None
+    rerun_snapshots: list[Raw] | None = None
+    extra: Free = {}
+    misfits: Free | None = None
+
+
+_SCALAR_TYPES: Final[Mapping[object, object]] = {
+    str | None: str | None,
+    float | None: int | float | None,  # a whole number stays one
+    bool | None: bool | None,
+    datetime | None: datetime | None,
+}
+_SCALARS: Final = {
+    field.name: _SCALAR_TYPES[field.type]
+    for field in attrs.fields(CallExecution)
+    if field.type in _SCALAR_TYPES and field.eq
+}
+
+
+_CallLine: Any = msgspec.defstruct(
+    "CallLine", [(name, kind, None) for name, kind in _SCALARS.items()], bases=(CallParts,)
+)
+_decode_line = msgspec.json.Decoder(_CallLine).decode
+
+
+def decode_line(line: bytes | str, source: CallSource | None = None) -> CallExecution:
+    """Decode a line; ``source`` is that of a record as sent, since a normalised line names its own."""
+    if not isinstance(line, bytes | str):
+        raise TypeError(f"A line is bytes or str, not {type(line).__name__}.")
+    raw = line.encode() if isinstance(line, str) else line
+    try:
+        if decode_fields(raw).keys() >= _NORMALISED:
+            return _structure(raw)
+    except JSON_ERRORS as error:
+        raise decoding_error(error, raw, PLACE, "$") from None
+    return decode_call(raw, PLACE) if source is None else decode_record(raw, source, PLACE)
+
+
+def _structure(raw: bytes) -> CallExecution:
+    """Make a call of a normalised line; raises one of `JSON_ERRORS`."""
+    line = _decode_line(raw)
+    scalars = {name: getattr(line, name) for name in _SCALARS}
+    for name, value in scalars.items():
+        if isinstance(value, datetime):
+            scalars[name] = as_aware(value)
+    return CallExecution(
+        id=line.id,
+        **scalars,
+        source=_source(line.source),
+        scenario=None if line.scenario is None else Scenario(line.scenario.id, line.scenario.name),
+        transcript=None if line.transcript is None else tuple(map(_turn, line.transcript)),
+        eval_outputs=_evaluations(line.eval_outputs),
+        eval_metrics=_free(line.eval_metrics),
+        scenario_columns=_free(line.scenario_columns),
+        recordings=_free(line.recordings),
+        tool_outputs=_free(line.tool_outputs),
+        rerun_snapshots=_snapshots(line.rerun_snapshots),
+        extra=_free(line.extra),
+        misfits=_free(line.misfits or {}),
+        may_hold_provider_data=not line.extra.keys().isdisjoint(PROVIDER_DATA),
+    )
+
+
+def _source(fields: Free | None) -> CallSource | None:
+    try:
+        return None if fields is None else source_from_dict(fields)
+    except (TypeError, ValueError) as error:
+        raise msgspec.ValidationError(f"{error} - at `$.source`") from error
+
+
+def _turn(line: TurnLine) -> TranscriptTurn:
+    return TranscriptTurn(line.role, line.content, line.start_seconds, line.end_seconds, _free(line.extra))
+
+
+def _evaluations(lines: Mapping[str, EvalLine] | None) -> Mapping[str, EvalOutput] | None:
+    if lines is None:
+        return None
+    return ReadOnlyDict({key: EvalOutput(**msgspec.structs.asdict(line)) for key, line in lines.items()})
+
+
+def _snapshots(lines: Sequence[Raw] | None) -> tuple[CallExecution, ...] | None:
+    return None if lines is None else tuple(_structure(bytes(line)) for line in lines)
+
+
+def _free(value: Any) -> Any:
+    return ReadOnlyDict(value) if isinstance(value, dict) else value

@@ -1,0 +1,72 @@
+"""Values as plain JSON: the methods ``to_dict`` and ``to_json``."""
+
+import json
+from collections.abc import Mapping, Set
+from datetime import UTC, datetime
+from typing import Any, ClassVar, TypeAlias
+
+import attrs
+
+from futureagi_async.sources import AgentVersionCalls, RunTestCalls, TestExecutionCalls
+
+PlainDict: TypeAlias = dict[str, Any]
+"""Keys and values as ``json.dumps`` takes them."""
+
+_LAST = ("extra", "misfits")
+
+
+class Plain:
+    """Gives an attrs value as plain JSON: its fields under their own names, but for those left out."""
+
+    __slots__ = ()
+
+    left_out: ClassVar[Set[str]] = frozenset(("raw",))
+    """Fields that are not data."""
+    added: ClassVar[tuple[str, ...]] = ()
+    """Properties that stand before the fields."""
+
+    def to_dict(self) -> PlainDict:
+        """Return the value as a dict that ``json.dumps`` takes, units as in the fields.
+
+        Times are texts in UTC. ``misfits`` is ``None`` where there are none.
+        """
+        kind: Any = type(self)
+        names = [field.name for field in attrs.fields(kind) if field.name not in self.left_out]
+        names.sort(key=_LAST.__contains__)
+        made = {name: plain(getattr(self, name)) for name in (*self.added, *names)}
+        if made.get("misfits") == {}:
+            made["misfits"] = None
+        return made
+
+    def to_json(self) -> bytes:
+        """Return `to_dict` as one line of JSON in UTF-8, without a newline at its end."""
+        return encode(self.to_dict())
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON knows it: times as texts in UTC, errors as their class and message."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case datetime():
+            return utc_text(value)
+        case Plain() | RunTestCalls() | AgentVersionCalls() | TestExecutionCalls():
+            return value.to_dict()
+        case Mapping():
+            return {str(key): plain(each) for key, each in value.items()}
+        case BaseException():
+            return {"error": type(value).__name__, "message": str(value)}
+        case tuple() | list():
+            return list(map(plain, value))
+    raise TypeError(f"A {type(value).__name__} has no place in JSON.")
+
+
+def utc_text(moment: datetime) -> str:
+    """Return a time in UTC, such as ``2026-01-31T12:00:00Z``; one without a zone is UTC already."""
+    aware = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return aware.isoformat().replace("+00:00", "Z")
+
+
+def encode(value: Any) -> bytes:
+    """Return compact JSON; raises `ValueError` for a number that JSON has not, such as NaN."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()

@@ -1,0 +1,519 @@
+"""Calls as Arrow tables: `fetch_table`, `stream_tables`, `read_export`. Needs pyarrow.
+
+Rows are made from the records' bytes, as Parquet exports make them, and have the same columns.
+"""
+
+import difflib
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import datetime
+from itertools import islice
+from typing import Any, Final, Literal, Protocol, Self
+
+import attrs
+from anyio.to_thread import run_sync
+
+from futureagi_async.errors import STOPS_JOB, FutureAGIError, NotFoundError
+from futureagi_async.export.batches import merge
+from futureagi_async.export.fetching import DetailReader, StepStream, extract
+from futureagi_async.export.formats.arrow_arrays import Arrow
+from futureagi_async.export.formats.arrow_batches import ArrowPiece, BatchMaker, in_order
+from futureagi_async.export.formats.records import Batch, lacks_transcript
+from futureagi_async.export.formats.schema import CALLS
+from futureagi_async.models import CallExecution, CallPage, FetchReport
+from futureagi_async.models.call import on_one_line
+from futureagi_async.options import OnError, brief, check_count, check_word
+from futureagi_async.sources import CallSource, check_sources
+
+_BATCH_ROWS = 1_000  # with fewer, the columns of a batch cost more than its rows
+_BATCH_BYTES = 16 * 1024**2
+_MAX_OUTAGE_SECONDS = 60.0
+
+
+@attrs.define(frozen=True, eq=False)
+class CallsTable:
+    """Calls and their evaluations as Arrow tables, with the columns of a Parquet export.
+
+    pandas, polars, DuckDB and whatever else takes Arrow read the calls from the value itself:
+    ``table.to_pandas()``, ``polars.DataFrame(table)``, ``duckdb.sql("SELECT ... FROM results")`` for a
+    variable ``results``. ``docs/export-formats.md`` describes the columns.
+    """
+
+    calls: Any
+    """`pyarrow.Table`: one row for each call of each source. A ``transcript`` is null where the list
+    withholds it."""
+    evaluations: Any = None
+    """`pyarrow.Table`: one row for each evaluation of each call, by ``call_id`` and ``source_index``;
+    ``None`` where it was not asked for."""
+    report: FetchReport | None = None
+    """What was read of each source, and whether that is provably all; ``None`` where nothing says so."""
+    transcripts_gone: tuple[str, ...] = ()
+    """Calls that were deleted before their detail could be read; their transcript is null."""
+    transcript_failures: tuple[FutureAGIError, ...] = ()
+    """Details that could not be read, of calls whose transcript is null."""
+
+    @classmethod
+    def from_calls(
+        cls,
+        calls: Iterable[CallExecution],
+        *,
+        report: FetchReport | None = None,
+        evaluations: bool = True,
+        columns: Iterable[str] | None = None,
+    ) -> Self:
+        """Return calls that were read as objects. Of a call that is there more often, the last one counts.
+
+        ``source_index`` is the place among the report's sources, else among the sources as they come.
+        """
+        chosen = _check_columns(columns)
+        newest = {(call.source, call.id): call for call in _check_calls(calls)}
+        known = [each.source for each in report or ()]
+        sources = list(dict.fromkeys((*known, *(source for source, _ in newest if source is not None))))
+        maker = TableMaker(sources, evaluations=evaluations)
+        found = list(newest.values())
+        some = [found[start : start + _BATCH_ROWS] for start in range(0, len(found), _BATCH_ROWS)]
+        made = maker.join([maker.make(_batch_of(each)) for each in some])
+        return cls(_select(made.calls, chosen), made.evaluations, report)
+
+    @property
+    def complete(self) -> bool:
+        """Whether these are provably all calls of all sources, with every transcript that was asked for."""
+        return self.report is not None and self.report.complete and not self.transcript_failures
+
+    @property
+    def num_rows(self) -> int:
+        """How many calls there are."""
+        return int(self.calls.num_rows)
+
+    def to_pandas(self, **options: Any) -> Any:
+        """Return the calls as a `pandas.DataFrame`; ``options`` are those of `pyarrow.Table.to_pandas`."""
+        return self.calls.to_pandas(**options)
+
+    def to_polars(self) -> Any:
+        """Return the calls as a `polars.DataFrame`, without a copy."""
+        import polars
+
+        return polars.from_arrow(self.calls)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Give the calls to whatever reads Arrow's PyCapsule interface."""
+        return self.calls.__arrow_c_stream__(requested_schema)
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+    def __repr__(self) -> str:
+        evaluations = "" if self.evaluations is None else f", {self.evaluations.num_rows:,} evaluations"
+        return f"<CallsTable: {self.num_rows:,} calls{evaluations}, {_verdict(self.report)}>"
+
+
+def _batch_of(calls: Sequence[CallExecution]) -> Batch:
+    """Return the records of calls, without provider data."""
+    raws = [call.as_sent() for call in calls]
+    return Batch(raws, [call.source for call in calls], restore=calls.__getitem__)
+
+
+def _verdict(report: FetchReport | None) -> str:
+    if report is None:
+        return "nothing says whether that is all"
+    return "complete" if report.complete else "incomplete"
+
+
+class TableReader(DetailReader, Protocol):
+    """The part of `futureagi_async.Session` that tables use."""
+
+    def stream_calls(
+        self,
+        sources: Iterable[CallSource] | CallSource,
+        *,
+        page_size: int,
+        ordered: bool,
+        on_error: Literal["raise", "collect"],
+        deadline: float | None,
+        max_outage: float,
+        changed_since: Mapping[CallSource, datetime] | None,
+    ) -> AbstractAsyncContextManager["PageStream"]:
+        """Open a stream over the calls of all sources."""
+        ...
+
+
+class PageStream(StepStream, Protocol):
+    """The part of `futureagi_async.CallStream` that tables use."""
+
+    def pages(self) -> AsyncIterator[CallPage]:
+        """Yield whole pages."""
+        ...
+
+
+@attrs.define(frozen=True, kw_only=True)
+class TableOptions:
+    """What a table is made of."""
+
+    sources: tuple[CallSource, ...]
+    evaluations: bool
+    columns: tuple[str, ...] | None
+    transcripts: bool
+    include_provider_data: bool
+    ordered: bool
+    updates: bool
+    on_error: OnError
+    max_outage: float
+    batch_rows: int
+
+
+async def fetch_table(
+    session: TableReader,
+    sources: Iterable[CallSource] | CallSource,
+    *,
+    evaluations: bool = True,
+    columns: Iterable[str] | None = None,
+    transcripts: bool = False,
+    include_provider_data: bool = False,
+    page_size: int = 100,
+    ordered: bool = False,
+    on_error: OnError = "raise",
+    deadline: float | None = None,
+    max_outage: float = _MAX_OUTAGE_SECONDS,
+    changed_since: Mapping[CallSource, datetime] | None = None,
+) -> CallsTable:
+    """Read all calls of all sources into Arrow tables, with the report on them.
+
+    A call is there once for each source, in its newest version. Values that no column can hold are in
+    ``misfits``, as sent. Sources without calls give a table without rows, with all columns.
+
+    Raises `ValueError` and `TypeError` for wrong arguments before any request, `ModuleNotFoundError` where
+    pyarrow is not installed, and otherwise what `futureagi_async.Session.stream_calls` raises.
+
+    Args:
+        session: An open `futureagi_async.Session`.
+        sources: What to read.
+        evaluations: Also make the table of evaluations.
+        columns: Those of the table of calls, in this order; by default all.
+        transcripts: Also read the details of calls whose list withholds the transcript, one request a
+            call, and add their ``transcript``, and ``recordings`` where the list names none.
+        include_provider_data: Keep ``call_metadata`` and ``provider_call_data`` in ``extra``: they may hold
+            other parties' keys.
+        page_size: Rows a request, about.
+        ordered: Sort rows by source, then newest first, then by id, whatever arrives first.
+        on_error: ``"raise"`` ends at the first failure, ``"collect"`` reads on and reports them.
+        deadline: Seconds after which reading stops; the report then says ``incomplete``.
+        max_outage: How many seconds to wait for a server that answers nothing any more.
+        changed_since: For some of the sources: read only what changed since then.
+
+    """
+    opened = stream_tables(
+        session,
+        sources,
+        evaluations=evaluations,
+        columns=columns,
+        transcripts=transcripts,
+        include_provider_data=include_provider_data,
+        page_size=page_size,
+        ordered=ordered,
+        updates=True,
+        on_error=on_error,
+        deadline=deadline,
+        max_outage=max_outage,
+        changed_since=changed_since,
+    )
+    async with opened as stream:
+        return await stream.collect()
+
+
+def stream_tables(
+    session: TableReader,
+    sources: Iterable[CallSource] | CallSource,
+    *,
+    evaluations: bool = True,
+    columns: Iterable[str] | None = None,
+    transcripts: bool = False,
+    include_provider_data: bool = False,
+    batch_rows: int = _BATCH_ROWS,
+    page_size: int = 100,
+    ordered: bool = False,
+    updates: bool = False,
+    on_error: OnError = "raise",
+    deadline: float | None = None,
+    max_outage: float = _MAX_OUTAGE_SECONDS,
+    changed_since: Mapping[CallSource, datetime] | None = None,
+) -> "AbstractAsyncContextManager[TableStream]":
+    """Read calls that do not fit into memory, in an ``async with`` block.
+
+    In ``async with stream_tables(...) as stream``, ``async for table in stream`` gives a `CallsTable` of
+    ``batch_rows`` calls at a time; ``stream.report`` says in the end whether they were all. Otherwise as
+    `fetch_table`, but for a call that changed while the list was read: it comes as it was read first.
+    ``updates`` gives it again, in its newer version; ``ordered`` gives the newest version alone.
+    """
+    check_count("batch_rows", batch_rows)
+    options = TableOptions(
+        sources=check_sources(sources),
+        evaluations=evaluations,
+        columns=_check_columns(columns),
+        transcripts=transcripts,
+        include_provider_data=include_provider_data,
+        ordered=ordered,
+        updates=updates,
+        on_error=check_word("on_error", on_error, OnError),
+        max_outage=max_outage,
+        batch_rows=batch_rows,
+    )
+    opened = session.stream_calls(
+        options.sources,
+        page_size=page_size,
+        ordered=ordered,
+        on_error=options.on_error,
+        deadline=deadline,
+        max_outage=max_outage,
+        changed_since=changed_since,
+    )
+    _import_pyarrow()
+    return _open_tables(session, opened, options)
+
+
+@asynccontextmanager
+async def _open_tables(
+    session: DetailReader, opened: AbstractAsyncContextManager[PageStream], options: TableOptions
+) -> AsyncIterator["TableStream"]:
+    async with opened as stream:
+        yield TableStream(session, stream, options)
+
+
+class TableStream:
+    """Calls as they arrive, in tables. Iterate it once, inside its ``async with`` block."""
+
+    def __init__(self, session: DetailReader, stream: PageStream, options: TableOptions) -> None:
+        self._session = session
+        self._stream = stream
+        self._options = options
+        self._maker = TableMaker(options.sources, evaluations=options.evaluations)
+        self._pages = stream.pages() if options.ordered else None
+        self._steps = None if options.ordered else stream.steps()
+        self._place_of = {source: place for place, source in reversed(list(enumerate(options.sources)))}
+        self._waiting: dict[tuple[CallSource | None, str], CallExecution] = {}
+        self._waiting_bytes = 0
+        self._ended = False
+        self._has_repeats = len(self._place_of) < len(options.sources)
+        """Whether a call may have come more than once for a source."""
+        self._gone: list[str] = []
+        self._failures: list[FutureAGIError] = []
+
+    @property
+    def report(self) -> FetchReport:
+        """What was read so far; final once the stream has ended."""
+        return self._stream.report
+
+    @property
+    def transcripts_gone(self) -> tuple[str, ...]:
+        """Calls that were deleted before their detail could be read."""
+        return tuple(self._gone)
+
+    @property
+    def transcript_failures(self) -> tuple[FutureAGIError, ...]:
+        """Details that could not be read."""
+        return tuple(self._failures)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> CallsTable:
+        made = await self._next()
+        return CallsTable(_select(made.calls, self._options.columns), made.evaluations)
+
+    async def collect(self) -> CallsTable:
+        """Read to the end; of a call that came more than once, keep the newest version."""
+        wanted = self._options.columns
+        kept = None if wanted is None else tuple(dict.fromkeys((*wanted, *_KEY)))
+        tables: list[MadeTables] = []
+        with suppress(StopAsyncIteration):
+            while True:
+                made = await self._next()
+                tables.append(MadeTables(_select(made.calls, kept), made.evaluations))
+        if self._has_repeats:
+            tables = self._maker.without_repeats(tables)
+        made = self._maker.join(tables, kept)
+        return CallsTable(
+            _select(made.calls, wanted),
+            made.evaluations,
+            self.report,
+            self.transcripts_gone,
+            self.transcript_failures,
+        )
+
+    async def _next(self) -> "MadeTables":
+        """Return the next batch with all its columns."""
+        rows = self._options.batch_rows
+        while not self._ended and len(self._waiting) < rows and self._waiting_bytes < _BATCH_BYTES:
+            await self._take_page()
+        if not self._waiting:
+            raise StopAsyncIteration
+        calls = [self._waiting.pop(key) for key in list(islice(self._waiting, rows))]
+        self._waiting_bytes = sum(len(call.raw) for call in self._waiting.values())
+        batch = await self._batch(calls)
+        return await run_sync(self._maker.make, batch)
+
+    async def _take_page(self) -> None:
+        """Let the calls of the next page wait; a newer version takes the place of one that still waits."""
+        try:
+            if self._pages is not None:
+                calls: Sequence[CallExecution] = (await anext(self._pages)).calls
+            else:
+                assert self._steps is not None
+                step = await anext(self._steps)
+                newer = step.newer if self._options.updates else ()
+                self._has_repeats |= bool(newer)
+                calls = (*step.page.calls, *newer)
+        except StopAsyncIteration:
+            self._ended = True
+            return
+        for call in calls:
+            self._waiting[call.source, call.id] = call
+            self._waiting_bytes += len(call.raw)
+
+    async def _batch(self, calls: Sequence[CallExecution]) -> Batch:
+        """Return the records of calls, with their details where these are asked for."""
+        with_provider_data = self._options.include_provider_data
+        raws = [call.as_sent(include_provider_data=with_provider_data) for call in calls]
+        has_detail: set[int] = set()
+        if self._options.transcripts:
+            lacking = [place for place, call in enumerate(calls) if lacks_transcript(call)]
+            details = await self._read_details({calls[place].call_execution_id for place in lacking})
+            for place in lacking:
+                detail = details.get(calls[place].call_execution_id)
+                if detail is not None:
+                    raws[place] = on_one_line(merge(raws[place], detail))
+                    has_detail.add(place)
+
+        def restore(place: int) -> CallExecution:
+            source = calls[place].source
+            assert source is not None
+            call = self._stream.restore(raws[place], self._place_of[source])
+            if place in has_detail and lacks_transcript(call):
+                call.transcript = ()  # the detail said so, and it withholds nothing
+            return call
+
+        return Batch(raws, [call.source for call in calls], restore, has_detail)
+
+    async def _read_details(self, ids: Iterable[str]) -> dict[str, bytes]:
+        """Read details; those of calls that are gone by now, or that can't be read, are noted."""
+        details: dict[str, bytes] = {}
+        opened = self._session.stream_call_executions(sorted(ids), max_outage=self._options.max_outage)
+        async with opened as outcomes:
+            async for outcome in outcomes:
+                if outcome.value is not None:
+                    detail = extract(outcome.value.raw)
+                    if b'"transcript"' in detail:
+                        details[outcome.id] = detail
+                elif isinstance(outcome.error, NotFoundError):
+                    self._gone.append(outcome.id)
+                elif outcome.error is not None:
+                    if self._options.on_error == "raise" or isinstance(outcome.error, STOPS_JOB):
+                        raise outcome.error
+                    self._failures.append(outcome.error)
+        return details
+
+
+@attrs.define(frozen=True)
+class MadeTables:
+    """Tables of calls and of their evaluations."""
+
+    calls: Arrow
+    evaluations: Arrow
+
+
+class TableMaker:
+    """Makes tables of records, each with the whole schema."""
+
+    def __init__(self, sources: Iterable[CallSource], *, evaluations: bool) -> None:
+        self._pa = _import_pyarrow()
+        self._maker = BatchMaker(self._pa, sources, evaluations=evaluations)
+        self._wants_evaluations = evaluations
+
+    def make(self, batch: Batch) -> MadeTables:
+        """Return the tables of some records, in their order."""
+        made = self._maker.make(batch)
+        return MadeTables(
+            self._table(made.calls, self._maker.calls_schema),
+            self._table(made.evaluations, self._maker.evaluations_schema)
+            if self._wants_evaluations
+            else None,
+        )
+
+    def join(self, tables: Sequence[MadeTables], columns: Sequence[str] | None = None) -> MadeTables:
+        """Return all of them in one, without copying; ``columns`` are those that their calls have."""
+        pa, maker = self._pa, self._maker
+        no_calls = _select(maker.calls_schema.empty_table(), columns)
+        calls = pa.concat_tables([no_calls, *(each.calls for each in tables)])
+        if not self._wants_evaluations:
+            return MadeTables(calls, None)
+        no_evaluations = maker.evaluations_schema.empty_table()
+        return MadeTables(calls, pa.concat_tables([no_evaluations, *(each.evaluations for each in tables)]))
+
+    def without_repeats(self, tables: Sequence[MadeTables]) -> list[MadeTables]:
+        """Return them without the calls that a later one has in a newer version; none has a call twice."""
+        seen: set[tuple[int, str]] = set()
+        kept: list[MadeTables] = []
+        for each in reversed(tables):
+            keys = _keys(each.calls, "id")
+            repeated = seen.intersection(keys)
+            seen.update(keys)
+            kept.append(self._without(each, repeated) if repeated else each)
+        return kept[::-1]
+
+    def _without(self, tables: MadeTables, repeated: Set[tuple[int, str]]) -> MadeTables:
+        def filtered(table: Arrow, name: str) -> Arrow:
+            return table.filter(self._pa.array(key not in repeated for key in _keys(table, name)))
+
+        calls = filtered(tables.calls, "id")
+        return MadeTables(calls, filtered(tables.evaluations, "call_id") if self._wants_evaluations else None)
+
+    def _table(self, pieces: Sequence[ArrowPiece], schema: Arrow) -> Arrow:
+        batches = in_order(self._pa, pieces) if pieces else []
+        return self._pa.Table.from_batches(batches, schema)
+
+
+_KEY: Final = ("id", "source_index")
+
+
+def _keys(table: Arrow, name: str) -> list[tuple[int, str]]:
+    """Return the source's place and the call's id of each row."""
+    return list(zip(table["source_index"].to_pylist(), table[name].to_pylist(), strict=True))
+
+
+def _select(table: Arrow, columns: Sequence[str] | None) -> Arrow:
+    return table if columns is None else table.select(columns)
+
+
+def _check_columns(columns: Iterable[str] | None) -> tuple[str, ...] | None:
+    """Return the columns to keep, or raise `ValueError` naming what comes nearest to one that is none."""
+    if columns is None:
+        return None
+    if isinstance(columns, str | bytes) or not isinstance(columns, Iterable):
+        raise TypeError(f"columns must be a list of names, such as ['id', 'status'], not {brief(columns)}.")
+    names = tuple(dict.fromkeys(columns))
+    if not names:
+        raise ValueError("columns must not be empty: leave it out for all.")
+    for name in names:
+        if name not in CALLS:
+            near = difflib.get_close_matches(str(name), CALLS, n=1, cutoff=0.5)
+            hint = f": did you mean {near[0]!r}?" if near else "; docs/export-formats.md lists them."
+            raise ValueError(f"columns has no column {brief(name)}{hint}")
+    return names
+
+
+def _check_calls(calls: Iterable[CallExecution]) -> Iterator[CallExecution]:
+    if not isinstance(calls, Iterable):
+        raise TypeError(f"calls must be a list of CallExecution, not {brief(calls)}.")
+    for call in calls:
+        if not isinstance(call, CallExecution):
+            raise TypeError(f"A call is a CallExecution, not {brief(call)}.")
+        yield call
+
+
+def _import_pyarrow() -> Arrow:
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            "Tables need pyarrow: pip install 'futureagi-async[parquet]'.", name="pyarrow"
+        ) from error
+    return pyarrow
