@@ -84,7 +84,7 @@ if TYPE_CHECKING:
         TestExecutionCalls,
         source_from_dict,
     )
-    from futureagi_async.tables import CallsTable, TableStream, fetch_table, stream_tables
+    from futureagi_async.tables import CallsTable, TableStream, fetch_table, read_export, stream_tables
     from futureagi_async.words import CallStatus, ExecutionStatus
 
 __all__ = [
@@ -164,6 +164,7 @@ __all__ = [
     "load_sources",
     "parse_since",
     "plan_export",
+    "read_export",
     "source_from_dict",
     "source_from_url",
     "stream_tables",

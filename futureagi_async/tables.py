@@ -4,11 +4,12 @@ Rows are made from the records' bytes, as Parquet exports make them, and have th
 """
 
 import difflib
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from itertools import islice
-from typing import Any, Final, Literal, Protocol, Self
+from os import PathLike
+from typing import Any, Literal, Protocol, Self
 
 import attrs
 from anyio.to_thread import run_sync
@@ -16,10 +17,18 @@ from anyio.to_thread import run_sync
 from futureagi_async.errors import STOPS_JOB, FutureAGIError, NotFoundError
 from futureagi_async.export.batches import merge
 from futureagi_async.export.fetching import DetailReader, StepStream, extract
-from futureagi_async.export.formats.arrow_arrays import Arrow
-from futureagi_async.export.formats.arrow_batches import ArrowPiece, BatchMaker, in_order
-from futureagi_async.export.formats.records import Batch, lacks_transcript
+from futureagi_async.export.formats.arrow_tables import (
+    KEY,
+    MadeTables,
+    TableMaker,
+    import_pyarrow,
+    select,
+)
+from futureagi_async.export.formats.records import Batch, lacks_transcript, with_record
 from futureagi_async.export.formats.schema import CALLS
+from futureagi_async.export.loading import Wanted, load_tables
+from futureagi_async.export.report import fetch_report
+from futureagi_async.export.targets import read_path
 from futureagi_async.models import CallExecution, CallPage, FetchReport
 from futureagi_async.models.call import on_one_line
 from futureagi_async.options import OnError, brief, check_count, check_word
@@ -73,7 +82,7 @@ class CallsTable:
         found = list(newest.values())
         some = [found[start : start + _BATCH_ROWS] for start in range(0, len(found), _BATCH_ROWS)]
         made = maker.join([maker.make(_batch_of(each)) for each in some])
-        return cls(_select(made.calls, chosen), made.evaluations, report)
+        return cls(select(made.calls, chosen), made.evaluations, report)
 
     @property
     def complete(self) -> bool:
@@ -108,15 +117,57 @@ class CallsTable:
 
 
 def _batch_of(calls: Sequence[CallExecution]) -> Batch:
-    """Return the records of calls, without provider data."""
-    raws = [call.as_sent() for call in calls]
-    return Batch(raws, [call.source for call in calls], restore=calls.__getitem__)
+    """Return the records of calls, without provider data; those that have none get one."""
+    raws = [call.as_sent() if call.raw else b"" for call in calls]
+
+    def restore(place: int) -> CallExecution:
+        call = calls[place]
+        if raws[place] == call.raw:
+            return call
+        return with_record(call) if not call.raw else CallExecution.from_json(raws[place], call.source)
+
+    return Batch(raws, [call.source for call in calls], restore)
 
 
 def _verdict(report: FetchReport | None) -> str:
     if report is None:
         return "nothing says whether that is all"
     return "complete" if report.complete else "incomplete"
+
+
+def read_export(
+    path: str | PathLike[str], *, evaluations: bool = True, columns: Iterable[str] | None = None
+) -> CallsTable:
+    """Return what a finished export holds: a directory with its manifest's verdict, or a single file.
+
+    Parquet and JSON Lines, as sent and normalised. A single file tells nothing of what was read, so that its
+    ``report`` is ``None``. Lines as sent name no source: where several were exported together, and not
+    ``ordered``, the columns of the source are null, and empty transcripts are empty whether withheld or not.
+
+    Files are read as they are; `verify_export` compares them with the manifest's digests. Raises
+    `ExportError` for what holds no export, an unfinished one, files that were cut off, and CSV; `ValueError`
+    for columns that there are not. Works without a session, and reads every file: in an event loop call it
+    by ``anyio.to_thread.run_sync``.
+
+    Args:
+        path: The directory, its manifest, or a file.
+        evaluations: Also return the table of evaluations.
+        columns: Those of the table of calls, in this order; by default all. Parquet reads no others.
+
+    """
+    wanted = Wanted(evaluations, _check_columns(columns))
+    loaded = load_tables(read_path("path", path), wanted)
+    made, manifest = loaded.tables, loaded.manifest
+    if manifest is None:
+        return CallsTable(made.calls, made.evaluations)
+    details = manifest.transcripts
+    return CallsTable(
+        made.calls,
+        made.evaluations,
+        fetch_report(manifest, loaded.sources),
+        tuple(details.gone) if details else (),
+        tuple(failure.to_error() for failure in details.failed) if details else (),
+    )
 
 
 class TableReader(DetailReader, Protocol):
@@ -266,7 +317,7 @@ def stream_tables(
         max_outage=max_outage,
         changed_since=changed_since,
     )
-    _import_pyarrow()
+    import_pyarrow()
     return _open_tables(session, opened, options)
 
 
@@ -317,29 +368,29 @@ class TableStream:
 
     async def __anext__(self) -> CallsTable:
         made = await self._next()
-        return CallsTable(_select(made.calls, self._options.columns), made.evaluations)
+        return CallsTable(select(made.calls, self._options.columns), made.evaluations)
 
     async def collect(self) -> CallsTable:
         """Read to the end; of a call that came more than once, keep the newest version."""
         wanted = self._options.columns
-        kept = None if wanted is None else tuple(dict.fromkeys((*wanted, *_KEY)))
+        kept = None if wanted is None else tuple(dict.fromkeys((*wanted, *KEY)))
         tables: list[MadeTables] = []
         with suppress(StopAsyncIteration):
             while True:
                 made = await self._next()
-                tables.append(MadeTables(_select(made.calls, kept), made.evaluations))
+                tables.append(MadeTables(select(made.calls, kept), made.evaluations))
         if self._has_repeats:
             tables = self._maker.without_repeats(tables)
         made = self._maker.join(tables, kept)
         return CallsTable(
-            _select(made.calls, wanted),
+            select(made.calls, wanted),
             made.evaluations,
             self.report,
             self.transcripts_gone,
             self.transcript_failures,
         )
 
-    async def _next(self) -> "MadeTables":
+    async def _next(self) -> MadeTables:
         """Return the next batch with all its columns."""
         rows = self._options.batch_rows
         while not self._ended and len(self._waiting) < rows and self._waiting_bytes < _BATCH_BYTES:
@@ -412,77 +463,6 @@ class TableStream:
         return details
 
 
-@attrs.define(frozen=True)
-class MadeTables:
-    """Tables of calls and of their evaluations."""
-
-    calls: Arrow
-    evaluations: Arrow
-
-
-class TableMaker:
-    """Makes tables of records, each with the whole schema."""
-
-    def __init__(self, sources: Iterable[CallSource], *, evaluations: bool) -> None:
-        self._pa = _import_pyarrow()
-        self._maker = BatchMaker(self._pa, sources, evaluations=evaluations)
-        self._wants_evaluations = evaluations
-
-    def make(self, batch: Batch) -> MadeTables:
-        """Return the tables of some records, in their order."""
-        made = self._maker.make(batch)
-        return MadeTables(
-            self._table(made.calls, self._maker.calls_schema),
-            self._table(made.evaluations, self._maker.evaluations_schema)
-            if self._wants_evaluations
-            else None,
-        )
-
-    def join(self, tables: Sequence[MadeTables], columns: Sequence[str] | None = None) -> MadeTables:
-        """Return all of them in one, without copying; ``columns`` are those that their calls have."""
-        pa, maker = self._pa, self._maker
-        no_calls = _select(maker.calls_schema.empty_table(), columns)
-        calls = pa.concat_tables([no_calls, *(each.calls for each in tables)])
-        if not self._wants_evaluations:
-            return MadeTables(calls, None)
-        no_evaluations = maker.evaluations_schema.empty_table()
-        return MadeTables(calls, pa.concat_tables([no_evaluations, *(each.evaluations for each in tables)]))
-
-    def without_repeats(self, tables: Sequence[MadeTables]) -> list[MadeTables]:
-        """Return them without the calls that a later one has in a newer version; none has a call twice."""
-        seen: set[tuple[int, str]] = set()
-        kept: list[MadeTables] = []
-        for each in reversed(tables):
-            keys = _keys(each.calls, "id")
-            repeated = seen.intersection(keys)
-            seen.update(keys)
-            kept.append(self._without(each, repeated) if repeated else each)
-        return kept[::-1]
-
-    def _without(self, tables: MadeTables, repeated: Set[tuple[int, str]]) -> MadeTables:
-        def filtered(table: Arrow, name: str) -> Arrow:
-            return table.filter(self._pa.array(key not in repeated for key in _keys(table, name)))
-
-        calls = filtered(tables.calls, "id")
-        return MadeTables(calls, filtered(tables.evaluations, "call_id") if self._wants_evaluations else None)
-
-    def _table(self, pieces: Sequence[ArrowPiece], schema: Arrow) -> Arrow:
-        batches = in_order(self._pa, pieces) if pieces else []
-        return self._pa.Table.from_batches(batches, schema)
-
-
-_KEY: Final = ("id", "source_index")
-
-
-def _keys(table: Arrow, name: str) -> list[tuple[int, str]]:
-    """Return the source's place and the call's id of each row."""
-    return list(zip(table["source_index"].to_pylist(), table[name].to_pylist(), strict=True))
-
-
-def _select(table: Arrow, columns: Sequence[str] | None) -> Arrow:
-    return table if columns is None else table.select(columns)
-
-
 def _check_columns(columns: Iterable[str] | None) -> tuple[str, ...] | None:
     """Return the columns to keep, or raise `ValueError` naming what comes nearest to one that is none."""
     if columns is None:
@@ -507,13 +487,3 @@ def _check_calls(calls: Iterable[CallExecution]) -> Iterator[CallExecution]:
         if not isinstance(call, CallExecution):
             raise TypeError(f"A call is a CallExecution, not {brief(call)}.")
         yield call
-
-
-def _import_pyarrow() -> Arrow:
-    try:
-        import pyarrow
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            "Tables need pyarrow: pip install 'futureagi-async[parquet]'.", name="pyarrow"
-        ) from error
-    return pyarrow

@@ -88,7 +88,26 @@ _SCALARS: Final = {
 _CallLine: Any = msgspec.defstruct(
     "CallLine", [(name, kind, None) for name, kind in _SCALARS.items()], bases=(CallParts,)
 )
+
+
+class _Placed(Struct):
+    source: Free | None = None
+
+
+_decode_place = msgspec.json.Decoder(_Placed).decode
 _decode_line = msgspec.json.Decoder(_CallLine).decode
+
+
+def is_normalised(line: bytes) -> bool:
+    """Whether a line is in our names and units; raises one of `JSON_ERRORS` for what is no JSON object."""
+    return decode_fields(line).keys() >= _NORMALISED
+
+
+def source_of(line: bytes) -> tuple[int | None, CallSource | None]:
+    """Return the source of a normalised line, and its place among those of its export, if it has them."""
+    found = _decode_place(line).source or {}
+    place = found.get("index")
+    return (place if isinstance(place, int) else None), _source(found or None)
 
 
 def decode_line(line: bytes | str, source: CallSource | None = None) -> CallExecution:
@@ -97,7 +116,7 @@ def decode_line(line: bytes | str, source: CallSource | None = None) -> CallExec
         raise TypeError(f"A line is bytes or str, not {type(line).__name__}.")
     raw = line.encode() if isinstance(line, str) else line
     try:
-        if decode_fields(raw).keys() >= _NORMALISED:
+        if is_normalised(raw):
             return _structure(raw)
     except JSON_ERRORS as error:
         raise decoding_error(error, raw, PLACE, "$") from None

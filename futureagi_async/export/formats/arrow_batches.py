@@ -140,7 +140,7 @@ class ArrowRows:
 class BatchMaker:
     """Makes record batches; those of evaluations on request."""
 
-    def __init__(self, pa: Arrow, sources: Iterable[CallSource], *, evaluations: bool) -> None:
+    def __init__(self, pa: Arrow, sources: Iterable[CallSource | None], *, evaluations: bool) -> None:
         self.calls_schema = arrow_schema(pa, CALLS)
         self.evaluations_schema = arrow_schema(pa, EVALUATIONS)
         self._pa = pa

@@ -60,6 +60,44 @@ def fields_of(call: CallExecution) -> Fields:
     return decode_fields(call.raw)
 
 
+def with_record(call: CallExecution) -> CallExecution:
+    """Return a call that was built by hand, or read from a normalised line, with a record to read it from.
+
+    The record has what is looked for in records: the nested parts, what is ``extra``, and misfits.
+    """
+    if call.raw:
+        return call
+    misfits = dict(call.misfits)
+    parts = {name: getattr(call, name) for name in _FREE_PARTS}
+    parts["transcript"] = call.transcript and [
+        {
+            "role": turn.role,
+            "content": misfits.get(f"transcript[{place}].content", turn.content),
+            "start_time_seconds": turn.start_seconds,
+            "end_time_seconds": turn.end_seconds,
+            **turn.extra,
+        }
+        for place, turn in enumerate(call.transcript)
+    ]
+    parts["eval_outputs"] = call.eval_outputs and {
+        key: _sent_evaluation(output) for key, output in call.eval_outputs.items()
+    }
+    parts["rerun_snapshots"] = call.rerun_snapshots and [each.to_dict() for each in call.rerun_snapshots]
+    plain_misfits = {name: value for name, value in misfits.items() if name.isidentifier()}
+    record = {"id": call.id, **call.extra, **parts, **plain_misfits}
+    return attrs.evolve(call, raw=msgspec.json.encode(record))
+
+
+_FREE_PARTS: Final = ("eval_metrics", "scenario_columns", "recordings", "tool_outputs")
+
+
+def _sent_evaluation(output: EvalOutput) -> dict[str, object]:
+    sent = attrs.asdict(output, filter=lambda field, _: field.name not in ("id", "pending"))
+    if output.pending:
+        del sent["value"]  # for its lack says so
+    return sent
+
+
 def misfits_of(call: CallExecution) -> Misfits:
     """Return what was sent for plain fields that can't hold it; nested parts are looked into elsewhere."""
     return decode_call_leniently(call.raw)[1] if call.misfits else {}

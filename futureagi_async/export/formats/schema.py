@@ -108,7 +108,7 @@ _NO_SOURCE: SourceRow = (None,) * len(SOURCE)
 class SourceColumns:
     """Gives a source its place among those of an export, and the ids it is made of."""
 
-    def __init__(self, sources: Iterable[CallSource]) -> None:
+    def __init__(self, sources: Iterable[CallSource | None]) -> None:
         self._sources = list(sources)
         self._known = {id(source): self._describe(source) for source in self._sources}
 
