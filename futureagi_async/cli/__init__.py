@@ -24,6 +24,7 @@ from futureagi_async.cli.streams import (
     print_error,
     print_notice,
 )
+from futureagi_async.cli.sync import SYNC_EPILOGUE, sync
 from futureagi_async.cli.verify import VERIFY_EPILOGUE, verify
 
 __all__ = ["app", "run"]
@@ -51,6 +52,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # answered below
 )
 app.command(export, help_epilogue=EXPORT_EPILOGUE)
+app.command(sync, help_epilogue=SYNC_EPILOGUE)
 app.command(ls, help_epilogue=LS_EPILOGUE)
 app.command(plan, help_epilogue=PLAN_EPILOGUE)
 app.command(verify, help_epilogue=VERIFY_EPILOGUE)

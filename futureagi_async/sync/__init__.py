@@ -19,7 +19,7 @@ __all__ = ["SourceSync", "SyncReport", "sync_calls"]
 async def sync_calls(
     session: "CallReader",
     sources: Iterable[CallSource] | CallSource,
-    target: str | PathLike[str],
+    database: str | PathLike[str],
     *,
     full_every: timedelta | None = timedelta(days=30),
     transcripts: bool = False,
@@ -49,11 +49,11 @@ async def sync_calls(
     Args:
         session: An open `futureagi_async.Session`.
         sources: What to read, each once. Sources of earlier syncs that are missing keep their rows.
-        target: A DuckDB file ending in ``.duckdb``, ``.ddb`` or ``.db``; or the directory of Delta tables
+        database: A DuckDB file ending in ``.duckdb``, ``.ddb`` or ``.db``; or the directory of Delta tables
             behind ``delta://``, in an object store behind ``delta+s3://``, ``delta+gs://``, ``delta+az://``
             or ``delta+abfss://``.
         full_every: After how long to read a source in full again, which alone shows what was deleted.
-            ``None``: never again, ``timedelta(0)``: now.
+            ``None``: never; ``timedelta(0)``: each time.
         transcripts: Also read the details of calls whose list withholds the transcript, one request a call.
         include_provider_data: Keep ``call_metadata`` and ``provider_call_data``, which may hold other
             parties' keys.
@@ -69,7 +69,7 @@ async def sync_calls(
     request = SyncRequest(
         session=session,
         sources=tuple(dict.fromkeys(check_sources(sources))),
-        target=read_sync_target(target),
+        target=read_sync_target(database),
         content=Content(transcripts=bool(transcripts), provider_data=bool(include_provider_data)),
         full_every=full_every,
         page_size=page_size,

@@ -7,7 +7,7 @@ ours.
 """
 
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,10 +34,11 @@ from futureagi_async.sync.schema import (
     is_gone,
     missing_columns,
 )
-from futureagi_async.sync.staging import Applied, Change, DatabaseState, arrow_rows, counts_from
+from futureagi_async.sync.staging import Applied, Change, DatabaseState, Part, arrow_rows, counts_from
 
 if TYPE_CHECKING:
     from deltalake import CommitProperties, DeltaTable
+    from deltalake.table import TableMerger
 
 COLUMNS: Final = {**TABLES, "syncs": DELTA_SYNCS}
 PINNED: Final = ("evaluations", "calls", "sources")
@@ -155,7 +156,7 @@ class DeltaDatabase:
         behind = table.version() - finished
         if behind < 0:
             raise SyncError(
-                f"{self._uri(name)} is at version {table.version()}, and the last sync left {finished}: it was "
+                f"{self._uri(name)} is at version {table.version()}, the last sync left {finished}: it was "
                 "replaced by something else. Choose another directory."
             )
         commits = [
@@ -211,19 +212,42 @@ class DeltaDatabase:
             counted, gone, older = _compare(tables["calls"], change, staged)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
-        evaluations = 0
-        if counted:
-            evaluations = self._commit("evaluations", tables, _merge_evaluations, change, older)
-        if counted or gone:
-            self._commit("calls", tables, _merge_calls, change)
+        evaluations = self._merge_parts(tables, change, counted, older)
+        if gone:
+            self._commit("calls", tables, _mark_gone, change)
         self._commit("sources", tables, _write_sources, change)
         applied = Applied(
             counts=counts_from(counted, gone), evaluations=evaluations, finished_at=datetime.now(UTC)
         )
         versions = {f"{name}_version": tables[name].version() for name in PINNED}
-        row = arrow_rows(DELTA_SYNCS, [{**change.sync_row(applied), **versions}])
+        row = arrow_rows(DELTA_SYNCS, [{**change.sync_row(applied), **versions}]).to_reader()
         self._commit("syncs", tables, _append, change, row)
         return applied
+
+    def _merge_parts(
+        self,
+        tables: Mapping[str, "DeltaTable"],
+        change: Change,
+        counted: Sequence[Mapping[str, Any]],
+        older: Collection[Key],
+    ) -> int:
+        """Write the calls that were read, and their evaluations; return how many of these.
+
+        Rows that are all new are appended. Others are merged part by part: a MERGE holds what it is given in
+        memory.
+        """
+        if not counted:
+            return 0
+        are_new = all(row["updated"] == row["unchanged"] == row["older"] == 0 for row in counted)
+        evaluations = 0
+        for part in change.parts:
+            if are_new:
+                evaluations += self._commit("evaluations", tables, _append, change, part.evaluations())
+                self._commit("calls", tables, _append, change, part.calls())
+            else:
+                evaluations += self._commit("evaluations", tables, _merge_evaluations, part, older)
+                self._commit("calls", tables, _merge_calls, part)
+        return evaluations
 
     def _commit(self, name: str, tables: Mapping[str, "DeltaTable"], write: Any, *given: Any) -> int:
         """Write into a table; raises `SyncError` where something else did meanwhile."""
@@ -242,7 +266,7 @@ def _compare(
     from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
     shutil.rmtree(staged, ignore_errors=True)
-    write_deltalake(staged, change.calls(("source_id", "id", "timestamp")))
+    write_deltalake(staged, change.keys())
     query = QueryBuilder().register("staged", DeltaTable(staged)).register("calls", calls)
     counted, gone = _rows(query, COUNT_ROWS), dict[str, int]()
     if change.listed_in_full:
@@ -253,7 +277,7 @@ def _compare(
     return counted, gone, older
 
 
-def _merge_evaluations(table: "DeltaTable", change: Change, older: Collection[Key]) -> int:
+def _merge_evaluations(table: "DeltaTable", part: Part, older: Collection[Key]) -> int:
     """Put the evaluations of the calls that were read in the place of those that these had.
 
     The source holds a row for each call, which matches all its old evaluations and deletes them, and a row
@@ -262,14 +286,14 @@ def _merge_evaluations(table: "DeltaTable", change: Change, older: Collection[Ke
     import pyarrow as pa
 
     schema = arrow_schema(pa, {**EVALUATIONS, "is_call": "flag"})
-    rows = pa.RecordBatchReader.from_batches(schema, _evaluation_batches(pa, schema, change, older))
+    rows = pa.RecordBatchReader.from_batches(schema, _evaluation_batches(pa, schema, part, older))
     merged = (
         table.merge(
             rows,
             "s.is_call AND t.source_id = s.source_id AND t.call_id = s.call_id",
             source_alias="s",
             target_alias="t",
-            commit_properties=_properties(change),
+            commit_properties=_properties(part.change),
         )
         .when_matched_delete()
         .when_not_matched_insert({name: f"s.{name}" for name in EVALUATIONS}, predicate="NOT s.is_call")
@@ -278,11 +302,11 @@ def _merge_evaluations(table: "DeltaTable", change: Change, older: Collection[Ke
     return int(merged["num_target_rows_inserted"])
 
 
-def _evaluation_batches(pa: Arrow, schema: Arrow, change: Change, older: Collection[Key]) -> Iterator[Arrow]:
-    for batch in change.calls(("source_id", "id")):
+def _evaluation_batches(pa: Arrow, schema: Arrow, part: Part, older: Collection[Key]) -> Iterator[Arrow]:
+    for batch in part.calls(("source_id", "id")):
         names = {"source_id": batch.column("source_id"), "call_id": batch.column("id")}
         yield _without(pa, _padded(pa, schema, names, is_call=True, rows=len(batch)), older)
-    for batch in change.evaluations_rows():
+    for batch in part.evaluations():
         names = {name: batch.column(name) for name in EVALUATIONS}
         yield _without(pa, _padded(pa, schema, names, is_call=False, rows=len(batch)), older)
 
@@ -301,26 +325,38 @@ def _without(pa: Arrow, batch: Arrow, older: Collection[Key]) -> Arrow:
     return batch.filter(pa.array([key not in older for key in keys], pa.bool_()))
 
 
-def _merge_calls(table: "DeltaTable", change: Change) -> int:
-    now = f"arrow_cast('{change.started_at.isoformat()}', 'Timestamp(Microsecond, Some(\"UTC\"))')"
-    merger = (
-        table.merge(
-            change.calls(),
-            "t.source_id = s.source_id AND t.id = s.id",
-            source_alias="s",
-            target_alias="t",
-            commit_properties=_properties(change),
-        )
+def _merge_calls(table: "DeltaTable", part: Part) -> int:
+    merged = (
+        _merger(table, part.calls(), part.change)
         .when_matched_update_all(predicate=_NOT_OLDER)
         .when_matched_update({"deleted_at": "NULL"}, predicate="t.deleted_at IS NOT NULL")
         .when_not_matched_insert_all()
+        .execute()
     )
-    if change.listed_in_full:
-        listed = ", ".join(f"'{source_id}'" for source_id in change.listed_in_full)
-        merger = merger.when_not_matched_by_source_update(
+    return int(merged["num_source_rows"])
+
+
+def _mark_gone(table: "DeltaTable", change: Change) -> int:
+    now = f"arrow_cast('{change.started_at.isoformat()}', 'Timestamp(Microsecond, Some(\"UTC\"))')"
+    listed = ", ".join(f"'{source_id}'" for source_id in change.listed_in_full)
+    merged = (
+        _merger(table, change.keys(), change)
+        .when_not_matched_by_source_update(
             {"deleted_at": now, "synced_at": now}, f"t.deleted_at IS NULL AND t.source_id IN ({listed})"
         )
-    return int(merger.execute()["num_source_rows"])
+        .execute()
+    )
+    return int(merged["num_target_rows_updated"])
+
+
+def _merger(table: "DeltaTable", rows: Arrow, change: Change) -> "TableMerger":
+    return table.merge(
+        rows,
+        "t.source_id = s.source_id AND t.id = s.id",
+        source_alias="s",
+        target_alias="t",
+        commit_properties=_properties(change),
+    )
 
 
 def _write_sources(table: "DeltaTable", change: Change) -> int:
@@ -334,8 +370,19 @@ def _write_sources(table: "DeltaTable", change: Change) -> int:
 def _append(table: "DeltaTable", change: Change, rows: Arrow) -> int:
     from deltalake import write_deltalake
 
-    write_deltalake(table, rows, mode="append", commit_properties=_properties(change))
-    return int(rows.num_rows)
+    counted = 0
+
+    def counting() -> Iterator[Arrow]:
+        nonlocal counted
+        for batch in rows:
+            counted += len(batch)
+            yield batch
+
+    import pyarrow as pa
+
+    reader = pa.RecordBatchReader.from_batches(rows.schema, counting())
+    write_deltalake(table, reader, mode="append", commit_properties=_properties(change))
+    return counted
 
 
 def _properties(change: Change) -> "CommitProperties":

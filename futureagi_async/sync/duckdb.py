@@ -84,7 +84,7 @@ class DuckDBDatabase:
         import duckdb
 
         try:
-            connection = duckdb.connect(str(path), read_only=read_only)
+            connection = _connect(path, self.work, read_only=read_only)
         except duckdb.Error as error:
             raise self._opening_error(error) from error
         try:
@@ -144,6 +144,32 @@ class DuckDBDatabase:
         return applied
 
 
+def _connect(path: Path, work: Path, *, read_only: bool) -> "DuckDBPyConnection":
+    """Open a file with little memory, which spills where nobody else can read.
+
+    Where this process has the file open for writing already, its connections share one configuration: that
+    stays as it is, and ``read_only`` can't be had.
+    """
+    import duckdb
+
+    if path.exists():
+        try:
+            for_reading = duckdb.connect(str(path), read_only=True)
+        except duckdb.ConnectionException:
+            return duckdb.connect(str(path))
+        if read_only:
+            return for_reading
+        for_reading.close()
+    connection = duckdb.connect(str(path))
+    for name, value in {**_LIMITS, "temp_directory": str(work / "spilled")}.items():
+        connection.execute(f"SET {name} = $value", {"value": value})
+    return connection
+
+
+_LIMITS: Final = {"memory_limit": "512MB", "threads": 2, "preserve_insertion_order": False}
+"""What is enough to merge any number of rows: what does not fit into memory is spilled to the disk."""
+
+
 def _make_tables(connection: "DuckDBPyConnection") -> None:
     """Make what is missing: all tables in a new database, some columns in one of an older version."""
     found = _columns(connection)
@@ -162,7 +188,7 @@ def _stage(connection: "DuckDBPyConnection", change: Change) -> None:
     connection.execute(
         "CREATE TEMP TABLE staged AS SELECT source_id, id, timestamp "
         "FROM read_parquet($files) JOIN places USING (source_index)",
-        {"files": change.calls_files},
+        {"files": [part.calls_file for part in change.parts]},
     )
     connection.execute(f"CREATE TEMP TABLE too_old AS {FIND_OLDER}")
 
@@ -189,12 +215,14 @@ def _merge(connection: "DuckDBPyConnection", change: Change) -> Applied:
         "DELETE FROM evaluations AS e USING staged s WHERE e.source_id = s.source_id AND e.call_id = s.id"
     )
     (evaluations,) = connection.execute(
-        _insert("evaluations", EVALUATIONS, "call_id"), {"files": change.evaluations_files}
+        _insert("evaluations", EVALUATIONS, "call_id"),
+        {"files": [part.evaluations_file for part in change.parts]},
     ).fetchone() or (0,)
     connection.execute(
         "DELETE FROM calls AS c USING staged s WHERE c.source_id = s.source_id AND c.id = s.id"
     )
-    connection.execute(_insert("calls", CALLS, "id"), {"files": change.calls_files, **now})
+    files = [part.calls_file for part in change.parts]
+    connection.execute(_insert("calls", CALLS, "id"), {"files": files, **now})
     connection.register("new_sources", change.sources_table())
     connection.execute("DELETE FROM sources")
     connection.execute("INSERT INTO sources BY NAME SELECT * FROM new_sources")

@@ -40,7 +40,7 @@ T = TypeVar("T")
 BUSY_SECONDS = 60.0
 """How long to wait for what else has a database open."""
 _BUSY_PAUSE_SECONDS = 0.5
-_PART_ROWS = 50_000
+_PART_ROWS = 25_000  # merged at once: they are held in memory by some engines
 
 
 @attrs.define(frozen=True, kw_only=True)
@@ -214,7 +214,7 @@ class _Job:
     ) -> SyncReport:
         read = change.report
         return SyncReport(
-            target=str(self.request.target),
+            database=str(self.request.target),
             number=change.number,
             started_at=change.started_at,
             finished_at=applied.finished_at,

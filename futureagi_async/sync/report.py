@@ -46,8 +46,8 @@ class SyncReport(Plain):
 
     added = ("complete", "received", "inserted", "updated", "unchanged", "older", "deleted")
 
-    target: str
-    """The database, as it was given."""
+    database: str
+    """As it was given."""
     number: int
     """Of this sync in the database's table ``syncs``."""
     started_at: datetime

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from futureagi_async.export.report import ExportReport
 from futureagi_async.sync.decisions import SourceState
 from futureagi_async.sync.schema import CALLS, EVALUATIONS, SCHEMA_VERSION, SOURCES, SYNCS
 
-_BATCH_ROWS = 5_000
+_BATCH_ROWS = 1_000
 
 
 @attrs.define(frozen=True, kw_only=True)
@@ -75,14 +76,13 @@ class Change:
     complete: bool
 
     @property
-    def calls_files(self) -> list[str]:
-        """The parts with calls."""
-        return [str(path) for path in self.report.files if path.name.startswith("calls-")]
-
-    @property
-    def evaluations_files(self) -> list[str]:
-        """The parts with evaluations."""
-        return [str(path) for path in self.report.files if path.name.startswith("evaluations-")]
+    def parts(self) -> list["Part"]:
+        """The files that hold what was read, some ten thousands of calls each."""
+        calls, evaluations = (
+            sorted(str(path) for path in self.report.files if path.name.startswith(kind))
+            for kind in ("calls-", "evaluations-")
+        )
+        return [Part(*files, self) for files in zip(calls, evaluations, strict=True)]
 
     def sources_table(self) -> Arrow:
         """Return the table ``sources``."""
@@ -117,38 +117,56 @@ class Change:
         rows = [{"source_index": place, "source_id": each} for place, each in enumerate(self.source_ids)]
         return arrow_rows(columns, rows)
 
+    def keys(self) -> Arrow:
+        """Return a reader of the keys and timestamps of all calls that were read."""
+        import pyarrow as pa
+
+        columns = ("source_id", "id", "timestamp")
+        schema = arrow_schema(pa, {name: CALLS[name] for name in columns})
+        batches = chain.from_iterable(part.calls(columns) for part in self.parts)
+        return pa.RecordBatchReader.from_batches(schema, batches)
+
+
+@attrs.define(frozen=True)
+class Part:
+    """The calls in a file, and their evaluations in another."""
+
+    calls_file: str
+    evaluations_file: str
+    change: Change
+
     def calls(self, columns: Sequence[str] = tuple(CALLS)) -> Arrow:
-        """Return a reader of the rows of the table ``calls``, or of some of their columns."""
-        return self._reader(self.calls_files, {name: CALLS[name] for name in columns})
+        """Return a reader of rows of the table ``calls``, or of some of their columns."""
+        return self._reader(self.calls_file, {name: CALLS[name] for name in columns})
 
-    def evaluations_rows(self) -> Arrow:
-        """Return a reader of the rows of the table ``evaluations``."""
-        return self._reader(self.evaluations_files, EVALUATIONS)
+    def evaluations(self) -> Arrow:
+        """Return a reader of rows of the table ``evaluations``."""
+        return self._reader(self.evaluations_file, EVALUATIONS)
 
-    def _reader(self, files: Sequence[str], columns: Mapping[str, Kind]) -> Arrow:
+    def _reader(self, file: str, columns: Mapping[str, Kind]) -> Arrow:
         import pyarrow as pa
 
         schema = arrow_schema(pa, columns)
-        return pa.RecordBatchReader.from_batches(schema, self._batches(pa, files, schema))
+        return pa.RecordBatchReader.from_batches(schema, self._batches(pa, file, schema))
 
-    def _batches(self, pa: Arrow, files: Sequence[str], schema: Arrow) -> Iterator[Arrow]:
+    def _batches(self, pa: Arrow, file: str, schema: Arrow) -> Iterator[Arrow]:
+        """Yield some rows at a time, with the source's key in place of its place."""
         from pyarrow import parquet
 
-        ids = pa.array(self.source_ids, pa.string())
+        ids = pa.array(self.change.source_ids, pa.string())
+        time = pa.timestamp("us", "UTC")
+        synced_at = pa.scalar(self.change.started_at, time)
         added = ("source_id", "synced_at", "deleted_at")
         wanted = ["source_index", *(name for name in schema.names if name not in added)]
-        for path in files:
-            with parquet.ParquetFile(path) as file:
-                for batch in file.iter_batches(_BATCH_ROWS, columns=wanted):
-                    known = {
-                        "source_id": ids.take(batch.column("source_index")),
-                        "synced_at": pa.repeat(
-                            pa.scalar(self.started_at, pa.timestamp("us", "UTC")), len(batch)
-                        ),
-                        "deleted_at": pa.nulls(len(batch), pa.timestamp("us", "UTC")),
-                    }
-                    arrays = [known[name] if name in known else batch.column(name) for name in schema.names]
-                    yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+        with parquet.ParquetFile(file) as opened:
+            for batch in opened.iter_batches(_BATCH_ROWS, columns=wanted):
+                known = {
+                    "source_id": ids.take(batch.column("source_index")),
+                    "synced_at": pa.repeat(synced_at, len(batch)),
+                    "deleted_at": pa.nulls(len(batch), time),
+                }
+                arrays = [known[name] if name in known else batch.column(name) for name in schema.names]
+                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def arrow_rows(columns: Mapping[str, Kind], rows: Sequence[Mapping[str, Any]]) -> Arrow:

@@ -53,23 +53,23 @@ class SyncTarget:
         return f"delta+{self.location}" if self.is_remote else f"delta://{self.location}"
 
 
-def read_sync_target(target: str | os.PathLike[str]) -> SyncTarget:
-    """Return what a target says; raises `ValueError` or `TypeError` for one that can't be."""
-    if not isinstance(target, str | os.PathLike) or not isinstance(os.fspath(target), str):
-        raise TypeError(f"target must be a path or an address, not {brief(target)}.")
-    text = os.fspath(target)
+def read_sync_target(database: str | os.PathLike[str]) -> SyncTarget:
+    """Return which database is meant; raises `ValueError` or `TypeError` for one that can't be."""
+    if not isinstance(database, str | os.PathLike) or not isinstance(os.fspath(database), str):
+        raise TypeError(f"database must be a path or an address, not {brief(database)}.")
+    text = os.fspath(database)
     if not text:
-        raise ValueError(f"target must be a database, such as {_HOW}, not ''.")
+        raise ValueError(f"database must be a database, such as {_HOW}, not ''.")
     if "\0" in text:
-        raise ValueError("target must not hold a NUL character.")
+        raise ValueError("database must not hold a NUL character.")
     if found := _DELTA.match(text):
         return _delta(found["scheme"], found["rest"])
     if (scheme := text.partition("://")[0]) in _CLOUDS and "://" in text:
-        raise ValueError(f"target must begin with delta+{scheme}:// for Delta tables in an object store.")
-    check_local("target", text)
+        raise ValueError(f"database must begin with delta+{scheme}:// for Delta tables in an object store.")
+    check_local("database", text)
     if Path(text).suffix.lower() not in DUCKDB_ENDINGS:
         raise ValueError(
-            f"target must end in {' or '.join(DUCKDB_ENDINGS)} to be a DuckDB file, or begin with delta:// "
+            f"database must end in {' or '.join(DUCKDB_ENDINGS)} to be a DuckDB file, or begin with delta:// "
             f"for Delta tables: not {brief(text)}."
         )
     return SyncTarget("duckdb", text)
@@ -77,14 +77,14 @@ def read_sync_target(target: str | os.PathLike[str]) -> SyncTarget:
 
 def _delta(scheme: str | None, rest: str) -> SyncTarget:
     if not rest.strip("/"):
-        raise ValueError("target must name a directory behind delta://, for the tables.")
+        raise ValueError("database must name a directory behind delta://, for the tables.")
     if scheme is None:
         return SyncTarget("delta", rest)
     if scheme not in _CLOUDS:
         known = ", ".join(f"delta+{each}://" for each in ("s3", "gs", "az", "abfss"))
-        raise ValueError(f"target begins with delta+{scheme}://, which is none of {known}.")
+        raise ValueError(f"database begins with delta+{scheme}://, which is none of {known}.")
     if "@" in rest.partition("/")[0] and scheme not in ("abfs", "abfss"):
-        raise ValueError("target must not hold keys: object stores find them as their own tools do.")
+        raise ValueError("database must not hold keys: object stores find them as their own tools do.")
     return SyncTarget("delta", f"{scheme}://{rest.rstrip('/')}")
 
 
