@@ -27,6 +27,7 @@ from futureagi_async.cli.streams import (
     print_error,
     print_notice,
 )
+from futureagi_async.cli.sync import SYNC_EPILOGUE, sync
 from futureagi_async.cli.verify import VERIFY_EPILOGUE, verify
 from futureagi_async.cli.waiting import WAIT_EPILOGUE, WATCH_EPILOGUE, wait, watch
 
@@ -55,6 +56,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # answered below
 )
 app.command(export, help_epilogue=EXPORT_EPILOGUE)
+app.command(sync, help_epilogue=SYNC_EPILOGUE)
 app.command(ls, help_epilogue=LS_EPILOGUE)
 app.command(plan, help_epilogue=PLAN_EPILOGUE)
 app.command(gate, help_epilogue=GATE_EPILOGUE)

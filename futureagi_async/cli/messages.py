@@ -20,6 +20,8 @@ _OPTIONS: Final = {
     "resume=False (--restart)": "--restart",
     "ssl_context=...": "--ca-file FILE",
     "proxy=...": "--proxy URL",
+    "transcripts=True": "--transcripts",
+    "include_provider_data=True": "--include-provider-data",
     "(max_response_bytes). Ask for smaller pages, or raise that limit.": "(the limit). Ask for fewer.",
     "agent_id": "AGENT of --agent-version",
     "base_url": "--base-url",
@@ -37,6 +39,7 @@ _ANYWHERE: Final = re.compile(rf"(?<![\w./\\-])({'|'.join(map(re.escape, _OPTION
 
 _ARGUMENTS: Final = {
     "an agent version is": "--agent-version must be",
+    "database": "DATABASE",
     "format": "--format",
     "limit": "--limit",
     "normalised": "--normalised",
@@ -73,6 +76,7 @@ def usage_errors(where: str = "") -> Iterator[None]:
 _EXAMPLES: Final = {
     "--output": "--output (-o) is required, and says where to write. For example: "
     "futureagi-async export --demo -o calls.jsonl.",
+    "DATABASE": "Which database? For example: futureagi-async sync --demo calls.duckdb.",
     "PATH": "Which export? For example: futureagi-async verify 2026-01-31.",
     "SHELL": "Which shell? For example: futureagi-async completion bash.",
 }

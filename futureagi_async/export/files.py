@@ -205,12 +205,12 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}  # som
 
 
 @contextmanager
-def locked(work: Path, target: Path) -> Iterator[None]:
+def locked(work: Path, target: Path | str, job: str = "export") -> Iterator[None]:
     """Hold the working directory, which is made where there is none, for the length of a block.
 
-    Where the block leaves nothing in it, it is removed.
+    Errors name the ``target`` and the kind of ``job``. Where the block leaves nothing in it, it is removed.
     """
-    descriptor = _lock(work, target)
+    descriptor = _lock(work, target, job)
     try:
         yield
     finally:
@@ -220,17 +220,17 @@ def locked(work: Path, target: Path) -> Iterator[None]:
             _remove_if_empty(work)
 
 
-def _lock(work: Path, target: Path) -> int:
+def _lock(work: Path, target: Path | str, job: str) -> int:
     for _ in range(_TRIES):
         make_directory(
-            work, sync=False, shown=target
+            work, sync=False, shown=Path(target)
         )  # this is no thread to wait for the disk in; the store does
         _check_work(work)
         if (descriptor := _open(work / LOCK)) is not None:
-            if _is_ours(descriptor, work / LOCK, target):
+            if _is_ours(descriptor, work / LOCK, target, job):
                 return descriptor
             os.close(descriptor)
-    raise ExportError(f"Can't lock {work}: other exports keep beginning and ending there. Try again.")
+    raise ExportError(f"Can't lock {work}: other {job}s keep beginning and ending there. Try again.")
 
 
 def _check_work(work: Path) -> None:
@@ -253,7 +253,7 @@ def _open(path: Path) -> int | None:
     return None
 
 
-def _is_ours(descriptor: int, path: Path, target: Path) -> bool:
+def _is_ours(descriptor: int, path: Path, target: Path | str, job: str) -> bool:
     """Lock the file; whether it still is the one under the name, as the last owner removes it."""
     try:
         _try_to_lock(descriptor)
@@ -261,13 +261,14 @@ def _is_ours(descriptor: int, path: Path, target: Path) -> bool:
         os.close(descriptor)
         if error.errno in _HELD:
             raise ExportError(
-                f"Another export to {target} is running. Wait for it to end, or choose another target."
+                f"Another {job} to {target} is running. Wait for it to end, or choose another target."
             ) from None
         _remove_if_empty(path.parent)
         if error.errno in _NO_LOCKS:
             raise ExportError(
-                f"Can't lock {path}: its file system has no locks ({error.strerror}), and two exports to one "
-                "target would spoil each other. Export to a local disk, and copy the files from there."
+                f"Can't lock {path}: its file system has no locks ({error.strerror}), and two {job}s to one "
+                f"target would spoil each other. {job.capitalize()} to a local disk, and copy the files from "
+                "there."
             ) from error
         raise ExportError(f"Can't lock {path}: {error.strerror or error}.") from error
     with suppress(FileNotFoundError):

@@ -61,7 +61,7 @@ class ExportRequest:
     part_rows: int
     page_size: int
     include_provider_data: bool
-    since: Path | None
+    since: Path | BaseExport | None
     recordings: Path | None
     allow_private_hosts: bool
     max_outage: float
@@ -101,7 +101,7 @@ async def run_export(request: ExportRequest) -> ExportReport:
     """Do what is requested; where that is interrupted, what was read stays for the next run."""
     check_request(request)
     since, target = request.since, request.target
-    base = await run_sync(read_base, since, request.sources) if since is not None else None
+    base = await run_sync(read_base, since, request.sources) if isinstance(since, Path) else since
     if request.recordings is not None:
         await run_sync(check_directory, request.recordings)
     made = await run_sync(partial(prepare_target, target, overwrite=request.overwrite))

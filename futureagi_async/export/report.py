@@ -28,16 +28,16 @@ from futureagi_async.sources import CallSource
 if TYPE_CHECKING:
     from futureagi_async.export.store import Store
 
-Phase: TypeAlias = Literal["reading", "transcripts", "recordings", "writing"]
+Phase: TypeAlias = Literal["reading", "transcripts", "recordings", "writing", "merging"]
 
 
 @attrs.define(frozen=True, kw_only=True)
 class ExportProgress:
-    """How far an export is."""
+    """How far an export is, or a sync."""
 
     phase: Phase
-    """``reading`` lists, ``transcripts`` of calls whose list withholds them, audio ``recordings``, or
-    ``writing`` the files from what was read."""
+    """``reading`` lists, ``transcripts`` of calls whose list withholds them, audio ``recordings``,
+    ``writing`` the files from what was read, or ``merging`` them into a database."""
     records: int
     """Records, details or recordings that this phase is done with, those of earlier runs included."""
     bytes: int
