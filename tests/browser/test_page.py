@@ -73,7 +73,7 @@ class Visit:
         self._context.close()
 
     def run(self, script: str) -> Any:
-        """Return what a script gives; scripts of the page itself are forbidden, those of a debugger are not."""
+        """Return what a script gives: the page's own are forbidden, a debugger's are not."""
         return self.page.evaluate(script)
 
 
@@ -115,8 +115,8 @@ def test_the_policy_forbids_what_the_page_does_not_have(
 ) -> None:
     """Smuggled in behind the escaping, a script, an image and a style are refused all the same."""
     smuggled = (
-        "<script>document.title='owned'</script><img src='https://example.com/x.png' onerror=\"document.title=1\">"
-        "<style>h1{display:none}</style>"
+        "<script>document.title='owned'</script><style>h1{display:none}</style>"
+        "<img src='https://example.com/x.png' onerror=\"document.title=1\">"
     )
     html = pages["summary"].read_text(encoding="utf-8").replace("<main>", f"<main>{smuggled}")
     (tmp_path / "smuggled.html").write_text(html, encoding="utf-8")
@@ -186,7 +186,7 @@ def test_names_in_charts_are_not_cut(browser: Any, pages: dict[str, Path]) -> No
 def test_paper_is_white(browser: Any, pages: dict[str, Path]) -> None:
     """Printed from a dark screen, too, and over several sheets."""
     with Visit(browser, pages["comparison"], DESKTOP, "dark") as visit:
-        visit.page.emulate_media(media="print", color_scheme="light")
+        visit.page.emulate_media(media="print", color_scheme="dark")
         assert visit.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert len(visit.page.pdf(format="A4")) > 20_000
         assert visit.troubles == []
