@@ -47,7 +47,7 @@ class Scene:
     executions: int = 1
     """Test executions with as many calls each."""
     deleted: Sequence[int] = ()
-    """Those that are deleted, counted from the oldest: on run tests their calls leave places without a row."""
+    """Those that are deleted, counted from the oldest: in run tests their calls leave places without rows."""
     deleted_after_seconds: float = 0.0
     """Since the read began; 0: before."""
     poisoned: Sequence[float] = ()
