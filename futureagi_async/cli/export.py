@@ -64,13 +64,17 @@ class OutputOptions:
     ] = False
     since_manifest: Annotated[
         str | None,
-        Parameter(metavar="FILE", help="Only what changed since the export with this manifest.json."),
+        Parameter(metavar="FILE", help="Only what changed since the export with this _manifest.json."),
     ] = None
     restart: Annotated[
         bool,
         Parameter(
             help="Begin anew instead of going on with an unfinished export, or replace a finished one."
         ),
+    ] = False
+    force: Annotated[
+        bool,
+        Parameter(help="Replace a file that no export wrote, too, or that was changed since one did."),
     ] = False
     ordered: Annotated[
         bool, Parameter(help="By list, newest first: the same bytes whatever arrives first.")
@@ -123,6 +127,9 @@ Interrupted by Ctrl-C, a crash or a power cut? The same command goes on where
 With -o - all is read first, into a temporary file (TMPDIR); then each call is
   printed once, as it was read last. Where something is missing, the rest is
   printed, the reason is on stderr, and the exit code is 3.
+
+Nothing is overwritten that no export wrote, or that was changed since one did,
+  unless you say --force: a file, a symbolic link, or files in a directory.
 
 Keys: FI_API_KEY and FI_SECRET_KEY in the environment. They are not taken from
   the command line, where everybody on this machine could see them (ps).
@@ -239,6 +246,7 @@ def _writer(
         format=output.format,
         transcripts=output.transcripts,
         resume=not output.restart,
+        overwrite=output.force,
         ordered=output.ordered,
         normalised=output.normalised,
         part_rows=output.part_rows,

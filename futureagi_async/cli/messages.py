@@ -16,6 +16,7 @@ class UsageError(Exception):
 _OPTIONS: Final = {
     "allow_private_hosts=True": "--allow-private-hosts",
     "allow_insecure=True": "--allow-insecure",
+    "overwrite=True (--force)": "--force",
     "resume=False (--restart)": "--restart",
     "ssl_context=...": "--ca-file FILE",
     "proxy=...": "--proxy URL",

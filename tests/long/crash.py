@@ -136,7 +136,7 @@ def make_reference(stage: Stage, way: Way) -> Reference:
 def is_whole(way: Way, target: Path, reference: Reference) -> bool:
     """Whether what stands under final names is all or nothing: a manifest vouches for a directory."""
     if target.is_dir():
-        return not (target / "manifest.json").exists() or verify_export(target).ok
+        return not (target / "_manifest.json").exists() or verify_export(target).ok
     return not target.exists() or content_of(way, target) == reference.content
 
 
@@ -147,7 +147,7 @@ def survive(stage: Stage, way: Way, reference: Reference, tally: Tally, kill: Ca
     killed = kill(target)
     tally.kills += killed
     tally.partial += not is_whole(way, target, reference)
-    was_placed = target.is_file() or (target / "manifest.json").exists()
+    was_placed = target.is_file() or (target / "_manifest.json").exists()
     stage.finish(way, target)
     tally.exports += 1
     tally.identical += content_of(way, target) == reference.content
