@@ -369,3 +369,24 @@ async def test_files_of_others_among_an_exports_own_stay(
         again = await export_calls(session, all_lists(served), tmp_path / name)
     assert (again.complete, again.records) == (True, report.records)
     assert [path.read_bytes() for path in mine] == [MINE] * len(mine)
+
+
+@pytest.mark.anyio
+async def test_an_interruption_between_receipt_and_file_is_no_change(
+    served: StandInServer, tmp_path: Path, receipts: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the new receipt is there and the old file, that file is still an export's."""
+    assert receipts
+    target = tmp_path / "calls.csv"
+    await export_one(served, target, 1)
+
+    def fail(*_: object) -> None:
+        raise LookupError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("futureagi_async.export.publish.replace_file", fail)
+        with pytest.raises(LookupError):
+            await export_one(served, target, 2)
+    assert verify_export(target).records == len(served.run_test_rows(served.run_test_ids[1]))
+    report = await export_one(served, target, 2)
+    assert (report.complete, report.resumed) == (True, 1)

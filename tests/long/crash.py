@@ -211,28 +211,6 @@ def run_all(*, random_kills: int, every: int, seed: int, ways: tuple[Way, ...] =
     return tallies
 
 
-def main() -> int:
-    """Print the table; exit 1 if anything was lost, doubled or seen unfinished."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--random", type=int, default=100, help="kills at random moments")
-    parser.add_argument("--every", type=int, default=1, help="kill at each so-many-th boundary")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    tallies = run_all(random_kills=arguments.random, every=arguments.every, seed=arguments.seed)
-    print("\n".join(table(tallies)))  # noqa: T201
-    good = all(is_good(tally) for tally in tallies.values())
-    return 0 if good else 1
-
-
-def is_good(tally: Tally) -> bool:
-    """Whether nothing was lost, doubled, seen unfinished, or read again beyond what was in flight."""
-    return tally.identical == tally.exports and tally.partial == 0 and tally.read_twice <= MAX_IN_FLIGHT
-
-
-if __name__ == "__main__":
-    sys.exit(main())
-
-
 PAGE_SIZE = 60
 MAX_IN_FLIGHT = 4
 KILLED = -signal.SIGKILL
@@ -355,3 +333,25 @@ def export(order: Order) -> None:
             await export_calls(session, sources, order.target, page_size=PAGE_SIZE, **order.options)
 
     asyncio.run(run())
+
+
+def main() -> int:
+    """Print the table; exit 1 if anything was lost, doubled or seen unfinished."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--random", type=int, default=100, help="kills at random moments")
+    parser.add_argument("--every", type=int, default=1, help="kill at each so-many-th boundary")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    tallies = run_all(random_kills=arguments.random, every=arguments.every, seed=arguments.seed)
+    print("\n".join(table(tallies)))  # noqa: T201
+    good = all(is_good(tally) for tally in tallies.values())
+    return 0 if good else 1
+
+
+def is_good(tally: Tally) -> bool:
+    """Whether nothing was lost, doubled, seen unfinished, or read again beyond what was in flight."""
+    return tally.identical == tally.exports and tally.partial == 0 and tally.read_twice <= MAX_IN_FLIGHT
+
+
+if __name__ == "__main__":
+    sys.exit(main())
