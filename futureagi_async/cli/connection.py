@@ -65,8 +65,8 @@ MaxOutage = Annotated[
 ]
 
 _DEMO_LATENCY_SECONDS = 0.4  # so that there is something to watch
-_FILES = 10  # open at once beside connections: standard streams, the event loop, a name looked up
-_FILES_OF_THE_DEMO = 8  # the stand-in's event loop, and some room
+_FILES = 8  # open at once beside connections: standard streams, the event loop, a name looked up
+_FILES_OF_THE_DEMO = 5  # the stand-in's event loop, and where it listens
 
 
 @Parameter(name="*", group=CONNECTION)

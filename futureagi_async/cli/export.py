@@ -140,7 +140,9 @@ Exit codes: 0 everything is there; 3 written, but something is missing, and
 """
 
 _STDOUT: Final = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
-_FILES: Final = 20  # open at once: those of every command, the lock, the journal, parts being written
+_FILES: Final = 11  # open at once: standard streams, the event loop, the lock, the index, its log, and a part
+_FILES_OF_TABLES: Final = 4  # more where SQLite sorts, or details and several parts are open
+_FILES_OF_RECORDINGS: Final = 8
 _GO_ON: Final = "the same command again goes on from there."
 
 
@@ -166,7 +168,7 @@ def export(
             observers=(progress.observe, display.on_event),
             max_in_flight=limits.max_in_flight,
             max_requests_per_minute=limits.max_requests_per_minute,
-            files=_FILES,
+            files=_files_of(output),
         )
 
         def advance(news: ExportProgress) -> None:
@@ -207,6 +209,14 @@ def _check_fits(output: OutputOptions) -> None:
         raise UsageError("--json prints on the standard output, and so does -o -: leave one out.")
     if output.format == "parquet":
         raise UsageError("--format parquet needs a file: on the standard output there is jsonl or csv.")
+
+
+def _files_of(output: OutputOptions) -> int:
+    """Return how many files an export has open at once, beside connections."""
+    name = output.output.removesuffix(".gz").removesuffix(".zst")
+    is_plain = output.to_stdout or name.endswith((".jsonl", ".ndjson", ".csv"))
+    tables = output.ordered or output.transcripts or not is_plain
+    return _FILES + tables * _FILES_OF_TABLES + (output.recordings is not None) * _FILES_OF_RECORDINGS
 
 
 @contextmanager

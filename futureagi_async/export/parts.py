@@ -51,7 +51,7 @@ class PartsWriter:
 
     def run(self) -> Generator[int, None, None]:
         """Write everything, and yield now and then how many records are written."""
-        self._store.sync()
+        self._store.end_reading()
         if self._takes_part_files:
             self.parts = list(self._describe_part_files())
             return

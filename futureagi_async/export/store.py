@@ -481,6 +481,12 @@ class Store:
             with suppress(ExportError):
                 self.remove()
 
+    def end_reading(self) -> None:
+        """Bring everything onto the disk, and close the files that nothing is added to any more."""
+        self.sync()
+        self._parts.close()
+        self._details.close()
+
     def close(self) -> None:
         """Close all files."""
         self._parts.close()
@@ -597,7 +603,8 @@ class Store:
     def _open_files(self) -> None:
         if not self._is_published:
             self._parts.open()
-        self._details.open()
+        if self.parameters.transcripts:  # else a file less is open: not every system allows many
+            self._details.open()
         for directory in (self.target.work, self.target.work.parent):
             sync_directory(directory)
         self._is_open = True
