@@ -207,7 +207,10 @@ def choose_id(
     if text is not None:
         return parse_id(text, what)
     if endpoint.stand_in is None:
-        raise UsageError(f"{what} is missing. With --demo a sample is shown.")
+        raise UsageError(
+            f"{what} is missing: 'futureagi-async ls' lists ids, and an export has those of calls. "
+            "With --demo a sample is shown."
+        )
     return UUID(samples(endpoint.stand_in)[0])
 
 

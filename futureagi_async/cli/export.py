@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 import attrs
 from cyclopts import Group, Parameter
 
-from futureagi_async import CallSource, ExportError, FutureAGIError, Session
+from futureagi_async import CallSource, ExportError, FutureAGIError, NotFoundError, Session
 from futureagi_async.cli.connection import (
     AT_LEAST_ONE,
     Connection,
@@ -22,7 +22,7 @@ from futureagi_async.cli.connection import (
 )
 from futureagi_async.cli.display import Display, make_display
 from futureagi_async.cli.formatting import format_count, shown_path
-from futureagi_async.cli.messages import UsageError, in_shell_words, usage_errors
+from futureagi_async.cli.messages import WHERE_IDS_ARE, UsageError, in_shell_words, usage_errors
 from futureagi_async.cli.progress import Progress
 from futureagi_async.cli.running import ExitCode, StoppedBySignalError, run_async
 from futureagi_async.cli.sources import SourceOptions, lists_or_samples, name_sources
@@ -280,6 +280,8 @@ async def _show_while(
 
 def _failure(error: FutureAGIError, progress: Progress, output: OutputOptions) -> str:
     """Say what ended an export, and how to go on."""
+    if isinstance(error, NotFoundError):
+        return f"{error} {WHERE_IDS_ARE}"
     if isinstance(error, ExportError):
         disk = error.__cause__ if not isinstance(error.__cause__, ExportError) else error.__cause__.__cause__
         if output.to_stdout and isinstance(disk, OSError | sqlite3.Error):

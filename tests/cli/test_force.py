@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_text import environment, names_in, run_in_shell
+from tests.support.commands import environment, names_in, run_in_shell
 
 FORCED = b"replace it with --force.\n"
 

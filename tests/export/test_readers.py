@@ -202,3 +202,22 @@ async def test_csv_of_all_lists_is_read(served: StandInServer, tmp_path: Path, r
     async with open_session(served) as session:
         report = await export_calls(session, all_lists(served), tmp_path / "c.csv", ordered=True)
     assert len(READ_CSV[reader](report.path)) == report.records > 50
+
+
+@pytest.mark.anyio
+async def test_many_parts_need_few_open_files(served: StandInServer, tmp_path: Path) -> None:
+    """However many files records are read from, few are open at once, and all records are written."""
+    import resource
+
+    opened = len(list(Path("/proc/self/fd").iterdir()))  # noqa: ASYNC240
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with open_session(served, max_in_flight=1) as session:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 20, hard))
+        try:
+            report = await export_calls(
+                session, all_lists(served), tmp_path / "out", part_rows=2, ordered=True, format="csv"
+            )
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(report.files) > 50
+    assert verify_export(tmp_path / "out").ok

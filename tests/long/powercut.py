@@ -111,8 +111,8 @@ def lay_down(state: Mapping[PurePath, bytes | None], folder: Path) -> None:
 def survive(scene: Scene, way: Way, target: Path, reference: Reference, tally: Tally) -> None:
     """Export once more, and hold the result against the reference.
 
-    The recorded disk has no extended attributes and no times, by which an export knows its file: it
-    overwrites.
+    The recorded disk has neither the extended attributes nor the times by which an export knows its own file:
+    it overwrites.
     """
     tally.states += 1
     tally.partial += not is_whole(way, target, reference)
