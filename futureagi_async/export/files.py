@@ -245,18 +245,6 @@ def _check_work(work: Path) -> None:
         )
 
 
-def _check_work(work: Path) -> None:
-    """Refuse a directory that has the working directory's name, and in which no export ever worked."""
-    names: set[str] = set()
-    with export_errors(work, "read"), suppress(FileNotFoundError):
-        names = {path.name for path in work.iterdir()}
-    if names and LOCK not in names:
-        raise ExportError(
-            f"{work} holds files that no export wrote, such as {min(names)!r}, and the export would work "
-            "there. Choose another target, or move them away."
-        )
-
-
 def _open(path: Path) -> int | None:
     """Open the file, unless the directory was removed since."""
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
