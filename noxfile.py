@@ -9,6 +9,8 @@ import nox
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 
+LONG = ["proof", "faults", "soak", "torture", "fuzz", "crash", "powercut"]
+
 
 def _install(session: nox.Session, *requirements: str) -> None:
     if session.virtualenv.venv_backend != "none":
@@ -66,13 +68,6 @@ def build(session: nox.Session) -> None:
 
 
 @nox.session
-def proof(session: nox.Session) -> None:
-    """Read moving lists over real sockets a thousand times, and print the table of verdicts."""
-    _install(session)
-    session.run("python", "-m", "tests.long", "proof", *session.posargs)
-
-
-@nox.session
 def model(session: nox.Session) -> None:
     """Search for a lie with hypothesis: 2,000 examples of a list read while it changes."""
     _install(session)
@@ -81,11 +76,11 @@ def model(session: nox.Session) -> None:
 
 
 @nox.session
-def faults(session: nox.Session) -> None:
-    """Bring about every fault, take every defence out; soak, torture, fuzz; kill exports, cut their power."""
+def long(session: nox.Session) -> None:
+    """Run the checks of tests/long: all of them, or those that are named."""
     _install(session)
-    commands = ["faults", "soak", "torture", "fuzz", "crash"]
-    if shutil.which("strace") is not None:
-        commands.append("powercut")
-    for command in commands:
-        session.run("python", "-m", "tests.long", command)
+    for command in session.posargs or LONG:
+        if command == "powercut" and shutil.which("strace") is None:
+            session.warn("powercut needs strace, and is left out")
+        else:
+            session.run("python", "-m", "tests.long", command)

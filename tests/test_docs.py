@@ -5,6 +5,7 @@ import asyncio
 import inspect
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -166,3 +167,9 @@ def test_the_readme_opens_with_exactly_two_commands() -> None:
     demo, tests = first[1].splitlines()
     assert "export --demo" in demo
     assert tests.endswith("-m pytest")
+
+
+def test_the_picture_of_the_layers_is_current() -> None:
+    """`docs/layers.svg` is what its script draws from today's contracts and files."""
+    drawn = runpy.run_path(str(DOCS / "draw_layers.py"))["draw"]()
+    assert (DOCS / "layers.svg").read_text() == drawn, "run: python docs/draw_layers.py"

@@ -23,7 +23,7 @@ from futureagi_async.cli import run
 from futureagi_async.filters import check_filter
 from futureagi_async.testing import StandInServer
 from futureagi_async.words import nearest
-from tests.cli.test_text import use_keys
+from tests.support.commands import use_keys
 from tests.support.sessions import open_session
 
 ID = "1234abcd-0000-4000-8000-00000000beef"

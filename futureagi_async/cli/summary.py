@@ -13,10 +13,11 @@ from futureagi_async.cli.progress import short_name
 from futureagi_async.cli.streams import print_text
 from futureagi_async.export import ExportReport
 
-_FIGURES = ("Listed", "Received", "Again", "Requests", "Retries")
+_FIGURES = ("Listed", "Received", "Overlap", "Repeats", "Requests", "Retries")
 _EXPLAINED = (
     "Listed: how many calls the server counts; deleted ones, which it does not deliver, are among them.",
-    "Again: calls that came more than once; each is written once. Pages overlap so that none is missed.",
+    "Overlap: calls asked for twice on purpose: pages overlap so that none is missed.",
+    "Repeats: calls that the server showed on two pages, as the list changed meanwhile. Each is written once.",
 )
 
 
@@ -64,7 +65,8 @@ def _print_details(report: ExportReport, console: Console) -> None:
 
 
 def _figures(source: SourceReport) -> list[Text]:
-    numbers = (source.received, source.duplicates, source.requests, source.retries)
+    repeats = (source.overlapping_rows, source.duplicates)
+    numbers = (source.received, *repeats, source.requests, source.retries)
     return [
         Text(short_name(source.source)),
         Text("?" if source.expected is None else f"{source.expected:,}"),
@@ -187,6 +189,7 @@ def _source_json(source: SourceReport) -> Mapping[str, object]:
         "expected": source.expected,
         "received": source.received,
         "duplicates": source.duplicates,
+        "overlapping_rows": source.overlapping_rows,
         "requests": source.requests,
         "retries": source.retries,
         "misfits": source.misfits,

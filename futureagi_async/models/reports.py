@@ -33,7 +33,8 @@ class SourceReport(Plain):
     duplicates: int = 0
     """Records that arrived again and were not delivered twice."""
     updates: int = 0
-    """Of those, records that had changed since they were first read."""
+    """Records that arrived again and had changed since they were first read; some of them were asked for
+    twice on purpose, so there may be more of them than ``duplicates``."""
     requests: int = 0
     """Pages asked for."""
     retries: int = 0

@@ -29,7 +29,7 @@ from futureagi_async import (
     column,
 )
 from futureagi_async.events import Event, PageArrived, VerdictReached
-from futureagi_async.testing import StandInServer
+from futureagi_async.testing import Motion, StandInServer
 from tests.support.sessions import (
     FOREVER,
     UNKNOWN_ID,
@@ -104,6 +104,20 @@ async def test_a_report_tells_of_each_source(server: StandInServer) -> None:
     assert report.reason
     assert report.complete_as_of is not None
     assert begun - timedelta(seconds=1) <= report.complete_as_of <= datetime.now(UTC)
+
+
+async def test_a_report_tells_what_a_moving_list_cost() -> None:
+    """Sweeps over the front, gaps that were closed, and rows that came again because they had changed."""
+    with StandInServer(demo=False, request_seconds=0.3) as server:
+        run_test_id = server.add_run_test(1_500, slim=True, tie_size=2)
+        server.move(run_test_id, Motion(updates=20))
+        async with open_session(server) as session:
+            result = await session.fetch_calls(RunTestCalls(run_test_id), page_size=50)
+    (report,) = result.report
+    assert report.verdict == "complete", report.reason
+    assert report.sweeps >= 1
+    assert report.gaps_repaired >= 1
+    assert 1 <= report.updates <= report.duplicates + report.overlapping_rows
 
 
 async def test_a_report_is_there_from_the_start(server: StandInServer) -> None:

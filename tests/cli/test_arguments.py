@@ -12,7 +12,7 @@ import pytest
 import futureagi_async
 from futureagi_async.cli import run
 from futureagi_async.testing import StandInServer
-from tests.cli.test_text import forget_keys, ids_in, names_in, use_keys
+from tests.support.commands import forget_keys, ids_in, names_in, use_keys
 
 
 @pytest.fixture

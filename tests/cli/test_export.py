@@ -13,7 +13,8 @@ from anyio.to_thread import run_sync
 
 from futureagi_async.cli import run
 from futureagi_async.testing import StandInServer
-from tests.cli.test_text import (
+from tests.support.audio_server import SOUND, AudioServer, digest
+from tests.support.commands import (
     PATIENCE_SECONDS,
     environment,
     ids_in,
@@ -23,7 +24,6 @@ from tests.cli.test_text import (
     use_keys,
     wait_until,
 )
-from tests.support.audio_server import SOUND, AudioServer, digest
 from tests.support.sessions import read_body
 
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from futureagi_async.testing import StandInServer
-from tests.cli.test_text import (
+from tests.support.commands import (
     environment,
     names_in,
     run_command,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from futureagi_async.testing import StandInServer
-from tests.cli.test_text import (
+from tests.support.commands import (
     PATIENCE_SECONDS,
     environment,
     names_in,

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 from futureagi_async.cli import run
 from futureagi_async.testing import StandInServer
-from tests.cli.test_text import environment, forget_keys, ids_in, plain, run_on_terminal, use_keys
+from tests.support.commands import environment, forget_keys, ids_in, plain, run_on_terminal, use_keys
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import trustme
 from anyio.to_thread import run_sync
 
-from tests.cli.test_text import environment, run_command
+from tests.support.commands import environment, run_command
 from tests.support.sessions import KPIS_BODY, UNKNOWN_ID, RawServer, answer, send
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,7 @@ import pytest
 
 from futureagi_async.cli import run
 from futureagi_async.testing import StandInServer
-from tests.cli.test_text import COLUMNS, environment, names_in, run_command, use_keys
+from tests.support.commands import COLUMNS, environment, names_in, run_command, use_keys
 
 
 @pytest.fixture

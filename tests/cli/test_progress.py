@@ -26,7 +26,7 @@ from futureagi_async.events import (
 )
 from futureagi_async.export import ExportProgress
 from futureagi_async.testing import StandInServer
-from tests.cli.test_text import COLOURS, COLUMNS, environment, names_in, plain, run_on_terminal
+from tests.support.commands import COLOURS, COLUMNS, environment, names_in, plain, run_on_terminal
 
 
 class Clock:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from futureagi_async.testing import StandInServer
-from tests.cli.test_text import environment, ids_in, names_in, run_in_shell
+from tests.support.commands import environment, ids_in, names_in, run_in_shell
 
 NO_ROOM = b"error: Can't write to the standard output: No space left on device."
 CLOSED = b"error: Can't write to the standard output: Bad file descriptor."

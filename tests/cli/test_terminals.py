@@ -10,7 +10,7 @@ import pytest
 from rich.cells import cell_len
 
 from futureagi_async.testing import StandInServer
-from tests.cli.test_text import environment, plain, run_on_terminal
+from tests.support.commands import environment, plain, run_on_terminal
 
 COLUMNS = (40, 80, 120)
 WIDE = "我的包裹在哪里请告诉我什么时候能够送到家里谢谢您的帮助祝您生活愉快"
@@ -99,7 +99,7 @@ def test_the_figures_of_an_export_fit(served: StandInServer, tmp_path: Path, col
     arguments = ("export", "--run-test", served.run_test_ids[0], "-o", "c.jsonl", "--verbose")
     shown = seen(served, tmp_path, columns, *arguments)
     summary = " ".join(shown[shown.rindex("Listed", 0, shown.index("Listed:")) :].split())
-    for word in ("256", "251", "complete", "Again:", "Why complete (1 list):"):
+    for word in ("256", "251", "complete", "Overlap:", "Repeats:", "Why complete (1 list):"):
         assert word in summary
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from futureagi_async.cli import run
 from futureagi_async.testing import StandInServer
-from tests.cli.test_text import use_keys
+from tests.support.commands import use_keys
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from futureagi_async import (
 )
 from futureagi_async.export import ExportProgress, ExportReport, export_calls
 from futureagi_async.testing import StandInServer
-from tests.cli.test_text import environment
+from tests.support.commands import environment
 from tests.support.exports import ids_of_lines, names_in
 
 
