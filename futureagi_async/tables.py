@@ -268,7 +268,7 @@ async def fetch_table(
         ordered: Sort rows by source, then newest first, then by id, whatever arrives first.
         on_error: ``"raise"`` ends at the first failure, ``"collect"`` reads on and reports them.
         consistency: ``"fast"`` reads each page once, and proves nothing of longer lists.
-        deadline: Seconds after which reading stops; the report then says ``incomplete``.
+        deadline: Seconds after which reading lists stops; the report then says ``incomplete``.
         max_outage: How many seconds to wait for a server that answers nothing any more.
         changed_since: For some of the sources: read only what changed since then.
 
@@ -456,7 +456,8 @@ class TableStream:
                 detail = details.get(calls[place].call_execution_id)
                 if detail is not None:
                     raws[place] = on_one_line(merge(raws[place], detail))
-                    has_detail.add(place)
+                    if b'"transcript"' in detail:
+                        has_detail.add(place)
 
         def restore(place: int) -> CallExecution:
             source = calls[place].source
@@ -475,9 +476,7 @@ class TableStream:
         async with opened as outcomes:
             async for outcome in outcomes:
                 if outcome.value is not None:
-                    detail = extract(outcome.value.raw)
-                    if b'"transcript"' in detail:
-                        details[outcome.id] = detail
+                    details[outcome.id] = extract(outcome.value.raw)
                 elif isinstance(outcome.error, NotFoundError):
                     self._gone.append(outcome.id)
                 elif outcome.error is not None:

@@ -100,6 +100,8 @@ def test_one_session_for_several_reads(served: StandInServer, where: Any) -> Non
 
     first, table = where(lambda: blocking.run(read, session))
     assert sorted(table.calls["id"].to_pylist()) == sorted(served.test_execution_rows(first.id))
+    with pytest.raises(SessionMisuseError, match="closed"):
+        asyncio.run(read(session))
     with pytest.raises(SessionMisuseError):
         where(lambda: blocking.run(read, session))
 

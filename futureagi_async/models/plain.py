@@ -4,11 +4,10 @@ import json
 from collections.abc import Mapping, Set
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import PurePath
 from typing import Any, ClassVar, TypeAlias
 
 import attrs
-
-from futureagi_async.sources import AgentVersionCalls, RunTestCalls, TestExecutionCalls
 
 PlainDict: TypeAlias = dict[str, Any]
 """Keys and values as ``json.dumps`` takes them."""
@@ -55,15 +54,17 @@ def plain(value: Any) -> Any:
     """Return a value as JSON knows it: times as texts in UTC, errors as their class and message."""
     if type(value) in _AS_THEY_ARE:  # most are
         return value
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
     match value:
-        case Plain() | RunTestCalls() | AgentVersionCalls() | TestExecutionCalls():
-            return value.to_dict()
         case Mapping():
             return {str(key): plain(each) for key, each in value.items()}
         case tuple() | list():
             return list(map(plain, value))
         case datetime():
             return utc_text(value)
+        case PurePath():
+            return str(value)
         case BaseException():
             return {"error": type(value).__name__, "message": str(value)}
         case str() | int() | float():  # of a kind of their own, such as `CallStatus`
