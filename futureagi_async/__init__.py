@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         RedirectError,
         ResponseTooLargeError,
         SessionMisuseError,
+        SyncError,
         TLSError,
     )
     from futureagi_async.export import (
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
         TestExecutionCalls,
         source_from_dict,
     )
+    from futureagi_async.sync import SourceSync, SyncReport, sync_calls
     from futureagi_async.tables import CallsTable, TableStream, fetch_table, read_export, stream_tables
     from futureagi_async.words import CallStatus, ExecutionStatus
 
@@ -149,7 +151,10 @@ __all__ = [
     "SourceKind",
     "SourceName",
     "SourceReport",
+    "SourceSync",
     "Step",
+    "SyncError",
+    "SyncReport",
     "TLSError",
     "TableStream",
     "TestExecution",
@@ -172,6 +177,7 @@ __all__ = [
     "source_from_dict",
     "source_from_url",
     "stream_tables",
+    "sync_calls",
     "verify_export",
 ]
 
@@ -190,6 +196,7 @@ _HOMES = (
     "source_sets",
     "export",
     "tables",
+    "sync",
 )
 """Where the names are, the first that has one. They are looked up when they are first used, so that
 whoever needs but a part (a test's stand-in server, ``--help``) does not wait for the HTTP client."""

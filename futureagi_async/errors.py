@@ -192,5 +192,9 @@ class ExportError(FutureAGIError):
     """The files of an export could not be written, or belong to another export."""
 
 
+class SyncError(FutureAGIError):
+    """A database could not be synced: it is in use, not one of ours, or was changed by something else."""
+
+
 STOPS_JOB = (AuthenticationError, PermissionDeniedError, SessionMisuseError, TLSError)
 """Errors of one request that all other requests of a job would meet too: the job ends at once."""

@@ -31,6 +31,7 @@ from futureagi_async.export.report import fetch_report
 from futureagi_async.export.targets import read_path
 from futureagi_async.models import CallExecution, CallPage, FetchReport
 from futureagi_async.models.call import on_one_line
+from futureagi_async.models.html import MAX_ROWS, html_table
 from futureagi_async.options import Consistency, OnError, brief, check_count, check_word
 from futureagi_async.sources import CallSource, check_sources
 
@@ -112,8 +113,25 @@ class CallsTable:
         return self.num_rows
 
     def __repr__(self) -> str:
+        return f"<CallsTable: {self._in_words()}>"
+
+    def _repr_html_(self) -> str:
+        columns = [name for name in _PREVIEW if name in self.calls.column_names]
+        first = self.calls.slice(0, MAX_ROWS).select(columns).to_pylist()
+        rows = [tuple(row.values()) for row in first]
+        left = self.num_rows - len(rows)
+        shown = f"{len(columns)} of {self.calls.num_columns} columns"
+        return html_table(
+            self._in_words(), columns, rows, f"{shown}, and {left:,} more calls" if left else shown
+        )
+
+    def _in_words(self) -> str:
         evaluations = "" if self.evaluations is None else f", {self.evaluations.num_rows:,} evaluations"
-        return f"<CallsTable: {self.num_rows:,} calls{evaluations}, {_verdict(self.report)}>"
+        return f"{self.num_rows:,} calls{evaluations}, {_verdict(self.report)}"
+
+
+_PREVIEW = ("id", "status", "scenario_name", "start_time", "duration", "overall_score", "ended_reason")
+"""What is shown of a call in a notebook: nothing that a customer said or is called."""
 
 
 def _batch_of(calls: Sequence[CallExecution]) -> Batch:
@@ -250,7 +268,7 @@ async def fetch_table(
         ordered: Sort rows by source, then newest first, then by id, whatever arrives first.
         on_error: ``"raise"`` ends at the first failure, ``"collect"`` reads on and reports them.
         consistency: ``"fast"`` reads each page once, and proves nothing of longer lists.
-        deadline: Seconds after which reading stops; the report then says ``incomplete``.
+        deadline: Seconds after which reading lists stops; the report then says ``incomplete``.
         max_outage: How many seconds to wait for a server that answers nothing any more.
         changed_since: For some of the sources: read only what changed since then.
 
@@ -438,7 +456,8 @@ class TableStream:
                 detail = details.get(calls[place].call_execution_id)
                 if detail is not None:
                     raws[place] = on_one_line(merge(raws[place], detail))
-                    has_detail.add(place)
+                    if b'"transcript"' in detail:
+                        has_detail.add(place)
 
         def restore(place: int) -> CallExecution:
             source = calls[place].source
@@ -457,9 +476,7 @@ class TableStream:
         async with opened as outcomes:
             async for outcome in outcomes:
                 if outcome.value is not None:
-                    detail = extract(outcome.value.raw)
-                    if b'"transcript"' in detail:
-                        details[outcome.id] = detail
+                    details[outcome.id] = extract(outcome.value.raw)
                 elif isinstance(outcome.error, NotFoundError):
                     self._gone.append(outcome.id)
                 elif outcome.error is not None:

@@ -6,7 +6,7 @@ from typing import cast
 
 from cyclopts import App, CycloptsError, Parameter
 
-from futureagi_async import FutureAGIError, __version__
+from futureagi_async import FutureAGIError, NotFoundError, __version__
 from futureagi_async.cli.call import call
 from futureagi_async.cli.compare import COMPARE_EPILOGUE, compare
 from futureagi_async.cli.completion import COMPLETION_EPILOGUE, completion_of
@@ -15,7 +15,7 @@ from futureagi_async.cli.export import EXPORT_EPILOGUE, export
 from futureagi_async.cli.gate import GATE_EPILOGUE, gate
 from futureagi_async.cli.kpis import kpis
 from futureagi_async.cli.ls import LS_EPILOGUE, ls
-from futureagi_async.cli.messages import UsageError, in_shell_words, usage_message
+from futureagi_async.cli.messages import WHERE_IDS_ARE, UsageError, in_shell_words, usage_message
 from futureagi_async.cli.plan import PLAN_EPILOGUE, plan
 from futureagi_async.cli.report import REPORT_EPILOGUE, report
 from futureagi_async.cli.running import ExitCode, StoppedBySignalError
@@ -27,6 +27,7 @@ from futureagi_async.cli.streams import (
     print_error,
     print_notice,
 )
+from futureagi_async.cli.sync import SYNC_EPILOGUE, sync
 from futureagi_async.cli.verify import VERIFY_EPILOGUE, verify
 from futureagi_async.cli.waiting import WAIT_EPILOGUE, WATCH_EPILOGUE, wait, watch
 
@@ -55,6 +56,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # answered below
 )
 app.command(export, help_epilogue=EXPORT_EPILOGUE)
+app.command(sync, help_epilogue=SYNC_EPILOGUE)
 app.command(ls, help_epilogue=LS_EPILOGUE)
 app.command(plan, help_epilogue=PLAN_EPILOGUE)
 app.command(gate, help_epilogue=GATE_EPILOGUE)
@@ -79,6 +81,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print_error(str(error))
         return ExitCode.USAGE
+    except NotFoundError as error:
+        print_error(f"{in_shell_words(str(error))} {WHERE_IDS_ARE}")
+        return ExitCode.FAILED
     except FutureAGIError as error:
         print_error(in_shell_words(str(error)))
         return ExitCode.FAILED

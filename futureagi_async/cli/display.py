@@ -22,6 +22,7 @@ PHASES = {
     "transcripts": ("transcripts", "fetching"),
     "recordings": ("recordings", "downloading"),
     "writing": ("files", "writing"),
+    "merging": ("database", "merging"),
 }
 """Of each phase after reading, what its line is called, and the word for what goes on."""
 
@@ -93,7 +94,9 @@ def _lay_out_bars(bars: Sequence[_Bar], width: int) -> RenderableType:
 
 def count_words(progress: Progress) -> list[str]:
     """Say how much is done and how long the rest takes."""
-    noun = "record" if progress.phase in ("reading", "writing") else progress.phase.removesuffix("s")
+    noun = (
+        "record" if progress.phase in ("reading", "writing", "merging") else progress.phase.removesuffix("s")
+    )
     done, expected = progress.stage.records, progress.expected
     words = [format_count(done, noun) if expected is None else f"{done:,} of {format_count(expected, noun)}"]
     if progress.phase == "reading":

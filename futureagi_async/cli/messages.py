@@ -8,6 +8,10 @@ from typing import Final
 from cyclopts import CoercionError, CycloptsError, MissingArgumentError
 from cyclopts.exceptions import UnusedCliTokensError
 
+WHERE_IDS_ARE: Final = (
+    "Check the id: 'futureagi-async ls' lists what these keys can see, and an export has the ids of calls."
+)
+
 
 class UsageError(Exception):
     """The arguments or the environment don't make sense; no request was sent."""
@@ -16,9 +20,12 @@ class UsageError(Exception):
 _OPTIONS: Final = {
     "allow_private_hosts=True": "--allow-private-hosts",
     "allow_insecure=True": "--allow-insecure",
+    "overwrite=True (--force)": "--force",
     "resume=False (--restart)": "--restart",
     "ssl_context=...": "--ca-file FILE",
     "proxy=...": "--proxy URL",
+    "transcripts=True": "--transcripts",
+    "include_provider_data=True": "--include-provider-data",
     "(max_response_bytes). Ask for smaller pages, or raise that limit.": "(the limit). Ask for fewer.",
     "agent_id": "AGENT of --agent-version",
     "base_url": "--base-url",
@@ -36,6 +43,7 @@ _ANYWHERE: Final = re.compile(rf"(?<![\w./\\-])({'|'.join(map(re.escape, _OPTION
 
 _ARGUMENTS: Final = {
     "an agent version is": "--agent-version must be",
+    "database": "DATABASE",
     "format": "--format",
     "limit": "--limit",
     "normalised": "--normalised",
@@ -72,6 +80,7 @@ def usage_errors(where: str = "") -> Iterator[None]:
 _EXAMPLES: Final = {
     "--output": "--output (-o) is required, and says where to write. For example: "
     "futureagi-async export --demo -o calls.jsonl.",
+    "DATABASE": "Which database? For example: futureagi-async sync --demo calls.duckdb.",
     "PATH": "Which export? For example: futureagi-async verify 2026-01-31.",
     "SHELL": "Which shell? For example: futureagi-async completion bash.",
 }

@@ -1,6 +1,6 @@
 """A finished export: for people, and as JSON."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 from rich.cells import cell_len
@@ -17,7 +17,7 @@ _FIGURES = ("Listed", "Received", "Overlap", "Repeats", "Requests", "Retries")
 _EXPLAINED = (
     "Listed: how many calls the server counts; deleted ones, which it does not deliver, are among them.",
     "Overlap: calls asked for twice on purpose: pages overlap so that none is missed.",
-    "Repeats: calls that the server showed on two pages, as the list changed meanwhile. Each is written once.",
+    "Repeats: calls that the server showed on two pages, as the list changed. Each is written once.",
 )
 
 
@@ -43,11 +43,12 @@ def _lines(report: ExportReport, console: Console) -> Iterator[Text]:
     for source, name, count in zip(sources, names, counts, strict=True):
         noun = "call" if source.received == 1 else "calls"
         gap = " " * (name_width - cell_len(name))
-        line = Text.assemble(_mark(source, console), f" {name}{gap}  {count:>{count_width}} {noun}")
+        line = Text.assemble(verdict_mark(source, console), f" {name}{gap}  {count:>{count_width}} {noun}")
         yield line if source.verdict == "complete" else line.append("  incomplete", "yellow")
 
 
-def _mark(source: SourceReport, console: Console) -> tuple[str, str]:
+def verdict_mark(source: SourceReport, console: Console) -> tuple[str, str]:
+    """Return a sign for a list's verdict, and its colour."""
     complete, incomplete = ("✓", "✗") if console.encoding.lower().startswith("utf") else ("+", "-")
     return (complete, "green") if source.verdict == "complete" else (incomplete, "yellow")
 
@@ -85,23 +86,28 @@ def _why_complete(report: ExportReport) -> Iterator[str]:
 
 def print_reasons(report: ExportReport, console: Console) -> None:
     """Say of each list that is incomplete why, and which transcripts and recordings failed."""
-    for source in report.fetch:
-        if source.verdict != "complete":
-            reason = Text(f"{short_name(source.source)} is incomplete: ", style="yellow")
-            print_text(console, reason.append(one_line(source.reason)))
-            _say_first(console, [str(failure) for failure in source.failures])
-    if failures := report.transcript_failures:
-        print_text(
-            console,
-            Text(f"{format_count(len(failures), 'transcript')} could not be fetched:", style="yellow"),
-        )
-        _say_first(console, [str(failure) for failure in failures])
+    print_missing(report.fetch, report.transcript_failures, console)
     if failed := [file for file in report.recordings if file.error is not None]:
         print_text(
             console,
             Text(f"{format_count(len(failed), 'recording')} could not be downloaded:", style="yellow"),
         )
         _say_first(console, [f"{file.call_id} from {file.url_host}: {file.error}" for file in failed])
+
+
+def print_missing(
+    sources: Iterable[SourceReport], transcript_failures: Sequence[FutureAGIError], console: Console
+) -> None:
+    """Say of each list that is incomplete why, and which transcripts failed."""
+    for source in sources:
+        if source.verdict != "complete":
+            reason = Text(f"{short_name(source.source)} is incomplete: ", style="yellow")
+            print_text(console, reason.append(one_line(source.reason)))
+            _say_first(console, [str(failure) for failure in source.failures])
+    if transcript_failures:
+        failed = format_count(len(transcript_failures), "transcript")
+        print_text(console, Text(f"{failed} could not be fetched:", style="yellow"))
+        _say_first(console, list(map(str, transcript_failures)))
 
 
 def _say_first(console: Console, failures: list[str]) -> None:

@@ -23,21 +23,22 @@ from futureagi_async.export.manifest import (
 )
 from futureagi_async.export.targets import Target
 from futureagi_async.models import FetchReport, SourceReport
+from futureagi_async.models.plain import Plain
 from futureagi_async.sources import CallSource
 
 if TYPE_CHECKING:
     from futureagi_async.export.store import Store
 
-Phase: TypeAlias = Literal["reading", "transcripts", "recordings", "writing"]
+Phase: TypeAlias = Literal["reading", "transcripts", "recordings", "writing", "merging"]
 
 
 @attrs.define(frozen=True, kw_only=True)
 class ExportProgress:
-    """How far an export is."""
+    """How far an export is, or a sync."""
 
     phase: Phase
-    """``reading`` lists, ``transcripts`` of calls whose list withholds them, audio ``recordings``, or
-    ``writing`` the files from what was read."""
+    """``reading`` lists, ``transcripts`` of calls whose list withholds them, audio ``recordings``,
+    ``writing`` the files from what was read, or ``merging`` them into a database."""
     records: int
     """Records, details or recordings that this phase is done with, those of earlier runs included."""
     bytes: int
@@ -50,8 +51,10 @@ OnProgress: TypeAlias = Callable[[ExportProgress], None]
 
 
 @attrs.define(frozen=True, kw_only=True)
-class ExportReport:
+class ExportReport(Plain):
     """A finished export."""
+
+    added = ("complete",)
 
     path: Path
     """The file or the directory."""
@@ -143,19 +146,23 @@ def is_complete(fetch: FetchReport, store: "Store") -> bool:
 
 
 def report_on(
-    manifest: Manifest, target: Target, fetch: FetchReport, *, already_finished: bool = False
+    manifest: Manifest,
+    target: Target,
+    fetch: FetchReport,
+    *,
+    path: Path | None = None,
+    already_finished: bool = False,
 ) -> ExportReport:
-    """Return what callers are told of an export."""
+    """Return what callers are told of an export, whose manifest has a ``path`` if it is a directory."""
     transcripts = manifest.transcripts or Transcripts(fetched=0, gone=[], failed=[])
-    folder = target.path if target.is_directory else target.path.parent
     return ExportReport(
         path=target.path,
         format=target.format,
         records=manifest.records,
         bytes=manifest.bytes,
         fetch=fetch,
-        files=tuple(folder / part.name for part in manifest.parts),
-        manifest=target.manifest if target.is_directory else None,
+        files=tuple(target.folder / part.name for part in manifest.parts),
+        manifest=path,
         resumed=manifest.resumed,
         already_finished=already_finished,
         transcripts_fetched=transcripts.fetched,

@@ -5,6 +5,7 @@ import sys
 
 COMMANDS = {
     "proof": "read moving lists over real sockets, and hold every verdict to the server's own record",
+    "worlds": "read lists of a few rows in every way that changes may fall between statements",
     "faults": "bring about every fault, then take each defence out once",
     "soak": "read 100,000 records from a server that fails a tenth of all requests",
     "torture": "cancel a job, and close its session, at each of its steps",

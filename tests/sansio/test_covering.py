@@ -19,6 +19,7 @@ from futureagi_async._sansio.covering.pages import ListTraits, PageResult
 from futureagi_async._sansio.covering.windows import tail_window, window_from
 from futureagi_async.testing import Motion, StandInServer
 from tests.long.proof import SharedClock
+from tests.long.worlds import SMALL
 from tests.support.list_model import RUN_TEST, TEST_EXECUTION, VERSION, Changes, Driver, ModelList, Run
 
 KINDS = pytest.mark.parametrize(
@@ -131,6 +132,49 @@ def test_overload_is_incomplete_within_the_budget(traits: ListTraits) -> None:
     run = read(traits, 5, count=1_500, updates=2_000, request_seconds=1.0)
     assert run.conclusion.verdict == "incomplete"
     assert run.requests <= 6 * ceil(1_600 / 100) + 30
+
+
+def _read_few(count: int, pages: list[list[float]], then: list[float]) -> Cover:
+    """Read a list of a few rows, in pages of three: as scripted, then as it stays."""
+    cover = Cover(TEST_EXECUTION, page_size=3, max_body_bytes=-1, sizes=SMALL)
+    script = iter(pages)
+    while cover.conclusion is None and (request := cover.next_page()) is not None:
+        sent_at = float(cover.requests)
+        keys = next(script, then[request.offset : request.end])
+        count = count if cover.requests <= len(pages) else len(then)
+        cover.add_result(
+            PageResult(
+                request=request,
+                count=count,
+                ids=[str(key) for key in keys],
+                keys=[1e6 + key for key in keys],
+                has_next=request.end < count,
+                sent_at=sent_at,
+                received_at=sent_at + 0.5,
+                server_time=1e6 + sent_at,
+            )
+        )
+    return cover
+
+
+@pytest.mark.parametrize("gone", [1, 2])
+def test_rows_that_leave_the_end_leave_no_gap_behind(gone: int) -> None:
+    """Where the oldest rows go before two pages were joined there, nothing is looked for below the end.
+
+    A row also went between the statements of the third page, which shows two of the three that were counted.
+    """
+    old = [-100.0, -101.0, -102.0, -103.0, -104.0, -105.0]
+    cover = _read_few(6, [old[:3], old[:5], old[4:]], [*old[:3], *old[4:-gone]])
+    assert cover.conclusion is not None
+    assert cover.conclusion.verdict == "complete"
+    assert cover.requests <= 8
+
+
+def test_a_list_that_changed_as_a_whole_is_read_to_its_end() -> None:
+    """Where each row is younger than the reading, a page of them all is confirmed like any other."""
+    cover = _read_few(3, [[-100.0, -101.0, -102.0]] * 2, [2.5, 2.5, 2.4])
+    assert cover.conclusion is not None
+    assert cover.conclusion.verdict == "complete"
 
 
 def test_work_per_page_does_not_grow_with_the_list() -> None:

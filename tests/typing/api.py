@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from ssl import SSLContext
-from typing import Literal, assert_type
+from typing import Any, Literal, assert_type
 from uuid import UUID
 
 from futureagi_async import (
@@ -20,6 +20,7 @@ from futureagi_async import (
     CallExecution,
     CallPage,
     CallSource,
+    CallsTable,
     CallStatus,
     CallStream,
     Column,
@@ -63,8 +64,13 @@ from futureagi_async import (
     TranscriptTurn,
     WaitTimeoutError,
     __version__,
+    blocking,
     column,
+    fetch_table,
     load_source_names,
+    read_export,
+    source_from_dict,
+    stream_tables,
 )
 from futureagi_async.analysis import (
     Comparison,
@@ -388,3 +394,25 @@ async def answers(session: Session, run_test_id: UUID) -> None:
         assert_type(difference.interval, Interval | None)
     rules: list[Rule | str] = [Rule.parse("overall_score.mean >= 7"), "status.failed <= 0"]
     assert_type(check(summary, rules, summary, min_calls=5, significant=True).passed, bool)
+
+
+async def tables(session: Session, sources: list[CallSource]) -> None:
+    """Tables, plain JSON and reads without async."""
+    table = await fetch_table(session, sources, columns=["id"], transcripts=True, on_error="collect")
+    assert_type(table, CallsTable)
+    assert_type(table.report, FetchReport | None)
+    assert_type(table.transcript_failures, tuple[FutureAGIError, ...])
+    async with stream_tables(session, sources[0], batch_rows=100, updates=True) as stream:
+        async for part in stream:
+            assert_type(part, CallsTable)
+        assert_type(stream.report, FetchReport)
+    assert_type(read_export("out", columns=["id"]), CallsTable)
+    call = CallExecution.from_json(b"{}", sources[0])
+    assert_type(call, CallExecution)
+    assert_type(CallsTable.from_calls([call]), CallsTable)
+    assert_type(call.to_dict(include_provider_data=True), dict[str, Any])
+    assert_type(call.to_json(), bytes)
+    assert_type(source_from_dict(sources[0].to_dict()), CallSource)
+    assert_type(blocking.fetch_table(sources, columns=["id"]), CallsTable)
+    assert_type(blocking.list_run_tests(search="x"), tuple[RunTest, ...])
+    assert_type(blocking.run(Session.list_agent_definitions), tuple[AgentDefinition, ...])
