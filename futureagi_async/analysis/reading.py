@@ -1,10 +1,12 @@
 """What can be analysed: calls, tables of them, and exports; read in batches, no more than is needed."""
 
 import codecs
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from itertools import islice
+from math import isfinite
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
@@ -139,7 +141,7 @@ def _row_of_call(call: CallExecution) -> bytes | None:
 
 
 def dataset_row(columns: object) -> bytes | None:
-    """Return what is equal for calls of one row of a dataset: its cells, as no id of it is sent."""
+    """Return what is equal for calls of one row of a dataset: a sum of its cells, as no id of it is sent."""
     named: list[tuple[str, object]] = []
     if isinstance(columns, Mapping):
         named = [(name, _cell(entry)) for name, entry in columns.items()]
@@ -147,7 +149,8 @@ def dataset_row(columns: object) -> bytes | None:
         named = [(str(_name_in(entry)), _cell(entry)) for entry in columns]
     if not any(cell not in (None, "", {}, []) for _, cell in named):
         return None
-    return msgspec.json.encode(sorted(named, key=lambda pair: pair[0]), order="deterministic")
+    cells = msgspec.json.encode(sorted(named, key=lambda pair: pair[0]), order="deterministic")
+    return hashlib.blake2b(cells, digest_size=16).digest()
 
 
 def _cell(entry: object) -> object:
@@ -350,10 +353,16 @@ def _rows_of_csv(rows: Sequence[Sequence[tuple[str, bool]]], places: Mapping[str
     columns = {name: column(name) for name in (*_PLAIN, "scenario_columns")}
     columns |= {name: column(name, datetime.fromisoformat) for name in _MOMENTS}
     columns["is_snapshot"] = column("is_snapshot", "true".__eq__)
-    numbers = [column(name, float) for name in FIELDS]
+    numbers = [column(name, _finite) for name in FIELDS]
     numbers += map(list, zip(*map(_numbers_of, column("extra")), strict=True))
     measures = np.array(numbers, np.float64).T
     return _rows_of_columns(columns, measures, list(map(_evaluations_in, column("eval_outputs"))))
+
+
+def _finite(text: str) -> float | None:
+    """Return a number, ``None`` for one that no double holds."""
+    value = float(text)
+    return value if isfinite(value) else None
 
 
 # Verdicts

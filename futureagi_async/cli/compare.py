@@ -40,6 +40,7 @@ Exit codes: 0 all lists are complete; 3 something is missing; 1 failed;
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _CELLS = 4  # of a bar, to either side
 _PERCENT_A_CELL = 10
+_MOST_UNMATCHED = 8
 
 
 def compare(
@@ -116,8 +117,10 @@ def print_comparison(comparison: "Comparison", letter: str, console: Console, *,
         each.beyond_chance for scenario in comparison.scenarios for each in scenario.differences
     ):
         print_text(console, Text("No scenario differs beyond chance.", style="dim"))
-    for words in comparison.unmatched:
+    for words in comparison.unmatched[:_MOST_UNMATCHED]:
         print_text(console, Text(one_line(words), style="dim"))
+    if more := comparison.unmatched[_MOST_UNMATCHED:]:
+        print_text(console, Text(f"{len(more):,} more could not be compared; see --json.", style="dim"))
     if comparison.calls_to_look_at:
         console.print(heading(f"Calls of {letter} to look at first"))
         console.print(_calls(comparison.calls_to_look_at))

@@ -134,6 +134,22 @@ def test_names_can_not_command_a_terminal(served: StandInServer, capsys: pytest.
     assert not {"\x1b", "\u202e"} & set(shown)
 
 
+def test_long_lists_of_what_is_alone_are_cut(
+    served: StandInServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of many scenarios and evaluations that only one has, some are named, and how many more there are."""
+    run_test = served.run_test_ids[2]
+    for number, call in enumerate(served.run_test_rows(run_test)):
+        try:
+            served.alter_call(call, {"scenario": f"Scenario {number}", "scenario_id": str(uuid4())})
+        except ValueError:  # a snapshot's id
+            continue
+    assert run(["compare", served.run_test_ids[1], run_test]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("is only in the") == 8
+    assert "more could not be compared; see --json." in shown
+
+
 def test_terminals_without_blocks_get_other_signs(served: StandInServer, tmp_path: Path) -> None:
     """Where blocks can't be written, bars are made of signs that can."""
     variables = environment(served, PYTHONIOENCODING="ascii", LC_ALL="C", COLUMNS="140")

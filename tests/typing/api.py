@@ -70,6 +70,16 @@ RAW_FILTER: dict[str, object] = {
     "column_id": "status",
     "filter_config": {"filter_type": "text", "filter_op": "equals", "filter_value": "completed"},
 }
+from futureagi_async.analysis import (
+    Comparison,
+    Interval,
+    Rule,
+    ScenarioSummary,
+    Summary,
+    check,
+    compare,
+    summarise,
+)
 
 
 def sessions(context: SSLContext, observe: "Observe") -> None:
@@ -346,3 +356,20 @@ async def discovery(session: Session, run_test_id: UUID) -> None:
     assert_type(await session.find_sources(names), tuple[CallSource, ...])
     assert_type(await session.find_sources(load_source_names("s.toml")), tuple[CallSource, ...])
     assert_type(await session.all_sources(since=datetime(2026, 1, 31, tzinfo=UTC)), tuple[CallSource, ...])
+
+
+async def answers(session: Session, run_test_id: UUID) -> None:
+    """Summaries, comparisons and rules."""
+    result = await session.fetch_calls(RunTestCalls(run_test_id))
+    summary = summarise(result, label="x")
+    assert_type(summary, Summary)
+    assert_type(summary.measures["overall_score"].mean, float | None)
+    assert_type(summary.evaluations["x"].pass_rate, float | None)
+    assert_type(summary.evaluations["x"].choices["y"].share, float | None)
+    assert_type(summarise(result.calls, report=result.report).scenarios, tuple[ScenarioSummary, ...])
+    comparison = compare("last-week", summary, seed=1, resamples=1000)
+    assert_type(comparison, Comparison)
+    for difference in comparison.differences:
+        assert_type(difference.interval, Interval | None)
+    rules = [Rule.parse("overall_score.mean >= 7"), "status.failed <= 0"]
+    assert_type(check(summary, rules, summary, min_calls=5, significant=True).passed, bool)
