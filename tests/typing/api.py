@@ -64,12 +64,6 @@ from futureagi_async import (
     column,
     load_source_names,
 )
-from futureagi_async.events import Event, OutageEnded, RequestFailed, ResponseReceived, VerdictReached
-
-RAW_FILTER: dict[str, object] = {
-    "column_id": "status",
-    "filter_config": {"filter_type": "text", "filter_op": "equals", "filter_value": "completed"},
-}
 from futureagi_async.analysis import (
     Comparison,
     Interval,
@@ -80,6 +74,12 @@ from futureagi_async.analysis import (
     compare,
     summarise,
 )
+from futureagi_async.events import Event, OutageEnded, RequestFailed, ResponseReceived, VerdictReached
+
+RAW_FILTER: dict[str, object] = {
+    "column_id": "status",
+    "filter_config": {"filter_type": "text", "filter_op": "equals", "filter_value": "completed"},
+}
 
 
 def sessions(context: SSLContext, observe: "Observe") -> None:
@@ -371,5 +371,5 @@ async def answers(session: Session, run_test_id: UUID) -> None:
     assert_type(comparison, Comparison)
     for difference in comparison.differences:
         assert_type(difference.interval, Interval | None)
-    rules = [Rule.parse("overall_score.mean >= 7"), "status.failed <= 0"]
+    rules: list[Rule | str] = [Rule.parse("overall_score.mean >= 7"), "status.failed <= 0"]
     assert_type(check(summary, rules, summary, min_calls=5, significant=True).passed, bool)
