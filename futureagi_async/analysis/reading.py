@@ -32,7 +32,8 @@ from futureagi_async.export.manifest import MANIFEST, Manifest, read_manifest
 from futureagi_async.export.targets import PART_NAME
 from futureagi_async.models import CallExecution, EvalOutput, FetchReport
 
-_ROWS = 2_000  # at a time
+_ROWS = 2_000  # of columns at a time
+_RECORDS = 50  # whole ones, of perhaps 100 kB each
 _MOMENTS: Final = ("start_time", "created_at", "timestamp")
 _PLAIN: Final = ("id", "is_snapshot", *COUNTED, "scenario_id", "scenario_name", *_MOMENTS)
 _JSON: Final = ("eval_outputs", "scenario_columns", "extra")
@@ -48,7 +49,7 @@ _fields = attrgetter(*FIELDS)
 def add_calls(collector: Collector, calls: Iterable[CallExecution]) -> None:
     """Take calls, some at a time."""
     rest = iter(calls)
-    while some := list(islice(rest, _ROWS)):
+    while some := list(islice(rest, _RECORDS)):
         for call in some:
             if not isinstance(call, CallExecution):
                 raise TypeError(f"A call is a CallExecution, not {type(call).__name__}.")
@@ -322,7 +323,7 @@ def _add_csv(collector: Collector, path: Path) -> None:
         header = [text for text, _ in _cells(next(rows, b"").removeprefix(codecs.BOM_UTF8))]
         _check_columns(header, str(path))
         places = {name: header.index(name) for name in COLUMNS if name in header}
-        while some := list(islice(rows, _ROWS)):
+        while some := list(islice(rows, _RECORDS)):
             collector.add(_rows_of_csv([_cells(row) for row in some], places))
 
 

@@ -58,7 +58,7 @@ class SummaryBuilder:
         add_calls(self._collector, waiting)
 
 
-_AT_ONCE = 500
+_AT_ONCE = 50
 
 
 def summarise(

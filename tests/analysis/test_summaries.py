@@ -1,6 +1,7 @@
 """`summarise`: figures equal those that DuckDB and numpy compute apart; nothing missing is a zero."""
 
 import json
+import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -312,6 +313,25 @@ async def test_an_export_of_changes_is_not_all(tmp_path: Path) -> None:
             await export_calls(session, source, tmp_path / "all")
             await export_calls(session, source, tmp_path / "changes", since=tmp_path / "all")
     assert summarise(tmp_path / "changes").verdict.completeness == "incomplete"
+
+
+@pytest.mark.parametrize("name", ["lines", "csv", "parquet"])
+async def test_memory_does_not_grow_with_texts(name: str, tmp_path: Path) -> None:
+    """Of an export with 40 MB of text, no more than a few records are in memory at a time."""
+    with StandInServer() as server:
+        run_test = server.add_run_test(800)
+        for call in server.run_test_rows(run_test):
+            server.alter_call(call, {"call_summary": f"{call} " * 1_300})
+        async with open_session(server) as session:
+            await export_calls(session, RunTestCalls(run_test), tmp_path, **FORMATS[name])
+    summarise(tmp_path)  # so that what is imported is
+    tracemalloc.start()
+    try:
+        assert summarise(tmp_path).calls == 800
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 15_000_000
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "no manifest", "no export"])
