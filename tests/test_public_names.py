@@ -50,6 +50,18 @@ def test_every_documented_name_is_exported() -> None:
     assert not unknown
 
 
+def test_every_name_of_the_analysis_is_documented() -> None:
+    """Each name of `futureagi_async.analysis` has a heading in the reference, and its docstring is shown."""
+    assert public_names("analysis") <= documented()
+    shown = (REFERENCE.parent / "api.md").read_text()
+    analysis = importlib.import_module("futureagi_async.analysis")
+    classes = [
+        name for name in analysis.__all__ if callable(getattr(analysis, name)) and name != "Completeness"
+    ]
+    assert len(classes) > 20
+    assert not [name for name in classes if not re.search(rf":: {name}\b", shown)]
+
+
 def test_the_list_is_sorted_and_unique() -> None:
     """The list of exports is in order and holds no name twice."""
     assert list(futureagi_async.__all__) == sorted(set(futureagi_async.__all__))

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 import attrs
 
-from futureagi_async.analysis.names import slug
+from futureagi_async.analysis.names import counted, slug
 from futureagi_async.analysis.values import (
     Comparison,
     Completeness,
@@ -280,7 +280,7 @@ class _Check:
         if figure.value is None:
             return self._broken(rule, figure, f"No call has it (n = {figure.n:,}).", earlier)
         if figure.n < self.min_calls:
-            reason = f"It is made of {figure.n:,} values, and {self.min_calls:,} are asked for."
+            reason = f"It is made of {counted(figure.n, 'value')}, and {self.min_calls:,} are asked for."
             return self._broken(rule, figure, reason, earlier)
         return self._compared(rule, figure, limit, earlier)
 
@@ -310,7 +310,7 @@ class _Check:
         if found[0].value is None:
             return None, "In the baseline no call has it."
         if found[0].n < self.min_calls:
-            words = f"In the baseline it is made of {found[0].n:,} values"
+            words = f"In the baseline it is made of {counted(found[0].n, 'value')}"
             return None, f"{words}, and {self.min_calls:,} are asked for."
         return found[0].value, ""
 

@@ -31,9 +31,7 @@ def make_summary(collector: Collector, label: str, verdict: ReadVerdict) -> Summ
     """Return the summary of what was collected."""
     sample = collector.finish()
     if collector.unreadable_evaluations:
-        number = collector.unreadable_evaluations
-        calls = "call" if number == 1 else "calls"
-        reason = f"The evaluations of {number:,} {calls} can't be read."
+        reason = f"The evaluations of {counted(collector.unreadable_evaluations, 'call')} can't be read."
         verdict = ReadVerdict("incomplete", (*verdict.reasons, reason))
     return Summary(
         label=label,

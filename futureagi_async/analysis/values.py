@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import attrs
 
 from futureagi_async.analysis.intervals import Interval, share_interval
-from futureagi_async.analysis.names import slug
+from futureagi_async.analysis.names import counted, slug
 from futureagi_async.words import CallStatus
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ class ScenarioSummary(CallFigures):
         return {"id": self.id, "name": self.name, **super().to_dict()}
 
     def __repr__(self) -> str:
-        return f"<ScenarioSummary {self.label!r}, {self.calls} calls>"
+        return f"<ScenarioSummary {self.label!r}, {counted(self.calls, 'call')}>"
 
 
 @attrs.frozen(kw_only=True)
@@ -331,7 +331,7 @@ class Summary(CallFigures):
         }
 
     def __repr__(self) -> str:
-        return f"<Summary of {self.label}: {self.calls} calls, {self.verdict.completeness}>"
+        return f"<Summary of {self.label}: {counted(self.calls, 'call')}, {self.verdict.completeness}>"
 
 
 @attrs.frozen(kw_only=True)

@@ -123,6 +123,7 @@ def gate(
     calls: Annotated[
         str | None,
         Parameter(
+            name="ID",
             metavar="ID",
             help="A test execution's or run test's id, a run test's name, latest:RUN, AGENT:VERSION, or an "
             "export's directory; --demo has one of its own.",
@@ -240,7 +241,8 @@ def _read(
         subject = parse_subject(endpoint.stand_in.test_execution_ids[0], "ID")
     if timeout is None:
         summary = read_subject(subject, endpoint, limits)
-        _warn_of_unfinished(summary)
+        if subject.export is None:
+            _warn_of_unfinished(summary)
         return summary
     source = None if subject.export else find_subject(subject, endpoint)
     if not isinstance(source, TestExecutionCalls):

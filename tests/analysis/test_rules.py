@@ -197,7 +197,7 @@ def test_rules_on_a_baseline() -> None:
     lacking = outcome_of("eval.polite.pass_rate >= baseline", baseline=before).broken[0]
     assert lacking.reason.startswith("In the baseline: There is no such figure.")
     few = outcome_of("overall_score.mean >= baseline - 1", baseline=summarise(scored([8.0])), min_calls=2)
-    assert few.broken[0].reason == "In the baseline it is made of 1 values, and 2 are asked for."
+    assert few.broken[0].reason == "In the baseline it is made of 1 value, and 2 are asked for."
     with pytest.raises(ValueError, match="needs a baseline"):
         outcome_of("overall_score.mean >= baseline")
 

@@ -289,7 +289,7 @@ def test_verdicts_are_carried_and_shown() -> None:
         "complete",
         "incomplete",
     ]
-    assert repr(incomplete).endswith(": 1 calls, incomplete>")
+    assert repr(incomplete).endswith(": 1 call, incomplete>")
     assert incomplete.to_dict()["completeness"] == "incomplete"
     assert "Page 3 failed." in incomplete.verdict.reasons[0]
     assert not unknown.complete
