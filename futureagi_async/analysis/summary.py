@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from futureagi_async.analysis.measures import MEASURES
+from futureagi_async.analysis.names import counted
 from futureagi_async.analysis.sample import (
     NOTHING,
     Collector,
