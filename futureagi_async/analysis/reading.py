@@ -28,7 +28,7 @@ from futureagi_async.export.formats import check_installed, decompression_faults
 from futureagi_async.export.formats.csv_writer import original_text
 from futureagi_async.export.formats.ids import csv_rows, whole_lines
 from futureagi_async.export.formats.records import NULL
-from futureagi_async.export.manifest import MANIFEST, Manifest, read_manifest
+from futureagi_async.export.manifest import Manifest, find_manifest, read_manifest
 from futureagi_async.export.targets import PART_NAME
 from futureagi_async.models import CallExecution, EvalOutput, FetchReport
 
@@ -274,9 +274,10 @@ def add_export(collector: Collector, folder: Path) -> Manifest:
     Raises `ExportError` for a directory that holds none, and for parts that are missing or were changed in
     size.
     """
-    manifest = read_manifest(folder / MANIFEST)
+    where = find_manifest(folder)
+    manifest = read_manifest(where)
     if manifest is None:
-        raise ExportError(f"Can't read {folder}: there is no {MANIFEST} in it. Is the export finished?")
+        raise ExportError(f"Can't read {folder}: there is no {where.name} in it. Is the export finished?")
     check_installed(manifest.parameters.format)
     add: Callable[[Collector, Path], None] = {
         "parquet": _add_parquet,
@@ -286,7 +287,7 @@ def add_export(collector: Collector, folder: Path) -> Manifest:
     for part in manifest.parts:
         path = folder / part.name
         if not PART_NAME.fullmatch(part.name):
-            raise ExportError(f"Can't use {folder / MANIFEST}: it lists {part.name!r}, which is no part.")
+            raise ExportError(f"Can't use {where}: it lists {part.name!r}, which is no part.")
         if not is_file(path) or path.stat().st_size != part.bytes:
             raise ExportError(f"{path} is not as the export left it. Look with verify_export.")
         if part.records is None:

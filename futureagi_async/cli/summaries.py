@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MANIFEST = "manifest.json"
+_MANIFESTS = ("_manifest.json", "manifest.json")  # the second is what earlier versions wrote
 
 
 @attrs.frozen
@@ -49,10 +49,10 @@ def parse_subject(text: str, what: str) -> Subject:
     """Read an id, a name, ``latest:RUN``, ``AGENT:VERSION`` or an export's directory; else `UsageError`."""
     wanted = text.strip()
     path = Path(text)
-    if wanted and (path.is_dir() or text.endswith("/") or path.name == _MANIFEST):
-        folder = path.parent if path.name == _MANIFEST else path
-        if not (folder / _MANIFEST).is_file():
-            raise UsageError(f"{what}: there is no finished export in {text}: it has no {_MANIFEST}.")
+    if wanted and (path.is_dir() or text.endswith("/") or path.name in _MANIFESTS):
+        folder = path.parent if path.name in _MANIFESTS else path
+        if not any((folder / name).is_file() for name in _MANIFESTS):
+            raise UsageError(f"{what}: there is no finished export in {text}: it has no {_MANIFESTS[0]}.")
         return Subject(text, export=folder)
     try:
         return Subject(text, candidates=_candidates(wanted))

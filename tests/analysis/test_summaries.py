@@ -346,7 +346,7 @@ async def test_damaged_exports_are_refused(damage: str, tmp_path: Path) -> None:
     elif damage == "cut":
         part.write_bytes(part.read_bytes()[:-5])
     elif damage == "no manifest":
-        (tmp_path / "out" / "manifest.json").unlink()
+        (tmp_path / "out" / "_manifest.json").unlink()
     with pytest.raises(ExportError, match="nowhere" if damage == "no export" else "out"):
         summarise(tmp_path / ("nowhere" if damage == "no export" else "out"))
 
