@@ -6,6 +6,7 @@
 import os
 import random
 from collections.abc import Callable
+from math import ceil
 from typing import Any
 
 import attrs
@@ -72,6 +73,15 @@ class ReadingMachine(RuleBasedStateMachine):
         if (name := self._pick(data)) is not None:
             self._pass()
             self.model.soft_delete(name)
+
+    @rule(start=st.floats(0, 1), share=st.floats(0, 1), spread=st.integers(1, 3))
+    def delete_execution(self, start: float, share: float, spread: int) -> None:
+        """The calls of one execution go: neighbours, or every second or third of a stretch."""
+        self._pass()
+        names = [name for name in self.model.places() if not self.model.rows[name].deleted]
+        first = int(start * len(names))
+        last = first + ceil(share * (len(names) - first))
+        self.model.delete_execution(names[first:last:spread])
 
     @rule(data=st.data(), size=st.integers(2, 30))
     def tie(self, data: Any, size: int) -> None:
