@@ -5,6 +5,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from itertools import pairwise
 from math import ceil, inf
+from statistics import mean
 from typing import Any
 
 import pytest
@@ -89,6 +90,24 @@ def test_a_still_list_of_3000_costs_little_more_than_naive_paging(
     run = read(traits, 1, count=3_000, tie_size=tie_size)
     assert run.conclusion.verdict == "complete"
     assert run.requests <= at_most * run.naive_requests
+
+
+@pytest.mark.parametrize(
+    ("traits", "scene", "at_most"),
+    [
+        (RUN_TEST, {"updates": 100, "request_seconds": 0.1}, 1.2),
+        (TEST_EXECUTION, {"updates": 100, "request_seconds": 0.1}, 1.2),
+        (TEST_EXECUTION, {"updates": 2, "ties": 0.5, "request_seconds": 0.025}, 0.5),
+    ],
+    ids=["run-test, 100/s", "execution, 100/s", "execution, groups of 50"],
+)
+def test_a_front_that_is_read_once_keeps_a_moving_list_cheap(
+    traits: ListTraits, scene: dict[str, float], at_most: float
+) -> None:
+    """Page 1 reaches far enough at the first try, whatever came to the front meanwhile."""
+    runs = [read(traits, seed, count=3_000, concurrency=1, **scene) for seed in range(8)]
+    assert all(run.conclusion.verdict == "complete" for run in runs)
+    assert mean(run.requests / run.naive_requests for run in runs) <= at_most
 
 
 @KINDS
