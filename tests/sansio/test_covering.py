@@ -105,7 +105,7 @@ def test_a_front_that_is_read_once_keeps_a_moving_list_cheap(
     traits: ListTraits, scene: dict[str, float], at_most: float
 ) -> None:
     """Page 1 reaches far enough at the first try, whatever came to the front meanwhile."""
-    runs = [read(traits, seed, count=3_000, concurrency=1, **scene) for seed in range(8)]
+    runs = [read(traits, seed, count=3_000, concurrency=1, **scene) for seed in range(3)]
     assert all(run.conclusion.verdict == "complete" for run in runs)
     assert mean(run.requests / run.naive_requests for run in runs) <= at_most
 

@@ -10,6 +10,7 @@ from math import ceil
 from typing import Any
 
 import attrs
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -213,7 +214,7 @@ def _moved(seen: PageResult, seconds: float) -> PageResult:
     return attrs.evolve(seen, sent_at=seen.sent_at + seconds, received_at=seen.received_at + seconds)
 
 
-TestReading = ReadingMachine.TestCase
+TestReading = pytest.mark.timeout(0 if THOROUGH else 60)(ReadingMachine.TestCase)
 TestReading.settings = settings(
     max_examples=2_000 if THOROUGH else 40,
     stateful_step_count=60 if THOROUGH else 40,
