@@ -5,6 +5,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from itertools import pairwise
 from math import ceil, inf
+from statistics import mean
 from typing import Any
 
 import pytest
@@ -53,6 +54,7 @@ def read(
     age: float = 100.0,
     spacing: float = 1.0,
     request_seconds: float = 0.2,
+    row_seconds: float = 0.0,
     concurrency: int = 4,
     warm_up_seconds: float = 4.0,
     max_body_bytes: int = 0,
@@ -65,7 +67,7 @@ def read(
     cover = make_cover(traits, page_size=100, max_body_bytes=max_body_bytes or -1)
     changes = Changes(model, **rates)
     changes(warm_up_seconds)  # so that changes are under way when the read begins
-    return Driver(model, cover, changes, concurrency, request_seconds).run()
+    return Driver(model, cover, changes, concurrency, request_seconds, row_seconds).run()
 
 
 @KINDS
@@ -88,6 +90,24 @@ def test_a_still_list_of_3000_costs_little_more_than_naive_paging(
     run = read(traits, 1, count=3_000, tie_size=tie_size)
     assert run.conclusion.verdict == "complete"
     assert run.requests <= at_most * run.naive_requests
+
+
+@pytest.mark.parametrize(
+    ("traits", "scene", "at_most"),
+    [
+        (RUN_TEST, {"updates": 100, "request_seconds": 0.1}, 1.2),
+        (TEST_EXECUTION, {"updates": 100, "request_seconds": 0.1}, 1.2),
+        (TEST_EXECUTION, {"updates": 2, "ties": 0.5, "request_seconds": 0.025}, 0.5),
+    ],
+    ids=["run-test, 100/s", "execution, 100/s", "execution, groups of 50"],
+)
+def test_a_front_that_is_read_once_keeps_a_moving_list_cheap(
+    traits: ListTraits, scene: dict[str, float], at_most: float
+) -> None:
+    """Page 1 reaches far enough at the first try, whatever came to the front meanwhile."""
+    runs = [read(traits, seed, count=3_000, concurrency=1, **scene) for seed in range(3)]
+    assert all(run.conclusion.verdict == "complete" for run in runs)
+    assert mean(run.requests / run.naive_requests for run in runs) <= at_most
 
 
 @KINDS
@@ -132,6 +152,21 @@ def test_overload_is_incomplete_within_the_budget(traits: ListTraits) -> None:
     run = read(traits, 5, count=1_500, updates=2_000, request_seconds=1.0)
     assert run.conclusion.verdict == "incomplete"
     assert run.requests <= 6 * ceil(1_600 / 100) + 30
+
+
+@pytest.mark.parametrize("traits", [RUN_TEST, TEST_EXECUTION], ids=["run-test", "execution"])
+@pytest.mark.parametrize(("workers", "complete"), [(1, False), (4, True)])
+def test_a_busy_list_costs_at_most_six_times_its_rows(
+    traits: ListTraits, workers: int, complete: bool
+) -> None:
+    """With 14 ms a row, 20 changes a second and 50 rows every two seconds, a read ends, if not complete."""
+    busy: dict[str, Any] = {"count": 2_200, "updates": 20, "ties": 0.5, "max_body_bytes": 1 << 26}
+    busy |= {"request_seconds": 0.1, "row_seconds": 0.014, "concurrency": workers}
+    run = read(traits, 1, **busy)
+    assert not run.missed
+    assert run.rows <= 6 * 2_200
+    assert (run.conclusion.verdict == "complete") == complete, run.conclusion
+    assert complete or "changes faster than it can be read" in run.conclusion.reason
 
 
 def _read_few(count: int, pages: list[list[float]], then: list[float]) -> Cover:

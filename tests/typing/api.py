@@ -82,16 +82,6 @@ from futureagi_async.analysis import (
     compare,
     summarise,
 )
-from futureagi_async.analysis import (
-    Comparison,
-    Interval,
-    Rule,
-    ScenarioSummary,
-    Summary,
-    check,
-    compare,
-    summarise,
-)
 from futureagi_async.events import Event, OutageEnded, RequestFailed, ResponseReceived, VerdictReached
 
 RAW_FILTER: dict[str, object] = {
@@ -404,7 +394,6 @@ async def answers(session: Session, run_test_id: UUID) -> None:
         assert_type(difference.interval, Interval | None)
     rules: list[Rule | str] = [Rule.parse("overall_score.mean >= 7"), "status.failed <= 0"]
     assert_type(check(summary, rules, summary, min_calls=5, significant=True).passed, bool)
-<<<<<<< HEAD
 
 
 async def tables(session: Session, sources: list[CallSource]) -> None:
@@ -427,5 +416,3 @@ async def tables(session: Session, sources: list[CallSource]) -> None:
     assert_type(blocking.fetch_table(sources, columns=["id"]), CallsTable)
     assert_type(blocking.list_run_tests(search="x"), tuple[RunTest, ...])
     assert_type(blocking.run(Session.list_agent_definitions), tuple[AgentDefinition, ...])
-=======
->>>>>>> answers

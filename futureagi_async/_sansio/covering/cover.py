@@ -19,9 +19,9 @@ again, far enough that its last trusted key is older than the pass (T - delta). 
 page does not reach that far, the front gets a pass of its own, whose beginning is the next T. Lists whose
 order can't be trusted are read in windows of creation time (`creation`) where they can be so filtered.
 
-**Termination.** Requests are bounded by ``6 * ceil(count / page_size) + 30`` and the sweep converges
-iff (distinct changes a second) * (latency + delta) is less than the largest front page; otherwise the
-budget ends it, and the conclusion is ``incomplete``.
+**Termination.** Requests are bounded by ``6 * ceil(count / page_size) + 30``, and the rows they show by
+six times the list's. The sweep converges iff (distinct changes a second) * (latency + delta) is less than
+the largest front page; otherwise the budget ends it, and the conclusion is ``incomplete``.
 """
 
 from collections.abc import Sequence
