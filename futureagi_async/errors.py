@@ -20,7 +20,8 @@
     ├── SessionMisuseError          the session was used before opening, after closing, in another
     │                               event loop, or after a fork
     ├── NameLookupError             no run test, agent or version has this name, or several have
-    └── ExportError                 the files of an export could not be written or do not belong to it
+    ├── ExportError                 the files of an export could not be written or do not belong to it
+    └── SyncError                   a database is in use, is not ours, or was changed by something else
 
 Wrong arguments are ``ValueError`` or ``TypeError``, raised before any request.
 """

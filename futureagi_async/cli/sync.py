@@ -54,8 +54,8 @@ class SyncOptions:
         Parameter(
             metavar="TIME",
             show_default=True,
-            help="How often to read a list in full (12h, 30d, 4w), which alone shows what was deleted; 0d: each "
-            "time; or never.",
+            help="How often to read a list in full (12h, 30d, 4w), which alone shows what was deleted; "
+            "0d: each time; or never.",
         ),
     ] = "30d"
     transcripts: Annotated[
@@ -96,8 +96,8 @@ def sync(
             name="DATABASE",
             allow_leading_hyphen=True,
             group=SYNCING,
-            help="A DuckDB file ending in .duckdb or .db; or Delta tables in a directory, delta://PATH, or in "
-            "an object store, delta+s3://BUCKET/PATH.",
+            help="A DuckDB file ending in .duckdb or .db; or Delta tables in a directory, delta://PATH, or "
+            "in an object store, delta+s3://BUCKET/PATH.",
         ),
     ],
     /,

@@ -114,10 +114,9 @@ def make_older_database(database: str, served: StandInServer) -> None:
             "INSERT INTO calls VALUES ($key, 'a call of long ago', 'completed', '2020-01-01 00:00:00Z')",
             {"key": key},
         )
-        fields = '{"kind": "run_test", "run_test_id": "%s"}' % source.run_test_id
         connection.execute(
             "INSERT INTO sources VALUES ($key, $fields, '2030-01-01 00:00:00Z')",
-            {"key": key, "fields": fields},
+            {"key": key, "fields": json.dumps(source.to_dict())},
         )
         connection.execute("INSERT INTO syncs VALUES (7, 0)")
 
