@@ -21,11 +21,9 @@ def _keyed(columns: Mapping[str, Kind]) -> dict[str, Kind]:
     return {"source_id": "text", **{name: kind for name, kind in columns.items() if name != "source_index"}}
 
 
-CALLS: Final[Mapping[str, Kind]] = {
-    **_keyed(exported.CALLS),
-    "synced_at": "time",
-    "deleted_at": "time",
-}
+_BOOKKEEPING: Final[Mapping[str, Kind]] = {"synced_at": "time", "deleted_at": "time"}
+
+CALLS: Final[Mapping[str, Kind]] = {**_keyed(exported.CALLS), **_BOOKKEEPING}
 """One row for each call of each source; its key is ``source_id`` and ``id``."""
 
 EVALUATIONS: Final[Mapping[str, Kind]] = _keyed(exported.EVALUATIONS)

@@ -10,6 +10,7 @@ COMMANDS = {
     "torture": "cancel a job, and close its session, at each of its steps",
     "fuzz": "answer with malformed JSON, cut pages and broken HTTP",
     "crash": "kill exports at random moments and at each write, sync, rename and commit",
+    "syncs": "kill syncs into DuckDB and Delta tables at random moments",
     "powercut": "resume exports from states of the disk that a power cut may leave (needs strace)",
 }
 
