@@ -13,10 +13,10 @@ from pathlib import Path
 
 TABLES = (
     *("decode_page", "fetch_pages", "loop_stall", "export_records", "export_lists"),
-    *("import_time", "count_requests"),
+    *("fetch_tables", "import_time", "count_requests"),
 )
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
-PEERS = ("aiohttp", "msgspec", "cattrs", "orjson", "httpx", "pydantic", "requests")
+PEERS = ("aiohttp", "msgspec", "cattrs", "orjson", "httpx", "pydantic", "requests", "pandas", "pyarrow")
 
 
 def run(name: str, *arguments: str) -> str:

@@ -1,18 +1,25 @@
 """Servers in processes of their own, so that only the client's CPU is counted.
 
-``python -m benchmarks.servers LIMIT LATENCY`` is the one with ready pages.
+``python -m benchmarks.servers LIMIT LATENCY`` is the one with ready pages, ``... list ROWS`` the one with a
+list whose pages are put together when they are asked for.
 """
 
 import asyncio
+import json
+import random
+import re
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 from typing import IO
 
 import attrs
 
-from benchmarks.pages import LIST_ROWS, VOICE, make_page
+from benchmarks.pages import LIST_ROWS, VOICE, Dice, make_page
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 
@@ -60,6 +67,13 @@ def serving_pages(limit: int, *, latency_seconds: float = 0.0) -> Iterator[Addre
 
 
 @contextmanager
+def serving_list(rows: int) -> Iterator[Address]:
+    """Serve a list of so many different big voice calls at rest, in pages of any size."""
+    with _running("benchmarks.servers", "list", str(rows)) as output:
+        yield Address(output.readline().strip())
+
+
+@contextmanager
 def _running(module: str, *arguments: str) -> Iterator[IO[str]]:
     """Run a module until the block ends; yield what it prints."""
     command = [sys.executable, "-m", module, *arguments]
@@ -94,6 +108,67 @@ class ReadyPages(asyncio.Protocol):
         asyncio.get_running_loop().call_later(self._latency_seconds, self._transport.writelines, answer)
 
 
+class RestingList(asyncio.Protocol):
+    """Answers each request with a page of a list that is sorted as the server sorts it, newest first."""
+
+    KINDS = 500
+    """Different contents: ids and times are each row's own."""
+    _NEWEST = datetime(2026, 1, 8, 9, tzinfo=UTC)
+
+    def __init__(self, rows: int, contents: list[bytes]) -> None:
+        self._rows = rows
+        self._contents = contents
+
+    @classmethod
+    def contents(cls) -> list[bytes]:
+        """Return what the rows hold besides id and time, without the brace at its beginning."""
+        dice = Dice(random.Random("list"))
+        made = [VOICE.row(dice) for _ in range(cls.KINDS)]
+        kept = [{key: row[key] for key in row if key not in ("id", "timestamp")} for row in made]
+        return [json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()[1:] for row in kept]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the connection."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Take one request: clients neither pipeline nor send them in pieces."""
+        assert data.endswith(b"\r\n\r\n"), data
+        found = dict(re.findall(rb"(page|limit)=([0-9]+)", data.partition(b" HTTP/")[0]))
+        body = self._page(int(found[b"page"]), int(found[b"limit"]))
+        head = HEAD % len(body)
+        date = f"Date: {formatdate(usegmt=True)}\r\n\r\n".encode()  # what proofs compare the rows' times with
+        self._transport.writelines((head.removesuffix(b"\r\n"), date, body))
+
+    def _page(self, page: int, limit: int) -> bytes:
+        end = min(page * limit, self._rows)
+        rows = b",".join(map(self._row, range((page - 1) * limit, end)))
+        following = b'"http://127.0.0.1/?page=%d"' % (page + 1) if end < self._rows else b"null"
+        total = -(-self._rows // limit)
+        return b'{"count":%d,"next":%b,"previous":null,"results":[%b],"total_pages":%d,"current_page":%d}' % (
+            self._rows,
+            following,
+            rows,
+            total,
+            page,
+        )
+
+    def _row(self, place: int) -> bytes:
+        moment = (self._NEWEST - timedelta(seconds=place)).isoformat().replace("+00:00", "Z")
+        head = f'{{"id":"{uuid.UUID(int=place, version=4)}","timestamp":"{moment}",'
+        return head.encode() + self._contents[place % self.KINDS]
+
+
+async def serve_list(rows: int) -> None:
+    """Serve a list, until the process is ended."""
+    contents = RestingList.contents()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: RestingList(rows, contents), "127.0.0.1", 0)
+    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    await asyncio.Event().wait()
+
+
 async def serve(limit: int, latency_seconds: float) -> None:
     """Answer with ready pages, until the process is ended."""
     bodies = [make_page(VOICE, rows=limit, seed=seed) for seed in range(LIST_ROWS // limit)]
@@ -105,4 +180,7 @@ async def serve(limit: int, latency_seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), float(sys.argv[2])))
+    if sys.argv[1] == "list":
+        asyncio.run(serve_list(int(sys.argv[2])))
+    else:
+        asyncio.run(serve(int(sys.argv[1]), float(sys.argv[2])))

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from datetime import datetime
 from itertools import islice
 from os import PathLike
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Protocol, Self
 
 import attrs
 from anyio.to_thread import run_sync
@@ -31,7 +31,8 @@ from futureagi_async.export.report import fetch_report
 from futureagi_async.export.targets import read_path
 from futureagi_async.models import CallExecution, CallPage, FetchReport
 from futureagi_async.models.call import on_one_line
-from futureagi_async.options import OnError, brief, check_count, check_word
+from futureagi_async.models.html import MAX_ROWS, html_table
+from futureagi_async.options import Consistency, OnError, brief, check_count, check_word
 from futureagi_async.sources import CallSource, check_sources
 
 _BATCH_ROWS = 1_000  # with fewer, the columns of a batch cost more than its rows
@@ -112,8 +113,25 @@ class CallsTable:
         return self.num_rows
 
     def __repr__(self) -> str:
+        return f"<CallsTable: {self._in_words()}>"
+
+    def _repr_html_(self) -> str:
+        columns = [name for name in _PREVIEW if name in self.calls.column_names]
+        first = self.calls.slice(0, MAX_ROWS).select(columns).to_pylist()
+        rows = [tuple(row.values()) for row in first]
+        left = self.num_rows - len(rows)
+        shown = f"{len(columns)} of {self.calls.num_columns} columns"
+        return html_table(
+            self._in_words(), columns, rows, f"{shown}, and {left:,} more calls" if left else shown
+        )
+
+    def _in_words(self) -> str:
         evaluations = "" if self.evaluations is None else f", {self.evaluations.num_rows:,} evaluations"
-        return f"<CallsTable: {self.num_rows:,} calls{evaluations}, {_verdict(self.report)}>"
+        return f"{self.num_rows:,} calls{evaluations}, {_verdict(self.report)}"
+
+
+_PREVIEW = ("id", "status", "scenario_name", "start_time", "duration", "overall_score", "ended_reason")
+"""What is shown of a call in a notebook: nothing that a customer said or is called."""
 
 
 def _batch_of(calls: Sequence[CallExecution]) -> Batch:
@@ -123,8 +141,8 @@ def _batch_of(calls: Sequence[CallExecution]) -> Batch:
     def restore(place: int) -> CallExecution:
         call = calls[place]
         if raws[place] == call.raw:
-            return call
-        return with_record(call) if not call.raw else CallExecution.from_json(raws[place], call.source)
+            return with_record(call)
+        return CallExecution.from_json(raws[place], call.source)
 
     return Batch(raws, [call.source for call in calls], restore)
 
@@ -179,7 +197,8 @@ class TableReader(DetailReader, Protocol):
         *,
         page_size: int,
         ordered: bool,
-        on_error: Literal["raise", "collect"],
+        on_error: OnError,
+        consistency: Consistency,
         deadline: float | None,
         max_outage: float,
         changed_since: Mapping[CallSource, datetime] | None,
@@ -223,6 +242,7 @@ async def fetch_table(
     page_size: int = 100,
     ordered: bool = False,
     on_error: OnError = "raise",
+    consistency: Consistency = "complete",
     deadline: float | None = None,
     max_outage: float = _MAX_OUTAGE_SECONDS,
     changed_since: Mapping[CallSource, datetime] | None = None,
@@ -247,7 +267,8 @@ async def fetch_table(
         page_size: Rows a request, about.
         ordered: Sort rows by source, then newest first, then by id, whatever arrives first.
         on_error: ``"raise"`` ends at the first failure, ``"collect"`` reads on and reports them.
-        deadline: Seconds after which reading stops; the report then says ``incomplete``.
+        consistency: ``"fast"`` reads each page once, and proves nothing of longer lists.
+        deadline: Seconds after which reading lists stops; the report then says ``incomplete``.
         max_outage: How many seconds to wait for a server that answers nothing any more.
         changed_since: For some of the sources: read only what changed since then.
 
@@ -263,6 +284,7 @@ async def fetch_table(
         ordered=ordered,
         updates=True,
         on_error=on_error,
+        consistency=consistency,
         deadline=deadline,
         max_outage=max_outage,
         changed_since=changed_since,
@@ -284,6 +306,7 @@ def stream_tables(
     ordered: bool = False,
     updates: bool = False,
     on_error: OnError = "raise",
+    consistency: Consistency = "complete",
     deadline: float | None = None,
     max_outage: float = _MAX_OUTAGE_SECONDS,
     changed_since: Mapping[CallSource, datetime] | None = None,
@@ -313,6 +336,7 @@ def stream_tables(
         page_size=page_size,
         ordered=ordered,
         on_error=options.on_error,
+        consistency=consistency,
         deadline=deadline,
         max_outage=max_outage,
         changed_since=changed_since,
@@ -432,7 +456,8 @@ class TableStream:
                 detail = details.get(calls[place].call_execution_id)
                 if detail is not None:
                     raws[place] = on_one_line(merge(raws[place], detail))
-                    has_detail.add(place)
+                    if b'"transcript"' in detail:
+                        has_detail.add(place)
 
         def restore(place: int) -> CallExecution:
             source = calls[place].source
@@ -451,9 +476,7 @@ class TableStream:
         async with opened as outcomes:
             async for outcome in outcomes:
                 if outcome.value is not None:
-                    detail = extract(outcome.value.raw)
-                    if b'"transcript"' in detail:
-                        details[outcome.id] = detail
+                    details[outcome.id] = extract(outcome.value.raw)
                 elif isinstance(outcome.error, NotFoundError):
                     self._gone.append(outcome.id)
                 elif outcome.error is not None:

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -25,7 +26,11 @@ from futureagi_async import (
     TestExecutionCalls,
     TranscriptTurn,
     column,
+    export_calls,
+    plan_export,
+    verify_export,
 )
+from futureagi_async.export.manifest import RecordingFile
 from futureagi_async.sources import source_from_dict
 from futureagi_async.testing import StandInServer
 from tests.support import samples
@@ -255,6 +260,32 @@ async def test_whatever_a_session_gives_is_plain_json() -> None:
     assert report["received"] == len(result.calls)
     assert report["sources"][0]["source"] == source.to_dict()
     assert list(runs[0].to_dict())[:2] == ["id", "name"]
+
+
+async def test_reports_of_exports_are_plain_json(served: StandInServer, tmp_path: Path) -> None:
+    """What an export wrote, with its downloads, and what was found when it was checked."""
+    source = lists_of(served)[2]
+    async with open_session(served) as session:
+        plan = await plan_export(session, source)
+        report = await export_calls(session, source, tmp_path / "out", transcripts=True)
+    planned = json.loads(plan.to_json())
+    assert (planned["known"], planned["sources"][0]["source"]) == (True, source.to_dict())
+    recording = RecordingFile(
+        call_id="1",
+        name="combined",
+        url_host="a.example",
+        path=None,
+        bytes=0,
+        sha256=None,
+        error="Gone.",
+    )
+    made = json.loads(attrs.evolve(report, recordings=(recording,)).to_json())
+    assert (made["complete"], made["path"], made["records"]) == (False, str(tmp_path / "out"), report.records)
+    assert made["fetch"] == report.fetch.to_dict()
+    assert made["files"] == list(map(str, report.files))
+    assert made["recordings"][0]["error"] == "Gone."
+    checked = verify_export(tmp_path / "out").to_dict()
+    assert (checked["ok"], checked["directory"], checked["problems"]) == (True, str(tmp_path / "out"), [])
 
 
 def test_errors_become_words() -> None:

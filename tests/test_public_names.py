@@ -14,7 +14,7 @@ import pytest
 import futureagi_async
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference.md"
-ELSEWHERE = ("events", "export", "testing", "integrations.fastapi")
+ELSEWHERE = ("blocking", "events", "export", "testing", "integrations.fastapi")
 """Modules whose names the reference may also describe."""
 
 

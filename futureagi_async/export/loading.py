@@ -171,7 +171,9 @@ def _sources_in(path: Path) -> list[CallSource | None]:
     """
     found: dict[int, CallSource | None] = {}
     with _reading(path), open_decompressed(path) as file:
-        for line in file:
+        for number, line in enumerate(file):
+            if number == 0 and not is_normalised(line):
+                return []
             place, source = source_of(line)
             if place is not None:
                 found[place] = source
@@ -206,12 +208,13 @@ class _LineLoader:
 
     def _load_file(self, path: Path, places: Iterator[int | None]) -> Iterator[MadeTables]:
         check_compression(path.suffix.lower())
+        make = None
         with _reading(path), open_decompressed(path) as file:
-            while lines := list(map(bytes.strip, islice(file, _BATCH_LINES))):
-                batch = self._normalised(lines) if is_normalised(lines[0]) else self._as_sent(lines, places)
-                yield self._maker.make(batch)
+            while lines := list(map(bytes.rstrip, islice(file, _BATCH_LINES))):
+                make = make or (self._normalised if is_normalised(lines[0]) else self._as_sent)
+                yield self._maker.make(make(lines, places))
 
-    def _normalised(self, lines: Sequence[bytes]) -> Batch:
+    def _normalised(self, lines: Sequence[bytes], _places: object) -> Batch:
         calls = [with_record(decode_line(line)) for line in lines]
         for call, line in zip(calls, lines, strict=True):
             place, _ = source_of(line)

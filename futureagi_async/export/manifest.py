@@ -104,6 +104,10 @@ class RecordingFile(msgspec.Struct, kw_only=True, frozen=True):
     sha256: str | None
     error: str | None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as a dict that ``json.dumps`` takes."""
+        return msgspec.structs.asdict(self)
+
 
 class Part(msgspec.Struct, kw_only=True, frozen=True):
     """One file of the export."""

@@ -13,6 +13,7 @@ import attrs
 from futureagi_async.errors import STOPS_JOB, FutureAGIError
 from futureagi_async.export.formats.records import lacks_transcript
 from futureagi_async.models import CallExecution, CallPage
+from futureagi_async.models.plain import Plain
 from futureagi_async.options import MAX_PAGE_SIZE, check_count
 from futureagi_async.sources import CallSource, RunTestCalls, check_sources
 
@@ -62,7 +63,7 @@ class PlanReader(Protocol):
 
 
 @attrs.define(frozen=True, kw_only=True)
-class SourcePlan:
+class SourcePlan(Plain):
     """What one source would cost."""
 
     source: CallSource
@@ -81,8 +82,10 @@ class SourcePlan:
 
 
 @attrs.define(frozen=True, kw_only=True)
-class ExportPlan:
+class ExportPlan(Plain):
     """What an export would cost, about; from small requests."""
+
+    added = ("known", "records", "requests", "bytes")
 
     sources: tuple[SourcePlan, ...]
     """In the order given."""

@@ -23,6 +23,7 @@ from futureagi_async.export.manifest import (
 )
 from futureagi_async.export.targets import Target
 from futureagi_async.models import FetchReport, SourceReport
+from futureagi_async.models.plain import Plain
 from futureagi_async.sources import CallSource
 
 if TYPE_CHECKING:
@@ -50,8 +51,10 @@ OnProgress: TypeAlias = Callable[[ExportProgress], None]
 
 
 @attrs.define(frozen=True, kw_only=True)
-class ExportReport:
+class ExportReport(Plain):
     """A finished export."""
+
+    added = ("complete",)
 
     path: Path
     """The file or the directory."""

@@ -26,6 +26,7 @@ from futureagi_async.export.manifest import (
 )
 from futureagi_async.export.store import digest_lines
 from futureagi_async.export.targets import PART_NAME, WORK, Target, read_target
+from futureagi_async.models.plain import Plain
 
 _RECORDING_NAME = re.compile(r"[0-9a-f-]{36}-[a-z]+\.[a-z0-9]{1,8}")
 _CACHE_KIBIBYTES = 64  # ids are read in the order in which they were added: more is no quicker
@@ -33,8 +34,10 @@ _FOLDER_NAME = re.compile(r"[^./\\\0][^/\\\0]*")
 
 
 @attrs.define(frozen=True, kw_only=True)
-class VerifyReport:
+class VerifyReport(Plain):
     """What `verify_export` found."""
+
+    added = ("ok",)
 
     directory: Path
     """What was checked; the file, where that is a single one."""

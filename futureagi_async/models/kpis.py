@@ -6,9 +6,12 @@ import attrs
 
 from futureagi_async.models.plain import Plain
 from futureagi_async.models.values import EMPTY, JsonValue
+from futureagi_async.options import brief
+
+_SHOWN = 6  # of a mapping's keys
 
 
-@attrs.define(frozen=True, kw_only=True)
+@attrs.define(frozen=True, kw_only=True, repr=False)
 class ExecutionKPIs(Plain):
     """Key figures of a test execution; ``None`` where the answer has none.
 
@@ -74,3 +77,19 @@ class ExecutionKPIs(Plain):
     """What was sent for figures that can't hold it, by name, such as ``{"avg_score": "7.5"}``."""
     raw: bytes = attrs.field(default=b"", eq=False, repr=False)
     """The answer as the server sent it."""
+
+    def __repr__(self) -> str:
+        """Show the figures that there are; of mappings the first keys, or how many."""
+        fields = [(name, getattr(self, name)) for name in self.to_dict()]
+        shown = ", ".join(f"{name}={_shown(value)}" for name, value in fields if value not in (None, {}))
+        return f"<ExecutionKPIs: {shown}>"
+
+
+def _shown(value: object) -> str:
+    if not isinstance(value, Mapping):
+        return repr(value)
+    if any(isinstance(each, Mapping) for each in value.values()):
+        return f"<{len(value)} keys>"
+    first = [f"{key!r}: {brief(value[key])}" for key in list(value)[:_SHOWN]]
+    more = f", and {len(value) - _SHOWN} more" if len(value) > _SHOWN else ""
+    return f"{{{', '.join(first)}{more}}}"

@@ -3,11 +3,11 @@
 import json
 from collections.abc import Mapping, Set
 from datetime import UTC, datetime
+from functools import cache
+from pathlib import PurePath
 from typing import Any, ClassVar, TypeAlias
 
 import attrs
-
-from futureagi_async.sources import AgentVersionCalls, RunTestCalls, TestExecutionCalls
 
 PlainDict: TypeAlias = dict[str, Any]
 """Keys and values as ``json.dumps`` takes them."""
@@ -31,9 +31,7 @@ class Plain:
         Times are texts in UTC. ``misfits`` is ``None`` where there are none.
         """
         kind: Any = type(self)
-        names = [field.name for field in attrs.fields(kind) if field.name not in self.left_out]
-        names.sort(key=_LAST.__contains__)
-        made = {name: plain(getattr(self, name)) for name in (*self.added, *names)}
+        made = {name: plain(getattr(self, name)) for name in _names_of(kind)}
         if made.get("misfits") == {}:
             made["misfits"] = None
         return made
@@ -43,21 +41,34 @@ class Plain:
         return encode(self.to_dict())
 
 
+@cache
+def _names_of(kind: Any) -> tuple[str, ...]:
+    names = [field.name for field in attrs.fields(kind) if field.name not in kind.left_out]
+    return (*kind.added, *sorted(names, key=_LAST.__contains__))
+
+
+_AS_THEY_ARE = frozenset((type(None), bool, int, float, str))
+
+
 def plain(value: Any) -> Any:
     """Return a value as JSON knows it: times as texts in UTC, errors as their class and message."""
+    if type(value) in _AS_THEY_ARE:  # most are
+        return value
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
     match value:
-        case None | bool() | int() | float() | str():
-            return value
-        case datetime():
-            return utc_text(value)
-        case Plain() | RunTestCalls() | AgentVersionCalls() | TestExecutionCalls():
-            return value.to_dict()
         case Mapping():
             return {str(key): plain(each) for key, each in value.items()}
-        case BaseException():
-            return {"error": type(value).__name__, "message": str(value)}
         case tuple() | list():
             return list(map(plain, value))
+        case datetime():
+            return utc_text(value)
+        case PurePath():
+            return str(value)
+        case BaseException():
+            return {"error": type(value).__name__, "message": str(value)}
+        case str() | int() | float():  # of a kind of their own, such as `CallStatus`
+            return value
     raise TypeError(f"A {type(value).__name__} has no place in JSON.")
 
 

@@ -8,6 +8,7 @@ import attrs
 
 from futureagi_async.errors import FutureAGIError
 from futureagi_async.models.call import CallExecution
+from futureagi_async.models.html import MAX_ROWS, html_table
 from futureagi_async.models.plain import Plain
 from futureagi_async.sources import CallSource
 
@@ -16,7 +17,7 @@ T = TypeVar("T")
 Verdict: TypeAlias = Literal["complete", "incomplete"]
 
 
-@attrs.define(frozen=True, kw_only=True)
+@attrs.define(frozen=True, kw_only=True, repr=False)
 class SourceReport(Plain):
     """What was read of one source, and whether that is provably all of it."""
 
@@ -52,8 +53,16 @@ class SourceReport(Plain):
     failures: tuple[FutureAGIError, ...] = ()
     """Pages that could not be read and records that did not decode."""
 
+    def __repr__(self) -> str:
+        return f"<SourceReport: {self._in_words()}>"
 
-@attrs.define(frozen=True)
+    def _in_words(self) -> str:
+        expected = "" if self.expected is None else f" of {self.expected:,}"
+        why = "" if self.verdict == "complete" else f": {self.reason}"
+        return f"{self.source.label}, {self.received:,}{expected} received, {self.verdict}{why}"
+
+
+@attrs.define(frozen=True, repr=False)
 class FetchReport(Plain):
     """What a bulk read says about itself: one `SourceReport` a source, in the order given."""
 
@@ -78,6 +87,36 @@ class FetchReport(Plain):
 
     def __iter__(self) -> Iterator[SourceReport]:
         return iter(self.sources)
+
+    def __repr__(self) -> str:
+        """Say how it went in a few lines: of many sources, those that are incomplete first."""
+        shown, note = self._shown()
+        lines = [f"  {report._in_words()}" for report in shown]  # noqa: SLF001 - of this file
+        return (
+            "\n".join([f"<FetchReport: {self._in_words()}", *lines, *([f"  {note}"] if note else [])]) + ">"
+        )
+
+    def _repr_html_(self) -> str:
+        shown, note = self._shown()
+        rows = [
+            (each.source.label, each.verdict, each.received, each.expected, each.reason) for each in shown
+        ]
+        return html_table(
+            self._in_words(), ("source", "verdict", "received", "expected", "reason"), rows, note
+        )
+
+    def _in_words(self) -> str:
+        verdict = "complete" if self.complete else "incomplete"
+        return f"{verdict}, {self.received:,} calls of {len(self.sources):,} sources"
+
+    def _shown(self) -> tuple[list[SourceReport], str]:
+        """Return the sources that there is room for, and what to say of the others."""
+        first = sorted(self.sources, key=lambda report: report.verdict == "complete")
+        left = first[MAX_ROWS:]
+        if not left:
+            return list(self.sources), ""
+        complete = sum(report.verdict == "complete" for report in left)
+        return first[:MAX_ROWS], f"and {len(left):,} more, {complete:,} of them complete"
 
 
 @attrs.define(frozen=True)

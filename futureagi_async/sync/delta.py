@@ -50,7 +50,7 @@ _SYNC_KEY: Final = "futureagi_async.sync"
 _APP_ID: Final = "futureagi_async.sync"
 _STAGED: Final = "staged"
 _MESSAGE_CHARACTERS: Final = 400
-_DRAWN: Final = re.compile(r"\x1b\[[0-9;]*m|\u21b3")
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 _NOT_OLDER: Final = "NOT coalesce(s.timestamp < t.timestamp, false)"
 
 Key = tuple[str, str]
@@ -411,5 +411,6 @@ def _names(table: "DeltaTable") -> Iterable[str]:
 
 def _on_one_line(error: Exception) -> str:
     """Return what an engine says, which is drawn for a terminal."""
-    text = " ".join(_DRAWN.sub(" ", str(error)).split()) or type(error).__name__
+    text = _COLOURS.sub("", str(error)).replace(" \u21b3", ":")  # an arrow to each cause
+    text = " ".join(text.split()) or type(error).__name__
     return text if len(text) <= _MESSAGE_CHARACTERS else f"{text[:_MESSAGE_CHARACTERS]}..."

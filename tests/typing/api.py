@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from ssl import SSLContext
-from typing import Literal, assert_type
+from typing import Any, Literal, assert_type
 from uuid import UUID
 
 from futureagi_async import (
@@ -20,6 +20,7 @@ from futureagi_async import (
     CallExecution,
     CallPage,
     CallSource,
+    CallsTable,
     CallStatus,
     CallStream,
     Column,
@@ -64,8 +65,13 @@ from futureagi_async import (
     TLSError,
     TranscriptTurn,
     __version__,
+    blocking,
     column,
+    fetch_table,
     load_source_names,
+    read_export,
+    source_from_dict,
+    stream_tables,
     sync_calls,
 )
 from futureagi_async.events import Event, OutageEnded, RequestFailed, ResponseReceived, VerdictReached
@@ -363,3 +369,25 @@ async def discovery(session: Session, run_test_id: UUID) -> None:
     assert_type(await session.find_sources(names), tuple[CallSource, ...])
     assert_type(await session.find_sources(load_source_names("s.toml")), tuple[CallSource, ...])
     assert_type(await session.all_sources(since=datetime(2026, 1, 31, tzinfo=UTC)), tuple[CallSource, ...])
+
+
+async def tables(session: Session, sources: list[CallSource]) -> None:
+    """Tables, plain JSON and reads without async."""
+    table = await fetch_table(session, sources, columns=["id"], transcripts=True, on_error="collect")
+    assert_type(table, CallsTable)
+    assert_type(table.report, FetchReport | None)
+    assert_type(table.transcript_failures, tuple[FutureAGIError, ...])
+    async with stream_tables(session, sources[0], batch_rows=100, updates=True) as stream:
+        async for part in stream:
+            assert_type(part, CallsTable)
+        assert_type(stream.report, FetchReport)
+    assert_type(read_export("out", columns=["id"]), CallsTable)
+    call = CallExecution.from_json(b"{}", sources[0])
+    assert_type(call, CallExecution)
+    assert_type(CallsTable.from_calls([call]), CallsTable)
+    assert_type(call.to_dict(include_provider_data=True), dict[str, Any])
+    assert_type(call.to_json(), bytes)
+    assert_type(source_from_dict(sources[0].to_dict()), CallSource)
+    assert_type(blocking.fetch_table(sources, columns=["id"]), CallsTable)
+    assert_type(blocking.list_run_tests(search="x"), tuple[RunTest, ...])
+    assert_type(blocking.run(Session.list_agent_definitions), tuple[AgentDefinition, ...])

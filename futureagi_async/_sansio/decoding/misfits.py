@@ -197,7 +197,7 @@ def decode_evals_leniently(sent: Raw) -> tuple[dict[str, EvalEntry], Misfits]:
     misfits: Misfits = {}
     for key, item in decode_fields(sent).items():
         entries[key], found = _decode_one_eval(item)
-        misfits |= placed(f"['{_escaped(key)}'].", found)
+        misfits |= placed(f"['{escaped(key)}'].", found)
     return entries, misfits
 
 
@@ -212,6 +212,6 @@ def _decode_one_eval(sent: Raw) -> tuple[EvalEntry, Misfits]:
         return None, {"value": sent}  # a bare one that no number holds
 
 
-def _escaped(key: str) -> str:
+def escaped(key: str) -> str:
     """Return a key as it stands between apostrophes in a path (RFC 9535)."""
     return key.replace("\\", "\\\\").replace("'", "\\'")

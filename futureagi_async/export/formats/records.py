@@ -16,11 +16,13 @@ from futureagi_async._sansio.decoding.misfits import (
     decode_call_leniently,
     decode_evals_leniently,
     decode_turns_leniently,
+    escaped,
     placed,
 )
 from futureagi_async._sansio.decoding.nested import structure_evals, structure_turns
 from futureagi_async._sansio.decoding.wire import EvalEntry, TurnWire
 from futureagi_async.errors import DecodingError
+from futureagi_async.export.formats.schema import PLAIN
 from futureagi_async.models import CallExecution, EvalOutput, TranscriptTurn
 from futureagi_async.sources import CallSource
 
@@ -61,41 +63,53 @@ def fields_of(call: CallExecution) -> Fields:
 
 
 def with_record(call: CallExecution) -> CallExecution:
-    """Return a call that was built by hand, or read from a normalised line, with a record to read it from.
+    """Return a call that was built by hand, or read from a normalised line, as if a record had held it.
 
-    The record has what is looked for in records: the nested parts, what is ``extra``, and misfits.
+    The record has what is looked for in records: nested parts, ``extra``, and misfits. Plain fields stay
+    those of the call, whose units no record need tell.
     """
     if call.raw:
         return call
-    misfits = dict(call.misfits)
-    parts = {name: getattr(call, name) for name in _FREE_PARTS}
-    parts["transcript"] = call.transcript and [
-        {
-            "role": turn.role,
-            "content": misfits.get(f"transcript[{place}].content", turn.content),
-            "start_time_seconds": turn.start_seconds,
-            "end_time_seconds": turn.end_seconds,
-            **turn.extra,
-        }
-        for place, turn in enumerate(call.transcript)
-    ]
-    parts["eval_outputs"] = call.eval_outputs and {
-        key: _sent_evaluation(output) for key, output in call.eval_outputs.items()
-    }
-    parts["rerun_snapshots"] = call.rerun_snapshots and [each.to_dict() for each in call.rerun_snapshots]
-    plain_misfits = {name: value for name, value in misfits.items() if name.isidentifier()}
-    record = {"id": call.id, **call.extra, **parts, **plain_misfits}
-    return attrs.evolve(call, raw=msgspec.json.encode(record))
+    made = decode_call(msgspec.json.encode(_record_of(call)), "a call without a record")
+    for name in PLAIN:
+        setattr(made, name, getattr(call, name))
+    made.scenario, made.scenario_id, made.source = call.scenario, call.scenario_id, call.source
+    if "transcript" not in call.misfits:
+        made.transcript = call.transcript  # whatever the source withholds
+    return made
 
 
 _FREE_PARTS: Final = ("eval_metrics", "scenario_columns", "recordings", "tool_outputs")
 
 
-def _sent_evaluation(output: EvalOutput) -> dict[str, object]:
+def _record_of(call: CallExecution) -> dict[str, object]:
+    parts: dict[str, object] = {name: getattr(call, name) for name in _FREE_PARTS}
+    parts["transcript"] = call.transcript and [
+        {
+            **turn.extra,
+            "role": turn.role,
+            "content": call.misfits.get(f"transcript[{place}].content", turn.content),
+            "start_time_seconds": turn.start_seconds,
+            "end_time_seconds": turn.end_seconds,
+        }
+        for place, turn in enumerate(call.transcript)
+    ]
+    parts["eval_outputs"] = call.eval_outputs and {
+        key: _sent_evaluation(output, f"eval_outputs['{escaped(key)}']", call.misfits)
+        for key, output in call.eval_outputs.items()
+    }
+    parts["scenario"] = call.scenario and attrs.asdict(call.scenario)
+    parts["rerun_snapshots"] = call.rerun_snapshots and [each.to_dict() for each in call.rerun_snapshots]
+    whole = {name: value for name, value in call.misfits.items() if name in CallExecution.__slots__}
+    # the plain names are there lest another spelling of one, which is extra, be taken for it
+    return {**dict.fromkeys(PLAIN), **call.extra, **parts, **whole, "id": call.id}
+
+
+def _sent_evaluation(output: EvalOutput, place: str, misfits: Mapping[str, object]) -> dict[str, object]:
     sent = attrs.asdict(output, filter=lambda field, _: field.name not in ("id", "pending"))
     if output.pending:
         del sent["value"]  # for its lack says so
-    return sent
+    return {name: misfits.get(f"{place}.{name}", value) for name, value in sent.items()}
 
 
 def misfits_of(call: CallExecution) -> Misfits:
