@@ -411,6 +411,6 @@ def _names(table: "DeltaTable") -> Iterable[str]:
 
 def _on_one_line(error: Exception) -> str:
     """Return what an engine says, which is drawn for a terminal."""
-    text = _COLOURS.sub("", str(error)).replace(" \u21b3", ":")  # an arrow to each cause
-    text = " ".join(text.split()) or type(error).__name__
+    text = " ".join(_COLOURS.sub("", str(error)).split()).replace(" \u21b3", ":")  # an arrow to each cause
+    text = text or type(error).__name__
     return text if len(text) <= _MESSAGE_CHARACTERS else f"{text[:_MESSAGE_CHARACTERS]}..."

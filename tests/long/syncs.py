@@ -1,9 +1,8 @@
 """Kills syncs at random moments, lets the next one go on, and compares with one that was left alone.
 
-``python -m tests.long syncs`` kills 40 syncs, half of them into DuckDB and half into Delta tables, in processes
-of their own, by SIGKILL. After every kill the tables must be those before the sync or those after it; after the
-next sync they must be those after it. `tests/sync/test_killed.py` kills at chosen steps instead, with
-``SYNC_KILLS=all`` at every single one.
+``python -m tests.long syncs`` kills 40 syncs by SIGKILL, half of them into DuckDB and half into Delta tables.
+After every kill the tables must be those before the sync or those after it; after the next sync they must be
+those after it. `tests/sync/test_killed.py` kills at chosen steps, with ``SYNC_KILLS=all`` at every one.
 """
 
 import argparse

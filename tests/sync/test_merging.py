@@ -218,6 +218,7 @@ def rows_in(database: str) -> tuple[set[Any], list[Any]]:
     return calls, sorted(evaluations)
 
 
+@pytest.mark.timeout(180)
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(readings=st.lists(READINGS, min_size=1, max_size=4))
 def test_rows_are_merged_as_in_a_dictionary(readings: list[Reading]) -> None:
