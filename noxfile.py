@@ -9,7 +9,7 @@ import nox
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 
-LONG = ["proof", "worlds", "faults", "soak", "torture", "fuzz", "crash", "powercut", "intervals"]
+LONG = ["proof", "worlds", "faults", "soak", "torture", "fuzz", "crash", "powercut", "syncs", "intervals"]
 
 
 def _install(session: nox.Session, *requirements: str) -> None:

@@ -32,6 +32,7 @@ TREE = {
     "NameLookupError": "FutureAGIError",
     "SessionMisuseError": "FutureAGIError",
     "ExportError": "FutureAGIError",
+    "SyncError": "FutureAGIError",
 }
 KINDS = [getattr(errors, name) for name in TREE]
 MODEL_FIELDS: dict[str, Any] = {

@@ -54,8 +54,8 @@ class SyncOptions:
         Parameter(
             metavar="TIME",
             show_default=True,
-            help="How often to read a list in full (12h, 30d, 4w), which alone shows what was deleted; 0d: "
-            "each time; or never.",
+            help="How often to read a list in full (12h, 30d, 4w), which alone shows what was deleted; "
+            "0d: each time; or never.",
         ),
     ] = "30d"
     transcripts: Annotated[

@@ -49,6 +49,7 @@ from futureagi_async import (
     Session,
     SessionMisuseError,
     SourceReport,
+    SyncError,
     TestExecutionPage,
     Timeouts,
 )
@@ -73,6 +74,7 @@ _ANSWERS = (
     (NotFoundError, ErrorAnswer(404, "Future AGI has nothing under this id.")),
     (SessionMisuseError, ErrorAnswer(500, "Internal Server Error")),
     (ExportError, ErrorAnswer(500, "Internal Server Error")),
+    (SyncError, ErrorAnswer(500, "Internal Server Error")),
     (APITimeoutError, ErrorAnswer(504, "Future AGI did not answer in time.")),
     (ResponseTooLargeError, ErrorAnswer(502, "The answer of Future AGI is too large.")),
     (FutureAGIError, ErrorAnswer(502, "Future AGI could not be read.")),

@@ -62,15 +62,20 @@ async def sync_calls(
         on_progress: Called whenever more is safe on the disk; should be quick.
 
     """
+    from futureagi_async.options import check_kind
     from futureagi_async.sync.decisions import Content
     from futureagi_async.sync.job import SyncRequest, run_sync_job
     from futureagi_async.sync.targets import read_sync_target
 
+    content = Content(
+        transcripts=check_kind("transcripts", transcripts, bool),
+        provider_data=check_kind("include_provider_data", include_provider_data, bool),
+    )
     request = SyncRequest(
         session=session,
         sources=tuple(dict.fromkeys(check_sources(sources))),
         target=read_sync_target(database),
-        content=Content(transcripts=bool(transcripts), provider_data=bool(include_provider_data)),
+        content=content,
         full_every=full_every,
         page_size=page_size,
         max_outage=max_outage,

@@ -6,6 +6,7 @@ undone by the next one. Every commit carries the sync's digest, so that those of
 ours.
 """
 
+import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -48,6 +49,8 @@ _DESCRIPTION: Final = "Kept up to date by futureagi-async"
 _SYNC_KEY: Final = "futureagi_async.sync"
 _APP_ID: Final = "futureagi_async.sync"
 _STAGED: Final = "staged"
+_MESSAGE_CHARACTERS: Final = 400
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 _NOT_OLDER: Final = "NOT coalesce(s.timestamp < t.timestamp, false)"
 
 Key = tuple[str, str]
@@ -99,7 +102,7 @@ class DeltaDatabase:
         except CommitFailedError as error:
             raise self._changed_meanwhile("A table") from error
         except (DeltaError, OSError) as error:
-            raise SyncError(f"Can't sync {self.location}: {_first_line(error)}") from error
+            raise SyncError(f"Can't sync {self.location}: {_on_one_line(error)}") from error
 
     def _changed_meanwhile(self, what: str) -> SyncError:
         return SyncError(
@@ -406,5 +409,8 @@ def _names(table: "DeltaTable") -> Iterable[str]:
     return [field.name for field in table.schema().fields]
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _on_one_line(error: Exception) -> str:
+    """Return what an engine says, which is drawn for a terminal."""
+    text = " ".join(_COLOURS.sub("", str(error)).split()).replace(" \u21b3", ":")  # an arrow to each cause
+    text = text or type(error).__name__
+    return text if len(text) <= _MESSAGE_CHARACTERS else f"{text[:_MESSAGE_CHARACTERS]}..."

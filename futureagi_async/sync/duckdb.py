@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _NEW: Final = "new.duckdb"
+_BUSY: Final = ("Could not set lock on file", "used by another process", "different configuration")
+"""What DuckDB says of a file that something else has open: elsewhere, on Windows, and in this process."""
 _TYPES: Final[Mapping[Kind, str]] = {
     "text": "VARCHAR",
     "json": "VARCHAR",
@@ -97,7 +99,7 @@ class DuckDBDatabase:
 
     def _opening_error(self, error: Exception) -> Exception:
         text = _first_line(error)
-        if "lock" in text or "different configuration" in text:
+        if any(words in text for words in _BUSY):
             return BusyError(text)
         return SyncError(f"Can't open {self.path}: {text}")
 

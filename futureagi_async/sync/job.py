@@ -40,6 +40,7 @@ T = TypeVar("T")
 BUSY_SECONDS = 60.0
 """How long to wait for what else has a database open."""
 _BUSY_PAUSE_SECONDS = 0.5
+_APPLIED = "applied"
 _PART_ROWS = 25_000  # merged at once: they are held in memory by some engines
 
 
@@ -69,6 +70,8 @@ def check_request(request: SyncRequest) -> None:
         raise ValueError(f"full_every must not be negative, not {request.full_every}.")
     check_count("page_size", request.page_size, at_most=MAX_PAGE_SIZE)
     check_max_outage(request.max_outage)
+    if request.on_progress is not None and not callable(request.on_progress):
+        raise TypeError(f"on_progress must be callable, not {type(request.on_progress).__name__}.")
 
 
 def open_database(target: SyncTarget) -> Database:
@@ -257,17 +260,22 @@ class _Job:
 
 def _remove_others(work: Path, folder: Path) -> None:
     """Remove what runs with another plan have left."""
-    for path in work.iterdir():
-        if path.name != LOCK and path != folder:
-            _remove(path)
+    with export_errors(work, "remove"):
+        for path in work.iterdir():
+            if path.is_dir() and path != folder:
+                shutil.rmtree(path)
+            elif path.name != LOCK and path != folder:
+                path.unlink()
 
 
-def _remove(path: Path) -> None:
-    with export_errors(path, "remove"):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+def _remove(folder: Path) -> None:
+    """Remove what was applied.
+
+    It gets another name first: half of it must not be taken for something to go on with.
+    """
+    with export_errors(folder, "remove"):
+        applied = folder.replace(folder.with_name(_APPLIED))
+        shutil.rmtree(applied)
 
 
 def _manifest_of(read: ExportReport) -> Manifest:

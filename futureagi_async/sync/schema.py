@@ -12,7 +12,9 @@ from futureagi_async.sources import CallSource
 SCHEMA_VERSION: Final = 1
 """Counts what a reader of the tables must know. A column that is only added does not raise it."""
 
-_SOURCE_IDS: Final = {name: kind for name, kind in SOURCE.items() if name != "source_index"}
+_SOURCE_IDS: Final[Mapping[str, Kind]] = {
+    name: kind for name, kind in SOURCE.items() if name != "source_index"
+}
 """An export's place among its sources says nothing in a database, where sources come and go."""
 
 
@@ -21,11 +23,9 @@ def _keyed(columns: Mapping[str, Kind]) -> dict[str, Kind]:
     return {"source_id": "text", **{name: kind for name, kind in columns.items() if name != "source_index"}}
 
 
-CALLS: Final[Mapping[str, Kind]] = {
-    **_keyed(exported.CALLS),
-    "synced_at": "time",
-    "deleted_at": "time",
-}
+_BOOKKEEPING: Final[Mapping[str, Kind]] = {"synced_at": "time", "deleted_at": "time"}
+
+CALLS: Final[Mapping[str, Kind]] = {**_keyed(exported.CALLS), **_BOOKKEEPING}
 """One row for each call of each source; its key is ``source_id`` and ``id``."""
 
 EVALUATIONS: Final[Mapping[str, Kind]] = _keyed(exported.EVALUATIONS)

@@ -1,6 +1,6 @@
 """What a sync has read: the parts of an export in Parquet, given on as rows of the database's tables."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
@@ -135,9 +135,9 @@ class Part:
     evaluations_file: str
     change: Change
 
-    def calls(self, columns: Sequence[str] = tuple(CALLS)) -> Arrow:
+    def calls(self, columns: Collection[str] | None = None) -> Arrow:
         """Return a reader of rows of the table ``calls``, or of some of their columns."""
-        return self._reader(self.calls_file, {name: CALLS[name] for name in columns})
+        return self._reader(self.calls_file, {name: CALLS[name] for name in columns or CALLS})
 
     def evaluations(self) -> Arrow:
         """Return a reader of rows of the table ``evaluations``."""

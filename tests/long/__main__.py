@@ -12,6 +12,7 @@ COMMANDS = {
     "fuzz": "answer with malformed JSON, cut pages and broken HTTP",
     "crash": "kill exports at random moments and at each write, sync, rename and commit",
     "intervals": "count how often the intervals of comparisons hold the true difference",
+    "syncs": "kill syncs into DuckDB and Delta tables at random moments",
     "powercut": "resume exports from states of the disk that a power cut may leave (needs strace)",
 }
 

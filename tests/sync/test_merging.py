@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from futureagi_async import CallExecution, FetchReport, RunTestCalls, SourceReport
@@ -218,7 +218,18 @@ def rows_in(database: str) -> tuple[set[Any], list[Any]]:
     return calls, sorted(evaluations)
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+OLDER_AND_BACK = [
+    Reading((ReadCall(0, "a", 2, (1.0,)), ReadCall(0, "b", None, (0.5, 1.0))), frozenset()),
+    Reading((ReadCall(0, "a", 1, (0.0, 0.0)),), frozenset([0])),
+    Reading((ReadCall(0, "c", 0, ()), ReadCall(1, "a", 0, (1.0,))), frozenset([0])),
+    Reading((ReadCall(0, "a", 1, (0.0,)), ReadCall(0, "b", 3, (0.0,))), frozenset()),
+]
+"""A call comes in an older version, is gone, and comes back in an older version; another comes back newer."""
+
+
+@pytest.mark.timeout(180)
+@example(readings=OLDER_AND_BACK)
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(readings=st.lists(READINGS, min_size=1, max_size=4))
 def test_rows_are_merged_as_in_a_dictionary(readings: list[Reading]) -> None:
     """Newer versions replace, older ones never do, full reads mark what is gone; both engines are equal."""

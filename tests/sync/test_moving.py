@@ -27,9 +27,9 @@ def moving() -> Iterator[StandInServer]:
 def add_lists(server: StandInServer) -> list[CallSource]:
     """Add a list of each kind."""
     return [
-        RunTestCalls(server.add_run_test(300, tie_size=3)),
-        AgentVersionCalls(*server.add_agent_version(120)),
-        TestExecutionCalls(server.add_test_execution(90)),
+        RunTestCalls(server.add_run_test(200, tie_size=3, slim=True)),
+        AgentVersionCalls(*server.add_agent_version(80)),
+        TestExecutionCalls(server.add_test_execution(60, slim=True)),
     ]
 
 
@@ -42,6 +42,7 @@ def set_in_motion(server: StandInServer, sources: list[CallSource], motion: Moti
                 server.move(list_id, motion)
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.anyio
 @pytest.mark.parametrize("engine", ENGINES)
 async def test_changes_add_up_to_a_complete_export(
@@ -56,13 +57,14 @@ async def test_changes_add_up_to_a_complete_export(
             assert report.complete
             assert report.number == number
             assert {each.mode for each in report.sources} == {"full" if number == 1 else "changes"}
-            assert number == 1 or report.received < 300
+            assert number == 1 or report.received < 200
             moving.clock.advance(PAUSE_SECONDS)
         moving.stop_motion()
         assert (await sync_calls(session, sources, database, full_every=None)).complete
         assert as_exported(database) == await exported(session, sources, tmp_path / "export")
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.anyio
 @pytest.mark.parametrize("engine", ENGINES)
 async def test_full_reads_find_what_was_deleted(moving: StandInServer, tmp_path: Path, engine: str) -> None:

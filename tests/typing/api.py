@@ -56,6 +56,9 @@ from futureagi_async import (
     SessionMisuseError,
     SourceName,
     SourceReport,
+    SourceSync,
+    SyncError,
+    SyncReport,
     TestExecution,
     TestExecutionCalls,
     TestExecutionPage,
@@ -71,6 +74,7 @@ from futureagi_async import (
     read_export,
     source_from_dict,
     stream_tables,
+    sync_calls,
 )
 from futureagi_async.analysis import (
     Comparison,
@@ -330,12 +334,25 @@ async def failures(session: Session) -> str:
         assert_type((error.endpoint, error.json_path), tuple[str | None, str | None])
     except FilterIgnoredError as error:
         assert_type(error.error_messages, tuple[str, ...])
-    except (SessionMisuseError, ExportError) as error:
+    except (SessionMisuseError, ExportError, SyncError) as error:
         assert_type(error.message, str)
     except FutureAGIError as error:
         assert_type((error.method, error.request_id), tuple[str | None, str | None])
     version: str = __version__
     return version
+
+
+async def databases(session: Session, run_test_id: UUID) -> None:
+    """A database that is brought up to date."""
+    report = await sync_calls(session, RunTestCalls(run_test_id), "calls.duckdb", full_every=None)
+    assert_type(report, SyncReport)
+    assert_type((report.complete, report.inserted, report.number), tuple[bool, int, int])
+    for each in report.sources:
+        assert_type(each, SourceSync)
+        assert_type((each.mode, each.complete_as_of), tuple[Literal["full", "changes"], datetime | None])
+        assert_type(each.read, SourceReport)
+    assert_type(report.no_longer_named, tuple[CallSource, ...])
+    await sync_calls(session, [RunTestCalls(run_test_id)], "delta://lake", full_every=timedelta(days=7))
 
 
 def words(status: ExecutionStatus) -> str:
