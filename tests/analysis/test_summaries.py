@@ -100,7 +100,7 @@ async def test_evaluations_are_those_of_duckdb(dialect: Dialect, tmp_path: Path)
         FROM (
           SELECT e.*, NOT (e.pending OR e.skipped OR e.error) AS fine,
             coalesce(e.value_number, try_cast(json_extract(e.value, '$.score') AS DOUBLE)) AS score
-          FROM '{tmp_path}/evaluations-*.parquet' e JOIN '{tmp_path}/calls-*.parquet' c
+          FROM '{tmp_path}/_evaluations/evaluations-*.parquet' e JOIN '{tmp_path}/calls-*.parquet' c
             ON c.id = e.call_id AND c.source_index = e.source_index
           WHERE NOT c.is_snapshot
         ) GROUP BY evaluation_id
