@@ -47,6 +47,8 @@ async def export_calls(
     overwrite: bool = False,
     ordered: bool = False,
     normalised: bool = False,
+    columns: Iterable[str] | None = None,
+    drop: Iterable[str] = (),
     part_rows: int = 50_000,
     page_size: int = 100,
     include_provider_data: bool = False,
@@ -86,6 +88,11 @@ async def export_calls(
         ordered: Write by source, then newest first, then by id, so that unchanged lists give the same
             bytes.
         normalised: JSON Lines in our documented names and units instead of as sent.
+        columns: The columns to write, under their names in Parquet, in CSV and normalised lines, too; ``id``
+            is always among them, and they keep the schema's order. ``scenario`` and ``source`` stand for
+            several.
+        drop: Columns to leave out. What was sent for them is nowhere: in ``extra``, ``misfits``, snapshots,
+            evaluations.
         part_rows: Records a part, in a directory.
         page_size: Rows a request, about.
         include_provider_data: Keep ``call_metadata`` and ``provider_call_data``, which may hold other
@@ -99,6 +106,7 @@ async def export_calls(
         on_progress: Called whenever more is safe on the disk; should be quick.
 
     """
+    from futureagi_async.export.formats.projection import choose_columns
     from futureagi_async.export.job import ExportRequest, run_export
     from futureagi_async.export.targets import read_path, read_target
 
@@ -111,6 +119,7 @@ async def export_calls(
         overwrite=overwrite,
         ordered=ordered,
         normalised=normalised,
+        projection=choose_columns(columns, drop),
         part_rows=part_rows,
         page_size=page_size,
         include_provider_data=include_provider_data,

@@ -17,6 +17,7 @@ from futureagi_async.export.batches import RecordReader
 from futureagi_async.export.fetching import CallReader, StepStream, fetch_details, store_pages
 from futureagi_async.export.files import check_directory, locked
 from futureagi_async.export.formats import check_installed
+from futureagi_async.export.formats.projection import Projection
 from futureagi_async.export.manifest import (
     BaseExport,
     Manifest,
@@ -58,6 +59,7 @@ class ExportRequest:
     overwrite: bool
     ordered: bool
     normalised: bool
+    projection: Projection
     part_rows: int
     page_size: int
     include_provider_data: bool
@@ -82,6 +84,7 @@ class ExportRequest:
             recordings=self.recordings is not None,
             since=base.digest if base is not None else None,
             sources=[source.to_dict() for source in self.sources],
+            left_out=list(self.projection.left_out),
         )
 
 
@@ -94,7 +97,22 @@ def check_request(request: ExportRequest) -> None:
         raise ValueError(
             f"normalised is for format 'jsonl': {request.target.format!r} always has our names and units."
         )
+    if request.projection.left_out:
+        _check_columns(request)
     check_installed(request.target.format, request.target.compression)
+
+
+def _check_columns(request: ExportRequest) -> None:
+    """Refuse what has no columns, and what would bring back what is left out."""
+    if request.target.format == "jsonl" and not request.normalised:
+        raise ValueError(
+            "columns and drop need normalised=True: JSON Lines as sent have the server's own keys, all of them."
+        )
+    if request.include_provider_data:
+        raise ValueError(
+            "include_provider_data excludes columns and drop: what the voice provider knows of a call repeats "
+            "what is in other columns."
+        )
 
 
 async def run_export(request: ExportRequest) -> ExportReport:

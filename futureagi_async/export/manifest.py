@@ -40,11 +40,18 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     since: str | None
     """The digest of the manifest that was the base."""
     sources: list[dict[str, Any]]
+    left_out: list[str] = []
+    """Columns that are not in the files."""
 
     @property
     def writes_as_stored(self) -> bool:
         """Whether a finished file holds just the lines of the part files, unless some of them came again."""
         return self.format == "jsonl" and not (self.normalised or self.compression or self.ordered)
+
+    @property
+    def has_evaluations(self) -> bool:
+        """Whether there is a table of evaluations beside that of calls."""
+        return self.format == "parquet" and self.layout == "directory" and "eval_outputs" not in self.left_out
 
     def differences(self, earlier: "Parameters") -> list[str]:
         """Say in words what differs from those of an earlier run."""

@@ -11,6 +11,7 @@ from futureagi_async.export.batches import RecordReader, size_with_details
 from futureagi_async.export.files import create_file, digest_file, export_errors
 from futureagi_async.export.formats import Writer, compressed, open_writer
 from futureagi_async.export.formats.csv_writer import EvaluationColumns
+from futureagi_async.export.formats.projection import Projection
 from futureagi_async.export.manifest import Part
 from futureagi_async.export.store import Record, Store
 
@@ -33,6 +34,7 @@ class PartsWriter:
         self._parameters = store.parameters
         self._reader = reader
         self._written = 0
+        self._projection = Projection.without(self._parameters.left_out)
         self._columns = EvaluationColumns()
         changed = store.counts.newer or store.counts.details_bytes
         self._takes_part_files = last and self._parameters.writes_as_stored and not changed
@@ -55,7 +57,7 @@ class PartsWriter:
         if self._takes_part_files:
             self.parts = list(self._describe_part_files())
             return
-        if self._parameters.format == "csv":
+        if self._parameters.format == "csv" and self._projection.evaluations:
             yield from self._find_columns()
         records = self._store.records()
         first = next(records, None)
@@ -79,7 +81,7 @@ class PartsWriter:
             yield 0
 
     def _write_part(self, number: int, records: Iterator[Record]) -> Iterator[int]:
-        kinds = ["calls", "evaluations"] if self._has_evaluations else ["calls"]
+        kinds = ["calls", "evaluations"] if self._parameters.has_evaluations else ["calls"]
         names = [self._target.part_name(number, kind) for kind in kinds]
         unfinished = list(map(self._target.unfinished, names))
         before = self._written
@@ -110,10 +112,6 @@ class PartsWriter:
             )
             self.parts.append(part)
 
-    @property
-    def _has_evaluations(self) -> bool:
-        return self._parameters.format == "parquet" and self._target.is_directory
-
     def _batches(self, records: Iterator[Record]) -> Iterator[Sequence[Record]]:
         """Yield some records at a time: what is read of them is held in memory."""
         while some := list(islice(records, _BATCH_RECORDS)):
@@ -135,6 +133,7 @@ class PartsWriter:
             evaluations=self._columns.columns(),
             side_file=side_file,
             sources=self._reader.sources,
+            projection=self._projection,
         )
 
 

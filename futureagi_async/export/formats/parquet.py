@@ -5,8 +5,9 @@ from typing import Any, BinaryIO
 
 from futureagi_async.export.formats.arrow_arrays import Arrow, arrow_schema
 from futureagi_async.export.formats.arrow_batches import BatchMaker, in_order
+from futureagi_async.export.formats.projection import WHOLE, Projection
 from futureagi_async.export.formats.records import Batch
-from futureagi_async.export.formats.schema import CALLS, EVALUATIONS, Kind
+from futureagi_async.export.formats.schema import Kind
 from futureagi_async.sources import CallSource
 
 _ROW_GROUP_BYTES = 8 * 1024**2  # held in memory; with more, files are hardly smaller or faster to scan
@@ -23,14 +24,19 @@ class ParquetWriter:
     """Calls whose column ``misfits`` is filled."""
 
     def __init__(
-        self, file: BinaryIO, *, sources: Iterable[CallSource] = (), side_file: BinaryIO | None = None
+        self,
+        file: BinaryIO,
+        *,
+        sources: Iterable[CallSource] = (),
+        side_file: BinaryIO | None = None,
+        projection: Projection = WHOLE,
     ) -> None:
         import pyarrow as pa
 
         self._pa = pa
-        self._maker = BatchMaker(pa, sources, evaluations=side_file is not None)
-        self._calls = Table(file, CALLS)
-        self._evaluations = None if side_file is None else Table(side_file, EVALUATIONS)
+        self._maker = BatchMaker(pa, sources, evaluations=side_file is not None, projection=projection)
+        self._calls = Table(file, projection.calls)
+        self._evaluations = None if side_file is None else Table(side_file, projection.evaluations)
 
     def write(self, batch: Batch) -> None:
         """Append records."""
