@@ -1,5 +1,6 @@
 """Calls of many lists into files: `export_calls`, `verify_export`, `plan_export`."""
 
+import os
 from collections.abc import Iterable
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,8 @@ async def export_calls(
     normalised: bool = False,
     columns: Iterable[str] | None = None,
     drop: Iterable[str] = (),
+    redact: bool = False,
+    redact_key: str | bytes | None = None,
     part_rows: int = 50_000,
     page_size: int = 100,
     include_provider_data: bool = False,
@@ -93,6 +96,10 @@ async def export_calls(
             several.
         drop: Columns to leave out. What was sent for them is nowhere: in ``extra``, ``misfits``, snapshots,
             evaluations.
+        redact: Replace phone numbers and customers' names by keyed digests: the same digest for the same
+            number or name, so that rows can still be joined. ``docs/exports.md`` says where.
+        redact_key: The key of these digests; default ``FI_REDACT_KEY`` from the environment. It is kept
+            nowhere; the manifest has an id that tells two keys apart.
         part_rows: Records a part, in a directory.
         page_size: Rows a request, about.
         include_provider_data: Keep ``call_metadata`` and ``provider_call_data``, which may hold other
@@ -106,6 +113,11 @@ async def export_calls(
         on_progress: Called whenever more is safe on the disk; should be quick.
 
     """
+    from futureagi_async.export.redaction import make_redactor
+
+    redactor = make_redactor(redact, redact_key, os.environ)
+    redact_key = None  # some tracebacks show a frame's variables
+
     from futureagi_async.export.formats.projection import choose_columns
     from futureagi_async.export.job import ExportRequest, run_export
     from futureagi_async.export.targets import read_path, read_target
@@ -120,6 +132,7 @@ async def export_calls(
         ordered=ordered,
         normalised=normalised,
         projection=choose_columns(columns, drop),
+        redactor=redactor,
         part_rows=part_rows,
         page_size=page_size,
         include_provider_data=include_provider_data,

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing, sup
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import attrs
@@ -29,6 +30,7 @@ from futureagi_async.export.manifest import (
 from futureagi_async.export.ownership import check_contents, find_finished
 from futureagi_async.export.parts import PartsWriter
 from futureagi_async.export.publish import prepare_target, publish
+from futureagi_async.export.redaction import Redactor
 from futureagi_async.export.report import (
     ExportProgress,
     ExportReport,
@@ -60,6 +62,7 @@ class ExportRequest:
     ordered: bool
     normalised: bool
     projection: Projection
+    redactor: Redactor | None
     part_rows: int
     page_size: int
     include_provider_data: bool
@@ -83,9 +86,15 @@ class ExportRequest:
             transcripts=self.transcripts,
             recordings=self.recordings is not None,
             since=base.digest if base is not None else None,
-            sources=[source.to_dict() for source in self.sources],
+            sources=list(map(self.describe, self.sources)),
             left_out=list(self.projection.left_out),
+            redacted_with=self.redactor.key_id if self.redactor is not None else None,
         )
+
+    def describe(self, source: CallSource) -> dict[str, Any]:
+        """Return what a list is read by, as the manifest tells it."""
+        described = source.to_dict()
+        return described if self.redactor is None else self.redactor.redact_source(described)
 
 
 def check_request(request: ExportRequest) -> None:
@@ -97,21 +106,25 @@ def check_request(request: ExportRequest) -> None:
         raise ValueError(
             f"normalised is for format 'jsonl': {request.target.format!r} always has our names and units."
         )
-    if request.projection.left_out:
-        _check_columns(request)
+    _check_columns(request)
     check_installed(request.target.format, request.target.compression)
 
 
 def _check_columns(request: ExportRequest) -> None:
-    """Refuse what has no columns, and what would bring back what is left out."""
-    if request.target.format == "jsonl" and not request.normalised:
+    """Refuse what can't be done to lines as sent, and what would bring back what is left out."""
+    chosen = {
+        "columns and drop need": bool(request.projection.left_out),
+        "redact needs": request.redactor is not None,
+    }
+    for needing in (words for words, is_asked in chosen.items() if is_asked):
+        if request.target.format == "jsonl" and not request.normalised:
+            raise ValueError(
+                f"{needing} normalised=True: JSON Lines as sent have all that the server sends, as it does."
+            )
+    if request.include_provider_data and request.projection.left_out:
         raise ValueError(
-            "columns and drop need normalised=True: JSON Lines as sent have the server's own keys, all of them."
-        )
-    if request.include_provider_data:
-        raise ValueError(
-            "include_provider_data excludes columns and drop: what the voice provider knows of a call repeats "
-            "what is in other columns."
+            "include_provider_data excludes columns and drop: what the voice provider knows of a call "
+            "repeats what is in other columns."
         )
 
 
@@ -119,7 +132,9 @@ async def run_export(request: ExportRequest) -> ExportReport:
     """Do what is requested; where that is interrupted, what was read stays for the next run."""
     check_request(request)
     since, target = request.since, request.target
-    base = await run_sync(read_base, since, request.sources) if isinstance(since, Path) else since
+    base = since
+    if isinstance(since, Path):
+        base = await run_sync(read_base, since, request.sources, request.describe)
     if request.recordings is not None:
         await run_sync(check_directory, request.recordings)
     made = await run_sync(partial(prepare_target, target, overwrite=request.overwrite))
@@ -175,9 +190,9 @@ class _Job:
         stream = await self._read()
         if request.transcripts:
             await fetch_details(request.session, store, self._tell_transcripts, max_outage=request.max_outage)
-        with RecordReader(store, stream.restore, request.sources) as reader:
-            if request.recordings is not None:
-                self._tell_recordings()
+        if request.recordings is not None:
+            self._tell_recordings()
+            with RecordReader(store, stream.restore, request.sources) as reader:
                 await fetch_audio(
                     store,
                     reader,
@@ -185,6 +200,7 @@ class _Job:
                     allow_private_hosts=request.allow_private_hosts,
                     on_safe=self._tell_recordings,
                 )
+        with RecordReader(store, stream.restore, request.sources, request.redactor) as reader:
             return await self._finish(reader, stream.report)
 
     async def _read(self) -> StepStream:

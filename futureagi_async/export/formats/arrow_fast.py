@@ -94,7 +94,7 @@ _NEW_AT_ONCE = 4  # schemas that are learnt from one batch: each takes a millise
 
 
 class RowSchema:
-    """What rows with the same keys are decoded into; values of columns that nobody wants are not looked into."""
+    """What rows with the same keys are decoded into; values that no column needs are not looked into."""
 
     def __init__(self, keys: Sequence[str], projection: Projection = WHOLE) -> None:
         self.keys = keys

@@ -12,6 +12,7 @@ from futureagi_async._sansio.decoding.fragments import JSON_ERRORS
 from futureagi_async.errors import ExportError
 from futureagi_async.export.formats import check_compression, decompression_faults, open_decompressed
 from futureagi_async.export.formats.csv_writer import original_text
+from futureagi_async.export.formats.projection import left_out_of
 
 SourceAndId: TypeAlias = tuple[int | None, str]
 
@@ -37,8 +38,9 @@ class _NormalisedLine(_Line):
 def read_ids(path: Path, format: str, *, normalised: bool = False) -> Iterator[SourceAndId]:  # noqa: A002
     """Yield the place of its source and the id of every record in a file, in the order they stand there.
 
-    The place is ``None`` in JSON Lines as sent, which name no source, and where its column was left out. Raises `ExportError` where the file
-    can't be read as what it should be; what was yielded before stands in it all the same.
+    The place is ``None`` in JSON Lines as sent, which name no source, and where that column was left out.
+    Raises `ExportError` where the file can't be read as what it should be; what was yielded before stands in
+    it all the same.
     """
     read: dict[str, Callable[[BinaryIO], Iterator[SourceAndId]]] = {
         "jsonl": _from_normalised if normalised else _from_lines,
@@ -107,8 +109,9 @@ def _from_parquet(file: BinaryIO) -> Iterator[SourceAndId]:
     from pyarrow import parquet
 
     opened = parquet.ParquetFile(file)
-    names = [name for name in ("source_index", "id") if name in opened.schema_arrow.names]
+    left_out = left_out_of(opened.schema_arrow)
+    names = [name for name in ("source_index", "id") if name not in left_out]
     for batch in opened.iter_batches(_ROWS, columns=names):
         columns: dict[str, list[Any]] = batch.to_pydict()
-        places = columns.get("source_index") or repeat(None)
+        places = columns["source_index"] if "source_index" in names else repeat(None)
         yield from zip(places, columns["id"], strict=False)

@@ -35,8 +35,11 @@ class ParquetWriter:
 
         self._pa = pa
         self._maker = BatchMaker(pa, sources, evaluations=side_file is not None, projection=projection)
-        self._calls = Table(file, projection.calls)
-        self._evaluations = None if side_file is None else Table(side_file, projection.evaluations)
+        metadata = projection.metadata
+        self._calls = Table(file, projection.calls, metadata)
+        self._evaluations = None
+        if side_file is not None:
+            self._evaluations = Table(side_file, projection.evaluations, metadata)
 
     def write(self, batch: Batch) -> None:
         """Append records."""
@@ -58,11 +61,13 @@ class ParquetWriter:
 class Table:
     """One Parquet file in the making: batches become row groups of a good size."""
 
-    def __init__(self, file: BinaryIO, columns: Mapping[str, Kind]) -> None:
+    def __init__(
+        self, file: BinaryIO, columns: Mapping[str, Kind], metadata: Mapping[bytes, bytes] | None = None
+    ) -> None:
         import pyarrow as pa
         from pyarrow import parquet
 
-        self.schema = arrow_schema(pa, columns)
+        self.schema = arrow_schema(pa, columns).with_metadata(metadata)
         self._from_batches = pa.Table.from_batches
         self._batches: list[Arrow] = []
         self._bytes = 0

@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import msgspec
@@ -23,6 +23,12 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """What a normalised line holds in one object, by its key there."""
 
+
+def group_of(name: str) -> str:
+    """Return the key that holds a column in a normalised line."""
+    return next((group for group, names in GROUPS.items() if name in names), name)
+
+
 _ALIKE: Final[Mapping[str, tuple[str, ...]]] = {
     "eval_outputs": ("eval_metrics",),
     "eval_metrics": ("eval_outputs",),
@@ -39,6 +45,7 @@ _FURTHER_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Keys of a record that hold a column's data, and fill none or another one."""
 
+_METADATA: Final = b"futureagi_async.left_out"
 _ROOT: Final = re.compile(r"\w+")
 _SNAPSHOT: Final = re.compile(r"rerun_snapshots\[\d+\]\.")
 _decode_objects = msgspec.json.Decoder(list[Raw] | None).decode
@@ -60,6 +67,11 @@ class Projection:
     def left_out(self) -> tuple[str, ...]:
         """The columns that are not there, in the schema's order."""
         return tuple(name for name in CALLS if name not in self.calls)
+
+    @property
+    def metadata(self) -> dict[bytes, bytes] | None:
+        """What an Arrow schema says of it; nothing of all columns. `left_out_of` reads it."""
+        return {_METADATA: msgspec.json.encode(self.left_out)} if self.left_out else None
 
     @cached_property
     def evaluations(self) -> Mapping[str, Kind]:
@@ -125,6 +137,12 @@ class Projection:
 
 
 WHOLE: Final = Projection()
+
+
+def left_out_of(schema: Any) -> tuple[str, ...]:
+    """Return which columns were left out of a Parquet file with this Arrow schema."""
+    said = (schema.metadata or {}).get(_METADATA)
+    return () if said is None else msgspec.json.decode(said, type=tuple[str, ...])
 
 
 def _keys_of(name: str) -> tuple[str, ...]:
