@@ -38,13 +38,12 @@ _NUMBER: Final = re.compile(rf"(?:tel:|sip:)?(?:\+|%2B)?[\d{_SEPARATORS}]+(?:@.*
 _RUN: Final = re.compile(rf"(?:\+|%2B)?\(?\d(?:{_BETWEEN}\d){{{_FEWEST_DIGITS - 1},}}", re.IGNORECASE)
 """Whatever may be a number in a text."""
 _INTERNATIONAL: Final = re.compile(r"(\+|%2B)\(?[1-9]", re.IGNORECASE)
-_INTERNATIONAL_BYTES: Final = re.compile(_INTERNATIONAL.pattern.encode(), re.IGNORECASE)
+_INTERNATIONAL_BYTES: Final = re.compile(rb"\+\(?[1-9]")
 _DIGITS_OF_INTERNATIONAL: Final = range(7, 16)  # ITU-T E.164 has at most 15
 _NOT_OF_A_NUMBER: Final = re.compile(r"%2B|\D", re.IGNORECASE)
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _FILLERS: Final = b" ().-/"
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?', re.DOTALL)
-_KEY: Final = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"\s*:', re.DOTALL)
 
 
 class _Place(Enum):
@@ -86,10 +85,25 @@ def _place_of(key: str) -> _Place:
     return _Place.COLUMN if word in _COLUMNS else _Place.OTHER
 
 
-@lru_cache(maxsize=1024)
-def _is_telling(key: bytes) -> bool:
-    """Whether a key, as sent, calls for a look at what it stands in."""
-    return b"\\" in key or _place_of(key.decode("utf-8", "replace")) is not _Place.OTHER
+def _holds_telling_keys(sent: Raw) -> bool:
+    """Whether some key in a value calls for a look at it: most values have none, and stay as they are."""
+    if bytes(sent)[:1] not in (b"{", b"["):
+        return False
+    keys: set[str] = set()
+    try:
+        _collect_keys(msgspec.json.decode(sent), keys)
+    except JSON_ERRORS:  # a number beyond Python's, or nested too deeply
+        return True
+    return any(_place_of(key) is not _Place.OTHER for key in keys)
+
+
+def _collect_keys(value: Any, keys: set[str]) -> None:
+    if type(value) is dict:
+        keys.update(value)
+        value = value.values()
+    for each in value:
+        if type(each) is dict or type(each) is list:
+            _collect_keys(each, keys)
 
 
 class Redactor:
@@ -193,10 +207,8 @@ class _Record:
     def _field(self, key: str, sent: Raw) -> Raw:
         """Return the same value where nothing in it calls for a look."""
         place = _place_of(key)
-        if place is _Place.OTHER:
-            raw = bytes(sent)
-            if raw[:1] not in (b"{", b"[") or not any(map(_is_telling, _KEY.findall(raw))):
-                return sent
+        if place is _Place.OTHER and not _holds_telling_keys(sent):
+            return sent
         try:
             return self._value(sent, place)
         except JSON_ERRORS:  # nested more deeply than can be followed
@@ -257,7 +269,7 @@ class _Record:
 
     def _may_hold_any(self, record: bytes) -> bool:
         """Whether it is worth looking into each text; an escaped character may hide something."""
-        if b"\\u" in record or _INTERNATIONAL_BYTES.search(record):
+        if b"\\u" in record or b"%2" in record or (b"+" in record and _INTERNATIONAL_BYTES.search(record)):
             return True
         digits = record.translate(None, delete=_FILLERS) if self.numbers else b""
         return any(number.encode() in digits for number in self.numbers) or any(
