@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from futureagi_async.export.report import ExportProgress, ExportReport, OnProgress
 from futureagi_async.sources import CallSource, check_sources
@@ -52,6 +52,7 @@ async def export_calls(
     drop: Iterable[str] = (),
     redact: bool = False,
     redact_key: str | bytes | None = None,
+    partition: Literal["source", "date"] | None = None,
     part_rows: int = 50_000,
     page_size: int = 100,
     include_provider_data: bool = False,
@@ -100,7 +101,10 @@ async def export_calls(
             number or name, so that rows can still be joined. ``docs/exports.md`` says where.
         redact_key: The key of these digests; default ``FI_REDACT_KEY`` from the environment. It is kept
             nowhere; the manifest has an id that tells two keys apart.
-        part_rows: Records a part, in a directory.
+        partition: Put the parts of a directory into Hive folders, for query engines: ``"source"`` into
+            ``source_type=run_test/source_id=ID/`` and the like, ``"date"`` into ``date=2026-01-31/`` by the
+            day of ``timestamp`` in UTC.
+        part_rows: Records a part, in a directory; with ``partition``, in a folder.
         page_size: Rows a request, about.
         include_provider_data: Keep ``call_metadata`` and ``provider_call_data``, which may hold other
             parties' keys.
@@ -133,6 +137,7 @@ async def export_calls(
         normalised=normalised,
         projection=choose_columns(columns, drop),
         redactor=redactor,
+        partition=partition,
         part_rows=part_rows,
         page_size=page_size,
         include_provider_data=include_provider_data,

@@ -19,6 +19,7 @@ from futureagi_async.export.fetching import CallReader, StepStream, fetch_detail
 from futureagi_async.export.files import check_directory, locked
 from futureagi_async.export.formats import check_installed
 from futureagi_async.export.formats.projection import Projection
+from futureagi_async.export.formats.schema import SOURCE
 from futureagi_async.export.manifest import (
     BaseExport,
     Manifest,
@@ -28,6 +29,7 @@ from futureagi_async.export.manifest import (
     read_base,
 )
 from futureagi_async.export.ownership import check_contents, find_finished
+from futureagi_async.export.partitions import PARTITIONS
 from futureagi_async.export.parts import PartsWriter
 from futureagi_async.export.publish import prepare_target, publish
 from futureagi_async.export.redaction import Redactor
@@ -45,7 +47,7 @@ from futureagi_async.export.report import (
 from futureagi_async.export.store import Store
 from futureagi_async.export.targets import KEPT, RESTART, Target, folder_in_target
 from futureagi_async.models import FetchReport
-from futureagi_async.options import MAX_PAGE_SIZE, check_count, check_max_outage
+from futureagi_async.options import MAX_PAGE_SIZE, brief, check_count, check_max_outage
 from futureagi_async.sources import CallSource
 
 
@@ -63,6 +65,7 @@ class ExportRequest:
     normalised: bool
     projection: Projection
     redactor: Redactor | None
+    partition: str | None
     part_rows: int
     page_size: int
     include_provider_data: bool
@@ -89,6 +92,7 @@ class ExportRequest:
             sources=list(map(self.describe, self.sources)),
             left_out=list(self.projection.left_out),
             redacted_with=self.redactor.key_id if self.redactor is not None else None,
+            partition=self.partition,
         )
 
     def describe(self, source: CallSource) -> dict[str, Any]:
@@ -107,6 +111,8 @@ def check_request(request: ExportRequest) -> None:
             f"normalised is for format 'jsonl': {request.target.format!r} always has our names and units."
         )
     _check_columns(request)
+    if request.partition is not None:
+        _check_partition(request)
     check_installed(request.target.format, request.target.compression)
 
 
@@ -125,6 +131,21 @@ def _check_columns(request: ExportRequest) -> None:
         raise ValueError(
             "include_provider_data excludes columns and drop: what the voice provider knows of a call "
             "repeats what is in other columns."
+        )
+
+
+def _check_partition(request: ExportRequest) -> None:
+    """Refuse folders where there are none, and folders that tell what is to be left out."""
+    if request.partition not in PARTITIONS:
+        known = " or ".join(map(repr, PARTITIONS))
+        raise ValueError(f"partition must be {known}, not {brief(request.partition)}.")
+    if not request.target.is_directory:
+        raise ValueError("partition needs a directory: a single file lies in no folders.")
+    told = ("timestamp",) if request.partition == "date" else tuple(SOURCE)[1:]
+    if dropped := [name for name in told if name in request.projection.dropped]:
+        raise ValueError(
+            f"partition {request.partition!r} tells {dropped[0]!r} by the names of folders, and drop leaves it "
+            "out: choose one of them."
         )
 
 

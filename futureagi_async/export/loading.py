@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice, repeat
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import attrs
 
@@ -28,6 +28,7 @@ from futureagi_async.export.formats.projection import Projection, group_of, left
 from futureagi_async.export.formats.records import Batch, lacks_transcript, with_record
 from futureagi_async.export.formats.schema import CALLS, SOURCE
 from futureagi_async.export.manifest import MANIFEST, Manifest, Transcripts, read_manifest
+from futureagi_async.export.partitions import folder_of_source
 from futureagi_async.export.targets import PART_NAME, WORK, read_target
 from futureagi_async.models import CallExecution
 from futureagi_async.sources import CallSource, source_from_dict
@@ -143,9 +144,20 @@ def _places(manifest: Manifest) -> Iterator[int | None]:
     """Yield the place of each line's source; lines as sent name none, but may stand in order."""
     if len(manifest.sources) == 1:
         return repeat(0)
-    if not manifest.parameters.ordered:
+    if manifest.parameters.partition == "source":
+        return _places_by_folder(manifest)
+    if not manifest.parameters.ordered or manifest.parameters.partition is not None:
         return repeat(None)
     return chain.from_iterable(repeat(place, entry.records) for place, entry in enumerate(manifest.sources))
+
+
+def _places_by_folder(manifest: Manifest) -> Iterator[int | None]:
+    """Yield the same where each list has a folder of its own; those of one run test share it."""
+    folders = [folder_of_source(entry.source) for entry in manifest.sources]
+    places = {folder: folders.index(folder) if folders.count(folder) == 1 else None for folder in folders}
+    for part in manifest.parts:
+        if part.records:
+            yield from repeat(places.get(str(PurePosixPath(part.name).parent)), part.records)
 
 
 @contextmanager

@@ -44,11 +44,15 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     """Columns that are not in the files."""
     redacted_with: str | None = None
     """Tells by which key numbers and names were replaced, where they were."""
+    partition: str | None = None
+    """What the folders of a directory stand for: ``source`` or ``date``."""
 
     @property
     def writes_as_stored(self) -> bool:
         """Whether a finished file holds just the lines of the part files, unless some of them came again."""
-        return self.format == "jsonl" and not (self.normalised or self.compression or self.ordered)
+        return self.format == "jsonl" and not (
+            self.normalised or self.compression or self.ordered or self.partition
+        )
 
     @property
     def has_evaluations(self) -> bool:

@@ -56,6 +56,8 @@ class Projection:
     """The columns of the table of calls that an export has; by default all of them."""
 
     calls: Mapping[str, Kind] = CALLS
+    dropped: frozenset[str] = frozenset()
+    """Those of the columns left out that are not to be told in any other way."""
 
     @classmethod
     def without(cls, left_out: Iterable[str]) -> "Projection":
@@ -169,7 +171,8 @@ def choose_columns(columns: Iterable[str] | None, drop: Iterable[str]) -> Projec
                 "names it: leave one out."
             )
     kept = set(CALLS if chosen is None else chosen) - dropped.keys() | {"id"}
-    return Projection.without(name for name in CALLS if name not in kept)
+    left_out = Projection.without(name for name in CALLS if name not in kept)
+    return attrs.evolve(left_out, dropped=frozenset(dropped))
 
 
 _NAMES: Final = (*CALLS, *GROUPS)
