@@ -144,8 +144,8 @@ def _check_partition(request: ExportRequest) -> None:
     told = ("timestamp",) if request.partition == "date" else tuple(SOURCE)[1:]
     if dropped := [name for name in told if name in request.projection.dropped]:
         raise ValueError(
-            f"partition {request.partition!r} tells {dropped[0]!r} by the names of folders, and drop leaves it "
-            "out: choose one of them."
+            f"partition {request.partition!r} tells {dropped[0]!r} by the names of folders, and drop leaves "
+            "it out: choose one of them."
         )
 
 

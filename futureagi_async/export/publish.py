@@ -61,9 +61,9 @@ def publish(
     replace_file(unfinished, target.manifest)
     for name in replaced - placed:
         _remove(target.path / name)
-    for folder in reversed([EVALUATIONS, *folders_above(replaced)]):
+    for name in reversed([EVALUATIONS, *folders_above(replaced)]):
         with suppress(OSError):  # where it is not empty
-            (target.path / folder).rmdir()
+            (target.path / name).rmdir()
     sync_directory(target.path)
 
 
@@ -86,8 +86,8 @@ def _check_file_again(target: Target) -> None:
 
 def _place(target: Target, files: Iterable[tuple[Path, str]]) -> set[str]:
     placed = {name: written for written, name in files}
-    for folder in folders_above(placed):
-        make_directory(target.folder / folder)
+    for name in folders_above(placed):
+        make_directory(target.folder / name)
     folders = {(target.folder / name).parent for name in placed}
     for name, written in placed.items():
         if written != target.folder / name:  # it was placed before an interruption

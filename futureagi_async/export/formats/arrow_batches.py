@@ -124,7 +124,7 @@ class CallColumns:
 
     def _json_column(self, name: str) -> Arrow:
         """Return a column of ``json_of``, written out: it is called six times a record."""
-        sent = (fields.get(name, NULL) for fields in self.fields)
+        sent: Iterable[Raw] = (fields.get(name, NULL) for fields in self.fields)
         if name == "rerun_snapshots":
             sent = map(self._projection.snapshots, sent)
         slices = map(bytes, sent)

@@ -326,7 +326,7 @@ class FastColumns:
         """Return what is JSON text, as it was sent."""
         projection = self._schema.projection
         names = [name for name in JSON_PARTS if name in self._sent and name in projection.calls]
-        columns = {name: sent_array(self._pa, self._sent[name]) for name in names}
+        columns: dict[str, Arrow] = {name: sent_array(self._pa, self._sent[name]) for name in names}
         if "rerun_snapshots" in names and projection.left_out:
             kept = list(map(projection.snapshots, self._sent["rerun_snapshots"]))
             columns["rerun_snapshots"] = sent_array(self._pa, kept)
