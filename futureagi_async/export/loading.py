@@ -2,12 +2,14 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice, repeat
 from pathlib import Path, PurePosixPath
+from typing import ClassVar, cast
 
 import attrs
+import msgspec
 
 from futureagi_async._sansio.decoding.fragments import JSON_ERRORS, id_of
 from futureagi_async._sansio.decoding.lines import decode_line, decode_normalised, source_of
@@ -24,7 +26,7 @@ from futureagi_async.export.formats.arrow_tables import (
     import_pyarrow,
     select,
 )
-from futureagi_async.export.formats.projection import Projection, group_of, left_out_of
+from futureagi_async.export.formats.projection import GROUPS, Projection, group_of, left_out_of
 from futureagi_async.export.formats.records import Batch, lacks_transcript, with_record
 from futureagi_async.export.formats.schema import CALLS, SOURCE
 from futureagi_async.export.manifest import MANIFEST, Manifest, Transcripts, read_manifest
@@ -198,20 +200,31 @@ def _left_out_of_parquet(path: Path) -> tuple[str, ...]:
         return left_out_of(parquet.read_schema(path))
 
 
-def _line_key(column: str) -> str:
-    """Return the key of a normalised line that holds a column; ``scenario_id`` is one itself."""
-    return column if column == "scenario_id" else group_of(column)
-
-
 def _left_out_of_lines(path: Path) -> list[str] | None:
-    """Return the columns that were left out of normalised lines; ``None`` for lines as sent."""
+    """Return the columns that were left out of normalised lines; ``None`` for lines as sent.
+
+    Of the objects that hold several columns, the first line's tell which: but for the ids of a source, which
+    depend on its kind, and are there together.
+    """
     check_compression(path.suffix.lower())
     with _reading(path), open_decompressed(path) as file:
         first = file.readline()
         lacking = left_out_of_line(first) if first else frozenset[str]()
-    if lacking is None:
-        return None
-    return [name for name in CALLS if _line_key(name) in lacking]
+        if lacking is None:
+            return None
+        groups = {group: msgspec.json.decode(first).get(group) for group in GROUPS} if first else {}
+    left_out = {name for name in CALLS if group_of(name) in lacking and name != "scenario_id"}
+    left_out |= {"scenario_id"} & lacking
+    for group, found in groups.items():
+        if isinstance(found, dict):
+            has_ids = any(key.endswith("_id") for key in found)
+            keys = {name: name.removeprefix(f"{group}_") for name in GROUPS[group] if name != "scenario_id"}
+            left_out |= {
+                name
+                for name, key in keys.items()
+                if key not in found and not (has_ids and key.endswith("_id"))
+            }
+    return [name for name in CALLS if name in left_out]
 
 
 def _read_parquet(path: Path, schema: Arrow) -> Arrow:
@@ -226,6 +239,15 @@ def _read_parquet(path: Path, schema: Arrow) -> Arrow:
         return conform(pa, file.read([name for name in schema.names if name in names]), schema)
 
 
+@attrs.frozen
+class _Unnamed:
+    """A source of which only the place is known, as the rest was left out: it stands for one in columns."""
+
+    place: int
+    kind: ClassVar[None] = None
+    ids: ClassVar[Mapping[str, str]] = {}
+
+
 def _sources_in(path: Path) -> list[CallSource | None]:
     """Return the sources that normalised lines name, each at its place.
 
@@ -236,7 +258,7 @@ def _sources_in(path: Path) -> list[CallSource | None]:
         for line in file:
             place, source = source_of(line)
             if place is not None:
-                found[place] = source
+                found[place] = source or cast(CallSource, _Unnamed(place))
     times = Counter(found.values())
     places = range(max(found, default=-1) + 1)
     return [found.get(place) if times[found.get(place)] == 1 else None for place in places]

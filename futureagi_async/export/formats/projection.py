@@ -80,7 +80,7 @@ class Projection:
         """The columns of the table of evaluations; none where the calls' own are left out."""
         if "eval_outputs" not in self.calls:
             return {}
-        return {name: kind for name, kind in EVALUATIONS.items() if name not in self.left_out}
+        return {name: kind for name, kind in EVALUATIONS.items() if name not in SOURCE or name in self.calls}
 
     @cached_property
     def removed_keys(self) -> frozenset[str]:
