@@ -37,7 +37,10 @@ _BETWEEN: Final = rf"[{_SEPARATORS}]{{0,3}}"
 _NUMBER: Final = re.compile(rf"(?:tel:|sip:)?(?:\+|%2B)?[\d{_SEPARATORS}]+(?:@.*)?", re.IGNORECASE)
 _RUN: Final = re.compile(rf"(?:\+|%2B)?\(?\d(?:{_BETWEEN}\d){{{_FEWEST_DIGITS - 1},}}", re.IGNORECASE)
 """Whatever may be a number in a text."""
-_INTERNATIONAL: Final = re.compile(r"(\+|%2B)\(?[1-9]", re.IGNORECASE)
+_PREFIX: Final = re.compile(r"\+|%2B", re.IGNORECASE)
+"""What an international number begins with, in an address, too."""
+_BEFORE_NUMBER: Final = re.compile(r"(?:\+|%2B|\(|00)+$", re.IGNORECASE)
+_DIGIT: Final = re.compile(r"\d")
 _INTERNATIONAL_BYTES: Final = re.compile(rb"\+\(?[1-9]")
 _DIGITS_OF_INTERNATIONAL: Final = range(7, 16)  # ITU-T E.164 has at most 15
 _NOT_OF_A_NUMBER: Final = re.compile(r"%2B|\D", re.IGNORECASE)
@@ -282,22 +285,32 @@ class _Record:
         text = msgspec.json.decode(whole[: len(whole) - len(colon)], type=str)
         if _UUID.fullmatch(text):
             return whole
-        made = _RUN.sub(self._in_run, text)
+        made = self._in_numbers(text)
         if not colon:
             for name in sorted(self.names, key=len, reverse=True):
                 if name in made:
                     made = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", self.redactor.digest(name), made)
         return whole if made == text else msgspec.json.encode(made) + colon
 
+    def _in_numbers(self, text: str) -> str:
+        return _RUN.sub(self._in_run, text)
+
     def _in_run(self, found: re.Match[str]) -> str:
-        """Replace a number that is the record's own, or an international one."""
+        """Replace the record's own number in a run of digits, or an international one, where it begins so."""
         written = found[0]
-        digits = canonical(written)
-        if _INTERNATIONAL.match(written) and len(digits) in _DIGITS_OF_INTERNATIONAL:
-            return self.redactor.digest(digits)
+        prefix = _PREFIX.match(written)
+        places = [each.start() for each in _DIGIT.finditer(written, prefix.end() if prefix else 0)]
+        digits = "".join(map(written.__getitem__, places))
         for number in self.numbers:
-            if number == digits or (len(number) in _DIGITS_OF_INTERNATIONAL and number in digits):
-                return self.redactor.digest(number)
+            at = digits.find(number)
+            if at >= 0 and (number == digits.removeprefix("00") or len(number) in _DIGITS_OF_INTERNATIONAL):
+                before = _BEFORE_NUMBER.sub("", written[: places[at]])
+                behind = written[places[at + len(number) - 1] + 1 :]
+                return self._in_numbers(before) + self.redactor.digest(number) + self._in_numbers(behind)
+        if prefix and digits[0] != "0" and len(digits) >= _DIGITS_OF_INTERNATIONAL.start:
+            international = digits[: _DIGITS_OF_INTERNATIONAL.stop - 1]
+            behind = written[places[len(international) - 1] + 1 :]
+            return self.redactor.digest(international) + self._in_numbers(behind)
         return written
 
 
