@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import compress
 from typing import Any, BinaryIO, Final
 
 import attrs
@@ -181,8 +182,10 @@ class CsvWriter:
         self._csv = csv.writer(self._lines, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\r\n")
         labels = [f"{kind}:{column.label}" for column in evaluations for kind in _OF_EVALUATIONS]
         self._file.write(codecs.BOM_UTF8)
-        self._columns = columns_of(projection)
-        self._write_rows([[*self._columns, *labels]])
+        self._has_source = [name in projection.calls for name in SOURCE]
+        self._scalars = [name for name in SCALARS if name != "id" and name in projection.calls]
+        self._parts = [name for name in JSON_PARTS if name in projection.calls]
+        self._write_rows([[*columns_of(projection), *labels]])
 
     def write(self, batch: Batch) -> None:
         """Append one row a call."""
@@ -197,28 +200,26 @@ class CsvWriter:
         self._lines.clear()
 
     def _row(self, call: CallExecution) -> list[Any]:
+        """Return the cells in the order of the schema, which every projection keeps."""
+        projection, kept = self._projection, self._projection.calls
         fields = fields_of(call)
         misfits = misfits_of(call)
-        kept = self._projection.calls
-        cells: dict[str, Any] = {"id": call.id}
         index, *source = self._source_columns.of(call.source)
-        cells |= zip(SOURCE, (whole(index), *source), strict=True)
-        cells |= {name: _scalar(call, name) for name in SCALARS if name != "id" and name in kept}
+        row: list[Any] = [call.id, *compress((whole(index), *source), self._has_source)]
+        row += [_scalar(call, name) for name in self._scalars]
         if scenario_of(call)[2]:
             misfits["scenario"] = fields["scenario"]
         if "transcript" in kept:
-            turns, transcript = _transcript_cells(call, fields, misfits)
-            cells |= {"transcript_turns": turns, "transcript": transcript}
-        json_of = self._projection.json_of
-        cells |= {name: _text(json_of(fields, name)) for name in JSON_PARTS if name in kept}
+            row += _transcript_cells(call, fields, misfits)
+        row += [_text(projection.json_of(fields, name)) for name in self._parts]
         if "extra" in kept:
-            cells["extra"] = _text(extra_of(fields, self._projection.removed_keys))
+            row.append(_text(extra_of(fields, projection.removed_keys)))
         outputs = evaluations_of(call, fields, misfits) if "eval_outputs" in kept else {}
-        misfits = self._projection.misfits(misfits)  # the last: others add to it
-        cells["misfits"] = _text(msgspec.json.encode(misfits)) if misfits else None
-        self.misfits += bool(misfits)
+        misfits = projection.misfits(misfits)  # the last: others add to it
+        if "misfits" in kept:
+            row.append(_text(msgspec.json.encode(misfits)) if misfits else None)
+            self.misfits += bool(misfits)
         results = map(outputs.get, self._evaluations)
-        row = [cells[name] for name in self._columns]
         return row + [value for output in results for value in (_result(output) if output else _NO_RESULT)]
 
 
