@@ -3,7 +3,6 @@
 Rows are made from the records' bytes, as Parquet exports make them, and have the same columns.
 """
 
-import difflib
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
@@ -24,8 +23,8 @@ from futureagi_async.export.formats.arrow_tables import (
     import_pyarrow,
     select,
 )
+from futureagi_async.export.formats.projection import check_columns
 from futureagi_async.export.formats.records import Batch, lacks_transcript, with_record
-from futureagi_async.export.formats.schema import CALLS
 from futureagi_async.export.loading import Wanted, load_tables
 from futureagi_async.export.report import fetch_report
 from futureagi_async.export.targets import read_path
@@ -487,20 +486,7 @@ class TableStream:
 
 
 def _check_columns(columns: Iterable[str] | None) -> tuple[str, ...] | None:
-    """Return the columns to keep, or raise `ValueError` naming what comes nearest to one that is none."""
-    if columns is None:
-        return None
-    if isinstance(columns, str | bytes) or not isinstance(columns, Iterable):
-        raise TypeError(f"columns must be a list of names, such as ['id', 'status'], not {brief(columns)}.")
-    names = tuple(dict.fromkeys(columns))
-    if not names:
-        raise ValueError("columns must not be empty: leave it out for all.")
-    for name in names:
-        if name not in CALLS:
-            near = difflib.get_close_matches(str(name), CALLS, n=1, cutoff=0.5)
-            hint = f": did you mean {near[0]!r}?" if near else "; docs/export-formats.md lists them."
-            raise ValueError(f"columns has no column {brief(name)}{hint}")
-    return names
+    return None if columns is None else check_columns("columns", columns)
 
 
 def _check_calls(calls: Iterable[CallExecution]) -> Iterator[CallExecution]:

@@ -82,6 +82,28 @@ class OutputOptions:
     normalised: Annotated[
         bool, Parameter(help="JSON Lines in documented names and units, not as the server sent them.")
     ] = False
+    columns: Annotated[
+        tuple[str, ...],
+        Parameter(
+            metavar="NAMES",
+            help="Only these columns, with commas between them; not for lines as sent.",
+        ),
+    ] = ()
+    drop: Annotated[
+        tuple[str, ...],
+        Parameter(metavar="NAMES", help="All columns but these; what is in them is nowhere."),
+    ] = ()
+    redact: Annotated[
+        bool,
+        Parameter(
+            help="Replace phone numbers and customers' names by digests that can still be joined; the key "
+            "is FI_REDACT_KEY in the environment."
+        ),
+    ] = False
+    partition: Annotated[
+        Literal["source", "date"] | None,
+        Parameter(help="Hive folders for the parts of a directory, by list or by day."),
+    ] = None
     part_rows: Annotated[
         int,
         Parameter(
@@ -120,6 +142,8 @@ Examples:
   futureagi-async export --sources sources.toml --set nightly \\
       -o 2026-01-31/ --quiet --json > summary.json
   futureagi-async export --run-test ID --quiet -o - | jq .overall_score
+  futureagi-async export --run-test ID --format parquet --partition date \\
+      --drop transcript,call_summary --redact -o lake/
 
 Interrupted by Ctrl-C, a crash or a power cut? The same command goes on where
   it was. A file or a manifest appears under its name only when it is whole.
@@ -131,7 +155,8 @@ With -o - all is read first, into a temporary file (TMPDIR); then each call is
 Nothing is overwritten that no export wrote, or that was changed since one did,
   unless you say --force: a file, a symbolic link, or files in a directory.
 
-Keys: FI_API_KEY and FI_SECRET_KEY in the environment. They are not taken from
+Keys: FI_API_KEY and FI_SECRET_KEY in the environment, and FI_REDACT_KEY for
+  --redact. They are not taken from
   the command line, where everybody on this machine could see them (ps).
 
 Exit codes: 0 everything is there; 3 written, but something is missing, and
@@ -259,6 +284,10 @@ def _writer(
         overwrite=output.force,
         ordered=output.ordered,
         normalised=output.normalised,
+        columns=_names(output.columns) or None,
+        drop=_names(output.drop),
+        redact=output.redact,
+        partition=output.partition,
         part_rows=output.part_rows,
         page_size=page_size,
         include_provider_data=output.include_provider_data,
@@ -268,6 +297,11 @@ def _writer(
         max_outage=max_outage,
         on_progress=on_progress,
     )
+
+
+def _names(given: tuple[str, ...]) -> list[str]:
+    """Return names that were given with commas between them, or one after the other."""
+    return [name for some in given for each in some.split(",") if (name := each.strip())]
 
 
 async def _show_while(

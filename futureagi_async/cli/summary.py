@@ -14,6 +14,7 @@ from futureagi_async.cli.streams import print_text
 from futureagi_async.export import ExportReport
 
 _FIGURES = ("Listed", "Received", "Overlap", "Repeats", "Requests", "Retries")
+_NAMED = 6  # columns that were left out; the manifest has all
 _EXPLAINED = (
     "Listed: how many calls the server counts; deleted ones, which it does not deliver, are among them.",
     "Overlap: calls asked for twice on purpose: pages overlap so that none is missed.",
@@ -127,6 +128,11 @@ def _additions(report: ExportReport) -> Iterator[str]:
     if gone := report.transcripts_gone:
         calls = f"{format_count(len(gone), 'call')} {'was' if len(gone) == 1 else 'were'}"
         yield f"{calls} deleted before the transcript could be fetched."
+    if left_out := report.left_out:
+        names = ", ".join(left_out[:_NAMED]) + (", ..." if len(left_out) > _NAMED else "")
+        yield f"Left out {format_count(len(left_out), 'column')}: {names}."
+    if report.redacted_with is not None:
+        yield f"Numbers and names are replaced by digests (id of the key: {report.redacted_with})."
     if odd := report.fetch.misfits:
         yield f"{format_count(odd, 'record')} came with values of undocumented types, kept as sent (misfits)."
     if audio := [file for file in report.recordings if file.error is None]:
@@ -164,6 +170,8 @@ def summary_json(report: ExportReport) -> bytes:
             "already_finished": report.already_finished,
             "resumed": report.resumed,
             "files": [shown_path(path) for path in report.files],
+            "left_out": report.left_out,
+            "redacted_with": report.redacted_with,
             "manifest": None if report.manifest is None else shown_path(report.manifest),
             "sources": [_source_json(source) for source in report.fetch],
             "transcripts": {

@@ -1,8 +1,9 @@
 """Calls of many lists into files: `export_calls`, `verify_export`, `plan_export`."""
 
+import os
 from collections.abc import Iterable
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from futureagi_async.export.report import ExportProgress, ExportReport, OnProgress
 from futureagi_async.sources import CallSource, check_sources
@@ -47,6 +48,11 @@ async def export_calls(
     overwrite: bool = False,
     ordered: bool = False,
     normalised: bool = False,
+    columns: Iterable[str] | None = None,
+    drop: Iterable[str] = (),
+    redact: bool = False,
+    redact_key: str | bytes | None = None,
+    partition: Literal["source", "date"] | None = None,
     part_rows: int = 50_000,
     page_size: int = 100,
     include_provider_data: bool = False,
@@ -86,7 +92,19 @@ async def export_calls(
         ordered: Write by source, then newest first, then by id, so that unchanged lists give the same
             bytes.
         normalised: JSON Lines in our documented names and units instead of as sent.
-        part_rows: Records a part, in a directory.
+        columns: The columns to write, under their names in Parquet, in CSV and normalised lines, too; ``id``
+            is always among them, and they keep the schema's order. ``scenario`` and ``source`` stand for
+            several.
+        drop: Columns to leave out. What was sent for them is nowhere: in ``extra``, ``misfits``, snapshots,
+            evaluations.
+        redact: Replace phone numbers and customers' names by keyed digests: the same digest for the same
+            number or name, so that rows can still be joined. ``docs/exports.md`` says where.
+        redact_key: The key of these digests; default ``FI_REDACT_KEY`` from the environment. It is kept
+            nowhere; the manifest has an id that tells two keys apart.
+        partition: Put the parts of a directory into Hive folders, for query engines: ``"source"`` into
+            ``source_type=run_test/source_id=ID/`` and the like, ``"date"`` into ``date=2026-01-31/`` by the
+            day of ``timestamp`` in UTC.
+        part_rows: Records a part, in a directory; with ``partition``, in a folder.
         page_size: Rows a request, about.
         include_provider_data: Keep ``call_metadata`` and ``provider_call_data``, which may hold other
             parties' keys.
@@ -99,6 +117,12 @@ async def export_calls(
         on_progress: Called whenever more is safe on the disk; should be quick.
 
     """
+    from futureagi_async.export.redaction import make_redactor
+
+    redactor = make_redactor(redact, redact_key, os.environ)
+    redact_key = None  # some tracebacks show a frame's variables
+
+    from futureagi_async.export.formats.projection import choose_columns
     from futureagi_async.export.job import ExportRequest, run_export
     from futureagi_async.export.targets import read_path, read_target
 
@@ -111,6 +135,9 @@ async def export_calls(
         overwrite=overwrite,
         ordered=ordered,
         normalised=normalised,
+        projection=choose_columns(columns, drop),
+        redactor=redactor,
+        partition=partition,
         part_rows=part_rows,
         page_size=page_size,
         include_provider_data=include_provider_data,

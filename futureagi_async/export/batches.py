@@ -13,6 +13,7 @@ from msgspec import Raw
 from futureagi_async._sansio.decoding.fragments import JSON_ERRORS, decode_fields
 from futureagi_async.export.files import export_errors, open_to_read, read_at
 from futureagi_async.export.formats.records import Batch, lacks_transcript
+from futureagi_async.export.redaction import Redactor
 from futureagi_async.export.store import Record, Store
 from futureagi_async.models import CallExecution
 from futureagi_async.models.call import on_one_line
@@ -29,8 +30,15 @@ _DETAILS = -1  # stands for the file of details among the numbers of part files
 class RecordReader:
     """Reads the records of a store; to be used in a ``with`` block."""
 
-    def __init__(self, store: Store, restore: Restore, sources: Sequence[CallSource]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        restore: Restore,
+        sources: Sequence[CallSource],
+        redactor: Redactor | None = None,
+    ) -> None:
         self.sources = sources
+        self._redactor = redactor
         self._store = store
         self._restore = restore
         self._open: dict[int, tuple[int, Path]] = {}
@@ -54,6 +62,8 @@ class RecordReader:
                 raws[place] = on_one_line(merge(raws[place], detail))
                 if b'"transcript"' in detail:
                     has_detail.add(place)
+        if self._redactor is not None:
+            raws = list(map(self._redactor.redact, raws))
 
         def restore(place: int) -> CallExecution:
             call = self._restore(raws[place], records[place].source)

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing, sup
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import attrs
@@ -17,6 +18,8 @@ from futureagi_async.export.batches import RecordReader
 from futureagi_async.export.fetching import CallReader, StepStream, fetch_details, store_pages
 from futureagi_async.export.files import check_directory, locked
 from futureagi_async.export.formats import check_installed
+from futureagi_async.export.formats.projection import Projection
+from futureagi_async.export.formats.schema import SOURCE
 from futureagi_async.export.manifest import (
     BaseExport,
     Manifest,
@@ -26,8 +29,10 @@ from futureagi_async.export.manifest import (
     read_base,
 )
 from futureagi_async.export.ownership import check_contents, find_finished
+from futureagi_async.export.partitions import PARTITIONS
 from futureagi_async.export.parts import PartsWriter
 from futureagi_async.export.publish import prepare_target, publish
+from futureagi_async.export.redaction import Redactor
 from futureagi_async.export.report import (
     ExportProgress,
     ExportReport,
@@ -42,7 +47,7 @@ from futureagi_async.export.report import (
 from futureagi_async.export.store import Store
 from futureagi_async.export.targets import KEPT, RESTART, Target, folder_in_target
 from futureagi_async.models import FetchReport
-from futureagi_async.options import MAX_PAGE_SIZE, check_count, check_max_outage
+from futureagi_async.options import MAX_PAGE_SIZE, brief, check_count, check_max_outage
 from futureagi_async.sources import CallSource
 
 
@@ -58,6 +63,9 @@ class ExportRequest:
     overwrite: bool
     ordered: bool
     normalised: bool
+    projection: Projection
+    redactor: Redactor | None
+    partition: str | None
     part_rows: int
     page_size: int
     include_provider_data: bool
@@ -81,8 +89,16 @@ class ExportRequest:
             transcripts=self.transcripts,
             recordings=self.recordings is not None,
             since=base.digest if base is not None else None,
-            sources=[source.to_dict() for source in self.sources],
+            sources=list(map(self.describe, self.sources)),
+            left_out=list(self.projection.left_out),
+            redacted_with=self.redactor.key_id if self.redactor is not None else None,
+            partition=self.partition,
         )
+
+    def describe(self, source: CallSource) -> dict[str, Any]:
+        """Return what a list is read by, as the manifest tells it."""
+        described = source.to_dict()
+        return described if self.redactor is None else self.redactor.redact_source(described)
 
 
 def check_request(request: ExportRequest) -> None:
@@ -94,14 +110,52 @@ def check_request(request: ExportRequest) -> None:
         raise ValueError(
             f"normalised is for format 'jsonl': {request.target.format!r} always has our names and units."
         )
+    _check_columns(request)
+    if request.partition is not None:
+        _check_partition(request)
     check_installed(request.target.format, request.target.compression)
+
+
+def _check_columns(request: ExportRequest) -> None:
+    """Refuse what can't be done to lines as sent, and what would bring back what is left out."""
+    chosen = {
+        "columns and drop need": bool(request.projection.left_out),
+        "redact needs": request.redactor is not None,
+    }
+    for needing in (words for words, is_asked in chosen.items() if is_asked):
+        if request.target.format == "jsonl" and not request.normalised:
+            raise ValueError(
+                f"{needing} normalised=True: JSON Lines as sent have all that the server sends, as it does."
+            )
+    if request.include_provider_data and request.projection.left_out:
+        raise ValueError(
+            "include_provider_data excludes columns and drop: what the voice provider knows of a call "
+            "repeats what is in other columns."
+        )
+
+
+def _check_partition(request: ExportRequest) -> None:
+    """Refuse folders where there are none, and folders that tell what is to be left out."""
+    if request.partition not in PARTITIONS:
+        known = " or ".join(map(repr, PARTITIONS))
+        raise ValueError(f"partition must be {known}, not {brief(request.partition)}.")
+    if not request.target.is_directory:
+        raise ValueError("partition needs a directory: a single file lies in no folders.")
+    told = ("timestamp",) if request.partition == "date" else tuple(SOURCE)[1:]
+    if dropped := [name for name in told if name in request.projection.dropped]:
+        raise ValueError(
+            f"partition {request.partition!r} tells {dropped[0]!r} by the names of folders, and drop leaves "
+            "it out: choose one of them."
+        )
 
 
 async def run_export(request: ExportRequest) -> ExportReport:
     """Do what is requested; where that is interrupted, what was read stays for the next run."""
     check_request(request)
     since, target = request.since, request.target
-    base = await run_sync(read_base, since, request.sources) if isinstance(since, Path) else since
+    base = since
+    if isinstance(since, Path):
+        base = await run_sync(read_base, since, request.sources, request.describe)
     if request.recordings is not None:
         await run_sync(check_directory, request.recordings)
     made = await run_sync(partial(prepare_target, target, overwrite=request.overwrite))
@@ -157,9 +211,9 @@ class _Job:
         stream = await self._read()
         if request.transcripts:
             await fetch_details(request.session, store, self._tell_transcripts, max_outage=request.max_outage)
-        with RecordReader(store, stream.restore, request.sources) as reader:
-            if request.recordings is not None:
-                self._tell_recordings()
+        if request.recordings is not None:
+            self._tell_recordings()
+            with RecordReader(store, stream.restore, request.sources) as reader:
                 await fetch_audio(
                     store,
                     reader,
@@ -167,6 +221,7 @@ class _Job:
                     allow_private_hosts=request.allow_private_hosts,
                     on_safe=self._tell_recordings,
                 )
+        with RecordReader(store, stream.restore, request.sources, request.redactor) as reader:
             return await self._finish(reader, stream.report)
 
     async def _read(self) -> StepStream:

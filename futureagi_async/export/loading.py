@@ -2,15 +2,18 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice, repeat
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import ClassVar, cast
 
 import attrs
+import msgspec
 
 from futureagi_async._sansio.decoding.fragments import JSON_ERRORS, id_of
-from futureagi_async._sansio.decoding.lines import decode_line, is_normalised, source_of
+from futureagi_async._sansio.decoding.lines import decode_line, decode_normalised, source_of
+from futureagi_async._sansio.decoding.lines import left_out_of as left_out_of_line
 from futureagi_async.errors import DecodingError, ExportError
 from futureagi_async.export.files import export_errors, is_file
 from futureagi_async.export.formats import check_compression, decompression_faults, open_decompressed
@@ -23,9 +26,11 @@ from futureagi_async.export.formats.arrow_tables import (
     import_pyarrow,
     select,
 )
+from futureagi_async.export.formats.projection import GROUPS, Projection, group_of, left_out_of
 from futureagi_async.export.formats.records import Batch, lacks_transcript, with_record
-from futureagi_async.export.formats.schema import CALLS, EVALUATIONS, SOURCE
-from futureagi_async.export.manifest import MANIFEST, Manifest, read_manifest
+from futureagi_async.export.formats.schema import CALLS, SOURCE
+from futureagi_async.export.manifest import MANIFEST, Manifest, Transcripts, read_manifest
+from futureagi_async.export.partitions import folder_of_source
 from futureagi_async.export.targets import PART_NAME, WORK, read_target
 from futureagi_async.models import CallExecution
 from futureagi_async.sources import CallSource, source_from_dict
@@ -41,6 +46,13 @@ class Wanted:
 
     evaluations: bool
     columns: Sequence[str] | None
+
+    def names(self, projection: Projection) -> Sequence[str]:
+        """Return the columns to read; raises `ValueError` for one that the export left out."""
+        for name in self.columns or ():
+            if name not in projection.calls:
+                raise ValueError(f"columns has no column {name!r}: the export left it out.")
+        return self.columns or tuple(projection.calls)
 
 
 @attrs.define(frozen=True)
@@ -67,8 +79,15 @@ def load_tables(path: Path, wanted: Wanted) -> Loaded:
         raise ExportError(f"Can't read {path}: its name does not end in .parquet or .jsonl.")
     check_format(path, target.format)
     if target.format == "parquet":
-        return Loaded(_load_parquet([path], [], wanted))
-    return Loaded(_LineLoader(_sources_in(path), wanted).load([path], repeat(None)))
+        return Loaded(_load_parquet([path], [], wanted, _left_out_of_parquet(path)))
+    left_out = _left_out_of_lines(path)
+    loader = _LineLoader(
+        [] if left_out is None else _sources_in(path),
+        wanted,
+        left_out=left_out or (),
+        is_normalised=left_out is not None,
+    )
+    return Loaded(loader.load([path], repeat(None)))
 
 
 def check_format(path: Path, format_: str) -> None:
@@ -92,8 +111,15 @@ def _load_directory(folder: Path, wanted: Wanted) -> Loaded:
     calls = [paths[part.name] for part in manifest.parts if part.records is not None]
     if manifest.parameters.format == "parquet":
         evaluations = [paths[part.name] for part in manifest.parts if part.records is None]
-        return Loaded(_load_parquet(calls, evaluations, wanted), manifest, sources)
-    loader = _LineLoader(sources, wanted, manifest)
+        tables = _load_parquet(calls, evaluations, wanted, manifest.parameters.left_out)
+        return Loaded(tables, manifest, sources)
+    loader = _LineLoader(
+        sources,
+        wanted,
+        left_out=manifest.parameters.left_out,
+        is_normalised=manifest.parameters.normalised,
+        details=manifest.transcripts,
+    )
     return Loaded(loader.load(calls, _places(manifest)), manifest, sources)
 
 
@@ -120,9 +146,20 @@ def _places(manifest: Manifest) -> Iterator[int | None]:
     """Yield the place of each line's source; lines as sent name none, but may stand in order."""
     if len(manifest.sources) == 1:
         return repeat(0)
-    if not manifest.parameters.ordered:
+    if manifest.parameters.partition == "source":
+        return _places_by_folder(manifest)
+    if not manifest.parameters.ordered or manifest.parameters.partition is not None:
         return repeat(None)
     return chain.from_iterable(repeat(place, entry.records) for place, entry in enumerate(manifest.sources))
+
+
+def _places_by_folder(manifest: Manifest) -> Iterator[int | None]:
+    """Yield the same where each list has a folder of its own; those of one run test share it."""
+    folders = [folder_of_source(entry.source) for entry in manifest.sources]
+    places = {folder: folders.index(folder) if folders.count(folder) == 1 else None for folder in folders}
+    for part in manifest.parts:
+        if part.records:
+            yield from repeat(places.get(str(PurePosixPath(part.name).parent)), part.records)
 
 
 @contextmanager
@@ -136,20 +173,58 @@ def _reading(path: Path) -> Iterator[None]:
         raise ExportError(f"Can't read {path}: {error}") from error
 
 
-def _load_parquet(calls: Sequence[Path], evaluations: Sequence[Path], wanted: Wanted) -> MadeTables:
+def _load_parquet(
+    calls: Sequence[Path], evaluations: Sequence[Path], wanted: Wanted, left_out: Iterable[str]
+) -> MadeTables:
     """Read files of calls, and those of evaluations, if there are any."""
     pa = import_pyarrow()
-    schema = arrow_schema(pa, {name: CALLS[name] for name in wanted.columns or CALLS})
+    projection = Projection.without(left_out)
+    schema = arrow_schema(pa, {name: CALLS[name] for name in wanted.names(projection)})
     made = pa.concat_tables([schema.empty_table(), *(_read_parquet(path, schema) for path in calls)])
-    if not wanted.evaluations:
+    if not (wanted.evaluations and projection.evaluations):
         return MadeTables(made, None)
-    long = arrow_schema(pa, EVALUATIONS)
+    long = arrow_schema(pa, projection.evaluations)
     if evaluations or not calls:
         read = [_read_parquet(path, long) for path in evaluations]
     else:
-        needed = arrow_schema(pa, {name: CALLS[name] for name in ("id", *SOURCE, "eval_outputs")})
-        read = [evaluations_in(pa, _read_parquet(path, needed)) for path in calls]
+        names = [name for name in ("id", *SOURCE, "eval_outputs") if name in projection.calls]
+        needed = arrow_schema(pa, {name: CALLS[name] for name in names})
+        read = [evaluations_in(pa, _read_parquet(path, needed), long) for path in calls]
     return MadeTables(made, pa.concat_tables([long.empty_table(), *read]))
+
+
+def _left_out_of_parquet(path: Path) -> tuple[str, ...]:
+    from pyarrow import parquet
+
+    with _reading(path):
+        return left_out_of(parquet.read_schema(path))
+
+
+def _left_out_of_lines(path: Path) -> list[str] | None:
+    """Return the columns that were left out of normalised lines; ``None`` for lines as sent.
+
+    Of the objects that hold several columns, the first line's tell which: but for the ids of a source, which
+    depend on its kind, and are there together.
+    """
+    check_compression(path.suffix.lower())
+    with _reading(path), open_decompressed(path) as file:
+        first = file.readline()
+        lacking = left_out_of_line(first) if first else frozenset[str]()
+        if lacking is None:
+            return None
+        groups = {group: msgspec.json.decode(first).get(group) for group in GROUPS} if first else {}
+    left_out = {name for name in CALLS if group_of(name) in lacking and name != "scenario_id"}
+    left_out |= {"scenario_id"} & lacking
+    for group, found in groups.items():
+        if isinstance(found, dict):
+            has_ids = any(key.endswith("_id") for key in found)
+            keys = {name: name.removeprefix(f"{group}_") for name in GROUPS[group] if name != "scenario_id"}
+            left_out |= {
+                name
+                for name, key in keys.items()
+                if key not in found and not (has_ids and key.endswith("_id"))
+            }
+    return [name for name in CALLS if name in left_out]
 
 
 def _read_parquet(path: Path, schema: Arrow) -> Arrow:
@@ -159,9 +234,18 @@ def _read_parquet(path: Path, schema: Arrow) -> Arrow:
     with _reading(path):
         file = parquet.ParquetFile(path)
         names = file.schema_arrow.names
-        if "source_index" not in names:
+        if "source_index" not in names and not left_out_of(file.schema_arrow):
             raise ValueError("it has no column source_index, so it is no export of calls.")
         return conform(pa, file.read([name for name in schema.names if name in names]), schema)
+
+
+@attrs.frozen
+class _Unnamed:
+    """A source of which only the place is known, as the rest was left out: it stands for one in columns."""
+
+    place: int
+    kind: ClassVar[None] = None
+    ids: ClassVar[Mapping[str, str]] = {}
 
 
 def _sources_in(path: Path) -> list[CallSource | None]:
@@ -171,12 +255,10 @@ def _sources_in(path: Path) -> list[CallSource | None]:
     """
     found: dict[int, CallSource | None] = {}
     with _reading(path), open_decompressed(path) as file:
-        for number, line in enumerate(file):
-            if number == 0 and not is_normalised(line):
-                return []
+        for line in file:
             place, source = source_of(line)
             if place is not None:
-                found[place] = source
+                found[place] = source or cast(CallSource, _Unnamed(place))
     times = Counter(found.values())
     places = range(max(found, default=-1) + 1)
     return [found.get(place) if times[found.get(place)] == 1 else None for place in places]
@@ -186,19 +268,27 @@ class _LineLoader:
     """Reads JSON Lines, as sent or normalised."""
 
     def __init__(
-        self, sources: Sequence[CallSource | None], wanted: Wanted, manifest: Manifest | None = None
+        self,
+        sources: Sequence[CallSource | None],
+        wanted: Wanted,
+        *,
+        left_out: Iterable[str],
+        is_normalised: bool,
+        details: Transcripts | None = None,
     ) -> None:
+        projection = Projection.without(left_out)
+        evaluations = wanted.evaluations and bool(projection.evaluations)
         self._sources = sources
-        self._maker = TableMaker(sources, evaluations=wanted.evaluations)
-        self._wanted = wanted
-        details = manifest.transcripts if manifest is not None else None
+        self._maker = TableMaker(sources, evaluations=evaluations, projection=projection)
+        self._columns = wanted.names(projection)
+        self._is_normalised = is_normalised
         self._has_details = details is not None
         self._lacking = {*details.gone, *(failure.id for failure in details.failed)} if details else set()
         """Calls whose detail could not be read."""
 
     def load(self, paths: Sequence[Path], places: Iterator[int | None]) -> MadeTables:
         """Return what files hold; ``places`` gives the place of the source of each line as sent."""
-        columns = self._wanted.columns
+        columns = self._columns
         made = [
             MadeTables(select(each.calls, columns), each.evaluations)
             for path in paths
@@ -208,14 +298,13 @@ class _LineLoader:
 
     def _load_file(self, path: Path, places: Iterator[int | None]) -> Iterator[MadeTables]:
         check_compression(path.suffix.lower())
-        make = None
+        make = self._normalised if self._is_normalised else self._as_sent
         with _reading(path), open_decompressed(path) as file:
             while lines := list(map(bytes.rstrip, islice(file, _BATCH_LINES))):
-                make = make or (self._normalised if is_normalised(lines[0]) else self._as_sent)
                 yield self._maker.make(make(lines, places))
 
     def _normalised(self, lines: Sequence[bytes], _places: object) -> Batch:
-        calls = [with_record(decode_line(line)) for line in lines]
+        calls = [with_record(decode_normalised(line)) for line in lines]
         for call, line in zip(calls, lines, strict=True):
             place, _ = source_of(line)
             if place is not None and place < len(self._sources):

@@ -2,10 +2,10 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import msgspec
@@ -40,11 +40,24 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     since: str | None
     """The digest of the manifest that was the base."""
     sources: list[dict[str, Any]]
+    left_out: list[str] = []
+    """Columns that are not in the files."""
+    redacted_with: str | None = None
+    """Tells by which key numbers and names were replaced, where they were."""
+    partition: str | None = None
+    """What the folders of a directory stand for: ``source`` or ``date``."""
 
     @property
     def writes_as_stored(self) -> bool:
         """Whether a finished file holds just the lines of the part files, unless some of them came again."""
-        return self.format == "jsonl" and not (self.normalised or self.compression or self.ordered)
+        return self.format == "jsonl" and not (
+            self.normalised or self.compression or self.ordered or self.partition
+        )
+
+    @property
+    def has_evaluations(self) -> bool:
+        """Whether there is a table of evaluations beside that of calls."""
+        return self.format == "parquet" and self.layout == "directory" and "eval_outputs" not in self.left_out
 
     def differences(self, earlier: "Parameters") -> list[str]:
         """Say in words what differs from those of an earlier run."""
@@ -265,7 +278,11 @@ class BaseExport:
     """Sources that the earlier export did not hold, or not completely, are missing here: read in full."""
 
 
-def read_base(path: Path, sources: Sequence[CallSource]) -> BaseExport:
+Describe: TypeAlias = Callable[[CallSource], dict[str, Any]]
+"""Says in a manifest what a list is read by."""
+
+
+def read_base(path: Path, sources: Sequence[CallSource], describe: Describe) -> BaseExport:
     """Read an earlier export's manifest, or that of its directory; raises `ExportError` where it is none."""
     if path.is_dir():
         path = find_manifest(path)
@@ -274,16 +291,16 @@ def read_base(path: Path, sources: Sequence[CallSource]) -> BaseExport:
     manifest = read_manifest(path)
     if manifest is None:
         raise ExportError(f"Can't read {path}: there is no manifest of an earlier export.")
-    return match_sources(manifest, sources)
+    return match_sources(manifest, sources, describe)
 
 
-def match_sources(manifest: Manifest, sources: Sequence[CallSource]) -> BaseExport:
+def match_sources(manifest: Manifest, sources: Sequence[CallSource], describe: Describe) -> BaseExport:
     """Find the sources that the earlier export held completely."""
     known = {
         fingerprint(entry.source): entry.complete_as_of
         for entry in manifest.sources
         if entry.verdict == "complete" and entry.complete_as_of is not None
     }
-    moments = {source: known.get(fingerprint(source.to_dict())) for source in sources}
+    moments = {source: known.get(fingerprint(describe(source))) for source in sources}
     found = {source: moment for source, moment in moments.items() if moment is not None}
     return BaseExport(manifest.digest, found)

@@ -25,6 +25,7 @@ from futureagi_async.export.files import (
     write_synced,
 )
 from futureagi_async.export.manifest import Manifest, Parameters, find_manifest, read_manifest
+from futureagi_async.export.partitions import FOLDER_NAME
 from futureagi_async.export.targets import EVALUATIONS, PART_NAME, RESTART, Target
 
 OVERWRITE = "overwrite=True (--force)"
@@ -123,11 +124,17 @@ def read_earlier(target: Target, *, overwrite: bool = False) -> Manifest | None:
 def names_of_parts(folder: Path) -> set[str]:
     """Return the names in a directory that are those of parts, whoever wrote them."""
     with export_errors(folder, "read"):
-        names = {path.name for path in folder.iterdir()}
-        evaluations = folder / EVALUATIONS
-        if EVALUATIONS in names and not evaluations.is_symlink() and evaluations.is_dir():
-            names |= {f"{EVALUATIONS}/{path.name}" for path in evaluations.iterdir()}
-    return set(filter(PART_NAME.fullmatch, names))
+        return set(filter(PART_NAME.fullmatch, _names_below(folder)))
+
+
+def _names_below(folder: Path, prefix: str = "") -> Iterator[str]:
+    """Yield the names of files in a directory, and in folders of it that exports make."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                yield prefix + entry.name
+            elif entry.name == EVALUATIONS or FOLDER_NAME.fullmatch(entry.name):
+                yield from _names_below(folder / entry.name, f"{prefix}{entry.name}/")
 
 
 def _check_parts(target: Target, manifest: Manifest, names: list[str]) -> None:

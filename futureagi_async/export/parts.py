@@ -3,7 +3,8 @@
 import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import chain, count, islice
+from itertools import chain, groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,7 +12,9 @@ from futureagi_async.export.batches import RecordReader, size_with_details
 from futureagi_async.export.files import create_file, digest_file, export_errors
 from futureagi_async.export.formats import Writer, compressed, open_writer
 from futureagi_async.export.formats.csv_writer import EvaluationColumns
+from futureagi_async.export.formats.projection import Projection
 from futureagi_async.export.manifest import Part
+from futureagi_async.export.partitions import in_folder
 from futureagi_async.export.store import Record, Store
 
 _BATCH_RECORDS = 250  # between two chances to be cancelled, and few enough for the processor's cache
@@ -33,6 +36,7 @@ class PartsWriter:
         self._parameters = store.parameters
         self._reader = reader
         self._written = 0
+        self._projection = Projection.without(self._parameters.left_out)
         self._columns = EvaluationColumns()
         changed = store.counts.newer or store.counts.details_bytes
         self._takes_part_files = last and self._parameters.writes_as_stored and not changed
@@ -55,13 +59,25 @@ class PartsWriter:
         if self._takes_part_files:
             self.parts = list(self._describe_part_files())
             return
-        if self._parameters.format == "csv":
+        if self._parameters.format == "csv" and self._projection.evaluations:
             yield from self._find_columns()
-        records = self._store.records()
+        for number, (folder, records) in enumerate(self._split()):
+            yield from self._write_part(number, folder, records)
+
+    def _split(self) -> Iterator[tuple[str, Iterator[Record]]]:
+        """Yield each part's folder and records, which must be read before the next."""
+        if self._parameters.partition is None:
+            yield from (("", some) for some in self._cut(self._store.records()))
+            return
+        for folder, placed in groupby(self._store.partitioned_records(), itemgetter(0)):
+            yield from ((folder, some) for some in self._cut(map(itemgetter(1), placed)))
+
+    def _cut(self, records: Iterator[Record]) -> Iterator[Iterator[Record]]:
+        """Yield what each part is to hold; where there is nothing, one part holds nothing."""
         first = next(records, None)
-        for number in count():
+        while True:
             begun = chain(() if first is None else (first,), records)
-            yield from self._write_part(number, islice(begun, self._parameters.part_rows))
+            yield islice(begun, self._parameters.part_rows)
             if (first := next(records, None)) is None:
                 return
 
@@ -78,9 +94,9 @@ class PartsWriter:
                 self._columns.note(call)
             yield 0
 
-    def _write_part(self, number: int, records: Iterator[Record]) -> Iterator[int]:
-        kinds = ["calls", "evaluations"] if self._has_evaluations else ["calls"]
-        names = [self._target.part_name(number, kind) for kind in kinds]
+    def _write_part(self, number: int, folder: str, records: Iterator[Record]) -> Iterator[int]:
+        kinds = ["calls", "evaluations"] if self._parameters.has_evaluations else ["calls"]
+        names = [in_folder(self._target.part_name(number, kind), folder) for kind in kinds]
         unfinished = list(map(self._target.unfinished, names))
         before = self._written
         with export_errors(self._target.folder / names[0]), ExitStack() as stack:
@@ -110,10 +126,6 @@ class PartsWriter:
             )
             self.parts.append(part)
 
-    @property
-    def _has_evaluations(self) -> bool:
-        return self._parameters.format == "parquet" and self._target.is_directory
-
     def _batches(self, records: Iterator[Record]) -> Iterator[Sequence[Record]]:
         """Yield some records at a time: what is read of them is held in memory."""
         while some := list(islice(records, _BATCH_RECORDS)):
@@ -135,6 +147,7 @@ class PartsWriter:
             evaluations=self._columns.columns(),
             side_file=side_file,
             sources=self._reader.sources,
+            projection=self._projection,
         )
 
 

@@ -15,6 +15,7 @@ from futureagi_async.export.files import (
 )
 from futureagi_async.export.manifest import find_manifest
 from futureagi_async.export.ownership import check_file, leave_receipt, names_of_parts, read_earlier
+from futureagi_async.export.partitions import folders_above
 from futureagi_async.export.targets import EVALUATIONS, KEPT, PART_NAME, Target
 
 
@@ -60,8 +61,9 @@ def publish(
     replace_file(unfinished, target.manifest)
     for name in replaced - placed:
         _remove(target.path / name)
-    with suppress(OSError):  # where it is not empty
-        (target.path / EVALUATIONS).rmdir()
+    for name in reversed([EVALUATIONS, *folders_above(replaced)]):
+        with suppress(OSError):  # where it is not empty
+            (target.path / name).rmdir()
     sync_directory(target.path)
 
 
@@ -84,9 +86,9 @@ def _check_file_again(target: Target) -> None:
 
 def _place(target: Target, files: Iterable[tuple[Path, str]]) -> set[str]:
     placed = {name: written for written, name in files}
+    for name in folders_above(placed):
+        make_directory(target.folder / name)
     folders = {(target.folder / name).parent for name in placed}
-    for folder in folders - {target.folder}:
-        make_directory(folder)
     for name, written in placed.items():
         if written != target.folder / name:  # it was placed before an interruption
             replace_file(written, target.folder / name)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
@@ -82,6 +82,10 @@ class ExportReport(Plain):
     """How each download ended."""
     changed_since: tuple[datetime | None, ...] = ()
     """Of each source, since when changes were read; ``None`` for a source that was read in full."""
+    left_out: tuple[str, ...] = ()
+    """Columns that are not in the files."""
+    redacted_with: str | None = None
+    """Which key replaced phone numbers and customers' names: an id of it that says nothing else."""
 
     @property
     def complete(self) -> bool:
@@ -126,8 +130,8 @@ def build_manifest(result: ExportResult, finished_at: datetime) -> Manifest:
         bytes=sum(part.bytes for part in result.parts),
         parameters=parameters,
         sources=[
-            _source(report, records.get(place, 0), moments.get(report.source))
-            for place, report in enumerate(fetch)
+            _source(report, described, records.get(place, 0), moments.get(report.source))
+            for place, (report, described) in enumerate(zip(fetch, parameters.sources, strict=True))
         ],
         parts=list(result.parts),
         ids_sha256=ids,
@@ -170,6 +174,8 @@ def report_on(
         transcript_failures=tuple(failure.to_error() for failure in transcripts.failed),
         recordings=tuple(manifest.recordings or ()),
         changed_since=tuple(source.changed_since for source in manifest.sources),
+        left_out=tuple(manifest.parameters.left_out),
+        redacted_with=manifest.parameters.redacted_with,
     )
 
 
@@ -204,9 +210,11 @@ _COUNTS = (
 )
 
 
-def _source(report: SourceReport, records: int, changed_since: datetime | None) -> Source:
+def _source(
+    report: SourceReport, described: dict[str, Any], records: int, changed_since: datetime | None
+) -> Source:
     return Source(
-        source=report.source.to_dict(),
+        source=described,
         verdict=report.verdict,
         changed_since=changed_since,
         records=records,

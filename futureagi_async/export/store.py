@@ -35,6 +35,7 @@ from futureagi_async.export.files import (
 )
 from futureagi_async.export.manifest import Failure, Parameters, RecordingFile, Transcripts
 from futureagi_async.export.part_files import PartFile, PartFiles, split_rows
+from futureagi_async.export.partitions import folder_of_day, folder_of_source
 from futureagi_async.export.targets import RESTART, Target
 
 INDEX: Final = "index.db"
@@ -156,11 +157,24 @@ SELECT r.row, r.source, r.part, r.offset, r.size, d.offset, d.size
 FROM records AS r LEFT JOIN details AS d ON d.id = r.detail AND d.outcome = 'read'
 WHERE r.row > ? ORDER BY r.row LIMIT ?
 """
-_IN_ORDER = """
+_ORDER = "r.source, max(coalesce(r.changed, 0.0), 0.0) DESC, r.id"
+_IN_ORDER = f"""
 SELECT r.row, r.source, r.part, r.offset, r.size, d.offset, d.size
 FROM records AS r LEFT JOIN details AS d ON d.id = r.detail AND d.outcome = 'read'
-ORDER BY r.source, max(coalesce(r.changed, 0.0), 0.0) DESC, r.id
+ORDER BY {_ORDER}
+"""  # noqa: S608 - of constants
+_PARTITIONED = """
+SELECT {key}, r.source, r.part, r.offset, r.size, d.offset, d.size
+FROM records AS r JOIN folders AS f ON f.source = r.source
+LEFT JOIN details AS d ON d.id = r.detail AND d.outcome = 'read'
+ORDER BY 1, {order}
 """
+_KEYS: Final = {
+    "source": "f.folder",
+    "date": "CAST(r.changed / 86400 AS INTEGER) - (r.changed < CAST(r.changed / 86400 AS INTEGER) * 86400)",
+}
+"""What a partition is told by: the folder's place among all, or the day since 1970, rounded down."""
+_FOLDERS = "CREATE TEMP TABLE folders (source INTEGER PRIMARY KEY, folder INTEGER)"
 _MISSING_DETAILS = """
 SELECT detail FROM records
 WHERE detail IS NOT NULL AND detail NOT IN (SELECT id FROM details WHERE outcome <> 'failed')
@@ -404,6 +418,22 @@ class Store:
             for source, _, packed, parts, offsets in self._pages(_SIZES):
                 columns = repeat(source), parts, offsets, packed.sizes, repeat(None), repeat(None)
                 yield from starmap(Record, zip(*columns, strict=False))
+
+    def partitioned_records(self) -> Iterator[tuple[str, Record]]:
+        """Yield the folder that each record belongs in, and where the record lies, folder by folder."""
+        partition = self.parameters.partition
+        assert partition is not None
+        folders = list(map(folder_of_source, self.parameters.sources))
+        order = _ORDER if self.parameters.ordered else "r.row"
+        self._list_records()
+        with self._sorting():
+            self._database.execute("DROP TABLE IF EXISTS temp.folders")
+            self._database.execute(_FOLDERS)
+            places = enumerate(map(folders.index, folders))
+            self._database.executemany("INSERT INTO folders VALUES (?, ?)", places)
+            query = _PARTITIONED.format(key=_KEYS[partition], order=order)
+            for key, *record in self._database.execute(query):
+                yield folders[key] if partition == "source" else folder_of_day(key), Record(*record)
 
     def prepare_records(self) -> None:
         """Do what `records` would have to do before its first one, out of order."""

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 import attrs
 
 from futureagi_async.export.manifest import MANIFEST
+from futureagi_async.export.partitions import FOLDERS
 from futureagi_async.export.target_names import COMPRESSIONS, ENDINGS, check_ending, check_local
 
 FORMATS = ("jsonl", "csv", "parquet")
@@ -18,7 +19,9 @@ RESTART = "resume=False (--restart)"
 KEPT = "What was read is kept: the same export again goes on from there."
 EVALUATIONS = "_evaluations"
 """The folder of parts with evaluations, in a directory: one table's readers skip the other by its name."""
-PART_NAME = re.compile(rf"(calls|({EVALUATIONS}/)?evaluations)-[0-9]{{5,}}\.(jsonl|csv|parquet)")
+PART_NAME = re.compile(
+    rf"(({FOLDERS}/)?calls|({EVALUATIONS}/({FOLDERS}/)?)?evaluations)-[0-9]{{5,}}\.(jsonl|csv|parquet)"
+)
 """The names of an export's parts: no other file is ever opened or removed on a manifest's word.
 
 Versions up to 0.1 had evaluations beside the calls.

@@ -90,6 +90,9 @@ _CallLine: Any = msgspec.defstruct(
 )
 
 
+_LINE_KEYS: Final = frozenset(_CallLine.__struct_fields__)
+
+
 class _Placed(Struct):
     source: Free | None = None
 
@@ -101,6 +104,18 @@ _decode_line = msgspec.json.Decoder(_CallLine).decode
 def is_normalised(line: bytes) -> bool:
     """Whether a line is in our names and units; raises one of `JSON_ERRORS` for what is no JSON object."""
     return decode_fields(line).keys() >= _NORMALISED
+
+
+def left_out_of(line: bytes) -> frozenset[str] | None:
+    """Return which keys a normalised line lacks, since its export left them out.
+
+    ``None`` for a line that is not normalised: the server's records have keys that are no names of ours.
+    Raises one of `JSON_ERRORS` for what is no JSON object.
+    """
+    keys = decode_fields(line).keys()
+    if "id" in keys and keys <= _LINE_KEYS:
+        return _LINE_KEYS - keys
+    return frozenset() if keys >= _NORMALISED else None
 
 
 def source_of(line: bytes) -> tuple[int | None, CallSource | None]:
@@ -116,11 +131,20 @@ def decode_line(line: bytes | str, source: CallSource | None = None) -> CallExec
         raise TypeError(f"A line is bytes or str, not {type(line).__name__}.")
     raw = line.encode() if isinstance(line, str) else line
     try:
-        if is_normalised(raw):
-            return _structure(raw)
+        normalised = is_normalised(raw)
     except JSON_ERRORS as error:
         raise decoding_error(error, raw, PLACE, "$") from None
+    if normalised:
+        return decode_normalised(raw)
     return decode_call(raw, PLACE) if source is None else decode_record(raw, source, PLACE)
+
+
+def decode_normalised(line: bytes) -> CallExecution:
+    """Decode a line that is known to be normalised, whatever was left out of it."""
+    try:
+        return _structure(line)
+    except JSON_ERRORS as error:
+        raise decoding_error(error, line, PLACE, "$") from None
 
 
 def _structure(raw: bytes) -> CallExecution:
@@ -149,8 +173,10 @@ def _structure(raw: bytes) -> CallExecution:
 
 
 def _source(fields: Free | None) -> CallSource | None:
+    if fields is None or "kind" not in fields:  # what it was read from was left out
+        return None
     try:
-        return None if fields is None else source_from_dict(fields)
+        return source_from_dict(fields)
     except (TypeError, ValueError) as error:
         raise msgspec.ValidationError(f"{error} - at `$.source`") from error
 

@@ -13,6 +13,7 @@ from futureagi_async.sources import CallSource
 
 if TYPE_CHECKING:
     from futureagi_async.export.formats.csv_writer import EvaluationColumn
+    from futureagi_async.export.formats.projection import Projection
     from futureagi_async.export.formats.records import Batch
 
 FORMATS: Final = ("jsonl", "csv", "parquet")
@@ -43,6 +44,7 @@ def open_writer(
     normalised: bool = False,
     evaluations: "Sequence[EvaluationColumn]" = (),
     side_file: BinaryIO | None = None,
+    projection: "Projection | None" = None,
 ) -> Writer:
     """Begin a file of calls. Errors of writing to it are its own `OSError`.
 
@@ -54,21 +56,27 @@ def open_writer(
         evaluations: For CSV: those that become columns, from `EvaluationColumns`. Others are left to the
             column ``eval_outputs``.
         side_file: For Parquet: where the long table of evaluations goes.
+        projection: Which columns to write; by default all. Records as sent have none.
 
     """
     # imported here, so that importing the package does not wait for formats that nobody asked for
+    from futureagi_async.export.formats.projection import WHOLE
+
+    projection = projection or WHOLE
     if format == "jsonl":
         from futureagi_async.export.formats.jsonl import LinesWriter, NormalisedWriter
 
-        return NormalisedWriter(file, sources=sources) if normalised else LinesWriter(file)
+        if not normalised:
+            return LinesWriter(file)
+        return NormalisedWriter(file, sources=sources, projection=projection)
     if format == "csv":
         from futureagi_async.export.formats.csv_writer import CsvWriter
 
-        return CsvWriter(file, sources=sources, evaluations=evaluations)
+        return CsvWriter(file, sources=sources, evaluations=evaluations, projection=projection)
     if format == "parquet":
         from futureagi_async.export.formats.parquet import ParquetWriter
 
-        return ParquetWriter(file, sources=sources, side_file=side_file)
+        return ParquetWriter(file, sources=sources, side_file=side_file, projection=projection)
     raise ValueError(f"format must be one of {', '.join(map(repr, FORMATS))}, not {format!r}.")
 
 

@@ -144,8 +144,8 @@ def evaluations_batch(
     arrays["value"] = joined_array(pa, _encode_lines(values).split(b"\n")[:-1])
     places = pa.array(rows, pa.int32())
     arrays["call_id"] = calls.column("id").take(places)
-    arrays |= {name: calls.column(name).take(places) for name in SOURCE}
-    return pa.RecordBatch.from_arrays([arrays[name] for name in EVALUATIONS], schema=schema), rows
+    arrays |= {name: calls.column(name).take(places) for name in SOURCE if name in schema.names}
+    return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema), rows
 
 
 def _plain_columns(wires: Sequence[EvalWire]) -> tuple[list[Any], dict[str, list[Any]]]:

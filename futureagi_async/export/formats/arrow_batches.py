@@ -1,6 +1,6 @@
 """Record batches of calls, and the careful path for rows that the fast one refuses."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from itertools import chain, compress
 from operator import attrgetter
 from typing import Any
@@ -23,6 +23,7 @@ from futureagi_async.export.formats.arrow_arrays import (
     transcript_column,
 )
 from futureagi_async.export.formats.arrow_fast import FastColumns, Rows, RowSchemas, SlowPathNeededError
+from futureagi_async.export.formats.projection import WHOLE, Projection
 from futureagi_async.export.formats.records import (
     NULL,
     Batch,
@@ -35,7 +36,7 @@ from futureagi_async.export.formats.records import (
     wire_evals,
     wire_turns,
 )
-from futureagi_async.export.formats.schema import CALLS, EVALUATIONS, JSON_PARTS, PLAIN, SourceColumns
+from futureagi_async.export.formats.schema import JSON_PARTS, PLAIN, SourceColumns
 from futureagi_async.models import CallExecution
 from futureagi_async.sources import CallSource
 
@@ -45,34 +46,45 @@ _plain_values = attrgetter(*PLAIN)
 class CallColumns:
     """The columns of some calls."""
 
-    def __init__(self, calls: Sequence[CallExecution], source_columns: SourceColumns, pa: Arrow) -> None:
+    def __init__(
+        self,
+        calls: Sequence[CallExecution],
+        source_columns: SourceColumns,
+        pa: Arrow,
+        projection: Projection = WHOLE,
+    ) -> None:
         self.calls = calls
         self.fields = [fields_of(call) for call in calls]
         self.misfits: list[Misfits] = list(map(misfits_of, calls))
         """Of each row: values that its columns can't hold, as sent."""
         self._pa = pa
+        self._projection = projection
         self._source_rows = [source_columns.of(call.source) for call in calls]
 
     def batch(self, schema: Arrow) -> Arrow:
         """Return a record batch; what was put into `misfits` before is in it."""
-        pa = self._pa
-        columns = source_arrays(pa, self._source_rows)
-        columns |= zip(PLAIN, self._plain_columns(), strict=True)
+        pa, names = self._pa, schema.names
+        columns = source_arrays(pa, self._source_rows) | self._plain_columns(names)
         columns["scenario_name"], columns["scenario_id"] = self._scenario_columns()
-        columns["transcript"] = self._transcript_column(schema.field("transcript").type)
-        for name in JSON_PARTS:
+        if "transcript" in names:
+            columns["transcript"] = self._transcript_column(schema.field("transcript").type)
+        for name in filter(names.__contains__, JSON_PARTS):
             columns[name] = self._json_column(name)
-        columns["extra"] = json_array(pa, map(extra_of, self.fields))
-        columns["misfits"] = self._misfit_column()  # the last: the others add to it
-        return pa.RecordBatch.from_arrays([columns[name] for name in CALLS], schema=schema)
+        if "extra" in names:
+            extras = (extra_of(fields, self._projection.removed_keys) for fields in self.fields)
+            columns["extra"] = json_array(pa, extras)
+        self.misfits = list(map(self._projection.misfits, self.misfits))  # the last: the others add to it
+        columns["misfits"] = self._misfit_column()
+        return pa.RecordBatch.from_arrays([columns[name] for name in names], schema=schema)
 
     def evaluations(self) -> list[WireEvals]:
         """Return the evaluations of each call."""
         return list(map(wire_evals, self.calls, self.fields, self.misfits))
 
-    def _plain_columns(self) -> list[Arrow]:
+    def _plain_columns(self, names: Container[str]) -> dict[str, Arrow]:
         values = zip(*map(_plain_values, self.calls), strict=True)
-        return [self._column(name, column) for name, column in zip(PLAIN, values, strict=True)]
+        named = zip(PLAIN, values, strict=True)
+        return {name: self._column(name, column) for name, column in named if name in names}
 
     def _column(self, name: str, values: Sequence[Any]) -> Arrow:
         try:
@@ -112,7 +124,10 @@ class CallColumns:
 
     def _json_column(self, name: str) -> Arrow:
         """Return a column of ``json_of``, written out: it is called six times a record."""
-        slices = (bytes(fields.get(name, NULL)) for fields in self.fields)
+        sent: Iterable[Raw] = (fields.get(name, NULL) for fields in self.fields)
+        if name == "rerun_snapshots":
+            sent = map(self._projection.snapshots, sent)
+        slices = map(bytes, sent)
         return json_array(self._pa, [None if sent == b"null" else sent for sent in slices])
 
     def _misfit_column(self) -> Arrow:
@@ -140,13 +155,21 @@ class ArrowRows:
 class BatchMaker:
     """Makes record batches; those of evaluations on request."""
 
-    def __init__(self, pa: Arrow, sources: Iterable[CallSource | None], *, evaluations: bool) -> None:
-        self.calls_schema = arrow_schema(pa, CALLS)
-        self.evaluations_schema = arrow_schema(pa, EVALUATIONS)
+    def __init__(
+        self,
+        pa: Arrow,
+        sources: Iterable[CallSource | None],
+        *,
+        evaluations: bool,
+        projection: Projection = WHOLE,
+    ) -> None:
+        self.calls_schema = arrow_schema(pa, projection.calls)
+        self.evaluations_schema = arrow_schema(pa, projection.evaluations)
         self._pa = pa
+        self._projection = projection
         self._source_columns = SourceColumns(sources)
         self._wants_evaluations = evaluations
-        self._row_schemas = RowSchemas()
+        self._row_schemas = RowSchemas(projection)
 
     def make(self, batch: Batch) -> ArrowRows:
         """Return the rows of both tables, in pieces to be put `in_order`."""
@@ -168,10 +191,10 @@ class BatchMaker:
         self._add(calls, evaluations, rows.places, made)
 
     def _make_carefully(self, batch: Batch, places: Sequence[int], made: ArrowRows) -> None:
-        columns = CallColumns(list(map(batch.restore, places)), self._source_columns, self._pa)
+        calls = list(map(batch.restore, places))
+        columns = CallColumns(calls, self._source_columns, self._pa, self._projection)
         evaluations = columns.evaluations() if self._wants_evaluations else []
-        calls = columns.batch(self.calls_schema)
-        self._add(calls, evaluations, places, made)
+        self._add(columns.batch(self.calls_schema), evaluations, places, made)
         made.misfits += sum(map(bool, columns.misfits))
 
     def _add(

@@ -1,6 +1,6 @@
 """The fast path to Arrow columns: rows with the same keys are decoded into one struct type."""
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -31,6 +31,7 @@ from futureagi_async.export.formats.arrow_arrays import (
     source_arrays,
     transcript_column,
 )
+from futureagi_async.export.formats.projection import WHOLE, Projection
 from futureagi_async.export.formats.records import (
     Batch,
     WireEvals,
@@ -54,26 +55,27 @@ ColumnBuilders: TypeAlias = Mapping[str, ColumnBuilder]
 """By column; one that is not in it has no values."""
 
 
-def builders_of(keys: Container[str]) -> ColumnBuilders:
-    """Return what the columns `PLAIN` of a row are built from: the first key present, in its unit."""
+def builders_of(keys: Container[str], names: Iterable[str] = PLAIN) -> ColumnBuilders:
+    """Return what columns of `PLAIN` of a row are built from: the first key present, in its unit."""
     builders: dict[str, ColumnBuilder] = {}
-    for name in PLAIN:
+    for name in names:
         key = next((key for key in SCALAR_KEYS.get(name, (name,)) if key in keys), None)
         if key is not None:
             builders[name] = ColumnBuilder(key, in_ms=_is_in_ms(name, key, keys))
     return builders
 
 
-def snapshot_builders_of(keys: Container[str]) -> ColumnBuilders | None:
+def snapshot_builders_of(keys: Container[str], names: Collection[str] = PLAIN) -> ColumnBuilders | None:
     """Return the same for a snapshot; ``None`` where keys alone do not tell.
 
     One of a served run-test list, told by its lack of ``created_at``, sends milliseconds.
     """
     if "created_at" in keys:
         return None  # which may be null
-    builders = dict(builders_of(keys))
+    builders = dict(builders_of(keys, names))
     if "snapshot_timestamp" in keys or "original_call_execution_id" in keys:
-        builders |= {name: ColumnBuilder(name, in_ms=True) for name in SECONDS if name in keys}
+        in_ms = [name for name in SECONDS if name in keys and name in names]
+        builders |= {name: ColumnBuilder(name, in_ms=True) for name in in_ms}
     return builders
 
 
@@ -92,23 +94,40 @@ _NEW_AT_ONCE = 4  # schemas that are learnt from one batch: each takes a millise
 
 
 class RowSchema:
-    """What rows with the same keys are decoded into."""
+    """What rows with the same keys are decoded into; values that no column needs are not looked into."""
 
-    def __init__(self, keys: Sequence[str]) -> None:
+    def __init__(self, keys: Sequence[str], projection: Projection = WHOLE) -> None:
         self.keys = keys
         """In the order of a row's values."""
-        self.extra = extra_names(keys)
+        self.projection = projection
+        extra = extra_names(keys)
+        self.extra = [name for name in extra if name not in projection.removed_keys]
         self.transcript = transcript_key(keys)
         self.scenario = "scenario" if "scenario" in keys else "scenario_name"
-        self._builders = builders_of(keys)
-        self._snapshot_builders = snapshot_builders_of(keys)
+        plain = [name for name in PLAIN if name in projection.calls]
+        self._builders = builders_of(keys, plain)
+        self._snapshot_builders = snapshot_builders_of(keys, plain)
         names = [f"value_{place}" for place in range(len(keys))]
-        struct = _struct(keys, names, as_sent={*self.extra, *JSON_PARTS})
+        as_sent = {*extra, *JSON_PARTS}
+        if projection.left_out:
+            as_sent |= set(keys) - self._needed(projection)
+        struct = _struct(keys, names, as_sent)
         self.decode: Callable[[bytes], Struct] = msgspec.json.Decoder(struct).decode
         """Decodes a row of just these keys, or raises one of `JSON_ERRORS`."""
         self.is_snapshot: Callable[[Struct], bool | None] = (
             attrgetter(names[keys.index("is_snapshot")]) if "is_snapshot" in keys else lambda _: False
         )
+
+    def _needed(self, projection: Projection) -> set[str]:
+        """Return the keys whose values columns are made of."""
+        needed = {"id", "is_snapshot"}
+        for builders in (self._builders, self._snapshot_builders or {}):
+            needed |= {builder.key for builder in builders.values()}
+        if "transcript" in projection.calls:
+            needed |= {self.transcript, "simulation_call_type"}  # which may say that it is withheld
+        if not projection.calls.keys().isdisjoint(("scenario_name", "scenario_id")):
+            needed |= {self.scenario, "scenario_id"}
+        return needed
 
     def builders(self, *, snapshots: bool) -> ColumnBuilders | None:
         """Return what columns are built from; ``None`` where keys alone do not tell."""
@@ -140,7 +159,8 @@ def _decode_alike(schema: RowSchema, raws: Sequence[bytes]) -> Rows | None:
 class RowSchemas:
     """The schemas of a file's rows, learnt from the rows."""
 
-    def __init__(self) -> None:
+    def __init__(self, projection: Projection = WHOLE) -> None:
+        self.projection = projection
         self._known: dict[frozenset[str], RowSchema | None] = {}
         self._recent: list[RowSchema] = []
         """The two that rows had last, as lists with snapshots have two."""
@@ -191,13 +211,13 @@ class RowSchemas:
             self._learnt += 1
             if len(self._known) == _REMEMBERED:
                 del self._known[next(iter(self._known))]  # the oldest
-            self._known[found] = _make_schema(keys)
+            self._known[found] = _make_schema(keys, self.projection)
         return self._known.get(found)
 
 
-def _make_schema(keys: tuple[str, ...]) -> RowSchema | None:
+def _make_schema(keys: tuple[str, ...], projection: Projection) -> RowSchema | None:
     try:
-        return RowSchema(keys) if "id" in keys else None
+        return RowSchema(keys, projection) if "id" in keys else None
     except ValueError:
         return None  # a key that no struct can have, such as one with a quote in it
 
@@ -243,15 +263,19 @@ class FastColumns:
     def batch(self, source_columns: SourceColumns, schema: Arrow) -> Arrow:
         """Return a record batch."""
         pa = self._pa
+        names = schema.names
         try:
-            columns = self.plain_columns() | self.scenario_columns()
-            columns["transcript"] = self.transcript_column(schema.field("transcript").type)
+            columns = self.plain_columns()
+            if "scenario_name" in names or "scenario_id" in names:
+                columns |= self.scenario_columns()
+            if "transcript" in names:
+                columns["transcript"] = self.transcript_column(schema.field("transcript").type)
         except (pa.ArrowInvalid, OverflowError) as error:  # a number that no double holds, or a year of UTC's
             raise SlowPathNeededError from error
         columns |= source_arrays(pa, source_columns.of_all(self._sources)) | self.json_columns()
         empty = {field.name: field.type for field in schema if field.name not in columns}
         columns |= {name: pa.nulls(len(self._nothing), kind) for name, kind in empty.items()}
-        return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+        return pa.RecordBatch.from_arrays([columns[name] for name in names], schema=schema)
 
     def plain_columns(self) -> dict[str, Arrow]:
         """Return the columns `PLAIN` for which something was sent."""
@@ -300,7 +324,17 @@ class FastColumns:
 
     def json_columns(self) -> dict[str, Arrow]:
         """Return what is JSON text, as it was sent."""
-        columns = {name: sent_array(self._pa, self._sent[name]) for name in JSON_PARTS if name in self._sent}
+        projection = self._schema.projection
+        names = [name for name in JSON_PARTS if name in self._sent and name in projection.calls]
+        columns: dict[str, Arrow] = {name: sent_array(self._pa, self._sent[name]) for name in names}
+        if "rerun_snapshots" in names and projection.left_out:
+            kept = list(map(projection.snapshots, self._sent["rerun_snapshots"]))
+            columns["rerun_snapshots"] = sent_array(self._pa, kept)
+        if "extra" in projection.calls:
+            columns["extra"] = self._extra_column()
+        return columns
+
+    def _extra_column(self) -> Arrow:
         names = self._schema.extra
         template = extra_template(names)
         if names:
@@ -308,7 +342,7 @@ class FastColumns:
             texts = [template % each for each in values]
         else:
             texts = [template] * len(self._nothing)
-        return columns | {"extra": joined_array(self._pa, texts)}
+        return joined_array(self._pa, texts)
 
     def _is_withheld(self, place: int, call_type: str | None) -> bool:
         batch = self._batch

@@ -7,10 +7,10 @@ import attrs
 from msgspec import Raw
 
 from futureagi_async._sansio.decoding.fragments import JSON_ERRORS
-from futureagi_async.export.formats.arrow_arrays import Arrow, arrow_schema, evaluations_batch
+from futureagi_async.export.formats.arrow_arrays import Arrow, evaluations_batch
 from futureagi_async.export.formats.arrow_batches import ArrowPiece, BatchMaker, in_order
+from futureagi_async.export.formats.projection import WHOLE, Projection
 from futureagi_async.export.formats.records import Batch, WireEvals, decode_evals
-from futureagi_async.export.formats.schema import EVALUATIONS
 from futureagi_async.sources import CallSource
 
 
@@ -37,9 +37,15 @@ class MadeTables:
 class TableMaker:
     """Makes tables of records, each with the whole schema."""
 
-    def __init__(self, sources: Iterable[CallSource | None], *, evaluations: bool) -> None:
+    def __init__(
+        self,
+        sources: Iterable[CallSource | None],
+        *,
+        evaluations: bool,
+        projection: Projection = WHOLE,
+    ) -> None:
         self._pa = import_pyarrow()
-        self._maker = BatchMaker(self._pa, sources, evaluations=evaluations)
+        self._maker = BatchMaker(self._pa, sources, evaluations=evaluations, projection=projection)
         self._wants_evaluations = evaluations
 
     def make(self, batch: Batch) -> MadeTables:
@@ -110,12 +116,11 @@ def conform(pa: Arrow, table: Arrow, schema: Arrow) -> Arrow:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def evaluations_in(pa: Arrow, calls: Arrow) -> Arrow:
-    """Return the long table of the evaluations that a table of calls holds as JSON.
+def evaluations_in(pa: Arrow, calls: Arrow, schema: Arrow) -> Arrow:
+    """Return the long table, with a schema, of the evaluations that a table of calls holds as JSON.
 
     Those of no known shape are left out; the call's ``misfits`` have them.
     """
-    schema = arrow_schema(pa, EVALUATIONS)
     batches = []
     for batch in calls.to_batches(max_chunksize=1_000):
         outputs = [_decoded(text.as_py()) for text in batch.column("eval_outputs")]

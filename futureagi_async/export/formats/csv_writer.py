@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import compress
 from typing import Any, BinaryIO, Final
 
 import attrs
@@ -13,17 +14,17 @@ import msgspec
 
 from futureagi_async._sansio.decoding.fragments import Fields
 from futureagi_async._sansio.decoding.misfits import Misfits
+from futureagi_async.export.formats.projection import WHOLE, Projection
 from futureagi_async.export.formats.records import (
     Batch,
     evaluations_of,
     extra_of,
     fields_of,
-    json_of,
     misfits_of,
     scenario_of,
     turns_of,
 )
-from futureagi_async.export.formats.schema import CALLS, JSON_PARTS, SCALARS, SourceColumns
+from futureagi_async.export.formats.schema import JSON_PARTS, SCALARS, SOURCE, SourceColumns
 from futureagi_async.models import CallExecution, EvalOutput, TranscriptTurn
 from futureagi_async.sources import CallSource
 
@@ -135,10 +136,17 @@ def _labels(names: Mapping[str, str]) -> dict[str, str]:
     return labels
 
 
-COLUMNS: Final = tuple(
-    column for name in CALLS for column in (("transcript_turns", name) if name == "transcript" else (name,))
-)
-"""The columns before those of the evaluations."""
+def columns_of(projection: Projection) -> list[str]:
+    """Return the columns before those of the evaluations."""
+    return [
+        column
+        for name in projection.calls
+        for column in (("transcript_turns", name) if name == "transcript" else (name,))
+    ]
+
+
+COLUMNS: Final = tuple(columns_of(WHOLE))
+"""All of them."""
 
 _OF_EVALUATIONS: Final = ("eval", "eval_reason", "eval_status")
 _NO_RESULT: Final = (None, None, None)
@@ -159,16 +167,25 @@ class CsvWriter:
     """Calls whose column ``misfits`` is filled."""
 
     def __init__(
-        self, file: BinaryIO, *, sources: Iterable[CallSource] = (), evaluations: Sequence[EvaluationColumn]
+        self,
+        file: BinaryIO,
+        *,
+        sources: Iterable[CallSource] = (),
+        evaluations: Sequence[EvaluationColumn],
+        projection: Projection = WHOLE,
     ) -> None:
         self._file = file
+        self._projection = projection
         self._source_columns = SourceColumns(sources)
         self._evaluations = [evaluation.id for evaluation in evaluations]
         self._lines = _Lines()
         self._csv = csv.writer(self._lines, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\r\n")
         labels = [f"{kind}:{column.label}" for column in evaluations for kind in _OF_EVALUATIONS]
         self._file.write(codecs.BOM_UTF8)
-        self._write_rows([[*COLUMNS, *labels]])
+        self._has_source = [name in projection.calls for name in SOURCE]
+        self._scalars = [name for name in SCALARS if name != "id" and name in projection.calls]
+        self._parts = [name for name in JSON_PARTS if name in projection.calls]
+        self._write_rows([[*columns_of(projection), *labels]])
 
     def write(self, batch: Batch) -> None:
         """Append one row a call."""
@@ -183,19 +200,25 @@ class CsvWriter:
         self._lines.clear()
 
     def _row(self, call: CallExecution) -> list[Any]:
+        """Return the cells in the order of the schema, which every projection keeps."""
+        projection, kept = self._projection, self._projection.calls
         fields = fields_of(call)
         misfits = misfits_of(call)
         index, *source = self._source_columns.of(call.source)
-        row: list[Any] = [call.id, whole(index), *source]
-        row += [_scalar(call, name) for name in SCALARS if name != "id"]
+        row: list[Any] = [call.id, *compress((whole(index), *source), self._has_source)]
+        row += [_scalar(call, name) for name in self._scalars]
         if scenario_of(call)[2]:
             misfits["scenario"] = fields["scenario"]
-        row += _transcript_cells(call, fields, misfits)
-        row += [_text(json_of(fields, name)) for name in JSON_PARTS]
-        row.append(_text(extra_of(fields)))
-        outputs = evaluations_of(call, fields, misfits)
-        row.append(_text(msgspec.json.encode(misfits)) if misfits else None)  # the last: others add to it
-        self.misfits += bool(misfits)
+        if "transcript" in kept:
+            row += _transcript_cells(call, fields, misfits)
+        row += [_text(projection.json_of(fields, name)) for name in self._parts]
+        if "extra" in kept:
+            row.append(_text(extra_of(fields, projection.removed_keys)))
+        outputs = evaluations_of(call, fields, misfits) if "eval_outputs" in kept else {}
+        misfits = projection.misfits(misfits)  # the last: others add to it
+        if "misfits" in kept:
+            row.append(_text(msgspec.json.encode(misfits)) if misfits else None)
+            self.misfits += bool(misfits)
         results = map(outputs.get, self._evaluations)
         return row + [value for output in results for value in (_result(output) if output else _NO_RESULT)]
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
 
@@ -11,12 +12,15 @@ from futureagi_async._sansio.decoding.fragments import JSON_ERRORS
 from futureagi_async.errors import ExportError
 from futureagi_async.export.formats import check_compression, decompression_faults, open_decompressed
 from futureagi_async.export.formats.csv_writer import original_text
+from futureagi_async.export.formats.projection import left_out_of
 
 SourceAndId: TypeAlias = tuple[int | None, str]
 
 _ROWS = 10_000  # of a Parquet file at a time
-_CSV_HEAD: Final = re.compile(rb'"((?:[^"]|"")*)",([0-9]*),')
-_CSV_HEADER: Final = b'\xef\xbb\xbf"id","source_index",'
+_CSV_ID: Final = rb'"((?:[^"]|"")*)"'
+_CSV_HEAD: Final = re.compile(_CSV_ID + rb",([0-9]*)[,\r]")
+_CSV_HEAD_WITHOUT_SOURCE: Final = re.compile(_CSV_ID + rb"()[,\r]")
+_CSV_HEADER: Final = re.compile(rb'\xef\xbb\xbf"id"(,"source_index")?[,\r]')
 
 
 class _Place(msgspec.Struct):
@@ -28,14 +32,15 @@ class _Line(msgspec.Struct):
 
 
 class _NormalisedLine(_Line):
-    source: _Place | None
+    source: _Place | None = None
 
 
 def read_ids(path: Path, format: str, *, normalised: bool = False) -> Iterator[SourceAndId]:  # noqa: A002
     """Yield the place of its source and the id of every record in a file, in the order they stand there.
 
-    The place is ``None`` in JSON Lines as sent, which name no source. Raises `ExportError` where the file
-    can't be read as what it should be; what was yielded before stands in it all the same.
+    The place is ``None`` in JSON Lines as sent, which name no source, and where that column was left out.
+    Raises `ExportError` where the file can't be read as what it should be; what was yielded before stands in
+    it all the same.
     """
     read: dict[str, Callable[[BinaryIO], Iterator[SourceAndId]]] = {
         "jsonl": _from_normalised if normalised else _from_lines,
@@ -75,10 +80,12 @@ def _from_normalised(file: BinaryIO) -> Iterator[SourceAndId]:
 def _from_csv(file: BinaryIO) -> Iterator[SourceAndId]:
     """Read the first two cells of each row; the csv module stops at cells of 128 KiB."""
     rows = csv_rows(file)
-    if not next(rows, b"").startswith(_CSV_HEADER):
-        raise ValueError("it does not begin with the columns id and source_index")
+    header = _CSV_HEADER.match(next(rows, b""))
+    if header is None:
+        raise ValueError("it does not begin with the column id")
+    pattern = _CSV_HEAD if header[1] else _CSV_HEAD_WITHOUT_SOURCE
     for number, row in enumerate(rows, 1):
-        head = _CSV_HEAD.match(row)
+        head = pattern.match(row)
         if head is None:
             raise ValueError(f"row {number} does not begin with an id and the place of a source")
         yield int(head[2]) if head[2] else None, original_text(head[1].replace(b'""', b'"').decode())
@@ -101,6 +108,10 @@ def csv_rows(file: BinaryIO) -> Iterator[bytes]:
 def _from_parquet(file: BinaryIO) -> Iterator[SourceAndId]:
     from pyarrow import parquet
 
-    for batch in parquet.ParquetFile(file).iter_batches(_ROWS, columns=["source_index", "id"]):
+    opened = parquet.ParquetFile(file)
+    left_out = left_out_of(opened.schema_arrow)
+    names = [name for name in ("source_index", "id") if name not in left_out]
+    for batch in opened.iter_batches(_ROWS, columns=names):
         columns: dict[str, list[Any]] = batch.to_pydict()
-        yield from zip(columns["source_index"], columns["id"], strict=True)
+        places = columns["source_index"] if "source_index" in names else repeat(None)
+        yield from zip(places, columns["id"], strict=False)

@@ -11,6 +11,7 @@ from msgspec import Raw
 from futureagi_async._sansio.decoding.fragments import Fields
 from futureagi_async._sansio.decoding.misfits import Misfits, placed
 from futureagi_async.errors import DecodingError
+from futureagi_async.export.formats.projection import GROUPS, WHOLE, Projection
 from futureagi_async.export.formats.records import (
     Batch,
     evaluations_of,
@@ -33,24 +34,59 @@ _AS_SENT: Final = [name for name in JSON_PARTS if name not in ("eval_outputs", "
 _EVALUATION: Final = [field.name for field in attrs.fields(EvalOutput)]
 
 
-def normalise(call: CallExecution, source_columns: SourceColumns) -> tuple[bytes, bool]:
-    """Return the call as one JSON object, and whether its ``misfits`` are filled."""
-    made = _object(call, source_columns)
-    return msgspec.json.encode(made), made["misfits"] is not None
+@attrs.define(frozen=True)
+class Normaliser:
+    """Makes lines of calls, with the columns of a projection."""
 
+    source_columns: SourceColumns
+    projection: Projection = WHOLE
 
-def _object(call: CallExecution, source_columns: SourceColumns) -> Object:
-    fields = fields_of(call)
-    misfits = misfits_of(call)
-    made: Object = {"id": call.id, "source": source_columns.named(call.source)}
-    made |= {name: plain(getattr(call, name)) for name in _SCALARS}
-    made["transcript"] = _turns(call, fields, misfits)
-    made["eval_outputs"] = _evaluations(call, fields, misfits)
-    made |= {name: _sent(fields, name) for name in _AS_SENT}
-    made["rerun_snapshots"] = _snapshots(call, fields, misfits, source_columns)
-    made["extra"] = Raw(extra_of(fields))
-    made["misfits"] = misfits or None
-    return made
+    def line(self, call: CallExecution) -> tuple[bytes, bool]:
+        """Return the call as one JSON object, and whether its ``misfits`` are filled."""
+        made = self._object(call)
+        return msgspec.json.encode(made), made.get("misfits") is not None
+
+    def _object(self, call: CallExecution) -> Object:
+        kept = self.projection.calls
+        fields = fields_of(call)
+        misfits = misfits_of(call)
+        made: Object = {"id": call.id, "source": self.source_columns.named(call.source)}
+        made |= {name: plain(getattr(call, name)) for name in _SCALARS if name in kept or name == "scenario"}
+        if "transcript" in kept:
+            made["transcript"] = _turns(call, fields, misfits)
+        if "eval_outputs" in kept:
+            made["eval_outputs"] = _evaluations(call, fields, misfits)
+        made |= {name: _sent(fields, name) for name in _AS_SENT if name in kept}
+        if "rerun_snapshots" in kept:
+            made["rerun_snapshots"] = self._snapshots(call, fields, misfits)
+        if "extra" in kept:
+            made["extra"] = Raw(extra_of(fields, self.projection.removed_keys))
+        if "misfits" in kept:
+            made["misfits"] = self.projection.misfits(misfits) or None
+        return self._reduced(made) if self.projection.left_out else made
+
+    def _reduced(self, made: Object) -> Object:
+        """Leave out what is left out of the objects that stand for several columns."""
+        kept = self.projection.calls
+        source = made["source"] or {}
+        made["source"] = {name: each for name, each in source.items() if f"source_{name}" in kept} or None
+        scenario = made["scenario"] or {}
+        chosen = {name: each for name, each in scenario.items() if f"scenario_{name}" in kept}
+        made["scenario"] = chosen or None
+        gone = [name for name in GROUPS if kept.keys().isdisjoint(GROUPS[name])]
+        return {name: value for name, value in made.items() if name not in gone}
+
+    def _snapshots(self, call: CallExecution, fields: Fields, misfits: Misfits) -> list[Object] | None:
+        if json_of(fields, "rerun_snapshots") in (None, b"[]"):
+            return None if json_of(fields, "rerun_snapshots") is None else []
+        try:
+            made = list(map(self._object, call.rerun_snapshots or ()))
+        except (DecodingError, RecursionError):
+            misfits["rerun_snapshots"] = fields["rerun_snapshots"]
+            return None
+        for index, snapshot in enumerate(made):
+            misfits |= placed(f"rerun_snapshots[{index}].", snapshot.get("misfits") or {})
+        return made
 
 
 def plain(value: Any) -> Any:
@@ -95,21 +131,6 @@ def _evaluations(call: CallExecution, fields: Fields, misfits: Misfits) -> dict[
     return {key: {name: getattr(output, name) for name in _EVALUATION} for key, output in outputs.items()}
 
 
-def _snapshots(
-    call: CallExecution, fields: Fields, misfits: Misfits, source_columns: SourceColumns
-) -> list[Object] | None:
-    if json_of(fields, "rerun_snapshots") in (None, b"[]"):
-        return None if json_of(fields, "rerun_snapshots") is None else []
-    try:
-        made = [_object(snapshot, source_columns) for snapshot in call.rerun_snapshots or ()]
-    except (DecodingError, RecursionError):
-        misfits["rerun_snapshots"] = fields["rerun_snapshots"]
-        return None
-    for index, snapshot in enumerate(made):
-        misfits |= placed(f"rerun_snapshots[{index}].", snapshot["misfits"] or {})
-    return made
-
-
 class LinesWriter:
     """Writes the records as they are in ``file``: the bytes that the server sent, one record a line."""
 
@@ -133,14 +154,16 @@ class NormalisedWriter:
     misfits = 0
     """Calls whose ``misfits`` are filled."""
 
-    def __init__(self, file: BinaryIO, *, sources: Iterable[CallSource] = ()) -> None:
+    def __init__(
+        self, file: BinaryIO, *, sources: Iterable[CallSource] = (), projection: Projection = WHOLE
+    ) -> None:
         self._file = file
-        self._source_columns = SourceColumns(sources)
+        self._normaliser = Normaliser(SourceColumns(sources), projection)
 
     def write(self, batch: Batch) -> None:
         """Append one line a call."""
         for call in batch.calls():
-            line, has_misfits = normalise(call, self._source_columns)
+            line, has_misfits = self._normaliser.line(call)
             self._file.write(b"%b\n" % line)
             self.misfits += has_misfits
 

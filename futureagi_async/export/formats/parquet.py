@@ -5,8 +5,9 @@ from typing import Any, BinaryIO
 
 from futureagi_async.export.formats.arrow_arrays import Arrow, arrow_schema
 from futureagi_async.export.formats.arrow_batches import BatchMaker, in_order
+from futureagi_async.export.formats.projection import WHOLE, Projection
 from futureagi_async.export.formats.records import Batch
-from futureagi_async.export.formats.schema import CALLS, EVALUATIONS, Kind
+from futureagi_async.export.formats.schema import Kind
 from futureagi_async.sources import CallSource
 
 _ROW_GROUP_BYTES = 8 * 1024**2  # held in memory; with more, files are hardly smaller or faster to scan
@@ -23,14 +24,22 @@ class ParquetWriter:
     """Calls whose column ``misfits`` is filled."""
 
     def __init__(
-        self, file: BinaryIO, *, sources: Iterable[CallSource] = (), side_file: BinaryIO | None = None
+        self,
+        file: BinaryIO,
+        *,
+        sources: Iterable[CallSource] = (),
+        side_file: BinaryIO | None = None,
+        projection: Projection = WHOLE,
     ) -> None:
         import pyarrow as pa
 
         self._pa = pa
-        self._maker = BatchMaker(pa, sources, evaluations=side_file is not None)
-        self._calls = Table(file, CALLS)
-        self._evaluations = None if side_file is None else Table(side_file, EVALUATIONS)
+        self._maker = BatchMaker(pa, sources, evaluations=side_file is not None, projection=projection)
+        metadata = projection.metadata
+        self._calls = Table(file, projection.calls, metadata)
+        self._evaluations = None
+        if side_file is not None:
+            self._evaluations = Table(side_file, projection.evaluations, metadata)
 
     def write(self, batch: Batch) -> None:
         """Append records."""
@@ -52,11 +61,13 @@ class ParquetWriter:
 class Table:
     """One Parquet file in the making: batches become row groups of a good size."""
 
-    def __init__(self, file: BinaryIO, columns: Mapping[str, Kind]) -> None:
+    def __init__(
+        self, file: BinaryIO, columns: Mapping[str, Kind], metadata: Mapping[bytes, bytes] | None = None
+    ) -> None:
         import pyarrow as pa
         from pyarrow import parquet
 
-        self.schema = arrow_schema(pa, columns)
+        self.schema = arrow_schema(pa, columns).with_metadata(metadata)
         self._from_batches = pa.Table.from_batches
         self._batches: list[Arrow] = []
         self._bytes = 0

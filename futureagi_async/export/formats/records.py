@@ -216,9 +216,9 @@ def refuses(call: CallExecution, part: str) -> bool:
     return False
 
 
-def extra_of(fields: Fields) -> bytes:
+def extra_of(fields: Fields, removed_keys: Set[str] = frozenset()) -> bytes:
     """Return ``call.extra`` as JSON, every value as it was sent, in the order of their keys."""
-    return _extra_writer(tuple(fields))(fields)
+    return _extra_writer(tuple(fields), frozenset(removed_keys))(fields)
 
 
 def extra_names(keys: Iterable[str]) -> list[str]:
@@ -236,9 +236,9 @@ _KEY_SETS = 256  # remembered; a list has one or two
 
 
 @lru_cache(maxsize=_KEY_SETS)
-def _extra_writer(keys: tuple[str, ...]) -> Callable[[Fields], bytes]:
+def _extra_writer(keys: tuple[str, ...], removed_keys: frozenset[str]) -> Callable[[Fields], bytes]:
     """Return what writes the extra of records with these keys."""
-    names = extra_names(keys)
+    names = [name for name in extra_names(keys) if name not in removed_keys]
     template = extra_template(names)
     if not names:
         return lambda _fields: template
