@@ -153,9 +153,11 @@ async def run_export(request: ExportRequest) -> ExportReport:
     """Do what is requested; where that is interrupted, what was read stays for the next run."""
     check_request(request)
     since, target = request.since, request.target
-    base = since
-    if isinstance(since, Path):
-        base = await run_sync(read_base, since, request.sources, request.describe)
+    base = (
+        await run_sync(read_base, since, request.sources, request.describe)
+        if isinstance(since, Path)
+        else since
+    )
     if request.recordings is not None:
         await run_sync(check_directory, request.recordings)
     made = await run_sync(partial(prepare_target, target, overwrite=request.overwrite))

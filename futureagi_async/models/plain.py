@@ -1,7 +1,7 @@
 """Values as plain JSON: the methods ``to_dict`` and ``to_json``."""
 
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import PurePath
@@ -12,16 +12,15 @@ import attrs
 PlainDict: TypeAlias = dict[str, Any]
 """Keys and values as ``json.dumps`` takes them."""
 
+_NOT_DATA = ("raw",)
 _LAST = ("extra", "misfits")
 
 
 class Plain:
-    """Gives an attrs value as plain JSON: its fields under their own names, but for those left out."""
+    """Gives an attrs value as plain JSON: its fields under their own names."""
 
     __slots__ = ()
 
-    left_out: ClassVar[Set[str]] = frozenset(("raw",))
-    """Fields that are not data."""
     added: ClassVar[tuple[str, ...]] = ()
     """Properties that stand before the fields."""
 
@@ -43,7 +42,7 @@ class Plain:
 
 @cache
 def _names_of(kind: Any) -> tuple[str, ...]:
-    names = [field.name for field in attrs.fields(kind) if field.name not in kind.left_out]
+    names = [field.name for field in attrs.fields(kind) if field.name not in _NOT_DATA]
     return (*kind.added, *sorted(names, key=_LAST.__contains__))
 
 
