@@ -9,7 +9,7 @@ import nox
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 
-LONG = ["proof", "faults", "soak", "torture", "fuzz", "crash", "powercut"]
+LONG = ["proof", "worlds", "faults", "soak", "torture", "fuzz", "crash", "powercut", "intervals"]
 
 
 def _install(session: nox.Session, *requirements: str) -> None:
@@ -39,6 +39,13 @@ def tests(session: nox.Session) -> None:
     """Run the test suite."""
     _install(session)
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Open reports in a Chromium that is on the PATH: no error, no request, no overflow."""
+    _install(session, "-e", ".[all,test]", "playwright>=1.48")
+    session.run("pytest", "-n", "0", "tests/browser", *session.posargs)
 
 
 @nox.session

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         Column,
         EvalOutput,
         ExecutionKPIs,
+        ExecutionState,
         FetchReport,
         FetchResult,
         GroupPage,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
         TestExecution,
         TestExecutionPage,
         TranscriptTurn,
+        WaitTimeoutError,
     )
     from futureagi_async.options import Consistency, OnError, Priority, RetryPolicy, Timeouts
     from futureagi_async.session import AgentType, Session, SimulationType, Validate
@@ -113,6 +115,7 @@ __all__ = [
     "DecodingError",
     "EvalOutput",
     "ExecutionKPIs",
+    "ExecutionState",
     "ExecutionStatus",
     "ExportError",
     "ExportPlan",
@@ -161,6 +164,7 @@ __all__ = [
     "TranscriptTurn",
     "Validate",
     "VerifyReport",
+    "WaitTimeoutError",
     "__version__",
     "column",
     "export_calls",

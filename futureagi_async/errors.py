@@ -20,6 +20,7 @@
     ├── SessionMisuseError          the session was used before opening, after closing, in another
     │                               event loop, or after a fork
     ├── NameLookupError             no run test, agent or version has this name, or several have
+    ├── WaitTimeoutError            what was waited for was not final in time; in `models`, with its state
     ├── ExportError                 the files of an export could not be written or do not belong to it
     └── SyncError                   a database is in use, is not ours, or was changed by something else
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import attrs
 
-from futureagi_async.models import Verdict
+from futureagi_async.models import ExecutionState, Verdict
 from futureagi_async.sources import CallSource
 
 
@@ -141,6 +141,15 @@ class VerdictReached:
     received: int
 
 
+@attrs.define(frozen=True, kw_only=True)
+class ExecutionChecked:
+    """`Session.wait_for_execution` or `Session.watch_calls` looked at a test execution."""
+
+    state: ExecutionState
+    delay_seconds: float
+    """Until it looks again; 0 where it does not."""
+
+
 Event: TypeAlias = (
     RequestSent
     | ResponseReceived
@@ -153,5 +162,6 @@ Event: TypeAlias = (
     | OutageEnded
     | PageArrived
     | VerdictReached
+    | ExecutionChecked
 )
 Observer: TypeAlias = Callable[[Event], None]

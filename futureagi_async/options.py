@@ -96,6 +96,16 @@ def check_max_outage(seconds: float) -> float:
     return seconds
 
 
+def check_wait_seconds(name: str, seconds: float, *, may_be_zero: bool = False) -> float:
+    """Return a usable, finite number of seconds."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"{name} must be a number of seconds, not {type(seconds).__name__}.")
+    if not (0 <= seconds < float("inf")) or (seconds == 0 and not may_be_zero):
+        least = "0 seconds or more" if may_be_zero else "more than 0 seconds"
+        raise ValueError(f"{name} must be {least}, not {seconds!r}.")
+    return seconds
+
+
 def check_kind(name: str, value: object, kind: type[T]) -> T:
     """Return ``value`` if it is a ``kind``."""
     if not isinstance(value, kind):

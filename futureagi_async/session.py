@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Literal, NoReturn, Self, TypeAlias, TypeVar, cast
 from uuid import UUID
 
-from futureagi_async._bulk import finding, stream
+from futureagi_async._bulk import finding, stream, waiting
 from futureagi_async._bulk.fanout import BulkOptions
 from futureagi_async._bulk.outages import OutageGate
 from futureagi_async._bulk.outcomes import collect_outcomes, open_outcomes
@@ -25,7 +25,7 @@ from futureagi_async._sansio.covering.pages import PageRequest
 from futureagi_async._sansio.decoding import discovery
 from futureagi_async._sansio.decoding.discovery import Shape
 from futureagi_async._sansio.filtering import check_filters_applied
-from futureagi_async._sansio.replies import Reply
+from futureagi_async._sansio.replies import Decoded, Reply
 from futureagi_async._sansio.settings import Origin, Proxy, read_keys, read_origin, read_proxy
 from futureagi_async.events import Observer
 from futureagi_async.filters import FilterLike
@@ -35,6 +35,7 @@ from futureagi_async.models import (
     CallExecution,
     CallPage,
     ExecutionKPIs,
+    ExecutionState,
     FetchResult,
     GroupPage,
     Outcome,
@@ -56,6 +57,7 @@ from futureagi_async.options import (
     check_kind_or_none,
     check_max_outage,
     check_observers,
+    check_wait_seconds,
     check_word,
 )
 from futureagi_async.source_names import AllSources, SourceKind, SourceName
@@ -76,6 +78,7 @@ AgentType: TypeAlias = Literal["voice", "text"]
 
 DEFAULT_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 MAX_OUTAGE_SECONDS = 60.0
+MAX_OUTAGE_OF_A_WAIT_SECONDS = 900.0
 
 T = TypeVar("T")
 ReadOne: TypeAlias = Callable[[RequestOptions, str], Awaitable[T]]
@@ -562,13 +565,96 @@ class Session:
         async with self._open_outcomes(checked, read_one, max_outage) as outcomes:
             return await collect_outcomes(checked, outcomes)
 
+    async def wait_for_execution(
+        self,
+        test_execution_id: str | UUID,
+        timeout: float | None = 3600,  # noqa: ASYNC109 - in the session's clock, with the last state in its error
+        poll: float = 5.0,
+        *,
+        max_outage: float = MAX_OUTAGE_OF_A_WAIT_SECONDS,
+    ) -> ExecutionState:
+        """Return the state of a test execution once it is final; ``status`` says how it ended.
+
+        Final is one that is completed, failed or cancelled, of which no call is under way and no evaluation
+        is pending. The whole list of its calls is read to make sure. What failed or was cancelled may leave
+        calls and evaluations unfinished for ever: it is final when nothing changed for a minute.
+
+        Most looks cost one request for some rows. They come every ``poll`` seconds at first, up to a minute
+        apart while nothing changes, and take no more than half of ``max_requests_per_minute``. Observers are
+        told of each with `events.ExecutionChecked`.
+
+        Raises `WaitTimeoutError`, which has the last state, and `NotFoundError` for an unknown test
+        execution, also where it is deleted meanwhile.
+
+        Args:
+            test_execution_id: Which one.
+            timeout: Seconds; 0 looks once, ``None`` waits for ever.
+            poll: Seconds between two looks, at least.
+            max_outage: How many seconds to wait for a server that answers nothing any more.
+        """
+        source = TestExecutionCalls(test_execution_id)
+        options = self._wait_options(timeout, poll, max_outage)
+        self._requester.check_usable()
+        return await waiting.wait_until_final(source, self._ways_to_look(source), options, self._requester)
+
+    def watch_calls(
+        self,
+        source: CallSource,
+        poll: float = 5.0,
+        timeout: float | None = None,
+        *,
+        max_outage: float = MAX_OUTAGE_OF_A_WAIT_SECONDS,
+    ) -> AbstractAsyncContextManager[AsyncIterator[CallExecution]]:
+        """Yield each call when it is final: ``async with session.watch_calls(source) as finished``.
+
+        ``async for call in finished`` gives every call of the list once, when it is completed, failed or
+        cancelled and none of its evaluations is pending; those that are so already come at once. It ends
+        with the test execution, see `wait_for_execution`; for other lists when every call is final. Calls
+        that a failed or cancelled test execution leaves unfinished are not given, nor are snapshots. Nothing
+        is asked for while the caller is busy.
+
+        Raises `WaitTimeoutError` after ``timeout`` seconds, by default never. Otherwise as
+        `wait_for_execution`.
+        """
+        (checked,) = check_sources([source])
+        options = self._wait_options(timeout, poll, max_outage)
+        opened = waiting.open_watch(checked, self._ways_to_look(checked), options, self._requester)
+        return _OpenedByWith(opened, "async with session.watch_calls(...) as stream")
+
+    def _wait_options(self, timeout: float | None, poll: float, max_outage: float) -> waiting.WaitOptions:
+        return waiting.WaitOptions(
+            timeout=None if timeout is None else check_wait_seconds("timeout", timeout, may_be_zero=True),
+            poll=check_wait_seconds("poll", poll),
+            max_outage=check_max_outage(max_outage),
+            max_requests_per_minute=self.max_requests_per_minute,
+        )
+
+    def _ways_to_look(self, source: CallSource) -> waiting.WaysToLook:
+        reading = self._options("bulk")
+        filter_check = self._filter_check(reading)
+
+        async def fetch_page(request: PageRequest, seconds: float) -> Decoded[CallPage]:
+            options = reading.within(seconds)
+            return await read_page(self._requester, options, filter_check, source, request, self._checks)
+
+        async def fetch_call(call_execution_id: str, seconds: float) -> Decoded[CallExecution]:
+            return await self._request_call(reading.within(seconds), call_execution_id)
+
+        def open_stream(max_outage: float) -> AbstractAsyncContextManager[CallStream]:
+            return self.stream_calls(source, max_outage=max_outage)
+
+        return waiting.WaysToLook(fetch_page=fetch_page, fetch_call=fetch_call, open_stream=open_stream)
+
     async def _read_call(self, options: RequestOptions, call_execution_id: str) -> CallExecution:
+        return (await self._request_call(options, call_execution_id)).value
+
+    async def _request_call(self, options: RequestOptions, call_execution_id: str) -> Decoded[CallExecution]:
         request = requests.call_request(call_execution_id)
 
         def decode(reply: Reply) -> CallExecution:
             return decoding.decode_call(reply.body, request.endpoint, self._checks)
 
-        return (await self._requester.call(request, decode, options)).value
+        return await self._requester.call(request, decode, options)
 
     async def _read_kpis(
         self, options: RequestOptions, test_execution_id: str, *, check: bool

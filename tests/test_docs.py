@@ -6,8 +6,10 @@ import inspect
 import os
 import re
 import runpy
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 import trustme
 
 import futureagi_async
+from futureagi_async import ExportProgress, RunTestCalls, Session, TestExecutionCalls, export_calls
 from futureagi_async.testing import StandInServer
 
 ROOT = Path(__file__).parents[1]
@@ -78,7 +81,8 @@ def test_python_examples_run(
     ran = FunctionType(code, names)()
     if inspect.iscoroutine(ran):  # a notebook's cell
         asyncio.run(ran)
-    if "print(" in example and "def read_all" not in example and "app" not in names:
+    runs = inspect.iscoroutine(ran) or re.search(r"^(asyncio|anyio)\.run\(|^print\(", example, re.MULTILINE)
+    if runs and "print(" in example:
         assert capsys.readouterr().out
     elif "read_all" in names:
         asyncio.run(names["read_all"](environment))
@@ -120,6 +124,34 @@ def test_console_sessions_happen_as_shown(session: str, tmp_path: Path) -> None:
         for line in shown:
             pattern = ".*".join(re.escape(part.strip()) for part in line.split("..."))
             assert re.search(pattern, run.stdout), (line, run.stdout)
+
+
+@pytest.mark.parametrize("queries", [block for block in blocks("sql") if block.id.startswith("exports.md")])
+def test_queries_of_an_unfinished_export_answer(
+    queries: str, environment: StandInServer, tmp_path: Path
+) -> None:
+    """What the page asks the index of an interrupted export is answered, as the page says it."""
+    run_test_id, execution_id = environment.run_test_ids[0], environment.test_execution_ids[0]
+    environment.fail("/simulate/call-executions/", status=400, times=10_000)  # details
+
+    def stop(progress: ExportProgress) -> None:
+        if progress.phase == "writing":
+            raise InterruptedError
+
+    async def interrupt() -> None:
+        async with Session() as session:
+            sources = [RunTestCalls(run_test_id), TestExecutionCalls(execution_id)]
+            await export_calls(session, sources, tmp_path / "out", transcripts=True, on_progress=stop)
+
+    with pytest.raises(InterruptedError):
+        asyncio.run(interrupt())
+    with closing(sqlite3.connect(tmp_path / "out" / ".export" / "index.db")) as index:
+        lists, calls, failed = (index.execute(query).fetchall() for query in queries.strip()[:-1].split(";"))
+    assert [source for source, _, _ in lists] == [0, 1]
+    assert sum(records for _, _, records in lists) == len(calls) > 0
+    assert set(environment.run_test_rows(run_test_id)) <= {id_ for *_, id_ in calls}
+    assert failed
+    assert {error for _, error, _ in failed} == {"BadRequestError"}
 
 
 def test_links_lead_somewhere() -> None:

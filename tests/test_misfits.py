@@ -349,7 +349,7 @@ async def test_parquet_in_every_reader(
         call_id = drifted(server, source)[0]
         server.alter_call(call_id, {"overall_score": "7.5", **_known(server, call_id, YEARS)})
     fetch = await exported(server, sources, tmp_path / "out", format="parquet", transcripts=True)
-    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    manifest = json.loads((tmp_path / "out" / "_manifest.json").read_text())
     assert [source["misfits"] for source in manifest["sources"]] == [report.misfits for report in fetch]
     assert sum(part["misfits"] for part in manifest["parts"]) == ALTERED * len(sources)
     assert verify_export(tmp_path / "out").ok

@@ -14,7 +14,7 @@ import pytest
 import futureagi_async
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference.md"
-ELSEWHERE = ("blocking", "events", "export", "testing", "integrations.fastapi")
+ELSEWHERE = ("analysis", "blocking", "events", "export", "testing", "integrations.fastapi")
 """Modules whose names the reference may also describe."""
 
 
@@ -48,6 +48,18 @@ def test_every_documented_name_is_exported() -> None:
     elsewhere = set().union(*map(public_names, ELSEWHERE))
     unknown = documented() - set(futureagi_async.__all__) - elsewhere
     assert not unknown
+
+
+def test_every_name_of_the_analysis_is_documented() -> None:
+    """Each name of `futureagi_async.analysis` has a heading in the reference, and its docstring is shown."""
+    assert public_names("analysis") <= documented()
+    shown = (REFERENCE.parent / "api.md").read_text()
+    analysis = importlib.import_module("futureagi_async.analysis")
+    classes = [
+        name for name in analysis.__all__ if callable(getattr(analysis, name)) and name != "Completeness"
+    ]
+    assert len(classes) > 20
+    assert not [name for name in classes if not re.search(rf":: {name}\b", shown)]
 
 
 def test_the_list_is_sorted_and_unique() -> None:
@@ -120,7 +132,19 @@ else:
 
 
 RUNS = 3
-HEAVY = ("pyarrow", "rich", "cyclopts", "fastapi", "opentelemetry", "pytest", "hypothesis", "aiohttp.web")
+HEAVY = (
+    "numpy",
+    "scipy",
+    "statsmodels",
+    "pyarrow",
+    "rich",
+    "cyclopts",
+    "fastapi",
+    "opentelemetry",
+    "pytest",
+    "hypothesis",
+    "aiohttp.web",
+)
 REPORT = """
 import json, sys
 events = []

@@ -96,6 +96,12 @@ class RequestOptions:
         """Return the same without retries."""
         return attrs.evolve(self, retry=_ONCE)
 
+    def within(self, seconds: float) -> "RequestOptions":
+        """Return the same, done in so many seconds at most."""
+        if seconds >= self.timeouts.deadline:
+            return self
+        return attrs.evolve(self, timeouts=attrs.evolve(self.timeouts, deadline=seconds))
+
 
 class Requester:
     """Sends requests, at most ``max_in_flight`` at a time, for as long as the session is open."""

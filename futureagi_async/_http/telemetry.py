@@ -12,6 +12,7 @@ from futureagi_async._sansio.settings import Origin
 from futureagi_async.errors import FutureAGIError
 from futureagi_async.events import (
     Event,
+    ExecutionChecked,
     Observer,
     OutageBegan,
     OutageEnded,
@@ -164,6 +165,8 @@ def log_line(event: Event) -> str:
         case VerdictReached():
             label = event.source.label.capitalize()
             return f"{label} {event.verdict}, {event.received:,} received: {event.reason}"
+        case ExecutionChecked():
+            return f"Test execution {event.state.id} {event.state}"
 
 
 def _request_id(request_id: str | None) -> str:

@@ -6,15 +6,18 @@ from typing import cast
 
 from cyclopts import App, CycloptsError, Parameter
 
-from futureagi_async import FutureAGIError, __version__
+from futureagi_async import FutureAGIError, NotFoundError, __version__
 from futureagi_async.cli.call import call
+from futureagi_async.cli.compare import COMPARE_EPILOGUE, compare
 from futureagi_async.cli.completion import COMPLETION_EPILOGUE, completion_of
 from futureagi_async.cli.execution import execution
 from futureagi_async.cli.export import EXPORT_EPILOGUE, export
+from futureagi_async.cli.gate import GATE_EPILOGUE, gate
 from futureagi_async.cli.kpis import kpis
 from futureagi_async.cli.ls import LS_EPILOGUE, ls
-from futureagi_async.cli.messages import UsageError, in_shell_words, usage_message
+from futureagi_async.cli.messages import WHERE_IDS_ARE, UsageError, in_shell_words, usage_message
 from futureagi_async.cli.plan import PLAN_EPILOGUE, plan
+from futureagi_async.cli.report import REPORT_EPILOGUE, report
 from futureagi_async.cli.running import ExitCode, StoppedBySignalError
 from futureagi_async.cli.serve import serve
 from futureagi_async.cli.streams import (
@@ -26,6 +29,7 @@ from futureagi_async.cli.streams import (
 )
 from futureagi_async.cli.sync import SYNC_EPILOGUE, sync
 from futureagi_async.cli.verify import VERIFY_EPILOGUE, verify
+from futureagi_async.cli.waiting import WAIT_EPILOGUE, WATCH_EPILOGUE, wait, watch
 
 __all__ = ["app", "run"]
 
@@ -55,7 +59,12 @@ app.command(export, help_epilogue=EXPORT_EPILOGUE)
 app.command(sync, help_epilogue=SYNC_EPILOGUE)
 app.command(ls, help_epilogue=LS_EPILOGUE)
 app.command(plan, help_epilogue=PLAN_EPILOGUE)
+app.command(gate, help_epilogue=GATE_EPILOGUE)
+app.command(compare, help_epilogue=COMPARE_EPILOGUE)
+app.command(report, help_epilogue=REPORT_EPILOGUE)
 app.command(verify, help_epilogue=VERIFY_EPILOGUE)
+app.command(wait, help_epilogue=WAIT_EPILOGUE)
+app.command(watch, help_epilogue=WATCH_EPILOGUE)
 for command in (call, execution, kpis, serve):
     app.command(command, help_epilogue="")  # instead of the one above
 app.command(completion_of(app), help_epilogue=COMPLETION_EPILOGUE)
@@ -72,6 +81,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print_error(str(error))
         return ExitCode.USAGE
+    except NotFoundError as error:
+        print_error(f"{in_shell_words(str(error))} {WHERE_IDS_ARE}")
+        return ExitCode.FAILED
     except FutureAGIError as error:
         print_error(in_shell_words(str(error)))
         return ExitCode.FAILED

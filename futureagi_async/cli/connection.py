@@ -65,8 +65,8 @@ MaxOutage = Annotated[
 ]
 
 _DEMO_LATENCY_SECONDS = 0.4  # so that there is something to watch
-_FILES = 10  # open at once beside connections: standard streams, the event loop, a name looked up
-_FILES_OF_THE_DEMO = 8  # the stand-in's event loop, and some room
+_FILES = 8  # open at once beside connections: standard streams, the event loop, a name looked up
+_FILES_OF_THE_DEMO = 5  # the stand-in's event loop, and where it listens
 
 
 @Parameter(name="*", group=CONNECTION)
@@ -207,13 +207,18 @@ def choose_id(
     if text is not None:
         return parse_id(text, what)
     if endpoint.stand_in is None:
-        raise UsageError(f"{what} is missing. With --demo a sample is shown.")
+        raise UsageError(
+            f"{what} is missing: 'futureagi-async ls' lists ids, and an export has those of calls. "
+            "With --demo a sample is shown."
+        )
     return UUID(samples(endpoint.stand_in)[0])
 
 
-def read_one(endpoint: Endpoint, read: Callable[[Session], Awaitable[T]]) -> T:
+def read_one(
+    endpoint: Endpoint, read: Callable[[Session], Awaitable[T]], *, observers: Sequence[Observer] = ()
+) -> T:
     """Read one thing with a session of its own."""
-    return run_async(partial(_read_in, endpoint.session(), read))
+    return run_async(partial(_read_in, endpoint.session(observers=observers), read))
 
 
 def find_sources(

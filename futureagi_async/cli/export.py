@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 import attrs
 from cyclopts import Group, Parameter
 
-from futureagi_async import CallSource, ExportError, FutureAGIError, Session
+from futureagi_async import CallSource, ExportError, FutureAGIError, NotFoundError, Session
 from futureagi_async.cli.connection import (
     AT_LEAST_ONE,
     Connection,
@@ -22,7 +22,7 @@ from futureagi_async.cli.connection import (
 )
 from futureagi_async.cli.display import Display, make_display
 from futureagi_async.cli.formatting import format_count, shown_path
-from futureagi_async.cli.messages import UsageError, in_shell_words, usage_errors
+from futureagi_async.cli.messages import WHERE_IDS_ARE, UsageError, in_shell_words, usage_errors
 from futureagi_async.cli.progress import Progress
 from futureagi_async.cli.running import ExitCode, StoppedBySignalError, run_async
 from futureagi_async.cli.sources import SourceOptions, lists_or_samples, name_sources
@@ -64,13 +64,17 @@ class OutputOptions:
     ] = False
     since_manifest: Annotated[
         str | None,
-        Parameter(metavar="FILE", help="Only what changed since the export with this manifest.json."),
+        Parameter(metavar="FILE", help="Only what changed since the export with this _manifest.json."),
     ] = None
     restart: Annotated[
         bool,
         Parameter(
             help="Begin anew instead of going on with an unfinished export, or replace a finished one."
         ),
+    ] = False
+    force: Annotated[
+        bool,
+        Parameter(help="Replace a file that no export wrote, too, or that was changed since one did."),
     ] = False
     ordered: Annotated[
         bool, Parameter(help="By list, newest first: the same bytes whatever arrives first.")
@@ -124,6 +128,9 @@ With -o - all is read first, into a temporary file (TMPDIR); then each call is
   printed once, as it was read last. Where something is missing, the rest is
   printed, the reason is on stderr, and the exit code is 3.
 
+Nothing is overwritten that no export wrote, or that was changed since one did,
+  unless you say --force: a file, a symbolic link, or files in a directory.
+
 Keys: FI_API_KEY and FI_SECRET_KEY in the environment. They are not taken from
   the command line, where everybody on this machine could see them (ps).
 
@@ -133,7 +140,9 @@ Exit codes: 0 everything is there; 3 written, but something is missing, and
 """
 
 _STDOUT: Final = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
-_FILES: Final = 20  # open at once: those of every command, the lock, the journal, parts being written
+_FILES: Final = 11  # open at once: standard streams, the event loop, the lock, the index, its log, and a part
+_FILES_OF_TABLES: Final = 4  # more where SQLite sorts, or details and several parts are open
+_FILES_OF_RECORDINGS: Final = 8
 _GO_ON: Final = "the same command again goes on from there."
 
 
@@ -159,7 +168,7 @@ def export(
             observers=(progress.observe, display.on_event),
             max_in_flight=limits.max_in_flight,
             max_requests_per_minute=limits.max_requests_per_minute,
-            files=_FILES,
+            files=_files_of(output),
         )
 
         def advance(news: ExportProgress) -> None:
@@ -202,6 +211,14 @@ def _check_fits(output: OutputOptions) -> None:
         raise UsageError("--format parquet needs a file: on the standard output there is jsonl or csv.")
 
 
+def _files_of(output: OutputOptions) -> int:
+    """Return how many files an export has open at once, beside connections."""
+    name = output.output.removesuffix(".gz").removesuffix(".zst")
+    is_plain = output.to_stdout or name.endswith((".jsonl", ".ndjson", ".csv"))
+    tables = output.ordered or output.transcripts or not is_plain
+    return _FILES + tables * _FILES_OF_TABLES + (output.recordings is not None) * _FILES_OF_RECORDINGS
+
+
 @contextmanager
 def _open_target(output: OutputOptions) -> Iterator[str]:
     """Give what to export into: for the standard output a temporary file, since only the end is certain."""
@@ -239,6 +256,7 @@ def _writer(
         format=output.format,
         transcripts=output.transcripts,
         resume=not output.restart,
+        overwrite=output.force,
         ordered=output.ordered,
         normalised=output.normalised,
         part_rows=output.part_rows,
@@ -262,6 +280,8 @@ async def _show_while(
 
 def _failure(error: FutureAGIError, progress: Progress, output: OutputOptions) -> str:
     """Say what ended an export, and how to go on."""
+    if isinstance(error, NotFoundError):
+        return f"{error} {WHERE_IDS_ARE}"
     if isinstance(error, ExportError):
         disk = error.__cause__ if not isinstance(error.__cause__, ExportError) else error.__cause__.__cause__
         if output.to_stdout and isinstance(disk, OSError | sqlite3.Error):

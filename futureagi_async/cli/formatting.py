@@ -70,6 +70,13 @@ def format_number(value: float | None, unit: str = "") -> str | None:
     return digits + (unit if unit == "%" else f" {unit}" if unit else "")
 
 
+def format_figure(value: float | None) -> str | None:
+    """Return a number to four digits or more, small ones too; ``None`` stays it."""
+    if value is None or abs(value) >= 1 or value == 0:
+        return format_number(value)
+    return f"{value:.4g}"
+
+
 def format_time(value: datetime | None) -> str | None:
     """Return a time to the second, with its zone; ``None`` stays it."""
     return None if value is None else value.strftime("%Y-%m-%d %H:%M:%S %Z").strip()

@@ -8,6 +8,10 @@ from typing import Final
 from cyclopts import CoercionError, CycloptsError, MissingArgumentError
 from cyclopts.exceptions import UnusedCliTokensError
 
+WHERE_IDS_ARE: Final = (
+    "Check the id: 'futureagi-async ls' lists what these keys can see, and an export has the ids of calls."
+)
+
 
 class UsageError(Exception):
     """The arguments or the environment don't make sense; no request was sent."""
@@ -16,6 +20,7 @@ class UsageError(Exception):
 _OPTIONS: Final = {
     "allow_private_hosts=True": "--allow-private-hosts",
     "allow_insecure=True": "--allow-insecure",
+    "overwrite=True (--force)": "--force",
     "resume=False (--restart)": "--restart",
     "ssl_context=...": "--ca-file FILE",
     "proxy=...": "--proxy URL",

@@ -24,6 +24,8 @@ class ExitCode(IntEnum):
     FAILED = 1
     USAGE = 2
     INCOMPLETE = 3
+    BROKEN = 4
+    TIMED_OUT = 124
     INTERRUPTED = 130
 
 

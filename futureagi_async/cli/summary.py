@@ -17,7 +17,7 @@ _FIGURES = ("Listed", "Received", "Overlap", "Repeats", "Requests", "Retries")
 _EXPLAINED = (
     "Listed: how many calls the server counts; deleted ones, which it does not deliver, are among them.",
     "Overlap: calls asked for twice on purpose: pages overlap so that none is missed.",
-    "Repeats: calls that the server showed on two pages, as the list changed meanwhile. Each is written once.",
+    "Repeats: calls that the server showed on two pages, as the list changed. Each is written once.",
 )
 
 

@@ -44,6 +44,7 @@ async def export_calls(
     format: str | None = None,  # noqa: A002 - the word users look for
     transcripts: bool = False,
     resume: bool = True,
+    overwrite: bool = False,
     ordered: bool = False,
     normalised: bool = False,
     part_rows: int = 50_000,
@@ -74,12 +75,14 @@ async def export_calls(
         session: An open `futureagi_async.Session`.
         sources: What to read; a call that is in several lists is written once for each.
         target: A file ending in ``.jsonl``, ``.ndjson``, ``.csv`` (each also with ``.gz`` or ``.zst``) or
-            ``.parquet``. Anything else is a directory, for parts and ``manifest.json``.
+            ``.parquet``. Anything else is a directory, for parts and ``_manifest.json``.
         format: ``"jsonl"``, ``"csv"`` or ``"parquet"``; by default what the file's ending says, and
             ``"jsonl"`` in a directory.
         transcripts: Also read the details of calls whose list withholds the transcript, one request a
             call, and add their ``transcript``, and ``recordings`` where the list names none.
         resume: Go on with an unfinished export in the target. ``False`` begins anew and replaces it.
+        overwrite: Also replace what no export wrote, or what was changed since: a file or a link at the
+            target (not what it points to), and parts in a directory; write into a directory of other files.
         ordered: Write by source, then newest first, then by id, so that unchanged lists give the same
             bytes.
         normalised: JSON Lines in our documented names and units instead of as sent.
@@ -87,7 +90,7 @@ async def export_calls(
         page_size: Rows a request, about.
         include_provider_data: Keep ``call_metadata`` and ``provider_call_data``, which may hold other
             parties' keys.
-        since: The ``manifest.json`` of an earlier export, or its directory: of each source that it held
+        since: The ``_manifest.json`` of an earlier export, or its directory: of each source that it held
             completely, read only what was changed since. Deletions are not noticed.
         recordings: A folder to download the calls' audio into.
         allow_private_hosts: Download audio from private and local addresses, too.
@@ -105,6 +108,7 @@ async def export_calls(
         target=read_target(target, format),
         transcripts=transcripts,
         resume=resume,
+        overwrite=overwrite,
         ordered=ordered,
         normalised=normalised,
         part_rows=part_rows,

@@ -22,6 +22,7 @@ Restore: TypeAlias = Callable[[bytes, int], CallExecution]
 """Decodes a record again; the number is its source's place."""
 
 _SIZE_OF = attrgetter("size")
+_OPEN_FILES = 3  # records come from one part after the other, or sorted, from all of them
 _DETAILS = -1  # stands for the file of details among the numbers of part files
 
 
@@ -33,7 +34,7 @@ class RecordReader:
         self._store = store
         self._restore = restore
         self._open: dict[int, tuple[int, Path]] = {}
-        """Descriptor and path of each part file that was read from, and of the details."""
+        """Descriptor and path of the part files that were read from last, and of the details."""
 
     def __enter__(self) -> Self:
         return self
@@ -81,6 +82,8 @@ class RecordReader:
     def _read(self, file: int, size: int, offset: int) -> bytes:
         if file not in self._open:
             path = self._store.details_path(0) if file == _DETAILS else self._store.part_path(file)
+            if len(self._open) == _OPEN_FILES:
+                os.close(self._open.pop(next(iter(self._open)))[0])
             self._open[file] = open_to_read(path), path
         descriptor, path = self._open[file]
         with export_errors(path, "read"):

@@ -3,13 +3,13 @@
 import errno
 import hashlib
 import os
-import shutil
+import re
 import sqlite3
 import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from futureagi_async.errors import ExportError
 
@@ -82,6 +82,18 @@ def read_at(descriptor: int, size: int, offset: int) -> bytes:
     return os.read(descriptor, size)
 
 
+def write_synced(path: Path, content: bytes) -> None:
+    """Make a file anew, and bring it onto the disk."""
+    with export_errors(path):
+        path.unlink(missing_ok=True)
+        descriptor = create_file(path)
+        try:
+            write_all(descriptor, [content])
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def replace_file(source: Path, target: Path) -> None:
     """Give a finished file its name; only a file, or a link itself, makes room for it."""
     with export_errors(target):
@@ -104,6 +116,12 @@ def is_file(path: Path) -> bool:
     return False
 
 
+def is_file_below(folder: Path, name: str) -> bool:
+    """Whether there is such a file in a folder, and no link on the way to it."""
+    path = folder / name
+    return is_file(path) and not any((folder / each).is_symlink() for each in PurePath(name).parents[:-1])
+
+
 def make_directory(
     path: Path, *, parents: bool = False, sync: bool = True, shown: Path | None = None
 ) -> None:
@@ -114,6 +132,10 @@ def make_directory(
     """
     shown = shown or path
     with export_errors(shown):
+        if path.is_symlink() and not path.exists():
+            raise ExportError(
+                f"Can't write {shown}: it is a symbolic link to {path.readlink()}, which is not there."
+            )
         missing = [each for each in (path, *path.parents) if not each.exists()]
         with suppress(FileExistsError):
             path.mkdir(DIRECTORY_MODE, parents=parents)
@@ -132,15 +154,11 @@ def check_directory(path: Path) -> None:
             raise ExportError(f"Can't write {path}: it exists and is not a directory.")
 
 
-def empty_directory(directory: Path, *, but: str) -> None:
-    """Remove what is in a directory, except for one name."""
+def remove_files(directory: Path, names: re.Pattern[str]) -> None:
+    """Remove the files in a directory that have such names, and nothing else."""
     with export_errors(directory, "remove"):
         for path in directory.iterdir():
-            if path.name == but:
-                continue
-            if stat.S_ISDIR(path.lstat().st_mode):
-                shutil.rmtree(path)
-            else:
+            if names.fullmatch(path.name):
                 path.unlink()
 
 
@@ -207,11 +225,24 @@ def _lock(work: Path, target: Path | str, job: str) -> int:
         make_directory(
             work, sync=False, shown=Path(target)
         )  # this is no thread to wait for the disk in; the store does
+        _check_work(work)
         if (descriptor := _open(work / LOCK)) is not None:
             if _is_ours(descriptor, work / LOCK, target, job):
                 return descriptor
             os.close(descriptor)
     raise ExportError(f"Can't lock {work}: other {job}s keep beginning and ending there. Try again.")
+
+
+def _check_work(work: Path) -> None:
+    """Refuse a directory that has the working directory's name, and in which no export ever worked."""
+    names: set[str] = set()
+    with export_errors(work, "read"), suppress(FileNotFoundError):
+        names = {path.name for path in work.iterdir()}
+    if names and LOCK not in names:
+        raise ExportError(
+            f"{work} holds files that no export wrote, such as {min(names)!r}, and the export would work "
+            "there. Choose another target, or move them away."
+        )
 
 
 def _open(path: Path) -> int | None:

@@ -22,9 +22,12 @@ from futureagi_async.export.manifest import (
     Manifest,
     Parameters,
     encode_manifest,
+    find_manifest,
     read_base,
 )
+from futureagi_async.export.ownership import check_contents, find_finished
 from futureagi_async.export.parts import PartsWriter
+from futureagi_async.export.publish import prepare_target, publish
 from futureagi_async.export.report import (
     ExportProgress,
     ExportReport,
@@ -37,14 +40,7 @@ from futureagi_async.export.report import (
     report_on,
 )
 from futureagi_async.export.store import Store
-from futureagi_async.export.targets import (
-    RESTART,
-    Target,
-    find_finished,
-    folder_in_target,
-    prepare_target,
-    publish,
-)
+from futureagi_async.export.targets import KEPT, RESTART, Target, folder_in_target
 from futureagi_async.models import FetchReport
 from futureagi_async.options import MAX_PAGE_SIZE, check_count, check_max_outage
 from futureagi_async.sources import CallSource
@@ -59,6 +55,7 @@ class ExportRequest:
     target: Target
     transcripts: bool
     resume: bool
+    overwrite: bool
     ordered: bool
     normalised: bool
     part_rows: int
@@ -107,7 +104,7 @@ async def run_export(request: ExportRequest) -> ExportReport:
     base = await run_sync(read_base, since, request.sources) if isinstance(since, Path) else since
     if request.recordings is not None:
         await run_sync(check_directory, request.recordings)
-    made = await run_sync(prepare_target, target)
+    made = await run_sync(partial(prepare_target, target, overwrite=request.overwrite))
     try:
         with locked(target.work, target.path):
             return await _run_locked(request, base)
@@ -120,22 +117,31 @@ async def run_export(request: ExportRequest) -> ExportReport:
 async def _run_locked(request: ExportRequest, base: BaseExport | None) -> ExportReport:
     store = Store(request.target, request.parameters(base))
     try:
-        if not (request.resume and store.exists):
-            find = partial(find_finished, request.target, store.parameters, resume=request.resume)
-            if (finished := await run_sync(find)) is not None:
-                fetch = fetch_report(finished, request.sources)
-                return report_on(finished, request.target, fetch, already_finished=True)
+        if (finished := await run_sync(_look_at_target, request, store)) is not None:
+            fetch = fetch_report(finished, request.sources)
+            path = find_manifest(request.target.path)
+            return report_on(finished, request.target, fetch, path=path, already_finished=True)
         await run_sync(partial(store.open, datetime.now(UTC), resume=request.resume))
         return await _Job(request, base, store).run()
     except ExportError as error:
         if not isinstance(error.__cause__, OSError | sqlite3.Error) or not store.counts.pages:
             raise
-        raise ExportError(
-            f"{error} What was read is kept: the same export again goes on from there."
-        ) from error
+        raise ExportError(f"{error} {KEPT}") from error
     finally:
         with anyio.CancelScope(shield=True):
             await run_sync(store.leave)
+
+
+def _look_at_target(request: ExportRequest, store: Store) -> Manifest | None:
+    """Return the manifest of this very export, if it is finished; refuse what is somebody else's."""
+    target, is_unfinished = request.target, store.exists
+    if not (request.resume and is_unfinished):
+        find = partial(find_finished, resume=request.resume, overwrite=request.overwrite)
+        if (finished := find(target, store.parameters)) is not None:
+            return finished
+    if target.is_directory:
+        check_contents(target, is_unfinished=is_unfinished, overwrite=request.overwrite)
+    return None
 
 
 @attrs.define(frozen=True)
@@ -205,11 +211,12 @@ class _Job:
         manifest = await run_sync(self._describe, writer, fetch)
         text = encode_manifest(manifest) if target.is_directory else None
         with anyio.CancelScope(shield=True):  # files get their names: too late to be cancelled
-            await run_sync(publish, target, writer.paths(), text, store.note_replaced)
+            give_names = partial(publish, overwrite=self.request.overwrite)
+            await run_sync(give_names, target, writer.files(), text, store.note_replaced)
             if last:
                 await run_sync(store.remove)
         self._tell("writing", manifest.records, manifest.bytes, manifest.records)
-        return report_on(manifest, target, fetch)
+        return report_on(manifest, target, fetch, path=target.manifest if target.is_directory else None)
 
     def _describe(self, writer: PartsWriter, fetch: FetchReport) -> Manifest:
         result = ExportResult(

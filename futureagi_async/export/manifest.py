@@ -1,6 +1,7 @@
-"""A directory's ``manifest.json``: what the files hold, how it was read, and sums to check both by."""
+"""A directory's ``_manifest.json``: what the files hold, how it was read, and sums to check both by."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,10 @@ from futureagi_async.errors import ExportError, FutureAGIError
 from futureagi_async.export.files import export_errors, is_file
 from futureagi_async.sources import CallSource
 
-MANIFEST = "manifest.json"
+MANIFEST = "_manifest.json"
+"""Begins as the names that readers of Parquet directories skip."""
+FORMER_MANIFEST = "manifest.json"
+"""What versions up to 0.1 called it."""
 FORMAT = 1
 MAX_BYTES = 256 * 1024 * 1024  # failures and recordings are listed one by one
 
@@ -215,6 +219,12 @@ def decode_manifest(text: bytes) -> tuple[Manifest, bool]:
         raise ValueError(f"it can't be understood ({error})") from None
 
 
+def find_manifest(folder: Path) -> Path:
+    """Return where an export's directory has its manifest, or would have it."""
+    former = folder / FORMER_MANIFEST
+    return former if is_file(former) and not os.path.lexists(folder / MANIFEST) else folder / MANIFEST
+
+
 def read_text(path: Path) -> bytes | None:
     """Return what a manifest's file holds, ``None`` where there is no file."""
     if not is_file(path):
@@ -257,7 +267,11 @@ class BaseExport:
 
 def read_base(path: Path, sources: Sequence[CallSource]) -> BaseExport:
     """Read an earlier export's manifest, or that of its directory; raises `ExportError` where it is none."""
-    manifest = read_manifest(path / MANIFEST if path.is_dir() else path)
+    if path.is_dir():
+        path = find_manifest(path)
+    elif path.name in (MANIFEST, FORMER_MANIFEST):  # a newer version may have renamed it
+        path = find_manifest(path.parent)
+    manifest = read_manifest(path)
     if manifest is None:
         raise ExportError(f"Can't read {path}: there is no manifest of an earlier export.")
     return match_sources(manifest, sources)

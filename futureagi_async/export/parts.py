@@ -42,17 +42,16 @@ class PartsWriter:
         """Bytes of the parts."""
         return sum(part.bytes for part in self.parts)
 
-    def paths(self) -> list[tuple[Path, Path]]:
-        """Return where each part is now, and where it is to be."""
-        folder = self._target.path if self._target.is_directory else self._target.path.parent
-        finals = [folder / part.name for part in self.parts]
+    def files(self) -> list[tuple[Path, str]]:
+        """Return where each part is now, and what it is to be called."""
+        names = [part.name for part in self.parts]
         if self._takes_part_files:
-            return [(self._store.part_path(number), final) for number, final in enumerate(finals)]
-        return [(self._target.unfinished(final), final) for final in finals]
+            return [(self._store.part_path(number), name) for number, name in enumerate(names)]
+        return [(self._target.unfinished(name), name) for name in names]
 
     def run(self) -> Generator[int, None, None]:
         """Write everything, and yield now and then how many records are written."""
-        self._store.sync()
+        self._store.end_reading()
         if self._takes_part_files:
             self.parts = list(self._describe_part_files())
             return
@@ -68,7 +67,7 @@ class PartsWriter:
 
     def _describe_part_files(self) -> Iterator[Part]:
         for number, file in enumerate(self._store.part_files()):
-            name = self._target.part(number).name
+            name = self._target.part_name(number)
             digest = file.sha256.hexdigest() if file.sha256 is not None else ""
             yield Part(name=name, records=file.rows, bytes=file.size, sha256=digest)
 
@@ -80,11 +79,11 @@ class PartsWriter:
             yield 0
 
     def _write_part(self, number: int, records: Iterator[Record]) -> Iterator[int]:
-        path = self._target.part(number)
         kinds = ["calls", "evaluations"] if self._has_evaluations else ["calls"]
-        unfinished = [self._target.unfinished(self._target.part(number, kind)) for kind in kinds]
+        names = [self._target.part_name(number, kind) for kind in kinds]
+        unfinished = list(map(self._target.unfinished, names))
         before = self._written
-        with export_errors(path), ExitStack() as stack:
+        with export_errors(self._target.folder / names[0]), ExitStack() as stack:
             files = [stack.enter_context(_open_anew(each)) for each in unfinished]
             outer = files[0]
             if self._target.compression is not None:
@@ -100,10 +99,10 @@ class PartsWriter:
             for file in files:
                 file.flush()
                 os.fsync(file.fileno())
-        for each, kind in zip(unfinished, kinds, strict=True):
-            is_calls = kind == "calls"
+        for each, name in zip(unfinished, names, strict=True):
+            is_calls = name == names[0]
             part = Part(
-                name=self._target.part(number, kind).name,
+                name=name,
                 records=self._written - before if is_calls else None,
                 bytes=each.stat().st_size,
                 sha256=digest_file(each) if self._target.is_directory else "",

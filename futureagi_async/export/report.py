@@ -146,19 +146,23 @@ def is_complete(fetch: FetchReport, store: "Store") -> bool:
 
 
 def report_on(
-    manifest: Manifest, target: Target, fetch: FetchReport, *, already_finished: bool = False
+    manifest: Manifest,
+    target: Target,
+    fetch: FetchReport,
+    *,
+    path: Path | None = None,
+    already_finished: bool = False,
 ) -> ExportReport:
-    """Return what callers are told of an export."""
+    """Return what callers are told of an export, whose manifest has a ``path`` if it is a directory."""
     transcripts = manifest.transcripts or Transcripts(fetched=0, gone=[], failed=[])
-    folder = target.path if target.is_directory else target.path.parent
     return ExportReport(
         path=target.path,
         format=target.format,
         records=manifest.records,
         bytes=manifest.bytes,
         fetch=fetch,
-        files=tuple(folder / part.name for part in manifest.parts),
-        manifest=target.manifest if target.is_directory else None,
+        files=tuple(target.folder / part.name for part in manifest.parts),
+        manifest=path,
         resumed=manifest.resumed,
         already_finished=already_finished,
         transcripts_fetched=transcripts.fetched,

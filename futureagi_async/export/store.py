@@ -7,6 +7,7 @@ records one by one (an order, digests of ids, missing details) makes a temporary
 
 import hashlib
 import os
+import re
 import sqlite3
 import time
 import zlib
@@ -24,12 +25,11 @@ import msgspec
 from futureagi_async._version import __version__
 from futureagi_async.errors import ExportError
 from futureagi_async.export.files import (
-    LOCK,
     create_file,
     describe_sqlite_error,
-    empty_directory,
     export_errors,
     is_file,
+    remove_files,
     replace_file,
     sync_directory,
 )
@@ -38,6 +38,11 @@ from futureagi_async.export.part_files import PartFile, PartFiles, split_rows
 from futureagi_async.export.targets import RESTART, Target
 
 INDEX: Final = "index.db"
+_FILES: Final = re.compile(
+    r"index\.db(\.new)?(-wal|-shm|-journal)?|journal|(part|details|stage)-[0-9]{5,}\.jsonl"
+    r"|(file|receipt|_manifest|manifest|(calls|evaluations)-[0-9]{5,})\.part"
+)
+"""What exports have in a working directory: anything else in it is somebody else's."""
 FORMAT: Final = 2  # 1 was a journal of lines
 _SYNC_SECONDS = 1.0
 _SYNC_BYTES = 32 * 1024 * 1024
@@ -447,7 +452,11 @@ class Store:
     def part_path(self, number: int) -> Path:
         """Return where a part file is; the last step of a finished export gives it its final name."""
         path = self.target.work / f"part-{number:05}.jsonl"
-        return self.target.part(number) if self._is_published and not path.exists() else path
+        return (
+            self.target.folder / self.target.part_name(number)
+            if self._is_published and not path.exists()
+            else path
+        )
 
     def details_path(self, number: int) -> Path:
         """Return where a file of details is."""
@@ -472,6 +481,12 @@ class Store:
             with suppress(ExportError):
                 self.remove()
 
+    def end_reading(self) -> None:
+        """Bring everything onto the disk, and close the files that nothing is added to any more."""
+        self.sync()
+        self._parts.close()
+        self._details.close()
+
     def close(self) -> None:
         """Close all files."""
         self._parts.close()
@@ -481,11 +496,11 @@ class Store:
         self._connection, self._is_open, self._has_list = None, False, False
 
     def remove(self) -> None:
-        """Leave nothing in the working directory but the lock."""
+        """Leave nothing of the export in the working directory but the lock."""
         self.close()
         with export_errors(self._index, "remove"):
             self._index.unlink(missing_ok=True)  # first: without it, nothing that is left counts
-        empty_directory(self.target.work, but=LOCK)
+        remove_files(self.target.work, _FILES)
 
     @property
     def _database(self) -> sqlite3.Connection:
@@ -507,6 +522,7 @@ class Store:
         return PartFiles(self.part_path, self.parameters.part_rows, with_sha256=with_sha256)
 
     def _begin(self, now: datetime) -> None:
+        sync_directory(self.target.work)  # the lock: by it, what follows is known as an export's
         self.remove()
         self.counts, self.began_at, self._is_published = Counts(), now, False
         self._parts, self._details = self._new_parts(), PartFiles(self.details_path)
@@ -587,7 +603,8 @@ class Store:
     def _open_files(self) -> None:
         if not self._is_published:
             self._parts.open()
-        self._details.open()
+        if self.parameters.transcripts:  # else a file less is open: not every system allows many
+            self._details.open()
         for directory in (self.target.work, self.target.work.parent):
             sync_directory(directory)
         self._is_open = True

@@ -5,26 +5,29 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import attrs
 import msgspec
 
 from futureagi_async.errors import ExportError
-from futureagi_async.export.files import digest_file, export_errors, is_file
+from futureagi_async.export.files import digest_file, export_errors, is_file, is_file_below
 from futureagi_async.export.formats import open_decompressed
 from futureagi_async.export.formats.ids import read_ids
 from futureagi_async.export.manifest import (
+    FORMER_MANIFEST,
     MANIFEST,
     Manifest,
     Part,
     RecordingFile,
     Source,
     decode_manifest,
+    find_manifest,
     fingerprint,
     read_text,
 )
-from futureagi_async.export.store import digest_lines
+from futureagi_async.export.ownership import names_of_parts
+from futureagi_async.export.store import INDEX, digest_lines
 from futureagi_async.export.targets import PART_NAME, WORK, Target, read_target
 from futureagi_async.models.plain import Plain
 
@@ -60,7 +63,7 @@ class VerifyReport(Plain):
 
 def verify_path(path: Path) -> VerifyReport:
     """Do what `verify_export` says."""
-    if path.name == MANIFEST:
+    if path.name in (MANIFEST, FORMER_MANIFEST):
         return verify_directory(path.parent)
     if path.is_file():
         return verify_file(path)
@@ -73,18 +76,19 @@ def verify_directory(folder: Path) -> VerifyReport:
     """Compare an export's directory with its manifest."""
     with export_errors(folder, "read"):
         names = {path.name for path in folder.iterdir()}
-    text = read_text(folder / MANIFEST)
+    path = find_manifest(folder)
+    text = read_text(path)
     if text is None:
         unfinished = " The export is not finished: run it again." if WORK in names else ""
         return VerifyReport(directory=folder, problems=(f"There is no {MANIFEST}.{unfinished}",))
     try:
         manifest, fits = decode_manifest(text)
     except ValueError as error:
-        return VerifyReport(directory=folder, problems=(f"{MANIFEST} can't be used: {error}.",))
-    problems = [] if fits else [f"{MANIFEST} was changed: its own digest does not match."]
+        return VerifyReport(directory=folder, problems=(f"{path.name} can't be used: {error}.",))
+    problems = [] if fits else [f"{path.name} was changed: its own digest does not match."]
     problems += check_manifest(manifest)
     with closing(IdDigests()) as ids:
-        problems += _Check(folder, manifest, ids).problems(names)
+        problems += _Check(folder, manifest, ids).problems(names_of_parts(folder))
     return VerifyReport(
         directory=folder,
         problems=tuple(problems),
@@ -114,7 +118,7 @@ def verify_file(path: Path) -> VerifyReport:
     return VerifyReport(
         directory=path,
         problems=tuple(problems),
-        complete=False if target.work.exists() else None,
+        complete=False if (target.work / INDEX).exists() else None,
         records=records,
         files=1,
         unchecked=_NO_SUMS + more,
@@ -154,7 +158,7 @@ class _Check:
     ids: "IdDigests"
 
     def problems(self, names: set[str]) -> Iterator[str]:
-        """Yield what is wrong with the files."""
+        """Yield what is wrong with the files, ``names`` being those of all that could be parts."""
         parts = {part.name: part for part in self.manifest.parts if PART_NAME.fullmatch(part.name)}
         sound = True
         for part in parts.values():
@@ -162,15 +166,14 @@ class _Check:
             sound = sound and not found
             yield from found
         for name in sorted(names - parts.keys()):
-            if PART_NAME.fullmatch(name):
-                yield f"{name} is not a part of this export, according to its manifest."
+            yield f"{name} is not a part of this export, according to its manifest."
         if sound:
             yield from self._id_problems()
         yield from self._recording_problems()
 
     def _part_problems(self, part: Part) -> Iterator[str]:
         path = self.folder / part.name
-        if not is_file(path):
+        if not is_file_below(self.folder, part.name):
             yield f"{part.name} is missing."
             return
         size = path.stat().st_size
@@ -292,7 +295,7 @@ def check_manifest(manifest: Manifest) -> Iterator[str]:
 
 def name_of_evaluations(name: str) -> bool:
     """Whether a part holds evaluations, not calls."""
-    return name.startswith("evaluations-")
+    return PurePath(name).name.startswith("evaluations-")
 
 
 def _unequal(what: str, total: int, of: str, added: int) -> Iterator[str]:

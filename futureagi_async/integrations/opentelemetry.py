@@ -17,6 +17,7 @@ except ModuleNotFoundError as error:
 from futureagi_async import __version__
 from futureagi_async.events import (
     Event,
+    ExecutionChecked,
     OutageBegan,
     OutageEnded,
     PageArrived,
@@ -76,6 +77,9 @@ class OpenTelemetryObserver:
             case VerdictReached():
                 ids = event.source.ids
                 _note("futureagi.verdict", **ids, verdict=event.verdict, received=event.received)
+            case ExecutionChecked():
+                state = event.state
+                _note("futureagi.execution", test_execution_id=state.id, status=state.status or "")
 
     def _start(self, event: RequestSent) -> Span:
         attributes: dict[str, str | int] = {

@@ -2,6 +2,7 @@
 
 from futureagi_async.models.call import CallExecution
 from futureagi_async.models.discovery import AgentDefinition, AgentVersion, RunTest, TestExecution
+from futureagi_async.models.execution import ExecutionState, WaitTimeoutError
 from futureagi_async.models.kpis import ExecutionKPIs
 from futureagi_async.models.pages import CallPage, GroupPage, Page, RecordFailure, TestExecutionPage
 from futureagi_async.models.reports import FetchReport, FetchResult, Outcome, SourceReport, Verdict
@@ -22,6 +23,7 @@ __all__ = [
     "Column",
     "EvalOutput",
     "ExecutionKPIs",
+    "ExecutionState",
     "FetchReport",
     "FetchResult",
     "GroupPage",
@@ -37,4 +39,5 @@ __all__ = [
     "TestExecutionPage",
     "TranscriptTurn",
     "Verdict",
+    "WaitTimeoutError",
 ]

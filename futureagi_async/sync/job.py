@@ -196,6 +196,7 @@ class _Job:
             target=Target(folder, "parquet", is_directory=True),
             transcripts=request.content.transcripts,
             resume=True,
+            overwrite=True,  # the folder is this sync's own
             ordered=False,
             normalised=False,
             part_rows=_PART_ROWS,

@@ -12,7 +12,9 @@ from futureagi_async.sources import CallSource
 SCHEMA_VERSION: Final = 1
 """Counts what a reader of the tables must know. A column that is only added does not raise it."""
 
-_SOURCE_IDS: Final[Mapping[str, Kind]] = {name: kind for name, kind in SOURCE.items() if name != "source_index"}
+_SOURCE_IDS: Final[Mapping[str, Kind]] = {
+    name: kind for name, kind in SOURCE.items() if name != "source_index"
+}
 """An export's place among its sources says nothing in a database, where sources come and go."""
 
 

@@ -9,13 +9,15 @@ if TYPE_CHECKING:
     from futureagi_async.testing._standin.clock import VirtualClock
     from futureagi_async.testing._standin.motion import Motion
     from futureagi_async.testing._standin.request_log import ServedRequest
+    from futureagi_async.testing._standin.runs import Run
     from futureagi_async.testing._standin.server import StandInServer
     from futureagi_async.testing._standin.web.cost import ServerCost
 
-__all__ = ["Motion", "ServedRequest", "ServerCost", "StandInServer", "VirtualClock"]
+__all__ = ["Motion", "Run", "ServedRequest", "ServerCost", "StandInServer", "VirtualClock"]
 
 _HOMES = {
     "Motion": "motion",
+    "Run": "runs",
     "ServedRequest": "request_log",
     "ServerCost": "web.cost",
     "StandInServer": "server",

@@ -322,7 +322,7 @@ def test_anything_without_a_known_ending_is_a_directory(
     parts = parts_in(target)
     assert [len(ids_in(part)) for part in parts[:-1]] == [10] * (len(parts) - 1)
     assert summary["files"] == list(map(str, parts))
-    assert summary["manifest"] == str(target / "manifest.json")
+    assert summary["manifest"] == str(target / "_manifest.json")
     assert summary["records"] == sum(len(ids_in(part)) for part in parts)
     assert f"in {len(parts)} files" in err
 
@@ -430,7 +430,7 @@ def test_only_changes_since_an_earlier_export(
     first, second = tmp_path / "first", tmp_path / "second"
     assert run(["export", *lists, "-o", str(first), "-q"]) == 0
     command = ["export", *lists, "-o", str(second), "--since-manifest"]
-    assert run([*command, str(first / "manifest.json")]) == 0
+    assert run([*command, str(first / "_manifest.json")]) == 0
     assert "Of 2 lists only what changed since the earlier export was read" in " ".join(
         capsys.readouterr().err.split()
     )

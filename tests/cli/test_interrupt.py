@@ -53,7 +53,7 @@ def test_an_interrupted_export_can_be_gone_on_with(
 ) -> None:
     """An older export is kept, the message true, the exit code 130; the same command then does the rest."""
     (tmp_path / "calls.jsonl").write_text("before")
-    arguments, variables = export_arguments(stalled), environment(stalled)
+    arguments, variables = [*export_arguments(stalled), "--force"], environment(stalled)
     with started(*arguments, variables=variables, folder=tmp_path) as process:
         wait_until(first_page_kept(stalled, tmp_path))
         process.send_signal(signal_)

@@ -10,6 +10,7 @@ import pytest
 from rich.cells import cell_len
 
 from futureagi_async.cli import run
+from futureagi_async.cli.messages import WHERE_IDS_ARE
 from futureagi_async.testing import StandInServer
 from tests.support.commands import environment, forget_keys, plain, run_on_terminal, use_keys
 from tests.support.sessions import read_body
@@ -275,3 +276,32 @@ def test_a_terminal_sees_colours(served: StandInServer, tmp_path: Path) -> None:
     assert code == 0
     assert "\x1b[32mcompleted\x1b[0m" in output
     assert all(len(line) <= 80 for line in plain(output).splitlines())
+
+
+@pytest.mark.parametrize("command", ["call", "execution", "kpis", "export -o calls.jsonl --run-test"])
+def test_an_unknown_id_says_where_ids_are(
+    served: StandInServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    """Whose id is not found is told how to find one; nothing is left behind."""
+    assert served.run_test_ids
+    monkeypatch.chdir(tmp_path)
+    assert run([*command.split(), str(uuid4())]) == 1
+    error = capsys.readouterr().err
+    assert "not found" in error
+    assert error.endswith(f"{WHERE_IDS_ARE}\n")
+    assert "'futureagi-async ls' lists what these keys can see" in WHERE_IDS_ARE
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["call", "execution", "kpis"])
+def test_a_missing_id_says_where_ids_are(
+    served: StandInServer, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """Who gives none is told so, too, before any request."""
+    assert run([command]) == 2
+    assert "is missing: 'futureagi-async ls' lists ids" in capsys.readouterr().err
+    assert not served.requests

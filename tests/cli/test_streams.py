@@ -171,10 +171,12 @@ def test_errors_show_such_paths_as_escapes(tmp_path: Path, arguments: str) -> No
 @pytest.mark.parametrize(
     ("limit", "arguments", "needed"),
     [
-        (6, "export --run-test {run} -o calls.jsonl", 21),
-        (12, "export --run-test {run} -o calls.jsonl", 21),
-        (12, "kpis --demo", 20),
-        (8, "call {call}", 11),
+        (6, "export --run-test {run} -o calls.jsonl", 12),
+        (11, "export --run-test {run} -o calls.csv", 12),
+        (12, "export --run-test {run} -o calls.parquet", 16),
+        (12, "export --run-test {run} -o calls.jsonl --recordings audio", 20),
+        (12, "kpis --demo", 15),
+        (8, "call {call}", 9),
     ],
 )
 def test_too_few_open_files_are_one_line(
@@ -193,14 +195,41 @@ def test_too_few_open_files_are_one_line(
 
 
 @pytest.mark.parametrize(
-    ("limit", "target"), [(21, "-o calls.jsonl"), (21, "-o out --format csv"), (26, "-o calls.jsonl")]
+    ("limit", "target", "in_flight"),
+    [
+        (12, "-o calls.jsonl", 1),
+        (12, "-o calls.csv.gz", 1),
+        (12, "-o - > calls", 1),
+        (15, "-o calls.jsonl", 4),
+        (16, "-o out --format parquet", 1),
+        (16, "-o calls.jsonl --ordered --transcripts", 1),
+        (19, "-o calls.parquet", 4),
+    ],
 )
-def test_few_open_files_are_enough(served: StandInServer, tmp_path: Path, limit: int, target: str) -> None:
+def test_few_open_files_are_enough(
+    served: StandInServer, tmp_path: Path, limit: int, target: str, in_flight: int
+) -> None:
     """Where few files may be open, fewer requests are under way, and the export is finished."""
     line = f"ulimit -n {limit}; run export --run-test {served.run_test_ids[0]} --page-size 20 -q {target}"
     finished = run_in_shell(line, variables=environment(served), folder=tmp_path)
     assert (finished.returncode, finished.stderr) == (0, b"")
-    assert served.peak_in_flight <= limit - 20
+    assert served.peak_in_flight <= in_flight
+
+
+@pytest.mark.parametrize("arguments", ["call {call}", "execution {execution}", "kpis {execution}", "ls"])
+def test_few_open_files_are_enough_to_look(served: StandInServer, tmp_path: Path, arguments: str) -> None:
+    """What reads one thing needs the fewest."""
+    line = f"ulimit -n 9; run {filled_in(arguments, served)}"
+    finished = run_in_shell(line, variables=environment(served), folder=tmp_path)
+    assert (finished.returncode, finished.stderr) == (0, b"")
+
+
+def test_few_open_files_are_enough_for_a_demo(tmp_path: Path) -> None:
+    """With its own server in the same process, too."""
+    finished = run_in_shell(
+        "ulimit -n 18; run export --demo -q -o calls.jsonl", variables=environment(), folder=tmp_path
+    )
+    assert (finished.returncode, finished.stderr) == (0, b"")
 
 
 def test_a_soft_limit_of_open_files_is_raised(served: StandInServer, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_what_is_no_export(tmp_path: Path, capsys: pytest.CaptureFixture[str], n
     (tmp_path / "empty").mkdir()
     assert run(["verify", str(tmp_path / name)]) == 1
     out, err = capsys.readouterr()
-    assert "There is no manifest.json." in out if name == "empty" else err.startswith("error: Can't ")
+    assert "There is no _manifest.json." in out if name == "empty" else err.startswith("error: Can't ")
 
 
 def test_names_can_not_command_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

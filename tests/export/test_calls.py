@@ -124,7 +124,9 @@ async def test_refused_keys_end_the_export(served: StandInServer, tmp_path: Path
     target.write_text("before")
     async with open_session(served, api_key="wrong") as session:
         with pytest.raises(AuthenticationError):
-            await export_calls(session, [RunTestCalls(id_) for id_ in served.run_test_ids], target)
+            await export_calls(
+                session, [RunTestCalls(id_) for id_ in served.run_test_ids], target, overwrite=True
+            )
     assert target.read_text() == "before"
     assert names_in(tmp_path) == {target.name}
 
@@ -192,7 +194,9 @@ async def test_cancelling_keeps_what_was_read(served: StandInServer, tmp_path: P
     sources: list[CallSource] = [RunTestCalls(id_) for id_ in served.run_test_ids]
 
     async def export(session: Session) -> ExportReport:
-        return await export_calls(session, sources, target, page_size=20, on_progress=lambda _: begun.set())
+        return await export_calls(
+            session, sources, target, overwrite=True, page_size=20, on_progress=lambda _: begun.set()
+        )
 
     async with open_session(served) as session:
         if how == "task":
@@ -209,7 +213,7 @@ async def test_cancelling_keeps_what_was_read(served: StandInServer, tmp_path: P
         assert names_in(tmp_path) == {target.name, ".calls.jsonl.export"}
         assert target.read_text() == "before"
         served.clear_faults()
-        report = await export_calls(session, sources, target, page_size=20)
+        report = await export_calls(session, sources, target, overwrite=True, page_size=20)
     assert (report.complete, report.resumed) == (True, 1)
     assert names_in(tmp_path) == {target.name}
 
@@ -367,7 +371,7 @@ def test_the_script_exports_night_after_night(
     assert second.returncode == 0, second.stderr
     month = run_night("2026-02-01", variables)
     assert month.returncode == 0, month.stderr
-    manifests = [json.loads((exports / night / "manifest.json").read_text()) for night in nights(exports)]
+    manifests = [json.loads((exports / night / "_manifest.json").read_text()) for night in nights(exports)]
     assert [manifest["since"] is None for manifest in manifests] == [True, False, True]
     assert manifests[0]["records"] == manifests[2]["records"] == 16 > manifests[1]["records"]
     part = exports / "2026-01-30" / "calls-00000.jsonl"

@@ -91,8 +91,8 @@ def test_formulas_are_texts_wherever_they_come_from(text: str) -> None:
 def test_negative_numbers_stay_numbers() -> None:
     """A number needs no apostrophe, whatever its sign; a text that looks like one does."""
     read = row_of(overall_score=-5, duration=-0.5, eval_outputs={"n": {"value": -1}, "t": {"value": "-1"}})
-    assert (read["overall_score"], read["duration"]) == ("-5", "-0.5")
-    assert (read["eval:n"], read["eval:t"]) == ("-1", "'-1")
+    assert (read["overall_score"], read["duration"]) == ("-5.0", "-0.5")
+    assert (read["eval:n"], read["eval:t"]) == ("-1.0", "'-1")
 
 
 def test_nothing_is_told_from_empty_and_zero() -> None:
@@ -103,14 +103,33 @@ def test_nothing_is_told_from_empty_and_zero() -> None:
     assert len(header) == len(columns)
     assert cells["status"] == '""'
     assert cells["session_id"] == ""
-    assert (cells["overall_score"], cells["duration"]) == ("0", "0.0")
+    assert (cells["overall_score"], cells["duration"]) == ("0.0", "0.0")
     assert cells["is_snapshot"] == '"false"'
 
 
 def test_numbers_of_any_size_keep_their_digits() -> None:
     """A whole number is written digit by digit, in fields and in evaluations."""
     read = row_of(overall_score=HUGE, eval_outputs={"e": {"value": HUGE}})
-    assert read["overall_score"] == read["eval:e"] == str(HUGE)
+    assert read["overall_score"] == read["eval:e"] == f"{HUGE}.0"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (32, "32.0"),
+        (25.6, "25.6"),
+        (1e16, "1.0e+16"),
+        (-5e-324, "-5.0e-324"),
+        (1.5e300, "1.5e+300"),
+        (-0.0, "-0.0"),
+    ],
+)
+def test_doubles_have_a_decimal_point(number: float, text: str) -> None:
+    """Columns of doubles look like such in every row, those of whole numbers never."""
+    read = row_of(duration=number, eval_outputs={"e": {"value": number}}, transcript=[{"content": "Hello"}])
+    assert read["duration"] == read["eval:e"] == text
+    assert float(text) == number
+    assert (read["source_index"], read["transcript_turns"]) == ("0", "1")
 
 
 def test_columns_are_those_of_every_table() -> None:
@@ -154,13 +173,13 @@ def test_evaluations_of_one_name_are_told_apart() -> None:
         }
     )
     evaluations = {name: value for name, value in read.items() if name.startswith("eval:")}
-    assert evaluations == {"eval:Goal": "true", "eval:Tone [a]": "1", "eval:Tone [b]": "0"}
+    assert evaluations == {"eval:Goal": "true", "eval:Tone [a]": "1.0", "eval:Tone [b]": "0.0"}
 
 
 @pytest.mark.parametrize(
     ("output", "value", "status"),
     [
-        ({"name": "E", "value": 0, "status": "Completed"}, "0", "Completed"),
+        ({"name": "E", "value": 0, "status": "Completed"}, "0.0", "Completed"),
         ({"name": "E", "value": ["Calm", "Glad"], "status": "completed"}, '["Calm","Glad"]', "completed"),
         ({"name": "E", "value": {"choice": "é"}}, '{"choice":"é"}', ""),
         ({"name": "E"}, "", "pending"),

@@ -48,11 +48,11 @@ async def test_audio_is_downloaded_and_verified(served: StandInServer, tmp_path:
     assert report.complete
     assert sorted((file.path, file.bytes) for file in report.recordings) == [(MINE, 5), (THEIRS, 4)]
     assert names_in(out / "audio") == {MINE, THEIRS}
-    manifest = json.loads((out / "manifest.json").read_bytes())
+    manifest = json.loads((out / "_manifest.json").read_bytes())
     assert manifest["recordings_folder"] == "audio"
     told = {each["path"]: each["sha256"] for each in manifest["recordings"]}
     assert told[MINE] == hashlib.sha256(b"sound").hexdigest()
-    assert audio.base_url.encode() not in (out / "manifest.json").read_bytes()
+    assert audio.base_url.encode() not in (out / "_manifest.json").read_bytes()
     assert verify_export(out).ok
     (out / "audio" / MINE).write_bytes(b"noise")
     (out / "audio" / THEIRS).unlink()

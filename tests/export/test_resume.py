@@ -90,7 +90,7 @@ async def test_a_list_that_failed_is_read_again_and_the_others_are_not(
         assert not report.complete
         assert sorted(ids_in(report)) == sorted(served.run_test_rows(good.run_test_id))
         assert verify_export(tmp_path / "out").ok
-        assert names_in(tmp_path / "out") == {".export", "calls-00000.jsonl", "manifest.json"}
+        assert names_in(tmp_path / "out") == {".export", "calls-00000.jsonl", "_manifest.json"}
         served.clear_faults()
         served.clear_requests()
         report = await export_calls(session, [good, bad], tmp_path / "out")
@@ -98,7 +98,7 @@ async def test_a_list_that_failed_is_read_again_and_the_others_are_not(
     assert all(bad.run_test_id in request.path for request in served.requests)
     rows = served.run_test_rows(good.run_test_id) + served.run_test_rows(bad.run_test_id)
     assert sorted(ids_in(report)) == sorted(rows)
-    assert names_in(tmp_path / "out") == {"calls-00000.jsonl", "manifest.json"}
+    assert names_in(tmp_path / "out") == {"calls-00000.jsonl", "_manifest.json"}
     assert verify_export(tmp_path / "out").ok
 
 
@@ -145,7 +145,7 @@ async def test_other_parameters_are_refused_before_any_request(served: StandInSe
         assert not served.requests
         report = await export_calls(session, sources[::-1], tmp_path / "out", resume=False)
     assert (report.complete, report.resumed) == (True, 0)
-    assert names_in(tmp_path / "out") == {"calls-00000.jsonl", "manifest.json"}
+    assert names_in(tmp_path / "out") == {"calls-00000.jsonl", "_manifest.json"}
 
 
 @pytest.mark.anyio
@@ -239,7 +239,7 @@ async def test_only_what_changed_is_read(moving: StandInServer, tmp_path: Path) 
         moving.stop_motion()
         moving.clock.advance(60)
         second = await export_calls(
-            session, source, tmp_path / "tuesday", page_size=60, since=tmp_path / "monday" / "manifest.json"
+            session, source, tmp_path / "tuesday", page_size=60, since=tmp_path / "monday" / "_manifest.json"
         )
         third = await export_calls(session, source, tmp_path / "wednesday", since=tmp_path / "tuesday")
     assert second.changed_since == (first.fetch.sources[0].complete_as_of,)
@@ -249,8 +249,8 @@ async def test_only_what_changed_is_read(moving: StandInServer, tmp_path: Path) 
     changed = [id_ for id_ in moving.run_test_rows(run_test) if id_ in set(ids_in(second))]
     assert changed == moving.run_test_rows(run_test)[: len(changed)]
     assert third.records == 0
-    manifest = json.loads((tmp_path / "tuesday" / "manifest.json").read_bytes())
-    base = json.loads((tmp_path / "monday" / "manifest.json").read_bytes())
+    manifest = json.loads((tmp_path / "tuesday" / "_manifest.json").read_bytes())
+    base = json.loads((tmp_path / "monday" / "_manifest.json").read_bytes())
     assert manifest["since"]["manifest"] == base["digest"] == manifest["parameters"]["since"]
     assert "deleted" in manifest["since"]["cannot_see"]
     assert str(tmp_path) not in json.dumps(manifest)
@@ -307,7 +307,7 @@ async def test_a_base_that_is_none_is_refused(
     moving: StandInServer, tmp_path: Path, text: str | None, said: str
 ) -> None:
     """What is no manifest is an error before any request."""
-    path = tmp_path / "manifest.json"
+    path = tmp_path / "_manifest.json"
     if text is not None:
         path.write_text(text)
     async with open_session(moving) as session:
@@ -322,7 +322,7 @@ async def test_a_base_that_was_changed_is_refused(moving: StandInServer, tmp_pat
     source = TestExecutionCalls(moving.test_execution_ids[2])
     async with open_session(moving) as session:
         await export_calls(session, source, tmp_path / "a")
-        path = tmp_path / "a" / "manifest.json"
+        path = tmp_path / "a" / "_manifest.json"
         manifest: dict[str, Any] = json.loads(path.read_bytes())
         manifest["sources"][0]["complete_as_of"] = "2099-01-01T00:00:00Z"
         path.write_text(json.dumps(manifest))

@@ -35,7 +35,7 @@ def make_parameters(**changed: Any) -> Parameters:
         "page_size": 100,
         "part_rows": 2,
         "include_provider_data": False,
-        "transcripts": False,
+        "transcripts": True,
         "recordings": False,
         "since": None,
         "sources": [SOURCE.to_dict()],
@@ -307,7 +307,7 @@ def test_an_index_that_begins_with_nothing_is_begun_anew(store: Store, tmp_path:
     [
         ({"format": "csv"}, "format was 'jsonl' and is now 'csv'"),
         ({"page_size": 50}, "page_size was 100 and is now 50"),
-        ({"transcripts": True}, "transcripts was False and is now True"),
+        ({"transcripts": False}, "transcripts was True and is now False"),
         ({"sources": []}, "1 of its sources are missing and 0 are new"),
         ({"since": "abc"}, "since was None and is now 'abc'"),
     ],

@@ -127,7 +127,7 @@ def test_paths_with_colons_are_no_addresses(name: str) -> None:
         {"target": "a\0.jsonl"},
         {"target": "-"},
         {"recordings": "s3://bucket/audio"},
-        {"since": "s3://bucket/manifest.json"},
+        {"since": "s3://bucket/_manifest.json"},
     ],
 )
 async def test_exports_refuse_such_names_before_anything_happens(

@@ -38,7 +38,10 @@ async def test_a_directory_holds_parts_and_a_manifest(
     calls = [part for part in manifest["parts"] if part["name"].startswith("calls-")]
     assert [part["records"] for part in calls[:-1]] == [50] * (len(calls) - 1)
     assert sum(part["records"] for part in calls) == manifest["records"] == report.records
-    assert names_in(tmp_path / "out") == {"manifest.json", *(path.name for path in report.files)}
+    assert names_in(tmp_path / "out") == {
+        "_manifest.json",
+        *(path.relative_to(tmp_path / "out").parts[0] for path in report.files),
+    }
     assert [source["verdict"] for source in manifest["sources"]] == ["complete"] * 3
     assert [source["records"] for source in manifest["sources"]] == [each.received for each in report.fetch]
     assert manifest["complete"] is report.complete is True
@@ -113,7 +116,7 @@ async def test_a_finished_export_of_something_else_is_not_touched(
     with pytest.raises(ExportError, match=r"finished export with other parameters: part_rows was 20"):
         await export(served, tmp_path / "out", part_rows=40)
     report = await export(served, tmp_path / "out", part_rows=1_000, resume=False)
-    assert names_in(tmp_path / "out") == {"calls-00000.jsonl", "manifest.json"}
+    assert names_in(tmp_path / "out") == {"calls-00000.jsonl", "_manifest.json"}
     assert not report.already_finished
     assert verify_export(tmp_path / "out").ok
 
@@ -130,7 +133,7 @@ async def test_a_replacement_that_is_interrupted_leaves_the_old_export(
         assert verify_export(tmp_path / "out").ok
         assert verify_export(tmp_path / "out").records == old.records
         await export_calls(session, sources, tmp_path / "out", format="csv")
-    assert names_in(tmp_path / "out") == {"calls-00000.csv", "manifest.json"}
+    assert names_in(tmp_path / "out") == {"calls-00000.csv", "_manifest.json"}
 
 
 @pytest.mark.anyio
@@ -142,11 +145,11 @@ async def test_files_of_others_are_not_written_over(
     (tmp_path / "calls-00003.jsonl").touch()
     with pytest.raises(ExportError, match=r"calls-00003\.jsonl is there already"):
         await export(served, tmp_path, resume=resume)
-    (tmp_path / "manifest.json").write_text('{"name": "an app"}')
+    (tmp_path / "_manifest.json").write_text('{"name": "an app"}')
     with pytest.raises(ExportError, match="no export's manifest"):
         await export(served, tmp_path, resume=resume)
     assert not served.requests
-    assert names_in(tmp_path) == {"calls-00003.jsonl", "manifest.json"}
+    assert names_in(tmp_path) == {"calls-00003.jsonl", "_manifest.json"}
 
 
 @pytest.mark.anyio
@@ -186,7 +189,7 @@ async def test_the_manifest_counts_values_that_no_column_holds(served: StandInSe
         report = await export_calls(session, RunTestCalls(run_test), tmp_path / "out", format="parquet")
     assert report.complete
     parts = {part["name"]: part["misfits"] for part in read_manifest(tmp_path / "out")["parts"]}
-    assert parts == {"calls-00000.parquet": 1, "evaluations-00000.parquet": 0}
+    assert parts == {"calls-00000.parquet": 1, "_evaluations/evaluations-00000.parquet": 0}
     assert verify_export(tmp_path / "out").ok
 
 
@@ -227,17 +230,6 @@ async def test_the_working_directory_is_private(served: StandInServer, tmp_path:
 
 
 @pytest.mark.anyio
-async def test_a_symbolic_link_is_replaced_not_followed(served: StandInServer, tmp_path: Path) -> None:
-    """The file that a link at the target points to keeps its content."""
-    other, target = tmp_path / "other.jsonl", tmp_path / "calls.jsonl"
-    other.write_text("before")
-    target.symlink_to(other)
-    await export_one_run(served, target)
-    assert not target.is_symlink()
-    assert other.read_text() == "before"
-
-
-@pytest.mark.anyio
 @pytest.mark.parametrize("kind", ["directory", "pipe"])
 async def test_what_is_no_file_is_not_replaced(served: StandInServer, tmp_path: Path, kind: str) -> None:
     """A directory or a device under the target's name is refused before any request."""
@@ -270,7 +262,7 @@ async def test_a_link_to_a_directory_is_a_directory(served: StandInServer, tmp_p
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out").symlink_to(tmp_path / "elsewhere")
     await export_one_run(served, tmp_path / "out")
-    assert names_in(tmp_path / "elsewhere") == {"calls-00000.jsonl", "manifest.json"}
+    assert names_in(tmp_path / "elsewhere") == {"calls-00000.jsonl", "_manifest.json"}
 
 
 @pytest.mark.anyio
@@ -330,10 +322,10 @@ async def test_a_full_disk_leaves_the_target_and_what_was_read(
             largest_file(size),
             pytest.raises(ExportError, match=r"Can't write .*: (File too large|disk I/O error)") as caught,
         ):
-            await export_calls(session, sources, target, ordered=True)
+            await export_calls(session, sources, target, ordered=True, overwrite=True)
         assert ("goes on from there" in str(caught.value)) == (tmp_path / ".calls.jsonl.export").exists()
         assert target.read_text() == "before"
-        report = await export_calls(session, sources, target, ordered=True)
+        report = await export_calls(session, sources, target, ordered=True, overwrite=True)
         expected = await export_calls(session, sources, tmp_path / "expected.jsonl", ordered=True)
     assert report.complete
     assert target.read_bytes() == expected.path.read_bytes()

@@ -123,7 +123,7 @@ async def test_a_call_that_is_gone_is_told_and_stops_nothing(served: StandInServ
     assert report.transcripts_fetched == len(rows) - 1
     assert sorted(ids_in(report)) == sorted(rows)
     assert report.complete
-    assert names_in(tmp_path / "out") == {"calls-00000.jsonl", "manifest.json"}
+    assert names_in(tmp_path / "out") == {"calls-00000.jsonl", "_manifest.json"}
 
 
 @pytest.mark.anyio

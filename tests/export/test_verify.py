@@ -62,11 +62,11 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         lambda folder: (folder / "calls-00000.jsonl").write_bytes(b'{"id":"a"'),
         r"calls-00000\.jsonl (can't be read|has 9 bytes)",
     ),
-    "missing manifest": (lambda folder: (folder / "manifest.json").unlink(), r"There is no manifest\.json"),
-    "broken manifest": (lambda folder: (folder / "manifest.json").write_text("{"), "can't be understood"),
-    "foreign manifest": (lambda folder: (folder / "manifest.json").write_text("{}"), "no export's manifest"),
+    "missing manifest": (lambda folder: (folder / "_manifest.json").unlink(), r"There is no _manifest\.json"),
+    "broken manifest": (lambda folder: (folder / "_manifest.json").write_text("{"), "can't be understood"),
+    "foreign manifest": (lambda folder: (folder / "_manifest.json").write_text("{}"), "no export's manifest"),
     "manifest of tomorrow": (
-        lambda folder: (folder / "manifest.json").write_text('{"manifest": 2}'),
+        lambda folder: (folder / "_manifest.json").write_text('{"manifest": 2}'),
         "of version 2",
     ),
 }
@@ -130,10 +130,10 @@ async def test_a_doctored_manifest_is_found(served: StandInServer, tmp_path: Pat
     doctor(manifest)
     write_manifest(tmp_path / "out", manifest)
     problems = verify_export(tmp_path / "out").problems
-    assert problems[0] == "manifest.json was changed: its own digest does not match."
+    assert problems[0] == "_manifest.json was changed: its own digest does not match."
     write_manifest(tmp_path / "out", redo_digest(manifest))
     problems = verify_export(tmp_path / "out").problems
-    assert "manifest.json was changed: its own digest does not match." not in problems
+    assert "_manifest.json was changed: its own digest does not match." not in problems
     assert any(said in problem for problem in problems), problems
 
 
@@ -177,7 +177,7 @@ async def test_an_unfinished_export_is_called_so(served: StandInServer, tmp_path
     async with open_session(served) as session:
         await interrupt(session, all_lists(served), tmp_path / "out")
     (problem,) = verify_export(tmp_path / "out").problems
-    assert problem == "There is no manifest.json. The export is not finished: run it again."
+    assert problem == "There is no _manifest.json. The export is not finished: run it again."
 
 
 def test_a_directory_that_can_not_be_read_is_an_error(tmp_path: Path) -> None:

@@ -108,9 +108,9 @@ def test_an_incomplete_file_is_known_by_what_lies_beside_it(
 def test_a_manifest_stands_for_its_directory(
     served: StandInServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Who names manifest.json means the export that it belongs to."""
+    """Who names _manifest.json means the export that it belongs to."""
     expected = export(served, tmp_path / "out")
-    assert run(["verify", str(tmp_path / "out" / "manifest.json")]) == 0
+    assert run(["verify", str(tmp_path / "out" / "_manifest.json")]) == 0
     assert f"out: {expected} records in 1 file, everything as it was written." in " ".join(
         capsys.readouterr().out.split()
     )

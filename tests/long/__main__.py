@@ -5,12 +5,14 @@ import sys
 
 COMMANDS = {
     "proof": "read moving lists over real sockets, and hold every verdict to the server's own record",
+    "worlds": "read lists of a few rows in every way that changes may fall between statements",
     "faults": "bring about every fault, then take each defence out once",
     "soak": "read 100,000 records from a server that fails a tenth of all requests",
     "torture": "cancel a job, and close its session, at each of its steps",
     "fuzz": "answer with malformed JSON, cut pages and broken HTTP",
     "crash": "kill exports at random moments and at each write, sync, rename and commit",
     "syncs": "kill syncs into DuckDB and Delta tables at random moments",
+    "intervals": "count how often the intervals of comparisons hold the true difference",
     "powercut": "resume exports from states of the disk that a power cut may leave (needs strace)",
 }
 

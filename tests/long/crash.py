@@ -136,7 +136,7 @@ def make_reference(stage: Stage, way: Way) -> Reference:
 def is_whole(way: Way, target: Path, reference: Reference) -> bool:
     """Whether what stands under final names is all or nothing: a manifest vouches for a directory."""
     if target.is_dir():
-        return not (target / "manifest.json").exists() or verify_export(target).ok
+        return not (target / "_manifest.json").exists() or verify_export(target).ok
     return not target.exists() or content_of(way, target) == reference.content
 
 
@@ -147,7 +147,7 @@ def survive(stage: Stage, way: Way, reference: Reference, tally: Tally, kill: Ca
     killed = kill(target)
     tally.kills += killed
     tally.partial += not is_whole(way, target, reference)
-    was_placed = target.is_file() or (target / "manifest.json").exists()
+    was_placed = target.is_file() or (target / "_manifest.json").exists()
     stage.finish(way, target)
     tally.exports += 1
     tally.identical += content_of(way, target) == reference.content
@@ -209,28 +209,6 @@ def run_all(*, random_kills: int, every: int, seed: int, ways: tuple[Way, ...] =
             tallies[way.name] = run_way(stage, way, random_kills=share, every=every, chance=chance)
             print(list(table({way.name: tallies[way.name]}))[-1], file=sys.stderr, flush=True)  # noqa: T201
     return tallies
-
-
-def main() -> int:
-    """Print the table; exit 1 if anything was lost, doubled or seen unfinished."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--random", type=int, default=100, help="kills at random moments")
-    parser.add_argument("--every", type=int, default=1, help="kill at each so-many-th boundary")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    tallies = run_all(random_kills=arguments.random, every=arguments.every, seed=arguments.seed)
-    print("\n".join(table(tallies)))  # noqa: T201
-    good = all(is_good(tally) for tally in tallies.values())
-    return 0 if good else 1
-
-
-def is_good(tally: Tally) -> bool:
-    """Whether nothing was lost, doubled, seen unfinished, or read again beyond what was in flight."""
-    return tally.identical == tally.exports and tally.partial == 0 and tally.read_twice <= MAX_IN_FLIGHT
-
-
-if __name__ == "__main__":
-    sys.exit(main())
 
 
 PAGE_SIZE = 60
@@ -355,3 +333,25 @@ def export(order: Order) -> None:
             await export_calls(session, sources, order.target, page_size=PAGE_SIZE, **order.options)
 
     asyncio.run(run())
+
+
+def main() -> int:
+    """Print the table; exit 1 if anything was lost, doubled or seen unfinished."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--random", type=int, default=100, help="kills at random moments")
+    parser.add_argument("--every", type=int, default=1, help="kill at each so-many-th boundary")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    tallies = run_all(random_kills=arguments.random, every=arguments.every, seed=arguments.seed)
+    print("\n".join(table(tallies)))  # noqa: T201
+    good = all(is_good(tally) for tally in tallies.values())
+    return 0 if good else 1
+
+
+def is_good(tally: Tally) -> bool:
+    """Whether nothing was lost, doubled, seen unfinished, or read again beyond what was in flight."""
+    return tally.identical == tally.exports and tally.partial == 0 and tally.read_twice <= MAX_IN_FLIGHT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

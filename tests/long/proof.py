@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import statistics
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from math import ceil
 from typing import Any, TypeAlias
 
@@ -43,6 +43,15 @@ class Scene:
     request_seconds: float = 0.2
     max_in_flight: int = 8
     motion: Mapping[str, Any] = attrs.field(factory=dict)
+    kinds: Sequence[str] = KINDS
+    executions: int = 1
+    """Test executions with as many calls each."""
+    deleted: Sequence[int] = ()
+    """Those that are deleted, counted from the oldest: in run tests their calls leave places without rows."""
+    deleted_after_seconds: float = 0.0
+    """Since the read began; 0: before."""
+    poisoned: Sequence[float] = ()
+    """Where calls stand that break each page they are on: 0 is the front of the list, 1 its end."""
     read: "Reader | None" = None
     """How it is read, if not from beginning to end."""
 
@@ -74,7 +83,7 @@ class Run:
     complete: bool
     reason: str
     missed: int
-    """Rows promised and not delivered; only of a complete list."""
+    """Rows promised and not delivered; of an incomplete list only where nothing changed."""
     invented: int
     """Rows delivered that the list never held meanwhile."""
     requests: int
@@ -90,22 +99,38 @@ async def read_once(kind: str, scene: Scene, seed: int, *, naive: bool = False) 
         if scene.motion:
             server.move(name, Motion(seed=seed, **scene.motion))
             server.clock.advance(6.0)
+        unreadable = _break_some(server, name, scene)
         got, report = await (scene.read or read_through)(server, scene, source, seed)
         served = server.requests
         front = [request for request in served if request.query.get("page") == "1"][-1]
         begin = served[0].started if isinstance(source, AgentVersionCalls) else front.started
-        promised = server.alive_throughout(name, begin, front.ended)
+        promised = server.alive_throughout(name, begin, front.ended) - unreadable
         held = server.alive_sometime(name, served[0].started, max(request.ended for request in served))
         naive_missed = await _missed_by_naive_reading(server, scene, name, source) if naive else 0
+    still = not scene.motion and not scene.deleted_after_seconds
     return Run(
         complete=report.verdict == "complete",
         reason=report.reason,
-        missed=len(promised - got) if report.verdict == "complete" else 0,
+        missed=len(promised - got) if report.verdict == "complete" or still else 0,
         invented=len(got - held),
         requests=report.requests,
         naive_requests=ceil((report.expected or 0) / PAGE_SIZE) or 1,
         naive_missed=naive_missed,
     )
+
+
+def _break_some(server: StandInServer, name: Any, scene: Scene) -> set[str]:
+    """Delete executions and poison calls, as the scene has it; return the poisoned calls."""
+    executions = server.run_test_executions(name) if scene.deleted else []
+    for number in scene.deleted:
+        server.delete_execution(executions[number], after_seconds=scene.deleted_after_seconds)
+    if not scene.poisoned:
+        return set()
+    rows = server.version_rows(*name) if isinstance(name, tuple) else server.run_test_rows(name)
+    poisoned = {rows[round(share * (len(rows) - 1))] for share in scene.poisoned}
+    for call in poisoned:
+        server.poison(call)
+    return poisoned
 
 
 def open_session(server: StandInServer, scene: Scene, ahead: float = 0.0) -> Session:
@@ -122,7 +147,7 @@ def open_session(server: StandInServer, scene: Scene, ahead: float = 0.0) -> Ses
 async def read_through(server: StandInServer, scene: Scene, source: CallSource, _seed: int) -> Found:
     """Read from beginning to end."""
     async with open_session(server, scene) as session:
-        result = await session.fetch_calls(source, page_size=PAGE_SIZE)
+        result = await session.fetch_calls(source, page_size=PAGE_SIZE, on_error="collect")
     return {call.id for call in result.calls}, result.report.sources[0]
 
 
@@ -166,7 +191,11 @@ async def read_changes(server: StandInServer, scene: Scene, source: CallSource, 
 def _add_list(server: StandInServer, kind: str, scene: Scene) -> tuple[Any, CallSource]:
     if kind == "run test":
         run_test = server.add_run_test(
-            scene.calls, tie_size=scene.tie_size, slim=True, deleted=scene.calls // 50
+            scene.calls,
+            tie_size=scene.tie_size,
+            slim=True,
+            deleted=0 if scene.deleted or scene.calls < PAGE_SIZE else scene.calls // 50,
+            executions=(scene.calls // scene.executions,) * scene.executions,
         )
         return run_test, RunTestCalls(run_test)
     if kind == "test execution":
@@ -179,10 +208,19 @@ def _add_list(server: StandInServer, kind: str, scene: Scene) -> tuple[Any, Call
 async def _missed_by_naive_reading(server: StandInServer, scene: Scene, name: Any, source: CallSource) -> int:
     begin = server.clock.monotonic()
     async with open_session(server, scene) as session:
-        naive = await session.fetch_calls(source, page_size=PAGE_SIZE // 3, consistency="fast")
+        naive = await session.fetch_calls(
+            source, page_size=PAGE_SIZE // 3, consistency="fast", on_error="collect"
+        )
     there = server.alive_throughout(name, begin, server.clock.monotonic())
     return len(there - {call.id for call in naive.calls})
 
+
+def _holes(*deleted: int, **options: Any) -> Scene:
+    """Return a run test of ten executions, of which some are deleted."""
+    return Scene(kinds=KINDS[:1], executions=10, deleted=deleted, **options)
+
+
+BUSY = {"updates": 18.0, "inserts": 0.5, "deletes": 1.0, "soft_deletes": 0.5}
 
 SCENES: Mapping[str, Scene] = {
     "short and still": Scene(calls=80, tie_size=4),
@@ -201,6 +239,18 @@ SCENES: Mapping[str, Scene] = {
     "overload: 500 changes/s": Scene(motion={"updates": 500.0}, request_seconds=0.5),
     "rows enter with old keys": Scene(motion={"updates": 3.0, "old_key_entries": 3.0}),
     "interrupted and resumed": Scene(motion={"updates": 4.0, "inserts": 0.2}, read=read_interrupted),
+    "short run tests": Scene(calls=80, tie_size=4, kinds=KINDS[:1]),
+    "oldest fifth deleted": _holes(0, 1),
+    "middle half deleted": _holes(*range(2, 7)),
+    "newest half deleted": _holes(*range(5, 10)),
+    "every other tenth deleted": _holes(*range(0, 10, 2)),
+    "all deleted": _holes(*range(10)),
+    "oldest fifth deleted, moving": _holes(0, 1, motion=BUSY),
+    "middle half deleted, moving": _holes(*range(2, 7), motion=BUSY),
+    "newest half deleted, moving": _holes(*range(5, 10), motion=BUSY),
+    "half deleted while reading": _holes(*range(2, 7), motion=BUSY, deleted_after_seconds=2.0),
+    "one call breaks its pages": Scene(poisoned=(0.4,)),
+    "three calls break their pages": Scene(poisoned=(0.11, 0.5, 0.9)),
     "changes since a complete read": Scene(motion={"updates": 4.0, "inserts": 0.2}, read=read_changes),
 }
 
@@ -212,7 +262,7 @@ def table(runs: Mapping[str, list[Run]]) -> Iterator[str]:
     for scene, done in runs.items():
         complete = sum(run.complete for run in done)
         ratio = statistics.median(run.requests / run.naive_requests for run in done)
-        lies = sum(run.missed > 0 for run in done)
+        lies = sum(run.missed > 0 or run.invented > 0 for run in done)
         lost = statistics.mean(run.naive_missed for run in done)
         verdicts = f"{len(done)} | {complete} | {len(done) - complete} | {lies}"
         yield f"| {scene} | {verdicts} | {ratio:.2f} | {lost:.1f} |"
@@ -223,7 +273,7 @@ async def run_all(seeds: int) -> dict[str, list[Run]]:
     runs: dict[str, list[Run]] = {}
     for label, scene in SCENES.items():
         runs[label] = [
-            await read_once(kind, scene, seed, naive=True) for kind in KINDS for seed in range(seeds)
+            await read_once(kind, scene, seed, naive=True) for kind in scene.kinds for seed in range(seeds)
         ]
         print(list(table({label: runs[label]}))[-1], file=sys.stderr, flush=True)  # noqa: T201
     return runs

@@ -5,6 +5,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from itertools import pairwise
 from math import ceil, inf
+from statistics import mean
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from futureagi_async._sansio.covering.pages import ListTraits, PageResult
 from futureagi_async._sansio.covering.windows import tail_window, window_from
 from futureagi_async.testing import Motion, StandInServer
 from tests.long.proof import SharedClock
+from tests.long.worlds import SMALL
 from tests.support.list_model import RUN_TEST, TEST_EXECUTION, VERSION, Changes, Driver, ModelList, Run
 
 KINDS = pytest.mark.parametrize(
@@ -52,6 +54,7 @@ def read(
     age: float = 100.0,
     spacing: float = 1.0,
     request_seconds: float = 0.2,
+    row_seconds: float = 0.0,
     concurrency: int = 4,
     warm_up_seconds: float = 4.0,
     max_body_bytes: int = 0,
@@ -64,7 +67,7 @@ def read(
     cover = make_cover(traits, page_size=100, max_body_bytes=max_body_bytes or -1)
     changes = Changes(model, **rates)
     changes(warm_up_seconds)  # so that changes are under way when the read begins
-    return Driver(model, cover, changes, concurrency, request_seconds).run()
+    return Driver(model, cover, changes, concurrency, request_seconds, row_seconds).run()
 
 
 @KINDS
@@ -87,6 +90,24 @@ def test_a_still_list_of_3000_costs_little_more_than_naive_paging(
     run = read(traits, 1, count=3_000, tie_size=tie_size)
     assert run.conclusion.verdict == "complete"
     assert run.requests <= at_most * run.naive_requests
+
+
+@pytest.mark.parametrize(
+    ("traits", "scene", "at_most"),
+    [
+        (RUN_TEST, {"updates": 100, "request_seconds": 0.1}, 1.2),
+        (TEST_EXECUTION, {"updates": 100, "request_seconds": 0.1}, 1.2),
+        (TEST_EXECUTION, {"updates": 2, "ties": 0.5, "request_seconds": 0.025}, 0.5),
+    ],
+    ids=["run-test, 100/s", "execution, 100/s", "execution, groups of 50"],
+)
+def test_a_front_that_is_read_once_keeps_a_moving_list_cheap(
+    traits: ListTraits, scene: dict[str, float], at_most: float
+) -> None:
+    """Page 1 reaches far enough at the first try, whatever came to the front meanwhile."""
+    runs = [read(traits, seed, count=3_000, concurrency=1, **scene) for seed in range(3)]
+    assert all(run.conclusion.verdict == "complete" for run in runs)
+    assert mean(run.requests / run.naive_requests for run in runs) <= at_most
 
 
 @KINDS
@@ -131,6 +152,64 @@ def test_overload_is_incomplete_within_the_budget(traits: ListTraits) -> None:
     run = read(traits, 5, count=1_500, updates=2_000, request_seconds=1.0)
     assert run.conclusion.verdict == "incomplete"
     assert run.requests <= 6 * ceil(1_600 / 100) + 30
+
+
+@pytest.mark.parametrize("traits", [RUN_TEST, TEST_EXECUTION], ids=["run-test", "execution"])
+@pytest.mark.parametrize(("workers", "complete"), [(1, False), (4, True)])
+def test_a_busy_list_costs_at_most_six_times_its_rows(
+    traits: ListTraits, workers: int, complete: bool
+) -> None:
+    """With 14 ms a row, 20 changes a second and 50 rows every two seconds, a read ends, if not complete."""
+    busy: dict[str, Any] = {"count": 2_200, "updates": 20, "ties": 0.5, "max_body_bytes": 1 << 26}
+    busy |= {"request_seconds": 0.1, "row_seconds": 0.014, "concurrency": workers}
+    run = read(traits, 1, **busy)
+    assert not run.missed
+    assert run.rows <= 6 * 2_200
+    assert (run.conclusion.verdict == "complete") == complete, run.conclusion
+    assert complete or "changes faster than it can be read" in run.conclusion.reason
+
+
+def _read_few(count: int, pages: list[list[float]], then: list[float]) -> Cover:
+    """Read a list of a few rows, in pages of three: as scripted, then as it stays."""
+    cover = Cover(TEST_EXECUTION, page_size=3, max_body_bytes=-1, sizes=SMALL)
+    script = iter(pages)
+    while cover.conclusion is None and (request := cover.next_page()) is not None:
+        sent_at = float(cover.requests)
+        keys = next(script, then[request.offset : request.end])
+        count = count if cover.requests <= len(pages) else len(then)
+        cover.add_result(
+            PageResult(
+                request=request,
+                count=count,
+                ids=[str(key) for key in keys],
+                keys=[1e6 + key for key in keys],
+                has_next=request.end < count,
+                sent_at=sent_at,
+                received_at=sent_at + 0.5,
+                server_time=1e6 + sent_at,
+            )
+        )
+    return cover
+
+
+@pytest.mark.parametrize("gone", [1, 2])
+def test_rows_that_leave_the_end_leave_no_gap_behind(gone: int) -> None:
+    """Where the oldest rows go before two pages were joined there, nothing is looked for below the end.
+
+    A row also went between the statements of the third page, which shows two of the three that were counted.
+    """
+    old = [-100.0, -101.0, -102.0, -103.0, -104.0, -105.0]
+    cover = _read_few(6, [old[:3], old[:5], old[4:]], [*old[:3], *old[4:-gone]])
+    assert cover.conclusion is not None
+    assert cover.conclusion.verdict == "complete"
+    assert cover.requests <= 8
+
+
+def test_a_list_that_changed_as_a_whole_is_read_to_its_end() -> None:
+    """Where each row is younger than the reading, a page of them all is confirmed like any other."""
+    cover = _read_few(3, [[-100.0, -101.0, -102.0]] * 2, [2.5, 2.5, 2.4])
+    assert cover.conclusion is not None
+    assert cover.conclusion.verdict == "complete"
 
 
 def test_work_per_page_does_not_grow_with_the_list() -> None:

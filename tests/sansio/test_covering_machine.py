@@ -6,9 +6,11 @@
 import os
 import random
 from collections.abc import Callable
+from math import ceil
 from typing import Any
 
 import attrs
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -72,6 +74,15 @@ class ReadingMachine(RuleBasedStateMachine):
         if (name := self._pick(data)) is not None:
             self._pass()
             self.model.soft_delete(name)
+
+    @rule(start=st.floats(0, 1), share=st.floats(0, 1), spread=st.integers(1, 3))
+    def delete_execution(self, start: float, share: float, spread: int) -> None:
+        """The calls of one execution go: neighbours, or every second or third of a stretch."""
+        self._pass()
+        names = [name for name in self.model.places() if not self.model.rows[name].deleted]
+        first = int(start * len(names))
+        last = first + ceil(share * (len(names) - first))
+        self.model.delete_execution(names[first:last:spread])
 
     @rule(data=st.data(), size=st.integers(2, 30))
     def tie(self, data: Any, size: int) -> None:
@@ -203,7 +214,7 @@ def _moved(seen: PageResult, seconds: float) -> PageResult:
     return attrs.evolve(seen, sent_at=seen.sent_at + seconds, received_at=seen.received_at + seconds)
 
 
-TestReading = ReadingMachine.TestCase
+TestReading = pytest.mark.timeout(0 if THOROUGH else 60)(ReadingMachine.TestCase)
 TestReading.settings = settings(
     max_examples=2_000 if THOROUGH else 40,
     stateful_step_count=60 if THOROUGH else 40,

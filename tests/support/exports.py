@@ -276,7 +276,7 @@ async def export(server: StandInServer, target: Path, **options: Any) -> ExportR
 
 def read_manifest(folder: Path) -> Any:
     """Read a manifest as any program would."""
-    return json.loads((folder / "manifest.json").read_bytes())
+    return json.loads((folder / "_manifest.json").read_bytes())
 
 
 def redo_digest(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -287,7 +287,7 @@ def redo_digest(manifest: dict[str, Any]) -> dict[str, Any]:
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """Replace a manifest."""
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "_manifest.json").write_text(json.dumps(manifest))
 
 
 def ids_of_lines(path: Path) -> list[str]:

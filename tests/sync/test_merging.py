@@ -292,9 +292,10 @@ def test_commits_that_no_sync_vouches_for_are_undone(tmp_path: Path, monkeypatch
     before = content_of(name)
     with monkeypatch.context() as patched:
         patched.setattr("futureagi_async.sync.delta._write_sources", stop)
+        cut_off = Reading((ReadCall(0, "a", 2, ()), ReadCall(0, "b", 2, (0.5,))), frozenset())
+        change = change_of(cut_off, 2, tmp_path / "read-1")
         with pytest.raises(StopHereError):
-            cut_off = Reading((ReadCall(0, "a", 2, ()), ReadCall(0, "b", 2, (0.5,))), frozenset())
-            database.apply(change_of(cut_off, 2, tmp_path / "read-1"))
+            database.apply(change)
     assert content_of(name) == before
     model, next_one = Model(), Reading((ReadCall(1, "c", 1, (0.0,)),), frozenset())
     model.apply(Reading((ReadCall(0, "a", 1, (1.0,)),), frozenset()), 1)

@@ -28,6 +28,7 @@ from futureagi_async import (
     DecodingError,
     EvalOutput,
     ExecutionKPIs,
+    ExecutionState,
     ExecutionStatus,
     ExportError,
     FetchReport,
@@ -64,6 +65,7 @@ from futureagi_async import (
     Timeouts,
     TLSError,
     TranscriptTurn,
+    WaitTimeoutError,
     __version__,
     blocking,
     column,
@@ -73,6 +75,16 @@ from futureagi_async import (
     source_from_dict,
     stream_tables,
     sync_calls,
+)
+from futureagi_async.analysis import (
+    Comparison,
+    Interval,
+    Rule,
+    ScenarioSummary,
+    Summary,
+    check,
+    compare,
+    summarise,
 )
 from futureagi_async.events import Event, OutageEnded, RequestFailed, ResponseReceived, VerdictReached
 
@@ -348,6 +360,19 @@ def words(status: ExecutionStatus) -> str:
     return status
 
 
+async def waiting(session: Session, test_execution_id: UUID) -> None:
+    """States, and calls when they are final."""
+    try:
+        state = await session.wait_for_execution(test_execution_id, timeout=60, poll=5)
+        assert_type(state, ExecutionState)
+        assert_type((state.status, state.is_final, state.elapsed), tuple[str | None, bool, float])
+    except WaitTimeoutError as error:
+        assert_type(error.state, ExecutionState | None)
+    async with session.watch_calls(TestExecutionCalls(test_execution_id), timeout=None) as finished:
+        async for call in finished:
+            assert_type(call, CallExecution)
+
+
 async def discovery(session: Session, run_test_id: UUID) -> None:
     """Lists of what there is, and names."""
     runs = await session.list_run_tests(search="x", simulation_type="prompt")
@@ -369,6 +394,23 @@ async def discovery(session: Session, run_test_id: UUID) -> None:
     assert_type(await session.find_sources(names), tuple[CallSource, ...])
     assert_type(await session.find_sources(load_source_names("s.toml")), tuple[CallSource, ...])
     assert_type(await session.all_sources(since=datetime(2026, 1, 31, tzinfo=UTC)), tuple[CallSource, ...])
+
+
+async def answers(session: Session, run_test_id: UUID) -> None:
+    """Summaries, comparisons and rules."""
+    result = await session.fetch_calls(RunTestCalls(run_test_id))
+    summary = summarise(result, label="x")
+    assert_type(summary, Summary)
+    assert_type(summary.measures["overall_score"].mean, float | None)
+    assert_type(summary.evaluations["x"].pass_rate, float | None)
+    assert_type(summary.evaluations["x"].choices["y"].share, float | None)
+    assert_type(summarise(result.calls, report=result.report).scenarios, tuple[ScenarioSummary, ...])
+    comparison = compare("last-week", summary, seed=1, resamples=1000)
+    assert_type(comparison, Comparison)
+    for difference in comparison.differences:
+        assert_type(difference.interval, Interval | None)
+    rules: list[Rule | str] = [Rule.parse("overall_score.mean >= 7"), "status.failed <= 0"]
+    assert_type(check(summary, rules, summary, min_calls=5, significant=True).passed, bool)
 
 
 async def tables(session: Session, sources: list[CallSource]) -> None:

@@ -19,9 +19,9 @@ again, far enough that its last trusted key is older than the pass (T - delta). 
 page does not reach that far, the front gets a pass of its own, whose beginning is the next T. Lists whose
 order can't be trusted are read in windows of creation time (`creation`) where they can be so filtered.
 
-**Termination.** Requests are bounded by ``6 * ceil(count / page_size) + 30`` and the sweep converges
-iff (distinct changes a second) * (latency + delta) is less than the largest front page; otherwise the
-budget ends it, and the conclusion is ``incomplete``.
+**Termination.** Requests are bounded by ``6 * ceil(count / page_size) + 30``, and the rows they show by
+six times the list's. The sweep converges iff (distinct changes a second) * (latency + delta) is less than
+the largest front page; otherwise the budget ends it, and the conclusion is ``incomplete``.
 """
 
 from collections.abc import Sequence
@@ -42,6 +42,7 @@ from futureagi_async._sansio.covering.pages import (
     PageRequest,
     PageResult,
     ServerClock,
+    holds_any,
     is_sorted,
 )
 from futureagi_async._sansio.covering.places import Holes
@@ -286,6 +287,9 @@ class Cover:
         if found is not None:
             self._note_unreadable()
             return not found
+        if holds_any(request, self._failing.unreadable, self._keys.largest_tie):
+            self._keys.add_failure(request)
+            return True
         large = self._holes.rows(request.offset, request.end) > self._bounds.usual
         if failures and not large and self._failing.tries_again(request, failures):
             self._failing.try_again(request)
@@ -306,7 +310,8 @@ class Cover:
         return False
 
     def _bisect(self, request: PageRequest) -> bool:
-        if not self._failing.bisect(request, max(self.count or 0, request.offset + 1)):
+        end = max(self.count or 0, request.offset + 1)
+        if not self._failing.bisect(request, end, self._keys.largest_tie):
             return False
         self._budget.extend(2 * ceil(log2(request.limit)) + 2)
         return True
@@ -382,16 +387,17 @@ class Cover:
 
     def _why_incomplete(self, otherwise: str) -> str:
         if places := self._failing.unreadable:
-            return _tell_places(places)
+            return _tell_places(places, self._keys.largest_tie)
         if not self._undecoded:
             return otherwise
         records = "1 record" if self._undecoded == 1 else f"{self._undecoded} records"
         return f"{records} could not be decoded."
 
 
-def _tell_places(places: Sequence[int]) -> str:
+def _tell_places(places: Sequence[int], tie: int) -> str:
     """Name the rows that can't be read, by pages that hold nothing else."""
     pages = [f"page={place + 1}&limit=1" for place in places[:_PLACES_NAMED]]
     more = f" and {len(places) - len(pages)} more" if len(places) > len(pages) else ""
-    rows = "one row" if len(places) == 1 else f"{len(places)} rows"
-    return f"The server fails to deliver {rows}: {', '.join(pages)}{more}."
+    rows = "one row" if len(places) == 1 else f"rows at {len(places)} places"
+    equal = " Calls with the same time of last change may be missing, too." if tie > 1 else ""
+    return f"The server fails to deliver {rows}: {', '.join(pages)}{more}.{equal}"

@@ -22,18 +22,22 @@ class Bisection:
     were read already; no page holds a row that is known to be unreadable. Each is tried once.
     """
 
-    def __init__(self, failed: PageRequest, end: int) -> None:
+    def __init__(self, failed: PageRequest, end: int, tie: int) -> None:
         self.unreadable: list[int] = []
         """Places of rows that can't be read, counted from 0."""
         self.gave_up = False
         """Whether nothing is answered any more, and so nothing known of any row."""
         self._suspect: tuple[int, int] | None = (failed.offset, max(end, failed.offset + 1))
         """Places among which there is an unreadable row."""
+        self._narrowed = self._suspect
+        """The same, when a page last failed."""
         self._unread = (0, 0)
         """Places behind them that were left out."""
         self._request: PageRequest | None = None
         self._failures = 1
         """Since the last answer."""
+        self._tie = tie
+        """How many rows may share a key: among so many places a row may stand elsewhere each time."""
 
     @property
     def done(self) -> bool:
@@ -69,6 +73,8 @@ class Bisection:
         if self._suspect is not None and request.offset <= self._suspect[0]:
             end = self._suspect[1]
             self._suspect = (request.end, end) if request.end < end else None
+            if self._suspect is None and self._narrowed[1] - self._narrowed[0] <= self._tie > 1:
+                self.unreadable.append(self._narrowed[0])  # its row stands elsewhere among them each time
         else:
             self._unread = request.end, self._unread[1]
 
@@ -76,17 +82,26 @@ class Bisection:
         """Take a page that failed: an unreadable row is on it."""
         self._request = None
         self._failures += 1
+        if self._suspect is None and self._may_be_known():
+            return
         if self._suspect is None:
             self._suspect = self._unread
         elif request.offset > self._suspect[0]:
             self.gave_up = True
             return
         start, end = self._suspect
-        self._suspect = start, min(request.end, end)
+        self._suspect = self._narrowed = start, min(request.end, end)
         self._unread = self._suspect[1], max(self._unread[1], end)
         if request.limit == 1:
             self.unreadable.append(start)
             self._suspect = None
+
+    def _may_be_known(self) -> bool:
+        """Leave out the places where the row that was found last may stand this time, if there are any."""
+        start, end = self._unread
+        behind = self.unreadable[-1] + self._tie if self.unreadable else start
+        self._unread = max(start, behind), end
+        return start < behind
 
     def _first_half(self, start: int, end: int) -> PageRequest:
         """Return the page that holds ``start`` and ends as near to the middle as may be.
@@ -142,11 +157,11 @@ class FailingPages:
         """Hand a page out once more."""
         self._again.append(request)
 
-    def bisect(self, request: PageRequest, end: int) -> bool:
+    def bisect(self, request: PageRequest, end: int, tie: int) -> bool:
         """Look for the row a page fails for, up to the place ``end``; ``False`` where there are too many."""
         if len(self.unreadable) >= _MOST_UNREADABLE:
             return False
-        self._bisections.append(Bisection(request, min(end, request.end)))
+        self._bisections.append(Bisection(request, min(end, request.end), tie))
         return True
 
     def next_page(self) -> PageRequest | None:
@@ -187,4 +202,4 @@ class FailingPages:
         if bisection.gave_up or not bisection.unreadable:
             self.in_vain += 1
         else:
-            self.unreadable.extend(bisection.unreadable)
+            self.unreadable.extend(sorted({*bisection.unreadable} - {*self.unreadable}))

@@ -1,7 +1,7 @@
 """How much of the front to read: enough to reach back to when a pass began."""
 
 from collections.abc import Sequence
-from math import ceil, inf
+from math import ceil, inf, sqrt
 
 from futureagi_async._sansio.covering.budget import PageBounds
 from futureagi_async._sansio.covering.pages import CoverSizes, PageRequest, PageResult
@@ -9,6 +9,8 @@ from futureagi_async._sansio.covering.places import Holes
 
 _TO_SPARE = 1.3
 """Rows to read, against those expected, and against those that did not reach."""
+_LEAST_SECONDS = 0.05
+"""Rows that changed closer together than this say nothing of how fast they come."""
 
 
 class FrontRead:
@@ -27,11 +29,18 @@ class FrontRead:
         """The limit that can be read at all."""
         self._request: PageRequest | None = None
 
-    def note(self, result: PageResult, server_seconds: float) -> None:
-        """Learn how dense rows are in time from a page 1, sent when the server's clock showed so much."""
+    def note(self, result: PageResult, moment: float, since: float) -> None:
+        """Learn from a page 1, sent at a ``moment`` of the server, how fast rows came to it ``since`` then.
+
+        The server's clock is known to a second; a newer key tells more.
+        """
         keys = [key for key in result.keys if key is not None]
-        if keys:
-            self._rows_a_second = len(keys) / max(server_seconds - min(keys), 0.001)
+        young = [key for key in keys if key > since]
+        if young:
+            begin = min(young) if len(young) == len(keys) else since
+            self._rows_a_second = len(young) / max(max(moment, *young) - begin, _LEAST_SECONDS)
+        elif keys:
+            self._rows_a_second = 0.0
 
     def begin(self) -> None:
         """Forget the reads that did not reach: a new pass has begun."""
@@ -39,7 +48,8 @@ class FrontRead:
 
     def rows_since(self, seconds: float) -> float:
         """Return how many rows of the front changed in so many seconds, with some to spare."""
-        return _TO_SPARE * self._rows_a_second * seconds
+        expected = self._rows_a_second * seconds
+        return _TO_SPARE * expected + 2 * sqrt(expected)
 
     def next_page(self, seconds: float, reach: int, count: int, most: float = inf) -> PageRequest | None:
         """Return page 1 with the limit that should reach back so many seconds, and to the place ``reach``.
@@ -50,7 +60,10 @@ class FrontRead:
         whole = count + self._sizes.overhang
         limit = min(max(self._holes.limit_for(rows), reach, self._least), whole)
         tried = 0 if self.missed is None else self.missed.request.limit
-        if limit <= tried or limit > min(most, self._most) or self._holes.rows(0, limit) > self._bounds.usual:
+        largest = self._holes.limit_for(self._bounds.usual)
+        if largest < limit <= _TO_SPARE * largest:  # it may well do without rows to spare
+            limit = largest
+        if limit <= tried or limit > min(most, self._most, largest):
             return None
         self._request = PageRequest(1, limit)
         return self._request

@@ -12,6 +12,7 @@ from futureagi_async._sansio.covering.pages import (
     PageResult,
     ServerClock,
     holds_all,
+    holds_any,
     trusted_keys,
 )
 from futureagi_async._sansio.covering.passes import Pass
@@ -68,6 +69,11 @@ class KeyCover:
     def gaps_repaired(self) -> int:
         """How many gaps between pages a further page closed."""
         return sum(each.gaps_repaired for each in self._passes)
+
+    @property
+    def largest_tie(self) -> int:
+        """How many rows were seen to share a key."""
+        return max((each.largest_tie for each in self._passes), default=1)
 
     @property
     def all_planned(self) -> bool:
@@ -141,7 +147,8 @@ class KeyCover:
         self._latest = max(self._latest, result.received_at)
         self._newest = max(self._newest, *(key for key in result.keys if key is not None), -inf)
         if result.request.page == 1:
-            self._front.note(result, self._clock.at(result.sent_at))
+            moment = self._clock.at(result.sent_at)
+            self._front.note(result, moment, min(self._began, moment) - self._delta)
 
     def _trusted_until(self) -> float:
         """T - delta: rows with older keys have not moved since the pass began."""
@@ -156,21 +163,22 @@ class KeyCover:
             return None
         if self._tail.agreeing >= needed:
             return None
-        return self._tail.next_page(count, self._pass.largest_tie)
+        request = self._tail.next_page(count, self._pass.largest_tie)
+        return None if holds_any(request, self.unreadable, self.largest_tie) else request
 
     def _next_front(self, count: int) -> PageRequest | None:
         """Return page 1, to be read last; or where one page can't reach so far, as the next pass's first."""
         if self.trouble is not None:
             return None
         seconds = max(0.0, self._clock.at(self._latest) - self._began) + self._delta
-        most = min(self.unreadable, default=inf)
+        most = min(self.unreadable, default=inf) - self.largest_tie + 1
         request = self._front.next_page(seconds, self._front_gap_end(), count, most)
         if request is None and self.unreadable:
             self.trouble = UNREADABLE_FRONT
             return None
         if request is None and self._front.missed is not None and self._newest > self._began:
             self._begin_front_pass(self._front.missed)
-            return self._pass.next_page(self._trusted_until())
+            return self.next_page(count, idle=True)
         if request is None:
             request = self._restart = self._next_beginning()
         self.sweeps += 1

@@ -1,6 +1,6 @@
 """What all of the cover talk about: pages asked for and answered, kinds of lists, the server's clock."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from math import inf
 
@@ -129,6 +129,11 @@ class ServerClock:
     def at(self, moment: float) -> float:
         """Return the least the server's clock showed at a moment of ours; -inf while unknown."""
         return self._ahead + moment
+
+
+def holds_any(request: PageRequest, places: Iterable[int], tie: int) -> bool:
+    """Whether a page holds one of these places, or one where its row may stand among ``tie`` equal keys."""
+    return any(request.offset - tie < place < request.end + tie - 1 for place in places)
 
 
 def holds_all(result: PageResult, traits: ListTraits, sizes: CoverSizes) -> bool:

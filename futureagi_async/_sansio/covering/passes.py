@@ -1,7 +1,7 @@
 """One pass over a list: overlapping windows from the front down, then repairs of the gaps between them."""
 
 from collections.abc import Sequence
-from math import inf
+from math import inf, nextafter
 
 from futureagi_async._sansio.covering.budget import PageBounds
 from futureagi_async._sansio.covering.keyranges import Gap, KeyRanges, Span
@@ -85,6 +85,7 @@ class Pass:
             page_size=max(self._page_size, 2 * self.largest_tie),
             end=self._count + (0 if self._traits.counted_first else self._sizes.overhang),
             unreadable=self._unreadable,
+            tie=self.largest_tie,
         )
 
     def next_window(self) -> PageRequest | None:
@@ -158,8 +159,11 @@ class Pass:
             self._page_size = min(sizes.factor_for_ties * self._page_size, sizes.largest_limit)
         self._overlap = max(self._overlap, min(self.largest_tie + 1, self._page_size * 3 // 5))
         high = inf if request.page == 1 else (keys[0] if keys else -inf)
-        low = -inf if self._proves_end(result) else (keys[-1] if keys else inf)
-        self.ranges.add(low, high, Span(request.offset, min(request.end, self._count), len(keys)))
+        self.ranges.add(
+            self._reached_by(result, keys),
+            high,
+            Span(request.offset, min(request.end, self._count), len(keys)),
+        )
 
     def _lowest_wanted(self) -> float:
         """Where the list is counted first, its end is confirmed by a later read, and no gap until then."""
@@ -167,6 +171,21 @@ class Pass:
         if self._traits.counted_first and self._end_reached and lowest is not None:
             return max(lowest.low, self._bottom)
         return self._bottom
+
+    def _reached_by(self, result: PageResult, keys: list[float]) -> float:
+        """Return the key that a page reaches down to: its last, or where it shows the end the lowest known.
+
+        Where the list is counted first, rows may have fallen off the end that a page shows. Some may have the
+        key of its last one; all are looked for by later reads of the end.
+        """
+        if self._proves_end(result):
+            return -inf
+        if not keys:
+            return inf
+        if not self._traits.counted_first or result.has_next or result.request.end < (result.count or inf):
+            return keys[-1]
+        lowest = self.ranges.lowest
+        return min(nextafter(keys[-1], -inf), inf if lowest is None else lowest.low)
 
     def _proves_end(self, result: PageResult) -> bool:
         """Whether nothing can be below this page: on lists counted last, places far past the count."""

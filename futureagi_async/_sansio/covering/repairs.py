@@ -10,7 +10,7 @@ import attrs
 
 from futureagi_async._sansio.covering.budget import PageBounds
 from futureagi_async._sansio.covering.keyranges import Gap, KeyRanges
-from futureagi_async._sansio.covering.pages import CoverSizes, PageRequest, PageResult
+from futureagi_async._sansio.covering.pages import CoverSizes, PageRequest, PageResult, holds_any
 from futureagi_async._sansio.covering.places import Holes
 from futureagi_async._sansio.covering.windows import page_across
 
@@ -53,6 +53,8 @@ class Repairs:
         self._sizes = sizes
         self._aims: dict[tuple[float, float], _Stretch] = {}
         """Where to read next, for gaps that a page left open."""
+        self._in_vain: set[tuple[tuple[float, float], PageRequest]] = set()
+        """Pages that left a gap as it was."""
         self._ties: set[tuple[float, float]] = set()
         """Gaps at which a page showed a single key."""
         self._hopeless: set[tuple[float, float]] = set()
@@ -64,13 +66,20 @@ class Repairs:
         return not self._in_flight
 
     def next_page(
-        self, gaps: Iterable[Gap], *, margin: int, page_size: int, end: int, unreadable: Sequence[int]
+        self,
+        gaps: Iterable[Gap],
+        *,
+        margin: int,
+        page_size: int,
+        end: int,
+        unreadable: Sequence[int],
+        tie: int,
     ) -> PageRequest | None:
         """Return a page across the first gap that none is under way for, and the next ones if they fit.
 
         It shares ``margin`` rows with what is known on both sides. ``end`` is the place that proves the end
-        of the list. What lies on both sides of an ``unreadable`` place never joins; such a gap counts as
-        closed.
+        of the list. What lies on both sides of an ``unreadable`` place, or of one where it may stand among
+        ``tie`` equal keys, never joins; such a gap counts as closed.
         """
         busy = {gap.keys for waiting in self._in_flight.values() for gap in waiting}
         chosen: list[Gap] = []
@@ -80,15 +89,16 @@ class Repairs:
                 continue
             aim = self._aim(gap, margin, end)
             if stretch is None:
-                request = self._page(aim, page_size, unreadable) or self._page(
-                    _around(gap, _LEAST_MARGIN, end), 0, unreadable
+                request = self._page(aim, page_size, unreadable, tie) or self._page(
+                    _around(gap, _LEAST_MARGIN, end), 0, unreadable, tie
                 )
-                if request is None:
-                    self._leave_open(gap, aim, unreadable)
+                if request is None or (gap.keys, request) in self._in_vain:
+                    request = None
+                    self._leave_open(gap, aim, unreadable, tie)
                 else:
                     stretch, chosen = aim, [gap]
             else:
-                wider = self._page(stretch | aim, 0, unreadable)
+                wider = self._page(stretch | aim, 0, unreadable, tie)
                 if wider is None or self._rows(wider) > page_size:
                     break
                 stretch, request = stretch | aim, wider
@@ -109,6 +119,7 @@ class Repairs:
                 self._aims.pop(gap.keys, None)
                 self.closed += 1
             elif left[0].keys == gap.keys:
+                self._in_vain.add((gap.keys, result.request))
                 self._aims[gap.keys] = self._aim_again(gap, result, keys)
         return repaired is not None
 
@@ -126,11 +137,13 @@ class Repairs:
         aim = self._aims.get(gap.keys) or _around(gap, margin, end)
         return aim if gap.below is not None else aim | _Stretch(end - 1, end)
 
-    def _page(self, stretch: _Stretch, places: int, unreadable: Sequence[int]) -> PageRequest | None:
+    def _page(
+        self, stretch: _Stretch, places: int, unreadable: Sequence[int], tie: int
+    ) -> PageRequest | None:
         """Return a page of so many places, at least, that can be read and holds the stretch."""
         for each in (stretch.padded(places), stretch):
             request = each.page()
-            if not _holds_any(request, unreadable) and self._rows(request) <= self._bounds.utmost:
+            if not holds_any(request, unreadable, tie) and self._rows(request) <= self._bounds.utmost:
                 return request
         return None
 
@@ -156,9 +169,9 @@ class Repairs:
                 return stretch
             step //= 2
 
-    def _leave_open(self, gap: Gap, aim: _Stretch, unreadable: Sequence[int]) -> None:
+    def _leave_open(self, gap: Gap, aim: _Stretch, unreadable: Sequence[int], tie: int) -> None:
         """Take a gap for closed that a row lies in which can't be read; else say why it stays."""
-        if _holds_any(_around(gap, _LEAST_MARGIN, aim.end).page(), unreadable):
+        if holds_any(_around(gap, _LEAST_MARGIN, aim.end).page(), unreadable, tie):
             self._ranges.bridge(gap)
             return
         self._hopeless.add(gap.keys)
@@ -182,7 +195,3 @@ def _around(gap: Gap, margin: int, end: int) -> _Stretch:
     end = end if gap.below is None else gap.below.behind_first(margin)
     middle = (start + end) // 2
     return _Stretch(max(0, min(start, middle - margin)), max(end, middle + margin))
-
-
-def _holds_any(request: PageRequest, places: Sequence[int]) -> bool:
-    return any(request.offset <= place < request.end for place in places)

@@ -89,7 +89,7 @@ class TailRead:
             self.agreeing += 1
             return
         newest = inf if request.page == 1 else keys[0] if keys else -inf
-        joins = lowest is not None and newest > lowest.low
+        joins = lowest is not None and newest > max([lowest.low, *keys[-1:]])
         if not joins:  # all its rows share one key, or lie below what was known
             self._margin *= 2
         begins_before = request.page == 1 or count - request.offset >= min(self._least_rows, count)

@@ -30,17 +30,36 @@ from futureagi_async.sources import CallSource
 _DANGEROUS = re.compile(r"['\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")  # the last four are full-width
 
 
-class _Null:
-    """A cell without a value: it counts as a number for the csv module, which therefore does not quote it."""
+class _Bare:
+    """A cell that counts as a number for the csv module, which therefore does not quote it."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
 
     def __float__(self) -> float:
-        raise TypeError("An empty cell is no number.")
+        raise TypeError("Only its text is written.")
 
     def __str__(self) -> str:
-        return ""
+        return self._text
 
 
-NULL: Final = _Null()
+NULL: Final = _Bare("")
+"""A cell without a value."""
+
+
+def whole(number: int | str | None) -> _Bare | None:
+    """Return the cell of a column of whole numbers."""
+    return None if number is None else _Bare(str(number))
+
+
+def double(number: float) -> _Bare:
+    """Return the cell of a column of doubles: digit by digit, and always with a decimal point.
+
+    Programs that guess a column's type from its first rows would take ``32`` for the beginning of a column of
+    whole numbers, and fail at ``25.6``.
+    """
+    digits, *power = str(number).split("e")
+    return _Bare("e".join([digits if "." in digits else f"{digits}.0", *power]))
 
 
 def safe_text(text: str) -> str:
@@ -61,10 +80,12 @@ def cell(value: Any) -> Any:
     """Return a value as the csv module writes it well: numbers bare, everything else as safe text."""
     if value is None:
         return NULL
+    if isinstance(value, _Bare):
+        return value
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        return value
+        return double(value)
     if isinstance(value, str):
         return safe_text(value)
     if isinstance(value, datetime):
@@ -164,7 +185,8 @@ class CsvWriter:
     def _row(self, call: CallExecution) -> list[Any]:
         fields = fields_of(call)
         misfits = misfits_of(call)
-        row: list[Any] = [call.id, *self._source_columns.of(call.source)]
+        index, *source = self._source_columns.of(call.source)
+        row: list[Any] = [call.id, whole(index), *source]
         row += [_scalar(call, name) for name in SCALARS if name != "id"]
         if scenario_of(call)[2]:
             misfits["scenario"] = fields["scenario"]
@@ -188,9 +210,11 @@ def _text(sent: bytes | None) -> str | None:
     return None if sent is None else sent.decode()
 
 
-def _transcript_cells(call: CallExecution, fields: Fields, misfits: Misfits) -> tuple[int | None, str | None]:
+def _transcript_cells(
+    call: CallExecution, fields: Fields, misfits: Misfits
+) -> tuple[_Bare | None, str | None]:
     turns = turns_of(call, fields, misfits)
-    return (None, None) if turns is None else (len(turns), "\n".join(map(_said, turns)))
+    return (None, None) if turns is None else (whole(len(turns)), "\n".join(map(_said, turns)))
 
 
 def _said(turn: TranscriptTurn) -> str:

@@ -53,11 +53,12 @@ def read_ids(path: Path, format: str, *, normalised: bool = False) -> Iterator[S
 
 def _from_lines(file: BinaryIO) -> Iterator[SourceAndId]:
     decode = msgspec.json.Decoder(_Line).decode
-    for line in _whole_lines(file):
+    for line in whole_lines(file):
         yield None, decode(line).id
 
 
-def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
+def whole_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of a file, or raise `ValueError` where the last is cut off."""
     for line in file:
         if not line.endswith(b"\n"):
             raise ValueError("its last line is cut off")
@@ -66,14 +67,14 @@ def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
 
 def _from_normalised(file: BinaryIO) -> Iterator[SourceAndId]:
     decode = msgspec.json.Decoder(_NormalisedLine).decode
-    for line in _whole_lines(file):
+    for line in whole_lines(file):
         found = decode(line)
         yield found.source.index if found.source else None, found.id
 
 
 def _from_csv(file: BinaryIO) -> Iterator[SourceAndId]:
     """Read the first two cells of each row; the csv module stops at cells of 128 KiB."""
-    rows = _csv_rows(file)
+    rows = csv_rows(file)
     if not next(rows, b"").startswith(_CSV_HEADER):
         raise ValueError("it does not begin with the columns id and source_index")
     for number, row in enumerate(rows, 1):
@@ -83,7 +84,7 @@ def _from_csv(file: BinaryIO) -> Iterator[SourceAndId]:
         yield int(head[2]) if head[2] else None, original_text(head[1].replace(b'""', b'"').decode())
 
 
-def _csv_rows(file: BinaryIO) -> Iterator[bytes]:
+def csv_rows(file: BinaryIO) -> Iterator[bytes]:
     """Yield whole rows: a newline ends one where the quotes before it are even."""
     lines: list[bytes] = []
     quotes = 0

@@ -13,6 +13,7 @@ from futureagi_async.testing._standin.data.builders import Plan, PlanOptions, Sa
 from futureagi_async.testing._standin.data.listing import alive_sometime, alive_throughout
 from futureagi_async.testing._standin.data.records import World
 from futureagi_async.testing._standin.motion import Mover, Schedule
+from futureagi_async.testing._standin.runs import Run, Runner
 from futureagi_async.testing._standin.web.answers import JSON, Answer
 from futureagi_async.testing._standin.web.faults import (
     Disconnect,
@@ -57,8 +58,9 @@ class StandInServer:
     executions, agents and their versions. A list of calls is named by its id, or by `(agent_id, version_id)`.
 
     Data are added (`add_run_test`, ...), deleted (`delete_execution`) and sent with other values
-    (`alter_call`, `alter_kpis`) at any moment; lists change by themselves while they are read (`move`), and
-    their history (`alive_throughout`, `alive_sometime`) judges what a reader got.
+    (`alter_call`, `alter_kpis`) at any moment; lists change by themselves while they are read (`move`), test
+    executions run to their end (`run_execution`), and the lists' history (`alive_throughout`,
+    `alive_sometime`) judges what a reader got.
 
     Faults (`fail`, `stall`, `disconnect`, `respond`) meet requests whose path and query contain
     `path_contains`; the default meets all. Each is used up by the next `times` such requests, after `after`
@@ -374,6 +376,20 @@ class StandInServer:
             mover.start(self.clock.monotonic())
             self._movers.append(mover)
 
+    def run_execution(self, test_execution_id: str, run: Run = Run()) -> None:  # noqa: B008 - frozen
+        """Let a test execution run from its beginning, from now on: all its calls are pending again.
+
+        It goes on with the server's clock, which is the machine's or virtual.
+
+        Raises:
+            ValueError: there is no such execution (any more).
+
+        """
+        with self._world.lock:
+            execution = self._execution(test_execution_id)
+            runner = Runner(self._world, self._schedule, self.clock, execution, run)
+            runner.start(self.clock.monotonic())
+
     def stop_motion(self) -> None:
         """Let no further change begin; those that wait for their commit still become visible."""
         with self._world.lock:
@@ -411,8 +427,7 @@ class StandInServer:
 
     def _catch_up(self) -> None:
         """Let the data become what it is at the clock's time."""
-        if self.clock.is_virtual:
-            self._schedule.run_until(self.clock.monotonic())
+        self._schedule.run_until(self.clock.monotonic())
 
     # Faults
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from futureagi_async.testing._standin.clock import MINUTE_US
 from futureagi_async.testing._standin.data.records import CallFacts
-from futureagi_async.testing._standin.data.scenarios import StoredEvals, stored_evals
+from futureagi_async.testing._standin.data.scenarios import StoredEvals, entry_of, stored_evals
 from futureagi_async.testing._standin.data.values import (
     ENDED_REASONS,
     SUMMARIES,
@@ -43,6 +43,8 @@ def _make(call: Call) -> CallFacts:
     evals: StoredEvals = {}
     if call.state.evaluated:
         evals = stored_evals(call.run_test.evals, id_, n, slim=slim)
+    if call.evals_done is not None:
+        evals = {key: _settled(entry, done=call.evals_done) for key, entry in evals.items()}
     return CallFacts(
         turns=_turns(call) if happened else (),
         score=_score(call) if happened else None,
@@ -53,6 +55,14 @@ def _make(call: Call) -> CallFacts:
         **_identity(call, bare),
         **_outcome(call, happened),
     )
+
+
+def _settled(entry: Any, *, done: bool) -> Any:
+    """Return a result that is there, or is not, whatever the sample has."""
+    if not done:
+        return {"status": "pending"}
+    is_pending = entry == {"status": "pending"}
+    return entry_of("Politeness", "score", 0.5, "weighed at last") if is_pending else entry
 
 
 def _is_bare(call: Call) -> bool:

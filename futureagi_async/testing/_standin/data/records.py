@@ -144,7 +144,8 @@ class Call(Listed):
     """A call execution. `number` counts within its run test: the variety of the samples follows it.
 
     A `locked` call has a change under way; a `poisoned` one breaks every answer that it should be in.
-    `altered` are JSON keys of its rows with the values sent instead.
+    `altered` are JSON keys of its rows with the values sent instead. `evals_done` says for a call of a run
+    (`runs.py`) whether its evaluations have results; otherwise some of the samples have, and some have not.
     """
 
     number: int
@@ -155,6 +156,7 @@ class Call(Listed):
     revision: int = 0
     locked: bool = False
     poisoned: bool = False
+    evals_done: bool | None = None
     altered: dict[str, Any] = field(factory=dict)
     snapshots: list[Snapshot] = field(factory=list)
     facts: CallFacts | None = field(default=None, repr=False)

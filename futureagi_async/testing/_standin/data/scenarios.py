@@ -147,12 +147,13 @@ def stored_evals(configs: tuple[EvalConfig, ...], call_id: str, number: int, *, 
     """Return the stored results of one call; its number decides which of the known shapes they have."""
     ran = [config for config in configs if not config.never_ran]
     if slim:
-        return {ran[0].id: _entry(ran[0].name, "score", round(number % 11 / 10, 1), None)}
+        return {ran[0].id: entry_of(ran[0].name, "score", round(number % 11 / 10, 1), None)}
     shapes = {"score": _score, "Pass/Fail": _pass_fail, "choices": _choice}
     return {config.id: shapes[config.output_type](config, call_id, number) for config in ran}
 
 
-def _entry(name: str, output_type: str | None, output: Any, reason: str | None) -> dict[str, Any]:
+def entry_of(name: str, output_type: str | None, output: Any, reason: str | None) -> dict[str, Any]:
+    """Return a stored result."""
     return {
         "name": name,
         "output": output,
@@ -167,19 +168,21 @@ def _score(config: EvalConfig, call_id: str, number: int) -> Any:
     special: dict[int, Any] = {
         1: {"status": "pending"},
         3: {"name": config.name, "output": 0, "reason": None, "output_type": "score"},
-        5: _entry(config.name, "score", {"score": value, "explanation": "three turns weighed"}, "an object"),
-        7: _entry(config.name, None, None, "nobody spoke") | {"status": "skipped", "skipped": True},
-        9: _entry(config.name, "score", None, "timed out") | {"status": "Failed", "error": "error"},
-        10: _entry(config.name, "score", 1, "perfect ⭐"),
+        5: entry_of(
+            config.name, "score", {"score": value, "explanation": "three turns weighed"}, "an object"
+        ),
+        7: entry_of(config.name, None, None, "nobody spoke") | {"status": "skipped", "skipped": True},
+        9: entry_of(config.name, "score", None, "timed out") | {"status": "Failed", "error": "error"},
+        10: entry_of(config.name, "score", 1, "perfect ⭐"),
     }
-    return special.get(number % 12, _entry(config.name, "score", value, "weighed turn by turn"))
+    return special.get(number % 12, entry_of(config.name, "score", value, "weighed turn by turn"))
 
 
 def _pass_fail(config: EvalConfig, call_id: str, number: int) -> Any:
     if config.removed:
-        return "legacy-string" if number % 4 == 1 else _entry(config.name, "Pass/Fail", "Passed", "stale")
+        return "legacy-string" if number % 4 == 1 else entry_of(config.name, "Pass/Fail", "Passed", "stale")
     passed = seeded_random(call_id, config.id).random() < 2 / 3
-    return _entry(config.name, "Pass/Fail", "Passed" if passed else "Failed", "…erledigt oder nicht")
+    return entry_of(config.name, "Pass/Fail", "Passed" if passed else "Failed", "…erledigt oder nicht")
 
 
 def _choice(config: EvalConfig, call_id: str, number: int) -> Any:
@@ -193,5 +196,5 @@ def _choice(config: EvalConfig, call_id: str, number: int) -> Any:
         None,
     )
     output = outputs[number % len(outputs)]
-    entry = _entry(config.name, "choices", output, "heard in the last turn")
+    entry = entry_of(config.name, "choices", output, "heard in the last turn")
     return entry | {"status": "Failed", "error": True} if output is None else entry

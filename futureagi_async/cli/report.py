@@ -1,0 +1,116 @@
+"""The command `report`: a page on calls, or on how they differ from earlier ones."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from futureagi_async import CallExecution
+from futureagi_async.cli.connection import Connection, Endpoint, Limits, connect, read_one
+from futureagi_async.cli.formatting import format_count, shown_path
+from futureagi_async.cli.messages import UsageError
+from futureagi_async.cli.running import ExitCode
+from futureagi_async.cli.streams import print_notice, print_warning
+from futureagi_async.cli.summaries import Subject, needed_libraries, parse_subject, read_subject
+
+if TYPE_CHECKING:
+    from futureagi_async.analysis import Comparison, Summary
+
+REPORT_EPILOGUE = """\
+Examples:
+  futureagi-async report --demo
+  futureagi-async report latest:"Checkout flow" -o checkout.html
+  futureagi-async report "Support bot:v4" --against "Support bot:v3"
+  futureagi-async report this-week --against last-week --png slides
+
+A and B are a test execution's or run test's id, a run test's name, latest:RUN,
+  AGENT:VERSION, or an export's directory. The page is one file that asks for
+  nothing else; the calls to look at come with their transcripts.
+
+Exit codes: 0 all lists are complete; 3 written, but something is missing, as
+  the page says; 1 failed; 2 wrong arguments, 130 interrupted.
+"""
+
+
+def report(
+    subject: Annotated[str | None, Parameter(metavar="A", help="What to report on.")] = None,
+    /,
+    *,
+    against: Annotated[str | None, Parameter(metavar="B", help="What to compare it with.")] = None,
+    output: Annotated[
+        Path,
+        Parameter(name=("--output", "-o"), metavar="FILE", show_default=True, help="The page to write."),
+    ] = Path("report.html"),
+    png: Annotated[
+        Path | None, Parameter(metavar="DIR", help="Also write each chart as an image, for slides.")
+    ] = None,
+    title: Annotated[str | None, Parameter(metavar="TEXT", help="The page's heading.")] = None,
+    no_transcripts: Annotated[
+        bool, Parameter(help="Leave out transcripts, reasons and links to recordings.")
+    ] = False,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    connection: Connection = Connection(),  # noqa: B008 - frozen
+) -> int:
+    """Write an HTML page with plots, on calls or on what changed."""
+    _check_places(output, png)
+    later = None if subject is None else parse_subject(subject, "A")
+    earlier = None if against is None else parse_subject(against, "--against")
+    with needed_libraries():
+        from futureagi_async.analysis import calls_in_report, check_report_installed, compare, write_report
+
+        check_report_installed()
+    with connect(connection) as endpoint:
+        later, earlier = _choose(later, earlier, endpoint)
+        before = None if earlier is None else read_subject(earlier, endpoint, limits)
+        after = read_subject(later, endpoint, limits)
+        found: Summary | Comparison = after if before is None else compare(before, after)
+        details: Path | Sequence[CallExecution] = ()
+        if not no_transcripts:
+            wanted = [each.call_id for each in calls_in_report(found)]
+            details = later.export or _read_details(wanted, endpoint)
+    write_report(output, found, calls=details, title=title, png=png)
+    verdicts = [summary.verdict.completeness for summary in (before, after) if summary is not None]
+    worst = (
+        "incomplete"
+        if "incomplete" in verdicts
+        else "complete"
+        if set(verdicts) == {"complete"}
+        else "unknown"
+    )
+    print_notice(f"Wrote {shown_path(output)}: {format_count(after.calls, 'call')}, {worst}.")
+    return ExitCode.INCOMPLETE if worst == "incomplete" else ExitCode.DONE
+
+
+def _check_places(output: Path, png: Path | None) -> None:
+    if output.is_dir() or not output.parent.is_dir():
+        raise UsageError(f"--output must name a file in a directory that exists, not {shown_path(output)}.")
+    if png is not None and png.exists() and not png.is_dir():
+        raise UsageError(f"--png must name a directory, not {shown_path(png)}.")
+
+
+def _choose(
+    later: Subject | None, earlier: Subject | None, endpoint: Endpoint
+) -> tuple[Subject, Subject | None]:
+    """Return what to report on: what was named, else the sample's agent versions."""
+    if later is not None:
+        return later, earlier
+    if endpoint.stand_in is None:
+        raise UsageError('Report on what? For example: futureagi-async report latest:"Checkout flow".')
+    (agent_id, first), (_, second), *_ = endpoint.stand_in.agent_versions
+    return (
+        parse_subject(f"{agent_id}:{second}", "A"),
+        earlier or parse_subject(f"{agent_id}:{first}", "--against"),
+    )
+
+
+def _read_details(ids: Sequence[str], endpoint: Endpoint) -> Sequence[CallExecution]:
+    """Return the calls to look at in full; those that can't be read are left out, and said."""
+    if not ids:
+        return ()
+    outcomes = read_one(endpoint, lambda session: session.fetch_call_executions(ids))
+    found = [outcome.value for outcome in outcomes if outcome.value is not None]
+    if missing := len(outcomes) - len(found):
+        first = next(outcome.error for outcome in outcomes if outcome.error is not None)
+        print_warning(f"the details of {format_count(missing, 'call')} can't be read: {first}")
+    return found

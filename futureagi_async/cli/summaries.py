@@ -1,0 +1,164 @@
+"""What `gate` and `compare` look at: lists by id or name, and exports; read into summaries."""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import attrs
+from rich.console import Console
+
+from futureagi_async import (
+    AgentVersionNamed,
+    CallSource,
+    LatestExecution,
+    NameLookupError,
+    NotFoundError,
+    RunTestCalls,
+    RunTestNamed,
+    Session,
+    SourceName,
+    TestExecutionCalls,
+)
+from futureagi_async.cli.connection import Endpoint, Limits
+from futureagi_async.cli.formatting import format_count, one_line
+from futureagi_async.cli.messages import UsageError, usage_errors
+from futureagi_async.cli.running import run_async
+from futureagi_async.cli.streams import open_stderr
+
+if TYPE_CHECKING:
+    from futureagi_async.analysis import Summary
+
+T = TypeVar("T")
+
+_MANIFESTS = ("_manifest.json", "manifest.json")  # the second is what earlier versions wrote
+
+
+@attrs.frozen
+class Subject:
+    """What an argument names."""
+
+    text: str
+    export: Path | None = None
+    candidates: tuple[CallSource | SourceName, ...] = ()
+    """What it may be, the likeliest first."""
+
+
+def parse_subject(text: str, what: str) -> Subject:
+    """Read an id, a name, ``latest:RUN``, ``AGENT:VERSION`` or an export's directory; else `UsageError`."""
+    wanted = text.strip()
+    path = Path(text)
+    if wanted and (path.is_dir() or text.endswith("/") or path.name in _MANIFESTS):
+        folder = path.parent if path.name in _MANIFESTS else path
+        if not any((folder / name).is_file() for name in _MANIFESTS):
+            raise UsageError(f"{what}: there is no finished export in {text}: it has no {_MANIFESTS[0]}.")
+        return Subject(text, export=folder)
+    try:
+        return Subject(text, candidates=_candidates(wanted))
+    except ValueError:
+        raise UsageError(
+            f"{what} must be an id, a run test's name, latest:RUN, AGENT:VERSION or an export's directory, "
+            f"not {text!r}."
+        ) from None
+
+
+def _candidates(text: str) -> tuple[CallSource | SourceName, ...]:
+    run_test = RunTestNamed(text).as_source()
+    if isinstance(run_test, RunTestCalls):  # ids don't tell of what they are
+        return TestExecutionCalls(text), run_test
+    if text.partition(":")[0].strip() == "latest":
+        return (LatestExecution.parse(text),)
+    if ":" in text.strip(":"):
+        return AgentVersionNamed.parse(text).as_source(), run_test
+    return (run_test,)
+
+
+def read_subject(subject: Subject, endpoint: Endpoint, limits: Limits) -> "Summary":
+    """Read what an argument names; it is called by what was given."""
+    if subject.export is not None:
+        return read_export(subject.export)
+    source = find_subject(subject, endpoint)
+    return read_lists([source], endpoint, limits, label=one_line(subject.text))
+
+
+def find_subject(subject: Subject, endpoint: Endpoint) -> CallSource:
+    """Return the list that an argument names, after looking up what it is."""
+    if len(subject.candidates) == 1 and isinstance(subject.candidates[0], CallSource):
+        return subject.candidates[0]
+    return _run(endpoint.session(), partial(_find, subject.candidates))
+
+
+async def _find(candidates: Sequence[CallSource | SourceName], session: Session) -> CallSource:
+    """Return the first list that there is; where there is none, raise what the first look-up raised."""
+    errors: list[NameLookupError | NotFoundError] = []
+    for candidate in candidates:
+        try:
+            if not isinstance(candidate, CallSource):
+                (source,) = await session.find_sources(candidate)
+                return source
+            await session.get_page(candidate, limit=1)
+        except (NameLookupError, NotFoundError) as error:
+            errors.append(error)
+        else:
+            return candidate
+    raise errors[0]
+
+
+@contextmanager
+def needed_libraries() -> Iterator[None]:
+    """Turn a library that is not installed into a `UsageError` that says how to get it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UsageError(str(error)) from error
+
+
+def read_export(path: Path) -> "Summary":
+    """Read an export's directory."""
+    from futureagi_async.analysis import summarise
+
+    with needed_libraries(), usage_errors():
+        return summarise(path)
+
+
+def read_lists(
+    sources: Sequence[CallSource], endpoint: Endpoint, limits: Limits, *, label: str | None = None
+) -> "Summary":
+    """Read lists of calls into one summary; what is missing of them is in its verdict.
+
+    Raises the first failure where nothing could be read.
+    """
+    session = endpoint.session(
+        max_in_flight=limits.max_in_flight, max_requests_per_minute=limits.max_requests_per_minute
+    )
+    return _run(session, partial(_read, sources, limits.page_size, label, open_stderr()))
+
+
+async def _read(
+    sources: Sequence[CallSource], page_size: int, label: str | None, console: Console, session: Session
+) -> "Summary":
+    from futureagi_async.analysis import SummaryBuilder
+
+    builder = SummaryBuilder()
+    calls = 0
+    with console.status("Reading") as status:
+        async with session.stream_calls(sources, page_size=page_size, on_error="collect") as stream:
+            async for call in stream:
+                builder.add(call)
+                calls += 1
+                if calls % page_size == 0:
+                    status.update(f"Reading: {format_count(calls, 'call')}")
+    failed = [failure for report in stream.report for failure in report.failures]
+    if not calls and failed:
+        raise failed[0]
+    return builder.finish(stream.report, label=label)
+
+
+def _run(session: Session, work: Callable[[Session], Awaitable[T]]) -> T:
+    async def opened() -> T:
+        async with session:
+            with needed_libraries(), usage_errors():
+                return await work(session)
+
+    return run_async(opened)

@@ -1,0 +1,100 @@
+"""How an export begins and ends at its target: room is made for it, and finished files get their names."""
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from futureagi_async.errors import ExportError
+from futureagi_async.export.files import (
+    check_replaceable,
+    export_errors,
+    make_directory,
+    replace_file,
+    sync_directory,
+    write_synced,
+)
+from futureagi_async.export.manifest import find_manifest
+from futureagi_async.export.ownership import check_file, leave_receipt, names_of_parts, read_earlier
+from futureagi_async.export.targets import EVALUATIONS, KEPT, PART_NAME, Target
+
+
+def prepare_target(target: Target, *, overwrite: bool) -> bool:
+    """Make room for the working directory; whether the target's own directory was made for it."""
+    if not target.is_directory:
+        check_replaceable(target.path)
+        if not target.path.parent.exists():
+            raise ExportError(f"Can't write {target.path}: there is no directory {target.path.parent}.")
+        if not overwrite:
+            check_file(target)
+        return False
+    made = not target.path.exists()
+    make_directory(target.path, parents=True)
+    return made
+
+
+def publish(
+    target: Target,
+    files: Iterable[tuple[Path, str]],
+    manifest: bytes | None,
+    note_replaced: Callable[[Iterable[str]], set[str]],
+    *,
+    overwrite: bool,
+) -> None:
+    """Give all files their names, the manifest last; what an earlier export left in the directory goes.
+
+    ``files`` says where each is, and what it is to be called. ``note_replaced`` is told durably, before they
+    are touched, which files an earlier export left; it returns all that it was ever told.
+    """
+    if manifest is None:
+        _publish_file(target, files, overwrite=overwrite)
+        return
+    unfinished = target.unfinished(target.manifest.name)
+    write_synced(unfinished, manifest)
+    earlier = read_earlier(target, overwrite=overwrite)
+    names = set(filter(PART_NAME.fullmatch, (part.name for part in earlier.parts))) if earlier else set()
+    replaced = note_replaced(names | names_of_parts(target.path) if overwrite else names)
+    if earlier is not None:  # it will not fit what takes the place of its parts
+        _remove(find_manifest(target.path))
+        sync_directory(target.path)
+    placed = _place(target, files)
+    replace_file(unfinished, target.manifest)
+    for name in replaced - placed:
+        _remove(target.path / name)
+    with suppress(OSError):  # where it is not empty
+        (target.path / EVALUATIONS).rmdir()
+    sync_directory(target.path)
+
+
+def _publish_file(target: Target, files: Iterable[tuple[Path, str]], *, overwrite: bool) -> None:
+    for written, name in files:
+        if written != target.folder / name:
+            if not overwrite:
+                _check_file_again(target)
+            leave_receipt(written, target)
+    _place(target, files)
+
+
+def _check_file_again(target: Target) -> None:
+    """Spare what somebody put there meanwhile: reading may have taken hours."""
+    try:
+        check_file(target)
+    except ExportError as error:
+        raise ExportError(f"{error} {KEPT}") from None
+
+
+def _place(target: Target, files: Iterable[tuple[Path, str]]) -> set[str]:
+    placed = {name: written for written, name in files}
+    folders = {(target.folder / name).parent for name in placed}
+    for folder in folders - {target.folder}:
+        make_directory(folder)
+    for name, written in placed.items():
+        if written != target.folder / name:  # it was placed before an interruption
+            replace_file(written, target.folder / name)
+    for folder in folders:
+        sync_directory(folder)
+    return set(placed)
+
+
+def _remove(path: Path) -> None:
+    with export_errors(path, "remove"):
+        path.unlink(missing_ok=True)
