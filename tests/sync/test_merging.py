@@ -22,7 +22,7 @@ from futureagi_async.sync.schema import source_id_of
 from futureagi_async.sync.staging import Applied, Change, Counts, Database
 from futureagi_async.sync.targets import read_sync_target
 from tests.support.databases import ENGINES, content_of, database_in, rows_of
-from tests.support.exports import calls_of
+from tests.support.exports import StopHereError, calls_of
 
 SOURCES = [RunTestCalls(f"00000000-0000-4000-8000-00000000000{number}") for number in (1, 2)]
 IDS = [source_id_of(source) for source in SOURCES]
@@ -283,3 +283,26 @@ def test_what_is_applied_comes_back_as_the_state(tmp_path: Path, engine: str) ->
     assert (state.number, state.digest, state.lacks_columns) == (1, "digest 1", False)
     assert list(state.sources) == list(change.states)
     assert not applied.counts
+
+
+def test_commits_that_no_sync_vouches_for_are_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a sync wrote into Delta tables before it was cut off is gone after the next one."""
+    database, name = opened(tmp_path, "delta"), database_in(tmp_path, "delta")
+    database.apply(change_of(Reading((ReadCall(0, "a", 1, (1.0,)),), frozenset()), 1, tmp_path))
+    before = content_of(name)
+    with monkeypatch.context() as patched:
+        patched.setattr("futureagi_async.sync.delta._write_sources", stop)
+        cut_off = Reading((ReadCall(0, "a", 2, ()), ReadCall(0, "b", 2, (0.5,))), frozenset())
+        change = change_of(cut_off, 2, tmp_path / "read-1")
+        with pytest.raises(StopHereError):
+            database.apply(change)
+    assert content_of(name) == before
+    model, next_one = Model(), Reading((ReadCall(1, "c", 1, (0.0,)),), frozenset())
+    model.apply(Reading((ReadCall(0, "a", 1, (1.0,)),), frozenset()), 1)
+    model.apply(next_one, 2)
+    database.apply(change_of(next_one, 2, tmp_path))
+    assert rows_in(name) == model.rows()
+
+
+def stop(*_: object) -> None:
+    raise StopHereError
