@@ -128,7 +128,7 @@ def _additions(report: ExportReport) -> Iterator[str]:
     if gone := report.transcripts_gone:
         calls = f"{format_count(len(gone), 'call')} {'was' if len(gone) == 1 else 'were'}"
         yield f"{calls} deleted before the transcript could be fetched."
-    if left_out := report.left_out:
+    if left_out := report.left_out_columns:
         names = ", ".join(left_out[:_NAMED]) + (", ..." if len(left_out) > _NAMED else "")
         yield f"Left out {format_count(len(left_out), 'column')}: {names}."
     if report.redacted_with is not None:
@@ -170,7 +170,7 @@ def summary_json(report: ExportReport) -> bytes:
             "already_finished": report.already_finished,
             "resumed": report.resumed,
             "files": [shown_path(path) for path in report.files],
-            "left_out": report.left_out,
+            "left_out_columns": report.left_out_columns,
             "redacted_with": report.redacted_with,
             "manifest": None if report.manifest is None else shown_path(report.manifest),
             "sources": [_source_json(source) for source in report.fetch],

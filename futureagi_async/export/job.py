@@ -18,7 +18,7 @@ from futureagi_async.export.batches import RecordReader
 from futureagi_async.export.fetching import CallReader, StepStream, fetch_details, store_pages
 from futureagi_async.export.files import check_directory, locked
 from futureagi_async.export.formats import check_installed
-from futureagi_async.export.formats.projection import Projection
+from futureagi_async.export.formats.projection import WHOLE, Projection
 from futureagi_async.export.formats.schema import SOURCE
 from futureagi_async.export.manifest import (
     BaseExport,
@@ -63,9 +63,9 @@ class ExportRequest:
     overwrite: bool
     ordered: bool
     normalised: bool
-    projection: Projection
-    redactor: Redactor | None
-    partition: str | None
+    projection: Projection = WHOLE
+    redactor: Redactor | None = None
+    partition: str | None = None
     part_rows: int
     page_size: int
     include_provider_data: bool
@@ -153,11 +153,10 @@ async def run_export(request: ExportRequest) -> ExportReport:
     """Do what is requested; where that is interrupted, what was read stays for the next run."""
     check_request(request)
     since, target = request.since, request.target
-    base = (
-        await run_sync(read_base, since, request.sources, request.describe)
-        if isinstance(since, Path)
-        else since
-    )
+    if isinstance(since, Path):
+        base: BaseExport | None = await run_sync(read_base, since, request.sources, request.describe)
+    else:
+        base = since
     if request.recordings is not None:
         await run_sync(check_directory, request.recordings)
     made = await run_sync(partial(prepare_target, target, overwrite=request.overwrite))

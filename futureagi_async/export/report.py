@@ -82,7 +82,7 @@ class ExportReport(Plain):
     """How each download ended."""
     changed_since: tuple[datetime | None, ...] = ()
     """Of each source, since when changes were read; ``None`` for a source that was read in full."""
-    left_out: tuple[str, ...] = ()
+    left_out_columns: tuple[str, ...] = ()
     """Columns that are not in the files."""
     redacted_with: str | None = None
     """Which key replaced phone numbers and customers' names: an id of it that says nothing else."""
@@ -174,7 +174,7 @@ def report_on(
         transcript_failures=tuple(failure.to_error() for failure in transcripts.failed),
         recordings=tuple(manifest.recordings or ()),
         changed_since=tuple(source.changed_since for source in manifest.sources),
-        left_out=tuple(manifest.parameters.left_out),
+        left_out_columns=tuple(manifest.parameters.left_out),
         redacted_with=manifest.parameters.redacted_with,
     )
 

@@ -40,7 +40,7 @@ def test_a_whole_command(tmp_path: Path) -> None:
     assert {"customer_name", "transcript"}.isdisjoint(read_export(tmp_path / "out").calls.column_names)
     code, out, more = run(f"{line} -q --json -o out/", tmp_path, FI_REDACT_KEY=KEY)
     summary = json.loads(out)
-    assert summary["left_out"] == ["customer_name", "transcript"]
+    assert summary["left_out_columns"] == ["customer_name", "transcript"]
     assert f"(id of the key: {summary['redacted_with']})" in said
     assert KEY not in said + more + out.decode()
 

@@ -189,7 +189,7 @@ async def test_an_export_without_what_was_said(server: StandInServer, tmp_path: 
     for folder, drop in (("whole", []), ("some", ["transcript", "customer_name"])):
         (tmp_path / folder).mkdir()
         report = await export(server, tmp_path / folder / name, drop=drop, **FORMATS[name])
-        assert report.left_out == tuple(name for name in CALLS if name in drop)
+        assert report.left_out_columns == tuple(name for name in CALLS if name in drop)
         shown = b"\n".join(path.read_bytes() for path in (tmp_path / folder).rglob("*") if path.is_file())
         if "parquet" in name:
             tables = [repr(parquet.read_table(path).to_pydict()) for path in report.files]
@@ -237,7 +237,7 @@ async def test_an_export_of_some_columns_is_read_back(
 async def test_evaluations_go_with_their_column(served: StandInServer, tmp_path: Path, name: str) -> None:
     """Without ``eval_outputs`` there is no table of them, no column of one, and not their other shape."""
     report = await export(served, tmp_path / name, drop=["eval_outputs"], **FORMATS[name])
-    assert report.left_out == ("eval_outputs", "eval_metrics")
+    assert report.left_out_columns == ("eval_outputs", "eval_metrics")
     assert not [path for path in report.files if "evaluations" in path.name]
     assert not (tmp_path / name / "_evaluations").exists()
     assert verify_export(tmp_path / name).ok
@@ -275,11 +275,11 @@ async def test_the_manifest_says_what_was_left_out(served: StandInServer, tmp_pa
     names = list(CALLS)
     report = await export(served, tmp_path / "out", format="parquet", drop=["transcript", "customer_name"])
     left_out = read_manifest(tmp_path / "out")["parameters"]["left_out"]
-    assert left_out == ["customer_name", "transcript"] == list(report.left_out)
+    assert left_out == ["customer_name", "transcript"] == list(report.left_out_columns)
     kept = [name for name in names if name not in left_out]
     again = await export(served, tmp_path / "out", format="parquet", columns=reversed(kept))
     assert again.already_finished
-    assert again.left_out == report.left_out
+    assert again.left_out_columns == report.left_out_columns
     with pytest.raises(ExportError, match=r"left_out was \['customer_name', 'transcript'\] and is now \[\]"):
         await export(served, tmp_path / "out", format="parquet")
 

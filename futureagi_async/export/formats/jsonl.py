@@ -80,7 +80,7 @@ class Normaliser:
         if json_of(fields, "rerun_snapshots") in (None, b"[]"):
             return None if json_of(fields, "rerun_snapshots") is None else []
         try:
-            made = list(map(self._object, call.rerun_snapshots or ()))
+            made = [self._object(snapshot) for snapshot in call.rerun_snapshots or ()]
         except (DecodingError, RecursionError):
             misfits["rerun_snapshots"] = fields["rerun_snapshots"]
             return None
