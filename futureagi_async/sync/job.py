@@ -15,7 +15,6 @@ from futureagi_async._version import __version__
 from futureagi_async.errors import ExportError, SyncError
 from futureagi_async.export.fetching import CallReader
 from futureagi_async.export.files import LOCK, export_errors, locked, make_directory
-from futureagi_async.export.formats.projection import WHOLE
 from futureagi_async.export.job import ExportRequest, run_export
 from futureagi_async.export.manifest import BaseExport, Manifest, read_manifest
 from futureagi_async.export.report import ExportProgress, ExportReport, OnProgress
@@ -200,9 +199,6 @@ class _Job:
             overwrite=True,  # the folder is this sync's own
             ordered=False,
             normalised=False,
-            projection=WHOLE,
-            redactor=None,
-            partition=None,
             part_rows=_PART_ROWS,
             page_size=request.page_size,
             include_provider_data=request.content.provider_data,
