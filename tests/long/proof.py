@@ -1,6 +1,6 @@
 """Reads moving lists over real sockets, many times, and holds every "complete" to its word.
 
-``python -m tests.long proof`` makes 1,224 seeded runs and prints the table that stands in the docs;
+``python -m tests.long proof`` makes 1,608 seeded runs and prints the table that stands in the docs;
 ``--seeds 2`` makes fewer. Server and client share a virtual clock that requests move on, so the
 runs repeat. A run *lies* when it says complete and lacks a row that the guarantee promises.
 """

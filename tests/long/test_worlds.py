@@ -25,6 +25,7 @@ SLICE = [
         Start(kind=kind, ties=(1, 3, 1), page_size=3, in_flight=2, in_turn=True, changes=1)
         for kind in KINDS.values()
     ),
+    *(Start(kind=kind, ties=(8,), one_page=True, changes=1) for kind in KINDS.values()),
     Start(kind=KINDS["run test"], ties=(1,) * 8, holes=frozenset(range(1, 8)), changes=2),
 ]
 

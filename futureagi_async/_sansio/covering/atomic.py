@@ -67,8 +67,8 @@ class AtomicRead:
         return rows <= self._sizes.largest_limit and seconds <= patience and small
 
     def next_page(self) -> PageRequest:
-        """Return the tail first where it is needed, then the one page."""
-        if self._traits.counted_first and self._tail is None:
+        """Return the tail first where it is needed and its keys tell where it begins, then the one page."""
+        if self._traits.counted_first and self._tail is None and not self.first.lacks_keys:
             return tail_window(self._count, self._sizes.tail, 2 * self._sizes.tail)
         return PageRequest(1, self.rows, optional=True)
 
@@ -110,16 +110,21 @@ class AtomicRead:
         )
 
     def _tail_is_in(self, result: PageResult) -> bool:
-        """Whether the page joins the earlier read of the end, so that no oldest row fell between."""
+        """Whether the page joins the earlier read of the end, so that no oldest row fell between.
+
+        A tail has to begin above the key of the oldest rows: where it shows only some of those that share it,
+        the page may lack another of them.
+        """
         tail = self._tail
         if tail is None:
             return False
-        if set(tail.ids) <= set(result.ids):
+        whole = tail.request.page == 1
+        if whole and set(tail.ids) <= set(result.ids):
             return True
         lowest, highest_of_tail = result.keys[-1:], tail.keys[:1]
         if not lowest or not highest_of_tail or lowest[0] is None or highest_of_tail[0] is None:
             return False
-        return tail.request.page == 1 or lowest[0] < highest_of_tail[0]
+        return whole or lowest[0] < highest_of_tail[0]
 
 
 EARLIEST = 1_420_070_400.0  # 2015, before the service
