@@ -131,6 +131,42 @@ async def test_tables_of_a_prefix_are_those_of_a_directory(
         assert few.calls.equals(here.calls.select(["id", "status"]))
 
 
+@pytest.mark.parametrize("partition", ["source", "date"])
+async def test_parts_in_folders(
+    served: StandInServer, store: S3Server, tmp_path: Path, partition: str
+) -> None:
+    """Hive's folders are prefixes below the target: verified, read, and replaced like those of a directory."""
+    options: dict[str, Any] = {"format": "parquet", "ordered": True, "partition": partition}
+    await export(served, tmp_path / "out", **options)
+    report = await export(served, TARGET, **options)
+    assert all("=" in str(name) for name in report.files)
+    assert verify_export(TARGET).problems == ()
+    assert read_export(TARGET).calls.equals(read_export(tmp_path / "out").calls)
+    assert (await export(served, TARGET, **options)).already_finished
+    folder = str(report.files[0]).removeprefix(TARGET).rpartition("/")[0]
+    stray = f"{folder}/calls-00099-{'0' * 32}.parquet"
+    store.write(f"out/{stray}", b"")
+    assert [problem.partition(" ")[0] for problem in verify_export(TARGET).problems] == [stray]
+    store.client.delete_object(Bucket=BUCKET, Key=f"out/{stray}")
+    await export(served, TARGET, **options, resume=False)
+    check_whole(store)
+
+
+async def test_redacted_exports_hold_no_names(served: StandInServer, store: S3Server) -> None:
+    """What is left out or replaced is nowhere in the bucket, as no part goes up before that was done."""
+    options: dict[str, Any] = {"normalised": True, "drop": ["transcript"], "part_rows": 20}
+    await export(served, TARGET, **options)
+    assert store.manifest("out/")["parameters"]["left_out"] == ["transcript"]
+    lines = [
+        json.loads(line)
+        for name, content in store.objects("out/").items()
+        if PART.fullmatch(name)
+        for line in content.splitlines()
+    ]
+    assert lines
+    assert all("transcript" not in line for line in lines)
+
+
 async def test_a_finished_export_is_left_as_it_is(
     served: StandInServer, store: S3Server, cache: Path
 ) -> None:
