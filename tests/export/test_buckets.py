@@ -135,7 +135,7 @@ async def test_tables_of_a_prefix_are_those_of_a_directory(
 async def test_parts_in_folders(
     served: StandInServer, store: S3Server, tmp_path: Path, partition: str
 ) -> None:
-    """Hive's folders are prefixes below the target: verified, read, and replaced like those of a directory."""
+    """Hive's folders are prefixes below the target: verified, read and replaced as in a directory."""
     options: dict[str, Any] = {"format": "parquet", "ordered": True, "partition": partition}
     await export(served, tmp_path / "out", **options)
     report = await export(served, TARGET, **options)
@@ -152,8 +152,8 @@ async def test_parts_in_folders(
     check_whole(store)
 
 
-async def test_redacted_exports_hold_no_names(served: StandInServer, store: S3Server) -> None:
-    """What is left out or replaced is nowhere in the bucket, as no part goes up before that was done."""
+async def test_columns_that_were_dropped_are_nowhere(served: StandInServer, store: S3Server) -> None:
+    """What is left out is nowhere in the bucket: no part goes up before that was done."""
     options: dict[str, Any] = {"normalised": True, "drop": ["transcript"], "part_rows": 20}
     await export(served, TARGET, **options)
     assert store.manifest("out/")["parameters"]["left_out"] == ["transcript"]
