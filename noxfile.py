@@ -9,7 +9,19 @@ import nox
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 
-LONG = ["proof", "worlds", "faults", "soak", "torture", "fuzz", "crash", "powercut", "syncs", "intervals"]
+LONG = [
+    "proof",
+    "worlds",
+    "faults",
+    "soak",
+    "torture",
+    "fuzz",
+    "crash",
+    "buckets",
+    "powercut",
+    "syncs",
+    "intervals",
+]
 
 
 def _install(session: nox.Session, *requirements: str) -> None:
@@ -80,6 +92,18 @@ def model(session: nox.Session) -> None:
     _install(session)
     thorough = {"HYPOTHESIS_PROFILE": "thorough"}
     session.run("pytest", "-q", "tests/sansio/test_covering_machine.py", env=thorough)
+
+
+@nox.session
+def azure(session: nox.Session) -> None:
+    """Export into Azurite, which npm installs; skipped where there is no node."""
+    if shutil.which("npm") is None:
+        session.skip("Azurite needs node and npm")
+    _install(session)
+    folder = Path(session.create_tmp()).resolve()
+    session.run("npm", "install", "--silent", "--prefix", str(folder), "azurite@3", external=True)
+    azurite = folder / "node_modules" / ".bin" / "azurite-blob"
+    session.run("pytest", "-n", "0", "tests/export/test_azure.py", env={"AZURITE": str(azurite)})
 
 
 @nox.session

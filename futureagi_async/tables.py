@@ -27,7 +27,7 @@ from futureagi_async.export.formats.projection import check_columns
 from futureagi_async.export.formats.records import Batch, lacks_transcript, with_record
 from futureagi_async.export.loading import Wanted, load_tables
 from futureagi_async.export.report import fetch_report
-from futureagi_async.export.targets import read_path
+from futureagi_async.export.targets import read_place
 from futureagi_async.models import CallExecution, CallPage, FetchReport
 from futureagi_async.models.call import on_one_line
 from futureagi_async.models.html import MAX_ROWS, html_table
@@ -155,7 +155,7 @@ def _verdict(report: FetchReport | None) -> str:
 def read_export(
     path: str | PathLike[str], *, evaluations: bool = True, columns: Iterable[str] | None = None
 ) -> CallsTable:
-    """Return what a finished export holds: a directory with its manifest's verdict, or a single file.
+    """Return what a finished export holds: a directory or prefix, with its manifest's verdict, or a file.
 
     Parquet and JSON Lines, as sent and normalised. A single file tells nothing of what was read, so that its
     ``report`` is ``None``. Lines as sent name no source: where several were exported together, and not
@@ -167,13 +167,13 @@ def read_export(
     by ``anyio.to_thread.run_sync``.
 
     Args:
-        path: The directory, its manifest, or a file.
+        path: The directory, or ``s3://``, ``gs://`` or ``az://`` and a prefix; its manifest; or a file.
         evaluations: Also return the table of evaluations.
         columns: Those of the table of calls, in this order; by default all. Parquet reads no others.
 
     """
     wanted = Wanted(evaluations, _check_columns(columns))
-    loaded = load_tables(read_path("path", path), wanted)
+    loaded = load_tables(read_place("path", path), wanted)
     made, manifest = loaded.tables, loaded.manifest
     if manifest is None:
         return CallsTable(made.calls, made.evaluations)

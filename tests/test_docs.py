@@ -9,6 +9,7 @@ import runpy
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from types import FunctionType
@@ -20,6 +21,7 @@ import trustme
 import futureagi_async
 from futureagi_async import ExportProgress, RunTestCalls, Session, TestExecutionCalls, export_calls
 from futureagi_async.testing import StandInServer
+from tests.support.object_stores import S3Server, s3_server, use_store
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -41,6 +43,20 @@ def blocks(language: str) -> list[Any]:
 def holds_tests(example: str) -> bool:
     """Whether an example consists of tests, which `test_plugin_elsewhere` runs."""
     return re.search(r"^def test_", example, re.MULTILINE) is not None
+
+
+@pytest.fixture(scope="module")
+def running_store() -> Iterator[S3Server]:
+    """Run an S3 server with the bucket that examples name."""
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let examples that name a bucket find it."""
+    if any("s3://" in str(code) for code in request.node.callspec.params.values()):
+        use_store(monkeypatch, request.getfixturevalue("running_store"), tmp_path / "cache")
 
 
 @pytest.fixture
@@ -70,6 +86,7 @@ def names_for(server: StandInServer, directory: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.usefixtures("bucket")
 @pytest.mark.parametrize("example", [block for block in blocks("python") if not holds_tests(block.values[0])])
 def test_python_examples_run(
     example: str, environment: StandInServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -103,6 +120,7 @@ def ask_every_route(app: Any, ids: dict[str, str]) -> None:
             assert answer.content
 
 
+@pytest.mark.usefixtures("bucket")
 @pytest.mark.parametrize("session", blocks("console"))
 def test_console_sessions_happen_as_shown(session: str, tmp_path: Path) -> None:
     """A command succeeds, and prints the lines shown; ``...`` stands for anything within a line."""

@@ -23,9 +23,11 @@ PHASES = {
     "recordings": ("recordings", "downloading"),
     "writing": ("files", "writing"),
     "merging": ("database", "merging"),
+    "uploading": ("bucket", "uploading"),
 }
 """Of each phase after reading, what its line is called, and the word for what goes on."""
 
+_OF_RECORDS = ("reading", "writing", "uploading", "merging")
 _STYLES = {
     "reading": "cyan",
     "checking": "cyan",
@@ -94,9 +96,7 @@ def _lay_out_bars(bars: Sequence[_Bar], width: int) -> RenderableType:
 
 def count_words(progress: Progress) -> list[str]:
     """Say how much is done and how long the rest takes."""
-    noun = (
-        "record" if progress.phase in ("reading", "writing", "merging") else progress.phase.removesuffix("s")
-    )
+    noun = "record" if progress.phase in _OF_RECORDS else progress.phase.removesuffix("s")
     done, expected = progress.stage.records, progress.expected
     words = [format_count(done, noun) if expected is None else f"{done:,} of {format_count(expected, noun)}"]
     if progress.phase == "reading":

@@ -45,7 +45,8 @@ class OutputOptions:
             metavar="PATH",
             allow_leading_hyphen=True,
             help="A file ending in .jsonl, .csv (also with .gz or .zst behind it) or .parquet; a directory, "
-            "for parts and a manifest, as anything that ends in a slash; or - for the standard output.",
+            "for parts and a manifest, as anything that ends in a slash; s3://bucket/prefix/, gs://, "
+            "az://; or - for the standard output.",
         ),
     ]
     format: Annotated[
@@ -65,6 +66,12 @@ class OutputOptions:
     since_manifest: Annotated[
         str | None,
         Parameter(metavar="FILE", help="Only what changed since the export with this _manifest.json."),
+    ] = None
+    work_dir: Annotated[
+        str | None,
+        Parameter(
+            metavar="DIR", help="Where what is unfinished of a bucket is. Default: your cache directory."
+        ),
     ] = None
     restart: Annotated[
         bool,
@@ -295,6 +302,7 @@ def _writer(
         recordings=output.recordings,
         allow_private_hosts=output.allow_private_hosts,
         max_outage=max_outage,
+        work_dir=output.work_dir,
         on_progress=on_progress,
     )
 
@@ -339,7 +347,7 @@ def _conclude(report: ExportReport, output: OutputOptions) -> None:
     if output.to_stdout:
         where = "the standard output"
         try:
-            with report.path.open("rb") as file:
+            with Path(report.path).open("rb") as file:
                 copy_to_stdout(file)
         except OutputError:
             print_reasons(report, stderr)

@@ -219,7 +219,7 @@ def _indented(text: Text) -> RenderableType:
     return Padding(text, (0, 0, 0, _INDENT), expand=False)
 
 
-def shown_path(path: Path) -> str:
+def shown_path(path: Path | str) -> str:
     r"""Return a path as text that every program can read: a byte that is no UTF-8 is shown as ``\xff``."""
     return os.fsencode(path).decode(errors="backslashreplace")
 

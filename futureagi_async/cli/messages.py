@@ -67,6 +67,7 @@ _ARGUMENTS: Final = {
     "status": "--status",
     "target": "--output",
     "url": "--url",
+    "work_dir": "--work-dir",
 }
 """What begins the message on a wrong argument."""
 _AT_THE_START: Final = re.compile(rf"^({'|'.join(_ARGUMENTS)})\b")

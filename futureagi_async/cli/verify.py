@@ -1,6 +1,5 @@
 """The command `verify`: whether an export is as it was written."""
 
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -29,7 +28,9 @@ Exit codes: 0 everything is as it was written; 3 it is, but the export was
 
 
 def verify(
-    path: Annotated[Path, Parameter(metavar="PATH", help="The directory, or the file, of an export.")],
+    path: Annotated[
+        str, Parameter(metavar="PATH", help="The directory, the address or the file of an export.")
+    ],
     /,
     *,
     json: Annotated[bool, Parameter(help="Print the findings as one JSON object.")] = False,

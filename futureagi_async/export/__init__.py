@@ -60,9 +60,10 @@ async def export_calls(
     recordings: str | PathLike[str] | None = None,
     allow_private_hosts: bool = False,
     max_outage: float = 900.0,
+    work_dir: str | PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
 ) -> ExportReport:
-    """Write the calls of all sources into one file or a directory, and return what is in it.
+    """Write the calls of all sources into a file, a directory or a bucket, and return what is in it.
 
     Files appear under their names when everything was read, whole or not at all; only their owner may
     read them (mode 0600). Until then every page that was read is kept in a working directory, in the
@@ -70,6 +71,10 @@ async def export_calls(
     again goes on from there, and reads again only what was under way. A list that could not be proven
     complete is in the report, and does not lose the others; the working directory then stays, and the
     same call again tries just what is missing.
+
+    In a bucket (``s3://``, ``gs://`` or ``az://``), parts have names that nothing else ever gets, and the
+    manifest is put last, only in place of what was there when the export began: who begins at the manifest
+    never sees half an export, and of two writers the second one fails. Needs ``futureagi-async[cloud]``.
 
     A directory that holds this export already is left as it is (``report.already_finished``).
 
@@ -81,7 +86,8 @@ async def export_calls(
         session: An open `futureagi_async.Session`.
         sources: What to read; a call that is in several lists is written once for each.
         target: A file ending in ``.jsonl``, ``.ndjson``, ``.csv`` (each also with ``.gz`` or ``.zst``) or
-            ``.parquet``. Anything else is a directory, for parts and ``_manifest.json``.
+            ``.parquet``. Anything else is a directory, for parts and ``_manifest.json``, as is
+            ``s3://bucket/prefix/``, ``gs://bucket/prefix/`` or ``az://container/prefix/``.
         format: ``"jsonl"``, ``"csv"`` or ``"parquet"``; by default what the file's ending says, and
             ``"jsonl"`` in a directory.
         transcripts: Also read the details of calls whose list withholds the transcript, one request a
@@ -108,12 +114,15 @@ async def export_calls(
         page_size: Rows a request, about.
         include_provider_data: Keep ``call_metadata`` and ``provider_call_data``, which may hold other
             parties' keys.
-        since: The ``_manifest.json`` of an earlier export, or its directory: of each source that it held
-            completely, read only what was changed since. Deletions are not noticed.
-        recordings: A folder to download the calls' audio into.
+        since: The ``_manifest.json`` of an earlier export, or its directory or prefix: of each source that it
+            held completely, read only what was changed since. Deletions are not noticed.
+        recordings: A folder to download the calls' audio into; with a target in a bucket also a folder right
+            below that.
         allow_private_hosts: Download audio from private and local addresses, too.
         max_outage: How many seconds to wait for a server that answers nothing any more; see
             `futureagi_async.Session.stream_calls`.
+        work_dir: For a target in a bucket, the directory that holds what is unfinished; by default the user's
+            directory for caches. Each target has a directory of its own there.
         on_progress: Called whenever more is safe on the disk; should be quick.
 
     """
@@ -124,12 +133,12 @@ async def export_calls(
 
     from futureagi_async.export.formats.projection import choose_columns
     from futureagi_async.export.job import ExportRequest, run_export
-    from futureagi_async.export.targets import read_path, read_target
+    from futureagi_async.export.targets import read_place, read_target
 
     request = ExportRequest(
         session=session,
         sources=check_sources(sources),
-        target=read_target(target, format),
+        target=read_target(target, format, work_dir=work_dir),
         transcripts=transcripts,
         resume=resume,
         overwrite=overwrite,
@@ -141,8 +150,8 @@ async def export_calls(
         part_rows=part_rows,
         page_size=page_size,
         include_provider_data=include_provider_data,
-        since=read_path("since", since) if since is not None else None,
-        recordings=read_path("recordings", recordings) if recordings is not None else None,
+        since=read_place("since", since) if since is not None else None,
+        recordings=read_place("recordings", recordings) if recordings is not None else None,
         allow_private_hosts=allow_private_hosts,
         max_outage=max_outage,
         on_progress=on_progress,
@@ -151,7 +160,7 @@ async def export_calls(
 
 
 def verify_export(path: str | PathLike[str]) -> "VerifyReport":
-    """Read an export's directory, or its file, again, and say what is not as it was written.
+    """Read an export's directory, prefix or file again, and say what is not as it was written.
 
     Checked are the manifest's own digest and whether its figures add up; size, SHA-256, number of records
     and all ids of the parts; whether parts are missing or were added; recordings that lie in the directory.
@@ -160,14 +169,16 @@ def verify_export(path: str | PathLike[str]) -> "VerifyReport":
     A single file has no manifest to compare it with: that it can be read to its end is checked, and that no
     list has a call twice, where its records name their list. ``report.unchecked`` says what is not.
 
+    Objects of a bucket are copied one after the other into a temporary directory.
+
     Raises `ExportError` where the path can't be read, or is a file of another kind; `ValueError` for an
-    address. Works without a session, and reads every file: in an event loop call it by
+    address of another kind. Works without a session, and reads every file: in an event loop call it by
     ``anyio.to_thread.run_sync``.
     """
-    from futureagi_async.export.targets import read_path
-    from futureagi_async.export.verify import verify_path
+    from futureagi_async.export.targets import read_place
+    from futureagi_async.export.verify import verify_place
 
-    return verify_path(read_path("path", path))
+    return verify_place(read_place("path", path))
 
 
 async def plan_export(

@@ -46,6 +46,7 @@ class Recording:
 
 
 OnFile = Callable[[RecordingFile], Awaitable[None]]
+Receive = Callable[[Path, RecordingFile], Awaitable[RecordingFile]]
 
 
 async def fetch_audio(
@@ -53,6 +54,7 @@ async def fetch_audio(
     reader: RecordReader,
     folder: Path,
     *,
+    receive: Receive,
     allow_private_hosts: bool,
     on_safe: Callable[[], None],
 ) -> None:
@@ -65,7 +67,8 @@ async def fetch_audio(
     await run_sync(store.prepare_records)
     may_connect = (lambda _: True) if allow_private_hosts else is_public
     async with Downloader(may_connect=may_connect) as downloader:
-        await download_recordings(_wanted(store, reader), folder, downloader, on_file=keep)
+        wanted = _wanted(store, reader)
+        await download_recordings(wanted, folder, downloader, receive=receive, on_file=keep)
 
 
 def _wanted(store: Store, reader: RecordReader) -> Iterator[Recording]:
@@ -87,6 +90,7 @@ async def download_recordings(
     downloader: Downloader,
     *,
     max_file_bytes: int = 512 * MIB,
+    receive: Receive | None = None,
     on_file: OnFile,
 ) -> None:
     """Download each recording into ``folder``, and tell of each how it ended.
@@ -104,6 +108,7 @@ async def download_recordings(
         folder: Made where it is missing, but not what it lies in.
         downloader: Opened; it says which hosts may be connected to, and how many downloads run at a time.
         max_file_bytes: Larger files are refused.
+        receive: Takes each file that was downloaded elsewhere, and says what it is called there.
         on_file: Told of each recording, one at a time.
 
     """
@@ -116,6 +121,8 @@ async def download_recordings(
     async def work() -> None:
         for recording in waiting:
             file = await _fetch(recording, folder, downloader, max_file_bytes)
+            if receive is not None:
+                file = await receive(folder, file)
             async with telling:
                 await on_file(file)
 

@@ -172,6 +172,12 @@ def sync_directory(directory: Path) -> None:
             os.close(descriptor)
 
 
+def size_of_file(path: Path) -> int:
+    """Return how many bytes a file has."""
+    with export_errors(path, "read"):
+        return path.stat().st_size
+
+
 def digest_file(path: Path) -> str:
     """Return the SHA-256 of a file's content."""
     digest = hashlib.sha256()
@@ -205,12 +211,13 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}  # som
 
 
 @contextmanager
-def locked(work: Path, target: Path | str, job: str = "export") -> Iterator[None]:
+def locked(work: Path, target: str, job: str = "export", *, shown: Path | None = None) -> Iterator[None]:
     """Hold the working directory, which is made where there is none, for the length of a block.
 
-    Errors name the ``target`` and the kind of ``job``. Where the block leaves nothing in it, it is removed.
+    Errors name the ``target`` and the kind of ``job``; those of the directory name ``shown``, if given. Where
+    the block leaves nothing in it, it is removed.
     """
-    descriptor = _lock(work, target, job)
+    descriptor = _lock(work, target, job, shown)
     try:
         yield
     finally:
@@ -220,10 +227,10 @@ def locked(work: Path, target: Path | str, job: str = "export") -> Iterator[None
             _remove_if_empty(work)
 
 
-def _lock(work: Path, target: Path | str, job: str) -> int:
+def _lock(work: Path, target: str, job: str, shown: Path | None) -> int:
     for _ in range(_TRIES):
         make_directory(
-            work, sync=False, shown=Path(target)
+            work, sync=False, shown=shown
         )  # this is no thread to wait for the disk in; the store does
         _check_work(work)
         if (descriptor := _open(work / LOCK)) is not None:
@@ -253,7 +260,7 @@ def _open(path: Path) -> int | None:
     return None
 
 
-def _is_ours(descriptor: int, path: Path, target: Path | str, job: str) -> bool:
+def _is_ours(descriptor: int, path: Path, target: str, job: str) -> bool:
     """Lock the file; whether it still is the one under the name, as the last owner removes it."""
     try:
         _try_to_lock(descriptor)

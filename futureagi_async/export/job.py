@@ -1,8 +1,8 @@
 """The job of an export: what is done in which order, and what stays where it is interrupted."""
 
 import sqlite3
-from collections.abc import Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,23 +15,18 @@ from anyio.to_thread import run_sync
 from futureagi_async.errors import ExportError
 from futureagi_async.export.audio import fetch_audio
 from futureagi_async.export.batches import RecordReader
+from futureagi_async.export.buckets import BucketDestination
+from futureagi_async.export.destinations import Destination, LocalDestination, Permissions
 from futureagi_async.export.fetching import CallReader, StepStream, fetch_details, store_pages
 from futureagi_async.export.files import check_directory, locked
 from futureagi_async.export.formats import check_installed
 from futureagi_async.export.formats.projection import WHOLE, Projection
 from futureagi_async.export.formats.schema import SOURCE
-from futureagi_async.export.manifest import (
-    BaseExport,
-    Manifest,
-    Parameters,
-    encode_manifest,
-    find_manifest,
-    read_base,
-)
-from futureagi_async.export.ownership import check_contents, find_finished
+from futureagi_async.export.locations import read_base_at
+from futureagi_async.export.manifest import BaseExport, Manifest, Parameters, Part
+from futureagi_async.export.object_store import Address, check_obstore
 from futureagi_async.export.partitions import PARTITIONS
-from futureagi_async.export.parts import PartsWriter
-from futureagi_async.export.publish import prepare_target, publish
+from futureagi_async.export.parts import PartsWriter, full_part_files
 from futureagi_async.export.redaction import Redactor
 from futureagi_async.export.report import (
     ExportProgress,
@@ -45,7 +40,14 @@ from futureagi_async.export.report import (
     report_on,
 )
 from futureagi_async.export.store import Store
-from futureagi_async.export.targets import KEPT, RESTART, Target, folder_in_target
+from futureagi_async.export.targets import (
+    KEPT,
+    RESTART,
+    BucketTarget,
+    Target,
+    check_recordings,
+    folder_in_target,
+)
 from futureagi_async.models import FetchReport
 from futureagi_async.options import MAX_PAGE_SIZE, brief, check_count, check_max_outage
 from futureagi_async.sources import CallSource
@@ -69,8 +71,8 @@ class ExportRequest:
     part_rows: int
     page_size: int
     include_provider_data: bool
-    since: Path | BaseExport | None
-    recordings: Path | None
+    since: Path | Address | BaseExport | None
+    recordings: Path | Address | None
     allow_private_hosts: bool
     max_outage: float
     on_progress: OnProgress | None
@@ -113,7 +115,10 @@ def check_request(request: ExportRequest) -> None:
     _check_columns(request)
     if request.partition is not None:
         _check_partition(request)
+    check_recordings(request.target, request.recordings)
     check_installed(request.target.format, request.target.compression)
+    if isinstance(request.target, BucketTarget) or isinstance(request.since, Address):
+        check_obstore()
 
 
 def _check_columns(request: ExportRequest) -> None:
@@ -153,31 +158,56 @@ async def run_export(request: ExportRequest) -> ExportReport:
     """Do what is requested; where that is interrupted, what was read stays for the next run."""
     check_request(request)
     since, target = request.since, request.target
-    if isinstance(since, Path):
-        base: BaseExport | None = await run_sync(read_base, since, request.sources, request.describe)
-    else:
-        base = since
-    if request.recordings is not None:
+    base = (
+        await run_sync(read_base_at, since, request.sources, request.describe)
+        if isinstance(since, Path | Address)
+        else since
+    )
+    if isinstance(request.recordings, Path):
         await run_sync(check_directory, request.recordings)
-    made = await run_sync(partial(prepare_target, target, overwrite=request.overwrite))
+    destination = open_destination(request)
+    await destination.prepare()
     try:
-        with locked(target.work, target.path):
-            return await _run_locked(request, base)
+        with locked(
+            target.work, str(target), shown=None if isinstance(target, BucketTarget) else target.path
+        ):
+            return await _run_locked(request, base, destination)
     finally:
-        if made:
-            with suppress(OSError):
-                target.path.rmdir()  # nothing came into it
+        with anyio.CancelScope(shield=True):
+            await destination.leave()
 
 
-async def _run_locked(request: ExportRequest, base: BaseExport | None) -> ExportReport:
+def open_destination(request: ExportRequest) -> Destination:
+    """Return what the target does."""
+    target, permissions = request.target, Permissions(request.resume, request.overwrite)
+    if not isinstance(target, BucketTarget):
+        return LocalDestination(target, permissions)
+    recordings = request.recordings
+    folder = folder_in_target(target, recordings) if isinstance(recordings, Address) else None
+    return BucketDestination(target, permissions, folder)
+
+
+def _download_folder(request: ExportRequest) -> Path | None:
+    """Return the local folder that recordings are downloaded into."""
+    if isinstance(request.recordings, Address):
+        assert isinstance(request.target, BucketTarget)  # as `check_recordings` says
+        return request.target.downloads
+    return request.recordings
+
+
+async def _run_locked(
+    request: ExportRequest, base: BaseExport | None, destination: Destination
+) -> ExportReport:
     store = Store(request.target, request.parameters(base))
     try:
-        if (finished := await run_sync(_look_at_target, request, store)) is not None:
+        if (finished := await destination.find_finished(store)) is not None:
             fetch = fetch_report(finished, request.sources)
-            path = find_manifest(request.target.path)
-            return report_on(finished, request.target, fetch, path=path, already_finished=True)
+            paths = destination.report_paths(finished)
+            return report_on(finished, request.target, fetch, paths, already_finished=True)
         await run_sync(partial(store.open, datetime.now(UTC), resume=request.resume))
-        return await _Job(request, base, store).run()
+        await destination.begin()
+        async with destination.receiving():
+            return await _Job(request, base, store, destination).run()
     except ExportError as error:
         if not isinstance(error.__cause__, OSError | sqlite3.Error) or not store.counts.pages:
             raise
@@ -185,40 +215,33 @@ async def _run_locked(request: ExportRequest, base: BaseExport | None) -> Export
     finally:
         with anyio.CancelScope(shield=True):
             await run_sync(store.leave)
+            await destination.close(store)
 
 
-def _look_at_target(request: ExportRequest, store: Store) -> Manifest | None:
-    """Return the manifest of this very export, if it is finished; refuse what is somebody else's."""
-    target, is_unfinished = request.target, store.exists
-    if not (request.resume and is_unfinished):
-        find = partial(find_finished, resume=request.resume, overwrite=request.overwrite)
-        if (finished := find(target, store.parameters)) is not None:
-            return finished
-    if target.is_directory:
-        check_contents(target, is_unfinished=is_unfinished, overwrite=request.overwrite)
-    return None
-
-
-@attrs.define(frozen=True)
+@attrs.define
 class _Job:
     """One run of an export with its store."""
 
     request: ExportRequest
     base: BaseExport | None
     store: Store
+    destination: Destination
+    received_early: int = 0
+    """Part files that were handed over before everything was read."""
 
     async def run(self) -> ExportReport:
         request, store = self.request, self.store
         stream = await self._read()
         if request.transcripts:
             await fetch_details(request.session, store, self._tell_transcripts, max_outage=request.max_outage)
-        if request.recordings is not None:
+        if (folder := _download_folder(request)) is not None:
             self._tell_recordings()
             with RecordReader(store, stream.restore, request.sources) as reader:
                 await fetch_audio(
                     store,
                     reader,
-                    request.recordings,
+                    folder,
+                    receive=self.destination.receive_recording,
                     allow_private_hosts=request.allow_private_hosts,
                     on_safe=self._tell_recordings,
                 )
@@ -235,12 +258,12 @@ class _Job:
                 if not checkpoints:
                     raise
                 raise ExportError(
-                    f"Can't go on with the export in {self.request.target.path}: {error} Use the session's "
+                    f"Can't go on with the export in {self.request.target}: {error} Use the session's "
                     f"former options, or begin anew with {RESTART}."
                 ) from error
             if checkpoints:
                 self._tell_reading()
-            await store_pages(stream.steps(), self.store, self._tell_reading)
+            await store_pages(stream.steps(), self.store, self._note_page)
         failures = [failure for source in stream.report for failure in source.failures]
         if failures and not self.store.counts.pages:
             raise failures[0]  # not one list could even be begun: there is nothing to keep
@@ -258,31 +281,45 @@ class _Job:
 
     async def _finish(self, reader: RecordReader, fetch: FetchReport) -> ExportReport:
         """Write the files, and give them their names."""
-        target, store = self.request.target, self.store
+        store, destination = self.store, self.destination
         last = is_complete(fetch, store)
         writer = PartsWriter(store, reader, last=last)
+        parts: list[Part] = []
         with closing(writer.run()) as steps:
             while (written := await run_sync(next, steps, None)) is not None:
+                parts += self._receive(writer, len(parts))
                 self._tell("writing", written, writer.size, store.counts.records)
-        manifest = await run_sync(self._describe, writer, fetch)
-        text = encode_manifest(manifest) if target.is_directory else None
+        parts += self._receive(writer, len(parts))
+        await destination.settle(self._tell_uploads)
+        manifest = await run_sync(self._describe, parts, fetch)
         with anyio.CancelScope(shield=True):  # files get their names: too late to be cancelled
-            give_names = partial(publish, overwrite=self.request.overwrite)
-            await run_sync(give_names, target, writer.files(), text, store.note_replaced)
+            await destination.publish(manifest, store)
             if last:
                 await run_sync(store.remove)
         self._tell("writing", manifest.records, manifest.bytes, manifest.records)
-        return report_on(manifest, target, fetch, path=target.manifest if target.is_directory else None)
+        return report_on(manifest, self.request.target, fetch, destination.report_paths(manifest))
 
-    def _describe(self, writer: PartsWriter, fetch: FetchReport) -> Manifest:
+    def _receive(self, writer: PartsWriter, already: int) -> list[Part]:
+        """Hand over the parts that were finished since."""
+        files = zip(writer.files()[already:], writer.parts[already:], strict=True)
+        return [self.destination.receive(path, part) for (path, _), part in files]
+
+    def _describe(self, parts: Sequence[Part], fetch: FetchReport) -> Manifest:
         result = ExportResult(
             store=self.store,
             fetch=fetch,
-            parts=writer.parts,
+            parts=parts,
             base=self.base,
             recordings_folder=folder_in_target(self.request.target, self.request.recordings),
         )
         return build_manifest(result, datetime.now(UTC))
+
+    def _note_page(self) -> None:
+        """Tell of a page that is safe, and hand over what it filled."""
+        self._tell_reading()
+        for path, part in full_part_files(self.store, self.received_early):
+            self.destination.receive_early(path, part)
+            self.received_early += 1
 
     def _tell_reading(self) -> None:
         self._tell("reading", self.store.counts.records, self.store.counts.bytes)
@@ -294,6 +331,10 @@ class _Job:
     def _tell_recordings(self) -> None:
         counts = self.store.counts
         self._tell("recordings", counts.recordings, counts.recordings_bytes)
+
+    def _tell_uploads(self, records: int, size: int) -> None:
+        if isinstance(self.request.target, BucketTarget):
+            self._tell("uploading", records, size, self.store.counts.records)
 
     def _tell(self, phase: Phase, records: int, size: int, total: int | None = None) -> None:
         if self.request.on_progress is not None:

@@ -3,10 +3,10 @@
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain, islice, repeat
 from pathlib import Path, PurePosixPath
-from typing import ClassVar, cast
+from typing import ClassVar, TypeAlias, cast
 
 import attrs
 import msgspec
@@ -15,7 +15,6 @@ from futureagi_async._sansio.decoding.fragments import JSON_ERRORS, id_of
 from futureagi_async._sansio.decoding.lines import decode_line, decode_normalised, source_of
 from futureagi_async._sansio.decoding.lines import left_out_of as left_out_of_line
 from futureagi_async.errors import DecodingError, ExportError
-from futureagi_async.export.files import export_errors, is_file
 from futureagi_async.export.formats import check_compression, decompression_faults, open_decompressed
 from futureagi_async.export.formats.arrow_arrays import Arrow, arrow_schema
 from futureagi_async.export.formats.arrow_tables import (
@@ -29,15 +28,18 @@ from futureagi_async.export.formats.arrow_tables import (
 from futureagi_async.export.formats.projection import GROUPS, Projection, group_of, left_out_of
 from futureagi_async.export.formats.records import Batch, lacks_transcript, with_record
 from futureagi_async.export.formats.schema import CALLS, SOURCE
-from futureagi_async.export.manifest import MANIFEST, Manifest, Transcripts, read_manifest
+from futureagi_async.export.locations import Location, open_location, read_manifest_at
+from futureagi_async.export.manifest import FORMER_MANIFEST, MANIFEST, Manifest, Transcripts
+from futureagi_async.export.object_store import Address
 from futureagi_async.export.partitions import folder_of_source
-from futureagi_async.export.targets import PART_NAME, WORK, read_target
+from futureagi_async.export.targets import PART_NAME, read_target
 from futureagi_async.models import CallExecution
 from futureagi_async.sources import CallSource, source_from_dict
 
-_MANIFESTS = tuple(dict.fromkeys((MANIFEST, "_manifest.json", "manifest.json")))
-"""Names that a manifest has, or had."""
 _BATCH_LINES = 1_000
+
+Opened: TypeAlias = AbstractContextManager[Path]
+"""A file, and possibly a copy that is there only as long as it is read."""
 
 
 @attrs.define(frozen=True)
@@ -66,31 +68,29 @@ class Loaded:
     """Those of the manifest, in its order."""
 
 
-def load_tables(path: Path, wanted: Wanted) -> Loaded:
-    """Read a directory or a file; raises `ExportError` for one that can't be read as what it should be."""
-    if path.name in _MANIFESTS:
-        path = path.parent
-    if path.is_dir():
-        return _load_directory(path, wanted)
-    target = read_target(path, None)
-    if not path.exists():
-        raise ExportError(f"Can't read {path}: there is no such file or directory.")
+def load_tables(place: Path | Address, wanted: Wanted) -> Loaded:
+    """Read a directory, a prefix or a file; raises `ExportError` where it can't be read."""
+    if isinstance(place, Address) or place.is_dir() or place.name in (MANIFEST, FORMER_MANIFEST):
+        return _load_location(open_location(place), wanted)
+    target = read_target(place, None)
+    if not place.exists():
+        raise ExportError(f"Can't read {place}: there is no such file or directory.")
     if target.is_directory:
-        raise ExportError(f"Can't read {path}: its name does not end in .parquet or .jsonl.")
-    check_format(path, target.format)
+        raise ExportError(f"Can't read {place}: its name does not end in .parquet or .jsonl.")
+    check_format(place, target.format)
     if target.format == "parquet":
-        return Loaded(_load_parquet([path], [], wanted, _left_out_of_parquet(path)))
-    left_out = _left_out_of_lines(path)
+        return Loaded(_load_parquet([nullcontext(place)], [], wanted, _left_out_of_parquet(place)))
+    left_out = _left_out_of_lines(place)
     loader = _LineLoader(
-        [] if left_out is None else _sources_in(path),
+        [] if left_out is None else _sources_in(place),
         wanted,
         left_out=left_out or (),
         is_normalised=left_out is not None,
     )
-    return Loaded(loader.load([path], repeat(None)))
+    return Loaded(loader.load([nullcontext(place)], repeat(None)))
 
 
-def check_format(path: Path, format_: str) -> None:
+def check_format(path: object, format_: str) -> None:
     """Raise `ExportError` for CSV, in which transcripts are texts for people."""
     if format_ == "csv":
         raise ExportError(
@@ -99,38 +99,30 @@ def check_format(path: Path, format_: str) -> None:
         )
 
 
-def _load_directory(folder: Path, wanted: Wanted) -> Loaded:
-    manifest = _read_manifest(folder)
-    check_format(folder, manifest.parameters.format)
+def _load_location(location: Location, wanted: Wanted) -> Loaded:
+    manifest = read_manifest_at(location)
+    check_format(location, manifest.parameters.format)
     sources = _sources_of(manifest)
-    paths = {part.name: folder / part.name for part in manifest.parts}
     for part in manifest.parts:
-        path = paths[part.name]
-        if not PART_NAME.fullmatch(part.name) or not is_file(path) or path.stat().st_size != part.bytes:
-            raise ExportError(f"{path} is not as the export left it. Look with verify_export.")
-    calls = [paths[part.name] for part in manifest.parts if part.records is not None]
+        if not PART_NAME.fullmatch(part.name) or location.size(part.name) != part.bytes:
+            location.check_unchanged()
+            file = location.file(part.name)
+            raise ExportError(f"{file} is not as the export left it. Look with verify_export.")
+    calls = [location.local(part.name) for part in manifest.parts if part.records is not None]
     if manifest.parameters.format == "parquet":
-        evaluations = [paths[part.name] for part in manifest.parts if part.records is None]
+        evaluations = [location.local(part.name) for part in manifest.parts if part.records is None]
         tables = _load_parquet(calls, evaluations, wanted, manifest.parameters.left_out)
-        return Loaded(tables, manifest, sources)
-    loader = _LineLoader(
-        sources,
-        wanted,
-        left_out=manifest.parameters.left_out,
-        is_normalised=manifest.parameters.normalised,
-        details=manifest.transcripts,
-    )
-    return Loaded(loader.load(calls, _places(manifest)), manifest, sources)
-
-
-def _read_manifest(folder: Path) -> Manifest:
-    with export_errors(folder, "read"):
-        names = {path.name for path in folder.iterdir()}
-    for name in _MANIFESTS:
-        if name in names and (manifest := read_manifest(folder / name)) is not None:
-            return manifest
-    unfinished = " The export is not finished: run it again." if WORK in names else ""
-    raise ExportError(f"Can't read {folder}: there is no {MANIFEST} of an export.{unfinished}")
+    else:
+        loader = _LineLoader(
+            sources,
+            wanted,
+            left_out=manifest.parameters.left_out,
+            is_normalised=manifest.parameters.normalised,
+            details=manifest.transcripts,
+        )
+        tables = loader.load(calls, _places(manifest))
+    location.check_unchanged()
+    return Loaded(tables, manifest, sources)
 
 
 def _sources_of(manifest: Manifest) -> tuple[CallSource, ...]:
@@ -174,23 +166,26 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _load_parquet(
-    calls: Sequence[Path], evaluations: Sequence[Path], wanted: Wanted, left_out: Iterable[str]
+    calls: Sequence[Opened], evaluations: Sequence[Opened], wanted: Wanted, left_out: Iterable[str]
 ) -> MadeTables:
     """Read files of calls, and those of evaluations, if there are any."""
     pa = import_pyarrow()
     projection = Projection.without(left_out)
     schema = arrow_schema(pa, {name: CALLS[name] for name in wanted.names(projection)})
-    made = pa.concat_tables([schema.empty_table(), *(_read_parquet(path, schema) for path in calls)])
-    if not (wanted.evaluations and projection.evaluations):
-        return MadeTables(made, None)
     long = arrow_schema(pa, projection.evaluations)
-    if evaluations or not calls:
-        read = [_read_parquet(path, long) for path in evaluations]
-    else:
-        names = [name for name in ("id", *SOURCE, "eval_outputs") if name in projection.calls]
-        needed = arrow_schema(pa, {name: CALLS[name] for name in names})
-        read = [evaluations_in(pa, _read_parquet(path, needed), long) for path in calls]
-    return MadeTables(made, pa.concat_tables([long.empty_table(), *read]))
+    names = [name for name in ("id", *SOURCE, "eval_outputs") if name in projection.calls]
+    needed = arrow_schema(pa, {name: CALLS[name] for name in names})
+    has_evaluations = wanted.evaluations and bool(projection.evaluations)
+    made, read = [schema.empty_table()], [long.empty_table()]
+    for opened in calls:
+        with opened as path:
+            made.append(_read_parquet(path, schema))
+            if has_evaluations and not evaluations:
+                read.append(evaluations_in(pa, _read_parquet(path, needed), long))
+    for opened in evaluations if has_evaluations else ():
+        with opened as path:
+            read.append(_read_parquet(path, long))
+    return MadeTables(pa.concat_tables(made), pa.concat_tables(read) if has_evaluations else None)
 
 
 def _left_out_of_parquet(path: Path) -> tuple[str, ...]:
@@ -286,14 +281,14 @@ class _LineLoader:
         self._lacking = {*details.gone, *(failure.id for failure in details.failed)} if details else set()
         """Calls whose detail could not be read."""
 
-    def load(self, paths: Sequence[Path], places: Iterator[int | None]) -> MadeTables:
+    def load(self, files: Sequence[Opened], places: Iterator[int | None]) -> MadeTables:
         """Return what files hold; ``places`` gives the place of the source of each line as sent."""
         columns = self._columns
-        made = [
-            MadeTables(select(each.calls, columns), each.evaluations)
-            for path in paths
-            for each in self._load_file(path, places)
-        ]
+        made: list[MadeTables] = []
+        for opened in files:
+            with opened as path:
+                loaded = self._load_file(path, places)
+                made += [MadeTables(select(each.calls, columns), each.evaluations) for each in loaded]
         return self._maker.join(made, columns)
 
     def _load_file(self, path: Path, places: Iterator[int | None]) -> Iterator[MadeTables]:

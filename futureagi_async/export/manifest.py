@@ -251,14 +251,17 @@ def read_text(path: Path) -> bytes | None:
 def read_manifest(path: Path) -> Manifest | None:
     """Return the manifest at a path, ``None`` where there is none; one that was changed is refused."""
     text = read_text(path)
-    if text is None:
-        return None
+    return parse_manifest(text, path) if text is not None else None
+
+
+def parse_manifest(text: bytes, shown: Path | str) -> Manifest:
+    """Return the manifest that a file holds; one that was changed is refused."""
     try:
         manifest, fits = decode_manifest(text)
     except ValueError as error:
-        raise ExportError(f"Can't use {path}: {error}.") from None
+        raise ExportError(f"Can't use {shown}: {error}.") from None
     if not fits:
-        raise ExportError(f"Can't use {path}: it was changed, since its own digest does not match.")
+        raise ExportError(f"Can't use {shown}: it was changed, since its own digest does not match.")
     return manifest
 
 

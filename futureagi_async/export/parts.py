@@ -82,10 +82,8 @@ class PartsWriter:
                 return
 
     def _describe_part_files(self) -> Iterator[Part]:
-        for number, file in enumerate(self._store.part_files()):
-            name = self._target.part_name(number)
-            digest = file.sha256.hexdigest() if file.sha256 is not None else ""
-            yield Part(name=name, records=file.rows, bytes=file.size, sha256=digest)
+        for number in range(len(self._store.part_files())):
+            yield describe_part_file(self._store, number)
 
     def _find_columns(self) -> Iterator[int]:
         """Look at all evaluations before the first row: a table's columns come first."""
@@ -149,6 +147,25 @@ class PartsWriter:
             sources=self._reader.sources,
             projection=self._projection,
         )
+
+
+def full_part_files(store: Store, begin: int) -> Iterator[tuple[Path, Part]]:
+    """Yield the part files from number ``begin`` on that are full, and just what the parts are to be.
+
+    That holds as long as no record comes again in a newer version, and nothing is added to any.
+    """
+    parameters = store.parameters
+    if not parameters.writes_as_stored or parameters.transcripts or store.counts.newer:
+        return
+    for number in range(begin, len(store.part_files()) - 1):
+        yield store.part_path(number), describe_part_file(store, number)
+
+
+def describe_part_file(store: Store, number: int) -> Part:
+    """Return what a manifest tells of a part file that becomes one of the export's."""
+    file = store.part_files()[number]
+    digest = file.sha256.hexdigest() if file.sha256 is not None else ""
+    return Part(name=store.target.part_name(number), records=file.rows, bytes=file.size, sha256=digest)
 
 
 def _open_anew(path: Path) -> BinaryIO:

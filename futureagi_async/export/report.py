@@ -9,6 +9,7 @@ import attrs
 
 from futureagi_async._version import __version__
 from futureagi_async.errors import FutureAGIError
+from futureagi_async.export.destinations import Paths
 from futureagi_async.export.manifest import (
     CANNOT_SEE,
     FORMAT,
@@ -29,7 +30,7 @@ from futureagi_async.sources import CallSource
 if TYPE_CHECKING:
     from futureagi_async.export.store import Store
 
-Phase: TypeAlias = Literal["reading", "transcripts", "recordings", "writing", "merging"]
+Phase: TypeAlias = Literal["reading", "transcripts", "recordings", "writing", "uploading", "merging"]
 
 
 @attrs.define(frozen=True, kw_only=True)
@@ -38,7 +39,8 @@ class ExportProgress:
 
     phase: Phase
     """``reading`` lists, ``transcripts`` of calls whose list withholds them, audio ``recordings``,
-    ``writing`` the files from what was read, or ``merging`` them into a database."""
+    ``writing`` the files from what was read, ``uploading`` them into a bucket, where that takes longer, or
+    ``merging`` them into a database."""
     records: int
     """Records, details or recordings that this phase is done with, those of earlier runs included."""
     bytes: int
@@ -56,17 +58,17 @@ class ExportReport(Plain):
 
     added = ("complete",)
 
-    path: Path
-    """The file or the directory."""
+    path: Path | str
+    """The file or the directory; the address of a prefix in a bucket, as text, and so in what follows."""
     format: str
     records: int
     bytes: int
     """Size of all files with records."""
     fetch: FetchReport
     """What was read of each source, and whether that is provably all."""
-    files: tuple[Path, ...] = ()
+    files: tuple[Path | str, ...] = ()
     """The files with records; for Parquet in a directory also those with evaluations."""
-    manifest: Path | None = None
+    manifest: Path | str | None = None
     """A directory's manifest."""
     resumed: int = 0
     """How often the export went on after an interruption."""
@@ -153,20 +155,20 @@ def report_on(
     manifest: Manifest,
     target: Target,
     fetch: FetchReport,
+    paths: Paths,
     *,
-    path: Path | None = None,
     already_finished: bool = False,
 ) -> ExportReport:
-    """Return what callers are told of an export, whose manifest has a ``path`` if it is a directory."""
+    """Return what callers are told of an export."""
     transcripts = manifest.transcripts or Transcripts(fetched=0, gone=[], failed=[])
     return ExportReport(
-        path=target.path,
+        path=paths.target,
         format=target.format,
         records=manifest.records,
         bytes=manifest.bytes,
         fetch=fetch,
-        files=tuple(target.folder / part.name for part in manifest.parts),
-        manifest=path,
+        files=paths.files,
+        manifest=paths.manifest,
         resumed=manifest.resumed,
         already_finished=already_finished,
         transcripts_fetched=transcripts.fetched,

@@ -602,7 +602,7 @@ class Store:
         _, _, began_at, parameters, _ = row
         if different := self.parameters.differences(_PARAMETERS.decode(parameters)):
             raise ExportError(
-                f"{self.target.path} holds an unfinished export with other parameters: "
+                f"{self.target} holds an unfinished export with other parameters: "
                 f"{'; '.join(different)}. Give the same to go on with it, or begin anew with {RESTART}."
             )
         self.began_at = datetime.fromisoformat(began_at)
@@ -645,7 +645,7 @@ class Store:
 
     def _refusal(self, version: str) -> ExportError:
         return ExportError(
-            f"{self.target.path} holds an unfinished export of {version} of this package, and this is "
+            f"{self.target} holds an unfinished export of {version} of this package, and this is "
             f"{__version__}. Finish it with that one, or begin anew with {RESTART}."
         )
 
@@ -730,7 +730,7 @@ class Store:
             yield
         except sqlite3.Error as error:
             raise ExportError(
-                f"Can't sort the records of {self.target.path}: {describe_sqlite_error(error)}. SQLite sorts "
+                f"Can't sort the records of {self.target}: {describe_sqlite_error(error)}. SQLite sorts "
                 "in temporary files, some 300 bytes a record, in the directory that SQLITE_TMPDIR or TMPDIR "
                 "names."
             ) from error

@@ -37,6 +37,7 @@ _OTHER_COMPRESSIONS: Final = (
 )
 _HOW_ALIKE: Final = 0.75  # .jsnl, .cvs and .paquet are typing errors, .d and .old are not
 
+_STORES: Final = ("s3", "gs", "az")
 _ADDRESS: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(.*)", re.DOTALL)
 """Two characters before the colon, or more: a single one is a drive of Windows."""
 
@@ -54,6 +55,10 @@ def check_local(name: str, text: str) -> None:
     if scheme == "file":
         raise ValueError(
             f"{name} must be a path, not an address: leave out file://, as in '/{rest.lstrip('/')}'."
+        )
+    if scheme in _STORES and not rest.startswith("/"):
+        raise ValueError(
+            f"{name} must be a text where it is an address: a `Path` loses a slash of {scheme}://."
         )
     here = os.path.join(".", PurePath(rest).name)  # noqa: PTH118 - which pathlib would shorten
     raise ValueError(

@@ -1,18 +1,24 @@
-"""Where an export goes: one file or a directory of parts, and what is named how there."""
+"""Where an export goes: a file, a directory of parts or a prefix in a bucket, and what is named how there."""
 
+import hashlib
 import os
 import re
+import sys
 import zlib
-from pathlib import Path, PurePath
+from collections.abc import Mapping
+from pathlib import Path, PurePath, PurePosixPath
 
 import attrs
 
 from futureagi_async.export.manifest import MANIFEST
+from futureagi_async.export.object_store import Address, is_address, parse_address
 from futureagi_async.export.partitions import FOLDERS
 from futureagi_async.export.target_names import COMPRESSIONS, ENDINGS, check_ending, check_local
 
 FORMATS = ("jsonl", "csv", "parquet")
 _NAME_CHARACTERS = 40  # of the target's name in the working directory's: file systems stop at 255 bytes
+
+_DIGEST_CHARACTERS = 32
 
 WORK = ".export"
 RESTART = "resume=False (--restart)"
@@ -20,12 +26,18 @@ KEPT = "What was read is kept: the same export again goes on from there."
 EVALUATIONS = "_evaluations"
 """The folder of parts with evaluations, in a directory: one table's readers skip the other by its name."""
 PART_NAME = re.compile(
-    rf"(({FOLDERS}/)?calls|({EVALUATIONS}/({FOLDERS}/)?)?evaluations)-[0-9]{{5,}}\.(jsonl|csv|parquet)"
+    rf"(({FOLDERS}/)?calls|({EVALUATIONS}/({FOLDERS}/)?)?evaluations)-[0-9]{{5,}}(-[0-9a-f]{{32}})?"
+    r"\.(jsonl|csv|parquet)"
 )
 """The names of an export's parts: no other file is ever opened or removed on a manifest's word.
 
-Versions up to 0.1 had evaluations beside the calls.
+In buckets, they end in a digest. Versions up to 0.1 had evaluations beside the calls.
 """
+
+RECORDING_NAME = re.compile(r"[0-9a-f-]{36}-[a-z]+(-[0-9a-f]{32})?\.[a-z0-9]{1,8}")
+"""The names of recordings; in buckets, they end in a digest."""
+RECORDINGS_FOLDER = re.compile(r"[^./\\\0][^/\\\0]*")
+"""Of a folder of recordings in an export's directory."""
 
 
 @attrs.define(frozen=True)
@@ -37,6 +49,9 @@ class Target:
     compression: str | None = None
     """``.gz`` or ``.zst``."""
     is_directory: bool = False
+
+    def __str__(self) -> str:
+        return str(self.path)
 
     @property
     def work(self) -> Path:
@@ -72,14 +87,46 @@ class Target:
         return self.work / f"{PurePath(name).stem if self.is_directory else 'file'}.part"
 
 
-def read_target(target: str | os.PathLike[str], format_: str | None) -> Target:
+@attrs.define(frozen=True)
+class BucketTarget(Target):
+    """A prefix in a bucket. Until the export is finished, it is in a local directory, which is ``path``."""
+
+    address: Address = attrs.field(kw_only=True)
+
+    def __str__(self) -> str:
+        return str(self.address)
+
+    @property
+    def work(self) -> Path:
+        """The directory that holds everything until the export is finished."""
+        return self.path
+
+    @property
+    def downloads(self) -> Path:
+        """The directory that recordings are downloaded into before they are put."""
+        return self.path / "recordings"
+
+
+def read_target(
+    target: str | os.PathLike[str],
+    format_: str | None,
+    *,
+    work_dir: str | os.PathLike[str] | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Target:
     """Return what a target says, or raise `ValueError` for one that can't be."""
     if format_ is not None and format_ not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(map(repr, FORMATS))}, not {format_!r}.")
     name = os.fspath(target)
     if name in ("", "-"):
         raise ValueError(f"target must be a file or a directory, not {name!r}.")
+    if is_address(name):
+        return _read_bucket_target(name, format_, work_dir, environment)
     check_local("target", name)
+    if work_dir is not None:
+        raise ValueError(
+            "work_dir is for targets in buckets: exports to files and directories work beside them."
+        )
     path = Path(target)
     if name.endswith(("/", os.sep)):
         return Target(path, format_ or "jsonl", is_directory=True)
@@ -102,6 +149,48 @@ def _shortened(name: str) -> str:
     return f"{name[:_NAME_CHARACTERS]}-{zlib.crc32(os.fsencode(name)):08x}"
 
 
+def _read_bucket_target(
+    name: str, format_: str | None, work_dir: str | os.PathLike[str] | None, environment: Mapping[str, str]
+) -> BucketTarget:
+    address = parse_address("target", name)
+    if not name.endswith("/"):
+        _check_no_object(address, format_)
+    root = read_path("work_dir", work_dir) if work_dir is not None else _cache_directory(environment)
+    identity = f"{address} {address.server(environment)}"
+    path = root / hashlib.sha256(identity.encode()).hexdigest()[:_DIGEST_CHARACTERS]
+    return BucketTarget(path, format_ or "jsonl", is_directory=True, address=address)
+
+
+def _check_no_object(address: Address, format_: str | None) -> None:
+    """Refuse a single object: a large one can't be put so that a second writer loses."""
+    path = PurePosixPath(address.prefix)
+    if (found := _format_of(address)) is not None:
+        folder = str(address).rstrip("/").removesuffix("".join(path.suffixes))
+        raise ValueError(
+            f"target must be a prefix for parts and a manifest where it is in a bucket, not a single object: "
+            f"use '{folder}/' with format '{format_ or found}' in place of '{str(address).rstrip('/')}'."
+        )
+    check_ending(path, format_)
+
+
+def _format_of(address: Address) -> str | None:
+    """Return the format of a single object of such a name, ``None`` where it is none of ours."""
+    path = PurePosixPath(address.prefix)
+    ending = (path.with_suffix("") if path.suffix.lower() in COMPRESSIONS else path).suffix
+    return ENDINGS.get(ending.lower())
+
+
+def _cache_directory(environment: Mapping[str, str]) -> Path:
+    """Return where this user's unfinished exports to buckets are, by the platform's rule for caches."""
+    if sys.platform == "win32":
+        cache = environment.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        cache = "~/Library/Caches"
+    else:
+        cache = environment.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser() / "futureagi-async" / "exports"
+
+
 def read_path(name: str, path: str | os.PathLike[str]) -> Path:
     """Return the path that an argument gives, or raise `ValueError` for an empty name or an address."""
     if not os.fspath(path):
@@ -110,8 +199,38 @@ def read_path(name: str, path: str | os.PathLike[str]) -> Path:
     return Path(path)
 
 
-def folder_in_target(target: Target, recordings: Path | None) -> str | None:
-    """Return the name of the folder of recordings, where it is in the export's directory."""
+def read_place(name: str, place: str | os.PathLike[str]) -> Path | Address:
+    """Return the path or the address that an argument gives, or raise `ValueError`."""
+    text = os.fspath(place)
+    if not is_address(text):
+        return read_path(name, place)
+    address = parse_address(name, text)
+    if _format_of(address) is not None and not text.endswith("/"):
+        raise ValueError(
+            f"{name} must be a prefix, as in {address.scheme}://bucket/prefix/, and not a single object: "
+            f"{text!r}."
+        )
+    return address
+
+
+def folder_in_target(target: Target, recordings: Path | Address | None) -> str | None:
+    """Return the name of the folder of recordings, where it is in the export's directory or prefix."""
+    if isinstance(recordings, Address):
+        return recordings.prefix.rpartition("/")[2]
     if recordings is None or recordings.resolve().parent != target.path.resolve():
         return None
     return recordings.name
+
+
+def check_recordings(target: Target, recordings: Path | Address | None) -> None:
+    """Raise `ValueError` for a folder in a bucket that is not right below the export's own prefix."""
+    if not isinstance(recordings, Address):
+        return
+    name = recordings.prefix.rpartition("/")[2]
+    if not isinstance(target, BucketTarget) or target.address.key(name) != recordings.prefix:
+        raise ValueError(
+            "recordings must be a local directory, or a folder right below a target in that bucket, as in "
+            f"'{target if isinstance(target, BucketTarget) else 's3://bucket/prefix/'}audio/'."
+        )
+    if name.startswith((".", "_")) or recordings.bucket != target.address.bucket:
+        raise ValueError(f"recordings can't be {str(recordings)!r}: name a folder, such as '{target}audio/'.")

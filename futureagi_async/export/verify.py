@@ -1,6 +1,5 @@
 """Whether an export's directory, or its file, still holds what was written: `verify_export`."""
 
-import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -11,9 +10,10 @@ import attrs
 import msgspec
 
 from futureagi_async.errors import ExportError
-from futureagi_async.export.files import digest_file, export_errors, is_file, is_file_below
+from futureagi_async.export.files import digest_file
 from futureagi_async.export.formats import open_decompressed
 from futureagi_async.export.formats.ids import read_ids
+from futureagi_async.export.locations import Location, open_location
 from futureagi_async.export.manifest import (
     FORMER_MANIFEST,
     MANIFEST,
@@ -22,18 +22,21 @@ from futureagi_async.export.manifest import (
     RecordingFile,
     Source,
     decode_manifest,
-    find_manifest,
     fingerprint,
-    read_text,
 )
-from futureagi_async.export.ownership import names_of_parts
+from futureagi_async.export.object_store import Address
 from futureagi_async.export.store import INDEX, digest_lines
-from futureagi_async.export.targets import PART_NAME, WORK, Target, read_target
+from futureagi_async.export.targets import (
+    PART_NAME,
+    RECORDING_NAME,
+    RECORDINGS_FOLDER,
+    WORK,
+    Target,
+    read_target,
+)
 from futureagi_async.models.plain import Plain
 
-_RECORDING_NAME = re.compile(r"[0-9a-f-]{36}-[a-z]+\.[a-z0-9]{1,8}")
 _CACHE_KIBIBYTES = 64  # ids are read in the order in which they were added: more is no quicker
-_FOLDER_NAME = re.compile(r"[^./\\\0][^/\\\0]*")
 
 
 @attrs.define(frozen=True, kw_only=True)
@@ -42,8 +45,8 @@ class VerifyReport(Plain):
 
     added = ("ok",)
 
-    directory: Path
-    """What was checked; the file, where that is a single one."""
+    directory: Path | str
+    """What was checked; the file, where that is a single one; an address as text."""
     problems: tuple[str, ...]
     """What is wrong, a sentence each."""
     complete: bool | None = None
@@ -61,36 +64,33 @@ class VerifyReport(Plain):
         return not self.problems
 
 
-def verify_path(path: Path) -> VerifyReport:
+def verify_place(place: Path | Address) -> VerifyReport:
     """Do what `verify_export` says."""
-    if path.name in (MANIFEST, FORMER_MANIFEST):
-        return verify_directory(path.parent)
-    if path.is_file():
-        return verify_file(path)
-    if not path.exists() and path.with_name(f".{path.name}{WORK}").exists():
-        raise ExportError(f"Can't read {path}: the export is not finished. Run it again.")
-    return verify_directory(path)
+    if isinstance(place, Path) and place.name not in (MANIFEST, FORMER_MANIFEST):
+        if place.is_file():
+            return verify_file(place)
+        if not place.exists() and place.with_name(f".{place.name}{WORK}").exists():
+            raise ExportError(f"Can't read {place}: the export is not finished. Run it again.")
+    return verify_location(open_location(place))
 
 
-def verify_directory(folder: Path) -> VerifyReport:
-    """Compare an export's directory with its manifest."""
-    with export_errors(folder, "read"):
-        names = {path.name for path in folder.iterdir()}
-    path = find_manifest(folder)
-    text = read_text(path)
+def verify_location(location: Location) -> VerifyReport:
+    """Compare an export's files with its manifest."""
+    text, name = location.manifest_text(), location.manifest_name()
     if text is None:
-        unfinished = " The export is not finished: run it again." if WORK in names else ""
-        return VerifyReport(directory=folder, problems=(f"There is no {MANIFEST}.{unfinished}",))
+        problem = f"There is no {MANIFEST}.{location.hint}"
+        return VerifyReport(directory=location.place, problems=(problem,))
     try:
         manifest, fits = decode_manifest(text)
     except ValueError as error:
-        return VerifyReport(directory=folder, problems=(f"{path.name} can't be used: {error}.",))
-    problems = [] if fits else [f"{path.name} was changed: its own digest does not match."]
+        return VerifyReport(directory=location.place, problems=(f"{name} can't be used: {error}.",))
+    problems = [] if fits else [f"{name} was changed: its own digest does not match."]
     problems += check_manifest(manifest)
     with closing(IdDigests()) as ids:
-        problems += _Check(folder, manifest, ids).problems(names_of_parts(folder))
+        problems += _Check(location, manifest, ids).problems(location.names())
+    location.check_unchanged()
     return VerifyReport(
-        directory=folder,
+        directory=location.place,
         problems=tuple(problems),
         complete=manifest.complete,
         records=manifest.records,
@@ -153,7 +153,7 @@ def _names_sources(path: Path) -> bool:
 class _Check:
     """Compares the files of a directory with its manifest, of whose names it believes none."""
 
-    folder: Path
+    location: Location
     manifest: Manifest
     ids: "IdDigests"
 
@@ -172,17 +172,17 @@ class _Check:
         yield from self._recording_problems()
 
     def _part_problems(self, part: Part) -> Iterator[str]:
-        path = self.folder / part.name
-        if not is_file_below(self.folder, part.name):
+        size = self.location.size(part.name)
+        if size is None:
             yield f"{part.name} is missing."
             return
-        size = path.stat().st_size
         if size != part.bytes:
             yield f"{part.name} has {size:,} bytes, and the manifest says {part.bytes:,}."
-        if digest_file(path) != part.sha256:
-            yield f"{part.name} was changed: its SHA-256 does not match."
-        if not name_of_evaluations(part.name):
-            yield from self._row_problems(path, part)
+        with self.location.local(part.name) as path:
+            if digest_file(path) != part.sha256:
+                yield f"{part.name} was changed: its SHA-256 does not match."
+            if not name_of_evaluations(part.name):
+                yield from self._row_problems(path, part)
 
     def _row_problems(self, path: Path, part: Part) -> Iterator[str]:
         before = self.ids.counts.total()
@@ -206,20 +206,22 @@ class _Check:
         name = self.manifest.recordings_folder
         if name is None:
             return
-        if not _FOLDER_NAME.fullmatch(name):
+        if not RECORDINGS_FOLDER.fullmatch(name):
             yield f"The manifest lists {name!r}, which is not the name of a folder here."
             return
         for recording in self.manifest.recordings or ():
             if recording.path is not None:
-                yield from self._file_problems(self.folder / name, recording.path, recording)
+                yield from self._file_problems(name, recording.path, recording)
 
-    def _file_problems(self, folder: Path, name: str, recording: RecordingFile) -> Iterator[str]:
-        if not _RECORDING_NAME.fullmatch(name) or folder.is_symlink():
+    def _file_problems(self, folder: str, name: str, recording: RecordingFile) -> Iterator[str]:
+        if not RECORDING_NAME.fullmatch(name):
             yield f"The manifest lists {name!r}, which is not the name of a recording."
-        elif not is_file(folder / name):
+        elif self.location.size(f"{folder}/{name}") is None:
             yield f"Recording {name} is missing."
-        elif digest_file(folder / name) != recording.sha256:
-            yield f"Recording {name} was changed: its SHA-256 does not match."
+        else:
+            with self.location.local(f"{folder}/{name}") as path:
+                if digest_file(path) != recording.sha256:
+                    yield f"Recording {name} was changed: its SHA-256 does not match."
 
 
 class IdDigests:

@@ -280,7 +280,7 @@ def _remove(folder: Path) -> None:
 
 def _manifest_of(read: ExportReport) -> Manifest:
     assert read.manifest is not None
-    manifest = read_manifest(read.manifest)
+    manifest = read_manifest(Path(read.manifest))
     assert manifest is not None
     return manifest
 
@@ -294,7 +294,7 @@ def _sources_lacking_details(read: ExportReport, manifest: Manifest) -> frozense
         return frozenset()
     columns = ["source_index", "id", "original_call_execution_id"]
     lacking: set[int] = set()
-    for path in (path for path in read.files if path.name.startswith("calls-")):
+    for path in (path for path in read.files if Path(path).name.startswith("calls-")):
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(columns=columns):
                 for place, *ids in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):

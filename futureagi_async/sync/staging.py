@@ -79,7 +79,7 @@ class Change:
     def parts(self) -> list["Part"]:
         """The files that hold what was read, some ten thousands of calls each."""
         calls, evaluations = (
-            sorted(str(path) for path in self.report.files if path.name.startswith(kind))
+            sorted(str(path) for path in self.report.files if Path(path).name.startswith(kind))
             for kind in ("calls-", "evaluations-")
         )
         return [Part(*files, self) for files in zip(calls, evaluations, strict=True)]

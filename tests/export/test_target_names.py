@@ -92,9 +92,8 @@ def test_every_name_is_taken_or_refused(name: str) -> None:
 
 
 ADDRESSES = {
-    "s3://bucket/out": "'./out'",
-    "s3://bucket/calls.parquet": "'./calls.parquet'",
-    "GS://bucket": "'./bucket'",
+    "ftp://bucket/out": "'./out'",
+    "hdfs://bucket/calls.parquet": "'./calls.parquet'",
     "https://user:canary@host.example/calls.csv": "'./calls.csv'",
     "abfs+x.y://container/a/b/": "'./b'",
     "file:///tmp/calls.jsonl": "'/tmp/calls.jsonl'",
@@ -123,11 +122,13 @@ def test_paths_with_colons_are_no_addresses(name: str) -> None:
     "wrong",
     [
         {"target": "a.json"},
-        {"target": "s3://bucket/out"},
+        {"target": "s3://bucket/calls.jsonl"},
+        {"target": "https://bucket/out"},
         {"target": "a\0.jsonl"},
         {"target": "-"},
         {"recordings": "s3://bucket/audio"},
-        {"since": "s3://bucket/_manifest.json"},
+        {"since": "s3://bucket/calls.jsonl"},
+        {"since": "https://bucket/_manifest.json"},
     ],
 )
 async def test_exports_refuse_such_names_before_anything_happens(

@@ -122,4 +122,6 @@ def test_files_of_other_kinds_are_refused(tmp_path: Path, capsys: pytest.Capture
     assert run(["verify", str(tmp_path / "a.txt")]) == 1
     assert "exports end in .jsonl, .csv" in capsys.readouterr().err
     assert run(["verify", "s3://bucket/calls.jsonl"]) == 2
+    assert capsys.readouterr().err.startswith("error: PATH must be a prefix, as in s3://bucket/prefix/")
+    assert run(["verify", "https://bucket/calls.jsonl"]) == 2
     assert capsys.readouterr().err.startswith("error: PATH must be on this machine")

@@ -13,6 +13,7 @@ COMMANDS = {
     "crash": "kill exports at random moments and at each write, sync, rename and commit",
     "intervals": "count how often the intervals of comparisons hold the true difference",
     "syncs": "kill syncs into DuckDB and Delta tables at random moments",
+    "buckets": "kill exports into a bucket at each put and at random",
     "powercut": "resume exports from states of the disk that a power cut may leave (needs strace)",
 }
 

@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from futureagi_async._http.requester import Slots
+from tests.long import buckets
 from tests.long.crash import WAYS, Way, is_good, run_all, table
 from tests.long.faults.inputs import HTTP
 from tests.long.fuzz import fuzz
@@ -58,6 +59,13 @@ def test_killed_exports_go_on(way: Way) -> None:
     """Killed by SIGKILL at some of all moments, nothing is lost, doubled, or seen unfinished."""
     tallies = run_all(random_kills=0, every=37, seed=1, ways=(way,))
     assert all(map(is_good, tallies.values())), list(table(tallies))
+
+
+def test_killed_exports_into_a_bucket_go_on() -> None:
+    """Killed before and after every request that changes it, there is no manifest without its parts."""
+    tallies = buckets.run_all(random_kills=0, every=100, seed=1, ways=(buckets.QUICK,))
+    assert all(tally.is_good for tally in tallies.values()), list(buckets.table(tallies))
+    assert sum(tally.kills for tally in tallies.values()) >= 4
 
 
 pytestmark = pytest.mark.anyio

@@ -1,0 +1,405 @@
+"""An export that goes into a bucket: parts first, under names that tell their content, the manifest last.
+
+Stores have no rename, so that every object is put under its final name. A name holds the digest of its
+content and, where another export's manifest is to be replaced, of that manifest's version: two exports share
+an object only if at most one of them can put its manifest, so that what one removes is never another's.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+import anyio
+import anyio.abc
+import msgspec
+from anyio.to_thread import run_sync
+
+from futureagi_async.errors import ExportError
+from futureagi_async.export.destinations import Paths, Permissions
+from futureagi_async.export.files import (
+    export_errors,
+    is_file,
+    make_directory,
+    open_to_append,
+    replace_file,
+    sync_directory,
+    write_all,
+    write_synced,
+)
+from futureagi_async.export.manifest import (
+    MANIFEST,
+    MAX_BYTES,
+    Manifest,
+    Parameters,
+    Part,
+    RecordingFile,
+    decode_manifest,
+    encode_manifest,
+    parse_manifest,
+)
+from futureagi_async.export.object_store import ConflictError, ObjectStore, Version
+from futureagi_async.export.ownership import OVERWRITE
+from futureagi_async.export.store import Store
+from futureagi_async.export.targets import (
+    KEPT,
+    PART_NAME,
+    RECORDING_NAME,
+    RECORDINGS_FOLDER,
+    RESTART,
+    BucketTarget,
+)
+
+_AT_ONCE: Final = 3  # some 24 MiB each are held by the client
+_LOG: Final = "objects.jsonl"
+_DIGEST_CHARACTERS: Final = 32
+_HIDDEN: Final = (".", "_")  # names that begin so are no data to readers of prefixes
+
+
+class ObjectLog:
+    """Which manifest an unfinished export is to replace, and which objects are, or may be, in the bucket."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.is_there = False
+        self.base: Version | None = None
+        """The version of the manifest that is to be replaced; ``None`` where there was none."""
+        self.names: set[str] = set()
+
+    def read(self) -> None:
+        """Read what an earlier run noted; a last line that was torn was followed by no put."""
+        if not is_file(self._path):
+            return
+        with export_errors(self._path, "read"):
+            lines = self._path.read_bytes().splitlines()
+        with suppress(ValueError, TypeError, IndexError):
+            self.base = _decode_version(json.loads(lines[0])["replaces"])
+            self.is_there = True
+        for line in lines[1:]:
+            with suppress(ValueError):
+                self.names.add(str(json.loads(line)))
+
+    def write(self, target: BucketTarget, base: Version | None) -> None:
+        """Begin anew with another version, and with the names that are known."""
+        self.base, self.is_there = base, True
+        head = {"target": str(target), "replaces": None if base is None else base._asdict()}
+        text = "".join(f"{json.dumps(line)}\n" for line in (head, *sorted(self.names)))
+        new = self._path.with_suffix(".new")
+        write_synced(new, text.encode())
+        replace_file(new, self._path)
+        sync_directory(self._path.parent)
+
+    def note(self, names: Iterable[str]) -> None:
+        """Note durably which objects are about to be put, or to be removed later."""
+        new = sorted(set(names) - self.names)
+        if not new:
+            return
+        self.names.update(new)
+        descriptor = open_to_append(self._path, self._path.stat().st_size)
+        try:
+            with export_errors(self._path):
+                write_all(descriptor, ["".join(f"{json.dumps(name)}\n" for name in new).encode()])
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def remove(self) -> None:
+        """Remove it."""
+        with export_errors(self._path, "remove"):
+            self._path.unlink(missing_ok=True)
+        self.base, self.is_there, self.names = None, False, set()
+
+
+def _decode_version(fields: Any) -> Version | None:
+    return None if fields is None else Version(fields["e_tag"], fields["version"])
+
+
+class BucketDestination:
+    """A prefix in a bucket: parts are put as soon as they are finished, the manifest when all are there."""
+
+    def __init__(self, target: BucketTarget, permissions: Permissions, recordings: str | None) -> None:
+        self._target = target
+        self._permissions = permissions
+        self._recordings = recordings
+        self._log = ObjectLog(target.work / _LOG)
+        self._log_lock = anyio.Lock()
+        self._earlier: Manifest | None = None
+        """The export that is to be replaced."""
+        self._is_settled = False
+        """Whether nothing in the log is needed any more."""
+        self._slots = anyio.Semaphore(_AT_ONCE)
+        self._tasks: anyio.abc.TaskGroup
+        self._failure: BaseException | None = None
+        self._received: set[str] = set()
+        self._there: set[str] = set()
+        self._parts: list[Part] = []
+        """Those of the export; others may have been received early, and for nothing."""
+        self._progress = anyio.Event()
+        self._objects: ObjectStore
+
+    async def prepare(self) -> None:
+        """Make the local directory, and find out how to reach the store."""
+        await run_sync(partial(make_directory, self._target.work.parent, parents=True))
+        self._objects = await run_sync(ObjectStore, self._target.address)
+
+    async def find_finished(self, store: Store) -> Manifest | None:
+        """Look at the manifest in the bucket, and at what of an earlier run is on this machine."""
+        return await run_sync(self._find_finished, store)
+
+    def _find_finished(self, store: Store) -> Manifest | None:
+        found = self._objects.read(MANIFEST, MAX_BYTES)
+        self._log.read()
+        if self._permissions.resume and store.exists and self._log.is_there:
+            return self._find_own(found, store)
+        version = found[1] if found is not None else None
+        manifest = self._decode(found[0]) if found is not None else None
+        if manifest is not None and manifest.complete and self._permissions.resume:
+            self._check_finished(manifest, store.parameters)
+            if self._log.is_there and self._log.base != version:
+                self._clean(manifest)
+            return manifest
+        if found is None and not self._permissions.overwrite:
+            self._check_nothing_else()
+        self._log.base, self._earlier = version, manifest
+        return None
+
+    def _find_own(self, found: tuple[bytes, Version] | None, store: Store) -> Manifest | None:
+        """Go on with an unfinished export, unless another one has replaced what it was to replace."""
+        text, version = found or (b"", None)
+        manifest = self._decode(text) if found is not None else None
+        if version != self._log.base:
+            if manifest is None or text != self._read_own_manifest():
+                raise ExportError(
+                    f"{self._target} was replaced by another export since this one began. Keep that, or "
+                    f"begin anew with {RESTART} to replace it."
+                )
+            if manifest.complete:  # it was put, and the process ended before it was told so
+                self._clean(manifest)
+                store.remove()
+                return manifest
+        self._log.base, self._earlier = version, manifest
+        return None
+
+    def _decode(self, text: bytes) -> Manifest | None:
+        """Return a manifest that is in the bucket; one of another kind is refused, or ignored."""
+        try:
+            return parse_manifest(text, self._target.address.url(MANIFEST))
+        except ExportError as error:
+            if self._permissions.overwrite:
+                return None
+            more = f"Choose another prefix, or write into this one with {OVERWRITE}."
+            raise ExportError(f"{error} {more}") from None
+
+    def _read_own_manifest(self) -> bytes | None:
+        path = self._target.unfinished(MANIFEST)
+        with export_errors(path, "read"):
+            return path.read_bytes() if is_file(path) else None
+
+    def _check_finished(self, manifest: Manifest, parameters: Parameters) -> None:
+        if different := parameters.differences(manifest.parameters):
+            raise ExportError(
+                f"{self._target} holds a finished export with other parameters: {'; '.join(different)}. "
+                f"Choose another prefix, or replace it with {RESTART}."
+            )
+        sizes: dict[str, dict[str, int]] = {}
+        for part in manifest.parts:
+            folder, _, name = part.name.rpartition("/")
+            if folder not in sizes:
+                sizes[folder] = self._objects.list(folder).sizes
+            if not PART_NAME.fullmatch(part.name) or sizes[folder].get(name) != part.bytes:
+                raise ExportError(
+                    f"{self._target.address.url(part.name)} is not as the export left it. Look with "
+                    f"verify_export, or begin anew with {RESTART}."
+                )
+
+    def _check_nothing_else(self) -> None:
+        others = [
+            name
+            for name in sorted(self._objects.list().sizes)
+            if not name.startswith(_HIDDEN) and not PART_NAME.fullmatch(name)
+        ]
+        if others:
+            raise ExportError(
+                f"{self._target.address.url(others[0])} is there already, but no manifest of an export. "
+                f"Choose another prefix, or write into this one with {OVERWRITE}."
+            )
+
+    async def begin(self) -> None:
+        """Note what is to be replaced: nothing else that is there later may be."""
+        await run_sync(self._log.write, self._target, self._log.base)
+
+    @asynccontextmanager
+    async def receiving(self) -> AsyncIterator[None]:
+        """Put what is received while the block goes on; what fails ends the block, and is raised."""
+        callers_error: BaseException | None = None
+        async with anyio.create_task_group() as self._tasks:
+            try:
+                yield
+            except anyio.get_cancelled_exc_class():
+                raise
+            except BaseException as error:  # noqa: BLE001 - raised again, outside of the group
+                callers_error = error
+            finally:
+                self._tasks.cancel_scope.cancel()
+        if (first := self._failure or callers_error) is not None:
+            raise first
+
+    def receive_early(self, path: Path, part: Part) -> None:
+        """Begin to put a part while others are read."""
+        self._begin_to_put(path, self._named(part))
+
+    def receive(self, path: Path, part: Part) -> Part:
+        """Begin to put a part, under its final name."""
+        part = self._named(part)
+        self._parts.append(part)
+        self._begin_to_put(path, part)
+        return part
+
+    def _named(self, part: Part) -> Part:
+        return msgspec.structs.replace(part, name=self._name_of(part.name, part.sha256))
+
+    def _begin_to_put(self, path: Path, part: Part) -> None:
+        if part.name not in self._received:
+            self._received.add(part.name)
+            self._tasks.start_soon(self._put_part, path, part)
+
+    async def receive_recording(self, folder: Path, file: RecordingFile) -> RecordingFile:
+        """Put a recording, where they are to be in the bucket, and remove it from the disk."""
+        if self._recordings is None or file.path is None or file.sha256 is None:
+            return file
+        path, name = folder / file.path, self._name_of(file.path, file.sha256)
+        await self._put_file(path, f"{self._recordings}/{name}")
+        with export_errors(path, "remove"):
+            path.unlink()
+        return msgspec.structs.replace(file, path=name)
+
+    def _name_of(self, name: str, sha256: str) -> str:
+        """Return the name of an object; that of a local file with a digest."""
+        path, base = PurePosixPath(name), self._log.base
+        if base is not None:
+            sha256 = hashlib.sha256(f"{sha256} {base.e_tag} {base.version}".encode()).hexdigest()
+        return str(path.with_name(f"{path.stem}-{sha256[:_DIGEST_CHARACTERS]}{path.suffix}"))
+
+    async def _put_part(self, path: Path, part: Part) -> None:
+        try:
+            await self._put_file(path, part.name)
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised again, outside of the group
+            self._failure = self._failure or error
+            self._tasks.cancel_scope.cancel()
+            return
+        self._there.add(part.name)
+        self._progress.set()
+
+    async def _put_file(self, path: Path, name: str) -> None:
+        async with self._slots:
+            async with self._log_lock:
+                await run_sync(self._log.note, [name])
+            try:
+                await self._objects.put_file(name, path)
+            except ExportError as error:
+                raise ExportError(f"{error} {KEPT}") from None
+
+    async def settle(self, on_progress: Callable[[int, int], None]) -> None:
+        """Wait until all parts are there."""
+        while True:
+            there = [part for part in self._parts if part.name in self._there]
+            on_progress(sum(part.records or 0 for part in there), sum(part.bytes for part in there))
+            if self._there == self._received:
+                return
+            self._progress = anyio.Event()
+            await self._progress.wait()
+
+    async def publish(self, manifest: Manifest, store: Store) -> None:
+        """Put the manifest, and remove what an earlier one lists, or nobody does."""
+        await run_sync(self._publish, manifest)
+
+    def _publish(self, manifest: Manifest) -> None:
+        text = encode_manifest(manifest)
+        if self._earlier is not None:
+            self._log.note(_objects_of(self._earlier))
+        write_synced(self._target.unfinished(MANIFEST), text)
+        version = self._put_manifest(text)
+        self._clean(manifest)
+        if not manifest.complete:  # the next run replaces this one
+            self._log.write(self._target, version)
+
+    def _put_manifest(self, text: bytes) -> Version:
+        """Put the manifest in place of the one that was there when the export began, and of no other."""
+        lost: ExportError | None = None
+        try:
+            return self._objects.put(MANIFEST, text, self._log.base)
+        except ConflictError:
+            pass
+        except ExportError as error:
+            lost = ExportError(f"{error} {KEPT}")
+        found: tuple[bytes, Version] | None = None
+        with suppress(ExportError):
+            found = self._objects.read(MANIFEST, MAX_BYTES)
+        if found is not None and found[0] == text:
+            return found[1]  # it was put, and only the answer was lost
+        if lost is not None:
+            raise lost
+        if found is not None:
+            self._withdraw(found[0])
+        raise ExportError(
+            f"Another export to {self._target} was finished while this one ran, and that one stays as it is. "
+            f"Choose another prefix, or replace it with {RESTART}."
+        )
+
+    def _withdraw(self, others: bytes) -> None:
+        """Remove what was put, where another manifest is in place: nobody can use it any more."""
+        with suppress(ExportError, ValueError):
+            manifest, _ = decode_manifest(others)
+            self._objects.delete(sorted(self._log.names - _objects_of(manifest)))
+
+    def _clean(self, manifest: Manifest) -> None:
+        """Remove objects that were put, or replaced, and that the manifest, now in place, does not list."""
+        unneeded = sorted(self._log.names - _objects_of(manifest))
+        try:
+            self._objects.delete(unneeded)
+        except ExportError as error:
+            raise ExportError(
+                f"The export is finished, but {len(unneeded)} objects are left that it does not need. {error}"
+            ) from None
+        self._log.names.difference_update(unneeded)
+        self._is_settled = manifest.complete
+
+    async def close(self, store: Store) -> None:
+        """Remove what is needed only to go on, where there is nothing to go on with."""
+        if store.exists:
+            return
+        shutil.rmtree(self._target.downloads, ignore_errors=True)
+        if self._is_settled or not self._log.names:
+            await run_sync(self._log.remove)
+
+    async def leave(self) -> None:
+        """Nothing: the working directory was the lock's."""
+
+    def report_paths(self, manifest: Manifest) -> Paths:
+        """Return addresses."""
+        address = self._target.address
+        return Paths(
+            target=str(address),
+            files=tuple(address.url(part.name) for part in manifest.parts),
+            manifest=address.url(MANIFEST),
+        )
+
+
+def _objects_of(manifest: Manifest) -> set[str]:
+    """Return the names of what a manifest lists, as far as they are those of an export's objects."""
+    names = {part.name for part in manifest.parts if PART_NAME.fullmatch(part.name)}
+    folder = manifest.recordings_folder
+    if folder is not None and RECORDINGS_FOLDER.fullmatch(folder):
+        names |= {
+            f"{folder}/{file.path}"
+            for file in manifest.recordings or ()
+            if file.path is not None and RECORDING_NAME.fullmatch(file.path)
+        }
+    return names
