@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from futureagi_async import CallsTable, ExecutionKPIs, FetchReport, RunTestCalls, SourceReport
+from futureagi_async.analysis import compare, summarise
 from futureagi_async.models.html import MAX_ROWS
 from tests.support.exports import RUN, call_of, calls_of
+from tests.support.figures import passing, scored
 
 SCREEN = 24
 """Lines."""
@@ -100,3 +102,20 @@ def test_a_table_of_few_columns_in_a_notebook(columns: list[str]) -> None:
     assert ("<th>duration</th>" in html) == ("duration" in columns)
     assert "transcript" not in html
     assert html.startswith("<div><p>1 calls")
+
+
+def test_a_summary_in_a_notebook() -> None:
+    """Its HTML shows results of evaluations, then measures, each with its n; names are escaped."""
+    summary = summarise([*passing([True, False], name="<b>Polite</b>"), *scored([6.0, 7.0], first=100)])
+    html = summary._repr_html_()
+    assert "<td>&lt;b&gt;Polite&lt;/b&gt;</td><td>passed</td><td>0.5</td><td>2</td>" in html
+    assert "<td>overall_score</td><td>mean</td><td>6.5</td><td>2</td>" in html
+    assert "4 calls, unknown" in html
+
+
+def test_a_comparison_in_a_notebook() -> None:
+    """Its HTML shows what differs beyond chance, and says where a read may lack calls."""
+    scores = [6.0, 6.5, 7.0, 7.5] * 10
+    html = compare(scored(scores), scored([score - 3 for score in scores], first=100))._repr_html_()
+    assert "<td>overall score, mean</td><td>6.75</td><td>3.75</td><td>-3</td><td>" in html
+    assert "Not both reads are known to be complete." in html

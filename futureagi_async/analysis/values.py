@@ -8,6 +8,7 @@ import attrs
 
 from futureagi_async.analysis.intervals import Interval, share_interval
 from futureagi_async.analysis.names import counted, slug
+from futureagi_async.models.html import MAX_ROWS, html_table
 from futureagi_async.words import CallStatus
 
 if TYPE_CHECKING:
@@ -331,7 +332,33 @@ class Summary(CallFigures):
         }
 
     def __repr__(self) -> str:
-        return f"<Summary of {self.label}: {counted(self.calls, 'call')}, {self.verdict.completeness}>"
+        return f"<Summary of {self._in_words()}>"
+
+    def _repr_html_(self) -> str:
+        """Show what came of each evaluation, then the measures, as far as there is room."""
+        rows = [
+            (each.label, "passed", _short_number(each.pass_rate), each.n)
+            if each.scores is None
+            else (each.label, "mean", _short_number(each.scores.mean), each.n)
+            for each in self.evaluations.values()
+            if each.passed is not None or each.scores is not None
+        ]
+        rows += [
+            (
+                f"{each.name}, {each.unit}" if each.unit else each.name,
+                "mean",
+                _short_number(each.mean),
+                each.n,
+            )
+            for each in self.measures.values()
+            if each.n
+        ]
+        left = len(rows) - MAX_ROWS
+        note = f"{left} more in figures()" if left > 0 else ""
+        return html_table(self._in_words(), ("figure", "", "value", "n"), rows[:MAX_ROWS], note)
+
+    def _in_words(self) -> str:
+        return f"{self.label}: {counted(self.calls, 'call')}, {self.verdict.completeness}"
 
 
 @attrs.frozen(kw_only=True)
@@ -432,6 +459,36 @@ class Comparison:
         }
 
     def __repr__(self) -> str:
+        return f"<Comparison of {self._in_words()}>"
+
+    def _repr_html_(self) -> str:
+        """Show the figures that differ beyond chance; the first of all where none does."""
+        beyond = [each for each in self.differences if each.beyond_chance]
+        shown = (beyond or self.differences)[:MAX_ROWS]
+        rows = [
+            (
+                each.label,
+                _short_number(each.before),
+                _short_number(each.after),
+                _short_number(each.difference),
+                "" if each.interval is None else _short_interval(each.interval),
+            )
+            for each in shown
+        ]
+        reads = "" if self.complete else "Not both reads are known to be complete. "
+        left = len(self.differences) - len(rows)
+        note = f"{reads}{left} more in differences" if left else reads
+        return html_table(self._in_words(), ("figure", "before", "after", "difference", "95 %"), rows, note)
+
+    def _in_words(self) -> str:
         beyond = sum(each.beyond_chance for each in self.differences)
         words = f"{beyond} of {len(self.differences)} figures differ beyond chance"
-        return f"<Comparison of {self.before.label} with {self.after.label}: {words}>"
+        return f"{self.before.label} with {self.after.label}: {words}"
+
+
+def _short_number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _short_interval(interval: Interval) -> str:
+    return f"{interval.low:.3g} to {interval.high:.3g}"
