@@ -22,8 +22,8 @@ PHASES = {
     "transcripts": ("transcripts", "fetching"),
     "recordings": ("recordings", "downloading"),
     "writing": ("files", "writing"),
-    "merging": ("database", "merging"),
-    "uploading": ("bucket", "uploading"),
+    "merging": ("database", "updating"),
+    "uploading": ("parts", "uploading"),
 }
 """Of each phase after reading, what its line is called, and the word for what goes on."""
 

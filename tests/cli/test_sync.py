@@ -41,7 +41,7 @@ def test_a_line_a_list(served: StandInServer, capsys: pytest.CaptureFixture[str]
     assert not out
     lines = err.splitlines()
     assert lines[0] == "Reading 2 lists of calls."
-    assert "Merging database." in lines
+    assert "Updating database." in lines
     assert lines[-3].split() == ["✓", "run", "test", served.run_test_ids[0][:8], "in", "full:", "251", "new"]
     assert lines[-1] == "Synced calls.duckdb: 476 new; complete."
     assert all(len(line) <= COLUMNS for line in lines)
@@ -146,5 +146,5 @@ def test_a_terminal_shows_the_merging(tmp_path: Path) -> None:
     """Bars are drawn while it runs, and gone at the end."""
     code, output = run_on_terminal("sync", "--demo", "calls.duckdb", variables=environment(), folder=tmp_path)
     assert code == 0
-    assert "merging" in output
+    assert "updating" in output
     assert "Synced calls.duckdb: 826 new; complete." in output
