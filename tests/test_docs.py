@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import builtins
 import inspect
 import os
 import re
@@ -83,6 +84,7 @@ def names_for(server: StandInServer, directory: Path) -> dict[str, Any]:
         "test_execution_id": server.test_execution_ids[0],
         "call_execution_id": server.version_rows(agent_id, version_id)[0],
         "ca_file": str(ca_file),
+        "__builtins__": builtins,  # libraries in C import by them
     }
 
 

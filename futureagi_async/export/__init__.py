@@ -74,7 +74,7 @@ async def export_calls(
 
     In a bucket (``s3://``, ``gs://`` or ``az://``), parts have names that nothing else ever gets, and the
     manifest is put last, only in place of what was there when the export began: who begins at the manifest
-    never sees half an export, and of two writers the second one fails. Needs ``futureagi-async[cloud]``.
+    never sees half an export, and of two writers the second one fails. Needs the extra ``[cloud]``.
 
     A directory that holds this export already is left as it is (``report.already_finished``).
 

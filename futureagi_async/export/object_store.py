@@ -43,7 +43,7 @@ _CLIENT_OPTIONS: Final = (
 )
 """Which obstore takes from variables such as ``AWS_ALLOW_HTTP``."""
 
-INSTALL: Final = "pip install 'futureagi-async[cloud]'"
+INSTALL: Final = "pip install 'obstore>=0.8'"
 _AT_ONCE_BYTES: Final = 16 * 1024**2
 """Larger objects go up in chunks, which no client can make conditional yet (obstore 0.12)."""
 _CHUNK_BYTES: Final = 8 * 1024**2

@@ -63,7 +63,7 @@ def check_installed() -> None:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
         raise SyncError(
-            "Delta tables need deltalake and pyarrow: pip install 'futureagi-async[delta]'."
+            "Delta tables need deltalake and pyarrow: pip install 'deltalake>=1' 'pyarrow>=17'."
         ) from error
 
 

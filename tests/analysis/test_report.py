@@ -316,7 +316,7 @@ def test_wrong_arguments_are_refused(tmp_path: Path, comparison: Comparison) -> 
         ({"calls": 5}, TypeError, "calls must be calls"),
         ({"calls": [5]}, TypeError, "A call is a CallExecution, not int"),
         ({"png": 5}, TypeError, "png must be a path"),
-        ({"calls": tmp_path}, ExportError, r"no manifest\.json"),
+        ({"calls": tmp_path}, ExportError, r"no _manifest\.json"),
         ({"path": tmp_path}, ExportError, "not a regular file"),
         ({"path": tmp_path / "no" / "report.html"}, ExportError, "Can't write"),
     ):

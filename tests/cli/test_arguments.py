@@ -95,13 +95,13 @@ WRONG = {
     "no path": (["--run-test", ID, "-o"], "-o needs a value behind it. See futureagi-async export --help."),
     "an option for a path": (["--run-test", ID, "-o", "--quiet"], "-o needs a path behind it, not '--quiet'"),
     "another file": (["--run-test", ID, "-o", "c.json"], "--output must end in .jsonl or .csv"),
-    "a bucket": (["--run-test", ID, "-o", "s3://b/out"], "--output must be on this machine"),
-    "a bucket for audio": (
-        ["--run-test", ID, "-o", "o", "--recordings", "s3://b"],
+    "another address": (["--run-test", ID, "-o", "ftp://b/out"], "--output must be on this machine"),
+    "another address for audio": (
+        ["--run-test", ID, "-o", "o", "--recordings", "ftp://b"],
         "--recordings must be on",
     ),
-    "an address of a manifest": (
-        ["--run-test", ID, "-o", "out", "--since-manifest", "s3://b/m.json"],
+    "another address of a manifest": (
+        ["--run-test", ID, "-o", "out", "--since-manifest", "ftp://b/m.json"],
         "--since-manifest must be on",
     ),
     "quiet and verbose": (["--run-test", ID, "-o", "out", "-q", "-v"], "--quiet and --verbose exclude"),

@@ -9,7 +9,6 @@ uninterrupted run, and nothing else may be in the bucket or on the disk. It prin
 import argparse
 import hashlib
 import json
-import os
 import random
 import sys
 import tempfile
@@ -111,7 +110,8 @@ class Stage:
         """Begin to export."""
         keys = (self._server.api_key, self._server.secret_key, self._server.base_url)
         options = {**way.options, "work_dir": str(self._folder)}
-        return Export(Order(keys, self._lists, f"s3://{BUCKET}/{PREFIX}", options, die_at))
+        environment = self.store.environment | {"AWS_ENDPOINT_URL": self.between.endpoint}
+        return Export(Order(keys, self._lists, f"s3://{BUCKET}/{PREFIX}", options, die_at, environment))
 
     def prepare(self, way: Way) -> None:
         """Empty the bucket, or leave an incomplete export there that is to be replaced."""
@@ -240,7 +240,6 @@ def run_all(*, random_kills: int, every: int, seed: int, ways: tuple[Way, ...] =
         StandInServer(demo=False, latency_seconds=0.01) as server,
         tempfile.TemporaryDirectory() as folder,
     ):
-        os.environ.update(store.environment | {"AWS_ENDPOINT_URL": between.endpoint})
         stage = Stage(server, store, between, Path(folder))
         for place, way in enumerate(ways):
             share = random_kills // len(ways) + (place < random_kills % len(ways))

@@ -231,6 +231,8 @@ class Order:
     target: str
     options: Mapping[str, Any]
     die_at: int = 0
+    environment: Mapping[str, str] = {}
+    """Variables that the process has besides those of the one it is forked from."""
 
 
 class Export:
@@ -318,6 +320,7 @@ def die() -> None:
 
 def run_child(order: Order, send: Connection) -> None:
     """Export as ordered, and tell the number of boundaries."""
+    os.environ.update(order.environment)
     boundaries = Boundaries(order.die_at)
     boundaries.watch()
     export(order)
