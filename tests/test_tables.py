@@ -186,7 +186,7 @@ async def test_without_pyarrow(served: StandInServer, monkeypatch: pytest.Monkey
     """Where pyarrow is missing, the error says how to get it, and nothing is asked."""
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     async with open_session(served) as session:
-        with pytest.raises(ModuleNotFoundError, match=r"pip install 'futureagi-async\[parquet\]'"):
+        with pytest.raises(ModuleNotFoundError, match="pip install 'pyarrow>=17'"):
             await fetch_table(session, RunTestCalls(served.run_test_ids[1]))
     assert not served.requests
 
