@@ -64,6 +64,21 @@ MaxOutage = Annotated[
     ),
 ]
 
+Transcripts = Annotated[
+    bool,
+    Parameter(help="Also fetch transcripts that a list withholds: a request for each such call."),
+]
+ProviderData = Annotated[
+    bool,
+    Parameter(
+        help="Keep call_metadata and provider_call_data of agent versions' calls, which may hold "
+        "other parties' keys."
+    ),
+]
+Quiet = Annotated[
+    bool, Parameter(name=("--quiet", "-q"), help="Print only errors, and why a list is incomplete.")
+]
+
 _DEMO_LATENCY_SECONDS = 0.4  # so that there is something to watch
 _FILES = 8  # open at once beside connections: standard streams, the event loop, a name looked up
 _FILES_OF_THE_DEMO = 5  # the stand-in's event loop, and where it listens

@@ -17,6 +17,9 @@ from futureagi_async.cli.connection import (
     Connection,
     Limits,
     MaxOutage,
+    ProviderData,
+    Quiet,
+    Transcripts,
     connect,
     find_sources,
 )
@@ -53,10 +56,7 @@ class OutputOptions:
         Literal["jsonl", "csv", "parquet"] | None,
         Parameter(help="Default: what the file's ending says, jsonl for a directory."),
     ] = None
-    transcripts: Annotated[
-        bool,
-        Parameter(help="Also fetch transcripts that a list withholds: a request for each such call."),
-    ] = False
+    transcripts: Transcripts = False
     recordings: Annotated[
         str | None, Parameter(metavar="DIR", help="Download the calls' audio into this directory.")
     ] = None
@@ -117,16 +117,8 @@ class OutputOptions:
             metavar="N", validator=AT_LEAST_ONE, show_default=True, help="Calls a part of a directory."
         ),
     ] = 50_000
-    include_provider_data: Annotated[
-        bool,
-        Parameter(
-            help="Keep call_metadata and provider_call_data of agent versions' calls, which may hold "
-            "other parties' keys."
-        ),
-    ] = False
-    quiet: Annotated[
-        bool, Parameter(name=("--quiet", "-q"), help="Print only errors, and why a list is incomplete.")
-    ] = False
+    include_provider_data: ProviderData = False
+    quiet: Quiet = False
     verbose: Annotated[
         bool,
         Parameter(

@@ -12,7 +12,16 @@ from rich.console import Console
 from rich.text import Text
 
 from futureagi_async import FutureAGIError, Session, SourceSync, SyncReport, parse_since, sync_calls
-from futureagi_async.cli.connection import Connection, Limits, MaxOutage, connect, find_sources
+from futureagi_async.cli.connection import (
+    Connection,
+    Limits,
+    MaxOutage,
+    ProviderData,
+    Quiet,
+    Transcripts,
+    connect,
+    find_sources,
+)
 from futureagi_async.cli.display import Display, make_display
 from futureagi_async.cli.formatting import format_count, one_line
 from futureagi_async.cli.messages import UsageError, in_shell_words, usage_errors
@@ -58,20 +67,9 @@ class SyncOptions:
             "0d: each time; or never.",
         ),
     ] = "30d"
-    transcripts: Annotated[
-        bool,
-        Parameter(help="Also fetch transcripts that a list withholds: a request for each such call."),
-    ] = False
-    include_provider_data: Annotated[
-        bool,
-        Parameter(
-            help="Keep call_metadata and provider_call_data of agent versions' calls, which may hold "
-            "other parties' keys."
-        ),
-    ] = False
-    quiet: Annotated[
-        bool, Parameter(name=("--quiet", "-q"), help="Print only errors, and why a list is incomplete.")
-    ] = False
+    transcripts: Transcripts = False
+    include_provider_data: ProviderData = False
+    quiet: Quiet = False
     json: Annotated[bool, Parameter(help="Print a report on stdout as one JSON object.")] = False
 
     @property
