@@ -252,12 +252,12 @@ def _import_obstore() -> Any:
         import obstore.exceptions
         import obstore.store
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"Object stores need obstore: {INSTALL}", name=error.name) from None
+        raise ExportError(f"Object stores need obstore: {INSTALL}.") from error
     return obstore
 
 
 def check_obstore() -> None:
-    """Raise `ModuleNotFoundError`, which says what to install, where obstore is not there."""
+    """Raise `ExportError`, which says what to install, where obstore is not there."""
     _import_obstore()
 
 

@@ -2,11 +2,13 @@
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from futureagi_async.cli import run as run_here
 from futureagi_async.testing import StandInServer
 from tests.support.commands import environment, names_in, run_in_shell
 from tests.support.object_stores import KEYS, Fault, S3Server, UnreliableStore, s3_server
@@ -91,3 +93,17 @@ def test_what_is_kept_can_be_elsewhere(tmp_path: Path, store: S3Server) -> None:
     assert (code, json.loads(out)["resumed"]) == (0, 1)
     assert "_manifest.json" in store.objects("kept/")
     assert names_in(tmp_path / "kept") == set()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["export", "--demo", "-o", "s3://lake/out"], ["verify", "s3://lake/out"]]
+)
+def test_a_missing_library_is_one_line(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without obstore, commands say how to install it, and show no traceback."""
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    assert run_here(arguments) == 1
+    assert capsys.readouterr().err.endswith(
+        "error: Object stores need obstore: pip install 'obstore>=0.8'.\n"
+    )

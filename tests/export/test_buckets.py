@@ -786,8 +786,8 @@ async def test_wrong_arguments(served: StandInServer, message: str) -> None:
 async def test_without_obstore(served: StandInServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is missing is named with the line that installs it, before any request."""
     monkeypatch.setitem(sys.modules, "obstore", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'obstore>=0\.8'"):
+    with pytest.raises(ExportError, match=r"pip install 'obstore>=0\.8'"):
         await export(served, TARGET)
-    with pytest.raises(ModuleNotFoundError, match=r"obstore>=0\.8"):
+    with pytest.raises(ExportError, match=r"obstore>=0\.8"):
         verify_export(TARGET)
     assert not served.requests
