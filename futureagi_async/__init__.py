@@ -13,12 +13,15 @@ from futureagi_async._version import __version__
 if TYPE_CHECKING:
     from futureagi_async._bulk.reading import Step
     from futureagi_async._bulk.stream import CallStream
+    from futureagi_async._http.budgets import MinuteBudget
+    from futureagi_async.budgets import Lease, RequestBudget
     from futureagi_async.errors import (
         APIConnectionError,
         APIStatusError,
         APITimeoutError,
         AuthenticationError,
         BadRequestError,
+        BudgetError,
         DecodingError,
         ExportError,
         FilterIgnoredError,
@@ -103,6 +106,7 @@ __all__ = [
     "AllSources",
     "AuthenticationError",
     "BadRequestError",
+    "BudgetError",
     "CallExecution",
     "CallPage",
     "CallSource",
@@ -130,6 +134,8 @@ __all__ = [
     "InternalServerError",
     "JsonValue",
     "LatestExecution",
+    "Lease",
+    "MinuteBudget",
     "NameLookupError",
     "NotFoundError",
     "OnError",
@@ -139,6 +145,7 @@ __all__ = [
     "RateLimitError",
     "RecordFailure",
     "RedirectError",
+    "RequestBudget",
     "ResponseTooLargeError",
     "RetryPolicy",
     "RunTest",
@@ -184,11 +191,13 @@ __all__ = [
 _HOMES = (
     "errors",
     "options",
+    "budgets",
     "words",
     "filters",
     "sources",
     "models",
     "session",
+    "_http.budgets",
     "_bulk.stream",
     "_bulk.reading",
     "source_names",
