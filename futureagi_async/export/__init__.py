@@ -9,9 +9,10 @@ from futureagi_async.export.report import ExportProgress, ExportReport, OnProgre
 from futureagi_async.sources import CallSource, check_sources
 
 if TYPE_CHECKING:
+    from futureagi_async.export.commits import commit_shares
     from futureagi_async.export.fetching import CallReader
     from futureagi_async.export.plan import ExportPlan, PlanReader, SourcePlan
-    from futureagi_async.export.shares import Share, ShareReceipt, commit_shares, export_share, plan_shares
+    from futureagi_async.export.shares import Share, ShareReceipt, export_share, plan_shares
     from futureagi_async.export.verify import VerifyReport
 
 __all__ = [
@@ -35,7 +36,8 @@ _HOMES = {
     "ExportPlan": "plan",
     "SourcePlan": "plan",
     "VerifyReport": "verify",
-    **dict.fromkeys(("Share", "ShareReceipt", "plan_shares", "export_share", "commit_shares"), "shares"),
+    "commit_shares": "commits",
+    **dict.fromkeys(("Share", "ShareReceipt", "plan_shares", "export_share"), "shares"),
 }
 
 

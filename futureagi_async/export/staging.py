@@ -1,8 +1,8 @@
 """Where shares of an export wait until they are committed: a folder that all workers see, or a prefix.
 
-``plan.json`` says which plan it belongs to, ``receipts/`` which attempt at a share counts, ``attempts/`` holds
-what they wrote, and ``committed.json`` says where everything went. Each file is created once, whole, and never
-changed: of two that create one, the second is told so.
+``plan.json`` says which plan it belongs to, ``receipts/`` which attempt at a share counts, ``attempts/`` has
+what they wrote, and ``committed.json`` says where everything went. Each file is created once, whole, and
+never changed: of two that create one, the second is told so.
 """
 
 import errno
