@@ -293,7 +293,7 @@ async def test_one_page_that_gateways_refuse_is_no_outage(
 ) -> None:
     """Others are answered, so its rows are read by other pages, or it is an error; nobody waits."""
     source = RunTestCalls(served.add_run_test(1_100, slim=True))
-    served.fail("page=9&", times=FOREVER, status=status)
+    served.fail("page=10&", times=FOREVER, status=status)
     told: list[Event] = []
     async with open_session(served, clock=ServerClock(served), observers=[told.append]) as session:
         with pytest.raises(InternalServerError) as caught:

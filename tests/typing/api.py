@@ -31,6 +31,7 @@ from futureagi_async import (
     ExecutionState,
     ExecutionStatus,
     ExportError,
+    ExportReport,
     FetchReport,
     FetchResult,
     Filter,
@@ -57,6 +58,8 @@ from futureagi_async import (
     Scenario,
     Session,
     SessionMisuseError,
+    Share,
+    ShareReceipt,
     SourceName,
     SourceReport,
     SourceSync,
@@ -72,8 +75,11 @@ from futureagi_async import (
     __version__,
     blocking,
     column,
+    commit_shares,
+    export_share,
     fetch_table,
     load_source_names,
+    plan_shares,
     read_export,
     source_from_dict,
     stream_tables,
@@ -431,6 +437,12 @@ async def tables(session: Session, sources: list[CallSource]) -> None:
             assert_type(part, CallsTable)
         assert_type(stream.report, FetchReport)
     assert_type(read_export("out", columns=["id"]), CallsTable)
+    shares = await plan_shares(session, sources, 100, staging="staging", counts={sources[0]: 5})
+    assert_type(shares, tuple[Share, ...])
+    receipt = await export_share(session, shares[0], "staging")
+    assert_type(receipt, ShareReceipt)
+    assert_type(receipt.fetch, FetchReport)
+    assert_type(await commit_shares([receipt, shares[1].failed("gone")], "staging", "out"), ExportReport)
     call = CallExecution.from_json(b"{}", sources[0])
     assert_type(call, CallExecution)
     assert_type(CallsTable.from_calls([call]), CallsTable)
