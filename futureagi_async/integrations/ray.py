@@ -423,8 +423,8 @@ def _unwrapped(error: Exception) -> Exception:
 def _check_keys() -> None:
     if missing := [name for name in _KEYS if not os.environ.get(name)]:
         raise ValueError(
-            f"{' and '.join(missing)} not set in the environment of a Ray worker on {platform.node()}. They are "
-            "never sent to workers: set both where Ray is started, on each node before 'ray start', or here "
+            f"{' and '.join(missing)} not set in the environment of a Ray worker on {platform.node()}. It is "
+            "never sent there: set both where Ray is started, on each node before 'ray start', or here "
             "before ray.init()."
         )
 
