@@ -92,6 +92,12 @@ def finished(target: Path) -> set[str]:
     return {path.name for path in folder.glob("*.json")} if folder.exists() else set()
 
 
+def begun(target: Path, sources: list[RunTestCalls]) -> list[str]:
+    """Return the attempts at the share of the first sources."""
+    folder = Path(f"{target}.shares", "attempts")
+    return [path.name for path in folder.glob(f"000000-{len(sources):06}-*")]
+
+
 def requests_of(server: StandInServer) -> Counter[str]:
     """Count the requests of each run test; not those of planning."""
     return Counter(
@@ -207,6 +213,11 @@ def test_a_share_that_always_fails_ends_alone(
     sources = add_lists(server, 4, 250)
     poisonous = sources[1]
     server.fail(poisonous.run_test_id, status=500, times=FOREVER)
+    with pytest.raises(InternalServerError):
+        export(server, poisonous, tmp_path / "once", attempts=1, retry=RetryPolicy(attempts=1))
+    asked = requests_of(server)[poisonous.run_test_id]
+    server.clear_requests()
+    caplog.clear()
     with caplog.at_level(logging.WARNING, "futureagi_async"):
         report = export(server, sources, tmp_path / "out", retry=RetryPolicy(attempts=1))
     assert not report.complete
@@ -215,7 +226,7 @@ def test_a_share_that_always_fails_ends_alone(
     failed = report.fetch.sources[1]
     assert "its share was given up" in failed.reason
     assert isinstance(failed.failures[0], InternalServerError)
-    assert requests_of(server)[poisonous.run_test_id] == 3
+    assert requests_of(server)[poisonous.run_test_id] == 3 * asked
     (warning,) = caplog.messages
     assert str(poisonous) in warning
     server.clear_faults()
@@ -238,9 +249,9 @@ def test_a_share_that_kills_its_workers_ends_alone(slow: StandInServer, cluster:
     with ThreadPoolExecutor(1) as threads:
         exporting = threads.submit(export, slow, sources, tmp_path / "out", attempts=2)
         wait_until(lambda: len(finished(tmp_path / "out")) == 2)
-        for _ in range(2):
-            killed = kill_one(SHARE)
-            wait_until(lambda killed=killed: killed not in pids_of(SHARE))
+        for attempt in (1, 2):
+            wait_until(lambda attempt=attempt: len(begun(tmp_path / "out", sources[:1])) == attempt)
+            kill_one(SHARE)
         report = exporting.result()
     assert [each.verdict for each in report.fetch] == ["incomplete", "complete", "complete"]
     assert "worker was lost" in report.fetch.sources[0].reason

@@ -20,6 +20,9 @@ from tests.support.commands import environment
 SHARE, PLAN, BUDGET = "ray::futureagi share", "ray::futureagi plan", "ray::_Coordinator"
 """What the processes of tasks and of the actor are called while they work."""
 
+RAY_SETTINGS = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+"""Nothing is written into whoever's home directory, and nobody is told."""
+
 OPTIONS: dict[str, Any] = {"requests_per_minute": 6_000, "share_requests": 1, "max_outage": 0.0}
 
 
@@ -29,7 +32,7 @@ def running_cluster(server_keys: tuple[str, str]) -> Iterator[str]:
     import ray
 
     keys = dict(zip(("FI_API_KEY", "FI_SECRET_KEY"), server_keys, strict=True))
-    os.environ.update(keys)
+    os.environ.update(keys, **RAY_SETTINGS)
     try:
         context = ray.init(
             address="local",
@@ -81,7 +84,10 @@ def start_driver(
     """Start an export in a process of its own, which has no keys."""
     command = [sys.executable, "-m", __name__, address, server.base_url, str(target), *run_test_ids]
     return subprocess.Popen(
-        command, env=environment() | {"PYTHONWARNINGS": "default"}, stderr=subprocess.PIPE, text=True
+        command,
+        env=environment() | {"PYTHONWARNINGS": "default"} | RAY_SETTINGS,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
