@@ -349,13 +349,13 @@ def test_all_workers_together_keep_the_budget(cluster: str, tmp_path: Path) -> N
     """By the server's own times: also with a lost budget, a lost worker, and a pause for all."""
     per_minute = 150
     with StandInServer(latency_seconds=0.05) as server:
-        sources = add_lists(server, 40, 300)
+        sources = add_lists(server, 60, 300)
         server.fail(status=429, headers={"Retry-After": "6"}, after=100)
         with ThreadPoolExecutor(1) as threads:
             exporting = threads.submit(
                 export, server, sources, tmp_path / "out", requests_per_minute=per_minute, share_requests=5
             )
-            wait_until(lambda: len(server.requests) > 60)
+            wait_until(lambda: len(server.requests) > 75)
             kill_one(BUDGET)
             wait_until(lambda: len(server.requests) > 130)
             kill_one(SHARE)
