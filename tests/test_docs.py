@@ -199,7 +199,8 @@ def test_every_page_is_in_the_contents() -> None:
         r"```\{toctree\}\n(.*?)```", (DOCS / "index.md").read_text(), re.MULTILINE | re.DOTALL
     )
     listed = [line for part in contents for line in part.splitlines() if re.fullmatch(r"[\w-]+", line)]
-    assert sorted(listed) == sorted(page.stem for page in DOCS.glob("*.md") if page.stem != "index")
+    pages = [page.stem for kind in ("md", "rst", "ipynb") for page in DOCS.glob(f"*.{kind}")]
+    assert sorted(listed) == sorted(set(pages) - {"index"})
 
 
 def test_docstrings_of_all_names_are_shown() -> None:
