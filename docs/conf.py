@@ -38,6 +38,7 @@ html_title = "futureagi_async"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 copybutton_prompt_text = "$ "
+smartquotes = False  # "--option" stays as it is typed
 
 linkcheck_ignore = [r"https://api\.futureagi\.com", r"https://app\.futureagi\.com"]  # these want keys
 linkcheck_timeout = 20

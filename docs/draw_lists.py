@@ -207,9 +207,7 @@ def draw_cover() -> str:
     assert naive.missed
     assert not ours.missed
     assert ours.verdict == "complete"
-    picture = Picture(
-        660, "Pages that only touch lose rows; pages that overlap do not."
-    )
+    picture = Picture(660, "Pages that only touch lose rows; pages that overlap do not.")
     lost = f"Page after page: {len(naive.pages)} requests, {naive.missed} calls lost, nobody notices"
     _places(picture, 30, lost, naive.pages, "read")
     found = f"futureagi_async: {len(ours.pages)} requests, none lost, {ours.verdict}"

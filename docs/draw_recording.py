@@ -63,7 +63,7 @@ def record() -> Iterator[tuple[float, str]]:
     }
     with TemporaryDirectory() as folder:
         began = time.monotonic()
-        run = subprocess.Popen(
+        run = subprocess.Popen(  # noqa: S603 - our own command
             COMMAND.split(), cwd=folder, env=environment, stdin=follower, stdout=follower, stderr=follower
         )
         os.close(follower)
