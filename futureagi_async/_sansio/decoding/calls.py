@@ -5,27 +5,32 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
 from futureagi_async._sansio.decoding.fragments import JSON_ERRORS, Fragment, ListContext, Structure, at_place
 from futureagi_async._sansio.decoding.misfits import as_aware, decode_call_leniently, values_of
 from futureagi_async._sansio.decoding.nested import NestedReader
 from futureagi_async._sansio.decoding.wire import (
+    CALL_KEYS,
     ELSEWHERE,
     MILLISECONDS_BESIDE_MS,
+    NULL,
+    PART_KEYS,
     SCALAR_KEYS,
     TIMES,
     CallWire,
+    RecordWire,
     ScenarioWire,
+    SentParts,
 )
 from futureagi_async.models import CallExecution, JsonValue, ReadOnlyDict, Scenario
 from futureagi_async.models.values import EMPTY
 
 CallHook: TypeAlias = Callable[[Fragment, Any], CallExecution]
 
-_decode = msgspec.json.Decoder(CallWire).decode
+_decode = msgspec.json.Decoder(RecordWire).decode
 _new = object.__new__
-_NOTHING = (b"null", b"[]")
+_NO_SNAPSHOTS = (UNSET, NULL, Raw(b"[]"))
 
 
 def make_call_hook(structure: Structure) -> CallHook:
@@ -50,20 +55,22 @@ def make_call_hook(structure: Structure) -> CallHook:
         call.may_hold_provider_data = (
             wire.provider_call_data is not UNSET
             or wire.call_metadata is not UNSET
-            or (wire.rerun_snapshots is not UNSET and bytes(wire.rerun_snapshots) not in _NOTHING)
+            or wire.rerun_snapshots not in _NO_SNAPSHOTS
         )
+        if not call.may_hold_provider_data:
+            call._without_provider_data = fragment.raw  # noqa: SLF001 - one of its lazy fields
         call.source = list_context.source
         call.raw = fragment.raw
         if wire.is_snapshot or wire.is_snapshot is UNSET or list_context.snapshots_of is not None:
             _complete_snapshot(call, wire, list_context.snapshots_of)
-        call.field_reader, call.field_cache = reader, None
+        call.field_reader = reader
         call.row = fragment.index  # type: ignore[misc]  # a slot of LazyFields
         return call
 
     return structure_call
 
 
-def _decode_by_value(fragment: Fragment, error: Exception) -> tuple[CallWire, ReadOnlyDict[JsonValue]]:
+def _decode_by_value(fragment: Fragment, error: Exception) -> tuple[RecordWire, ReadOnlyDict[JsonValue]]:
     """Return a record that did not decode as a whole, without its misfits; else raise what is wrong."""
     if fragment.strict:
         raise fragment.error(error) from None
@@ -74,18 +81,24 @@ def _decode_by_value(fragment: Fragment, error: Exception) -> tuple[CallWire, Re
     return wire, values_of(misfits)
 
 
-def _make_copy() -> Callable[[CallExecution, CallWire], CallExecution]:
+def _make_copy() -> Callable[[CallExecution, RecordWire], CallExecution]:
     """Return ``copy(call, wire)``, which returns the call.
 
-    It raises `msgspec.ValidationError` for times that UTC has no year for.
+    It leaves nested parts for later, but those that hold nothing, and raises `msgspec.ValidationError` for
+    times that UTC has no year for.
     """
     chosen = {key for keys in SCALAR_KEYS.values() for key in keys} | ELSEWHERE
     lines = ["def copy(call, wire):", "    call.is_snapshot = False"]
     lines += [f"    call.{name} = wire.{name}" for name in CallWire.__struct_fields__ if name not in chosen]
     for name, keys in SCALAR_KEYS.items():
         lines += [*_choose(name, keys), f"    call.{name} = value"]
+    lines.append(f"    call.field_cache = SentParts({', '.join(f'wire.{key}' for key in PART_KEYS)})")
+    for name in PART_KEYS:
+        if name != "transcripts":
+            lines += [*_choose_part(CALL_KEYS.get(name, (name,))), f"        call.{name} = None"]
     lines.append("    return call")
-    names: dict[str, Any] = {"UNSET": UNSET, "UTC": UTC, "as_aware": _as_aware}
+    names: dict[str, Any] = {"UNSET": UNSET, "UTC": UTC, "NULL": NULL}
+    names |= {"as_aware": _as_aware, "SentParts": SentParts}
     exec("\n".join(lines), names)  # noqa: S102 - made of the names above alone
     made: Callable[[CallExecution, CallWire], CallExecution] = names["copy"]
     return made
@@ -105,6 +118,17 @@ def _choose(name: str, keys: Sequence[str]) -> Iterator[str]:
     if name in TIMES:
         yield "    elif value is not None and value.tzinfo is not UTC:"
         yield f"        value = as_aware(value, wire, {name!r})"
+
+
+def _choose_part(keys: Sequence[str]) -> Iterator[str]:
+    """Yield the lines that find a part's bytes, up to the question whether it holds nothing.
+
+    Where it does, the call says so at once: asked for later, it would cost as much as ten scalars.
+    """
+    yield f"    value = wire.{keys[0]}"
+    for key in keys[1:]:
+        yield f"    if value is UNSET: value = wire.{key}"
+    yield "    if value is UNSET or value == NULL:"
 
 
 def _as_aware(moment: datetime, wire: CallWire, name: str) -> datetime:

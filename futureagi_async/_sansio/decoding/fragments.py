@@ -118,13 +118,13 @@ class ListContext:
 class Fragment:
     """Some JSON of an answer, and where it stood: what the converter's hooks take."""
 
-    raw: bytes
+    raw: bytes | Raw
     endpoint: str
     path: str
     list_context: ListContext | None = None
     index: int = -1
     key: str = ""
-    """For a nested fragment: its key in the record that ``raw`` is."""
+    """For a nested fragment: its key in its record."""
     value: Any = None
     """For a nested fragment: what the JSON decoder made of it."""
 
