@@ -70,6 +70,8 @@ class Transport:
             trust_env=False,
             headers=_HEADERS,
         )
+        # else it sends a GET again by itself where the connection was lost: uncounted, past any budget
+        self._client._retry_connection = False  # noqa: SLF001
 
     async def close(self) -> None:
         """Close the pool and its connections."""

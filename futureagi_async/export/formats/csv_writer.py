@@ -170,7 +170,7 @@ class CsvWriter:
         self,
         file: BinaryIO,
         *,
-        sources: Iterable[CallSource] = (),
+        sources: Iterable[CallSource | None] = (),
         evaluations: Sequence[EvaluationColumn],
         projection: Projection = WHOLE,
     ) -> None:

@@ -155,7 +155,7 @@ class NormalisedWriter:
     """Calls whose ``misfits`` are filled."""
 
     def __init__(
-        self, file: BinaryIO, *, sources: Iterable[CallSource] = (), projection: Projection = WHOLE
+        self, file: BinaryIO, *, sources: Iterable[CallSource | None] = (), projection: Projection = WHOLE
     ) -> None:
         self._file = file
         self._normaliser = Normaliser(SourceColumns(sources), projection)
