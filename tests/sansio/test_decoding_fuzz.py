@@ -147,7 +147,7 @@ def test_parts_do_not_depend_on_each_other(
 
 
 def with_misfits(row: samples.Row) -> tuple[samples.Row, samples.Row]:
-    """Return a row with one misfit more wherever one is enough to forbid decoding at once; and these misfits."""
+    """Return a row with a misfit more wherever one forbids decoding at once; and these misfits."""
     odd: samples.Row = {**row, "rerun_type": 5}
     misfits: samples.Row = {"rerun_type": 5}
     key = "transcript" if "transcript" in row else "transcripts"
