@@ -28,7 +28,6 @@ from futureagi_async.models.values import EMPTY
 
 CallHook: TypeAlias = Callable[[Fragment, Any], CallExecution]
 
-_decode = msgspec.json.Decoder(RecordWire).decode
 _new = object.__new__
 _NO_SNAPSHOTS = (UNSET, Raw(b"null"), Raw(b"[]"))
 
@@ -38,14 +37,15 @@ def make_call_hook(hook_of: HookOf) -> CallHook:
 
     It runs for every record of every page, and so spares what can be spared.
     """
+    decode, copy = msgspec.json.Decoder(RecordWire).decode, _make_copy()
 
     def structure_call(fragment: Fragment, _kind: Any) -> CallExecution:
         try:
-            wire, misfits = _decode(fragment.raw), EMPTY
-            call = _copy(_new(CallExecution), wire)
+            wire, misfits = decode(fragment.raw), EMPTY
+            call = copy(_new(CallExecution), wire)
         except JSON_ERRORS as error:
             wire, misfits = _decode_by_value(fragment, error)
-            call = _copy(_new(CallExecution), wire)
+            call = copy(_new(CallExecution), wire)
         call.misfits = misfits
         list_context = fragment.list_context or ListContext(fragment.endpoint, fragment.path)
         reader = list_context.reader
@@ -126,9 +126,6 @@ def _as_aware(moment: datetime, wire: CallWire, name: str) -> datetime:
     except msgspec.ValidationError as error:
         key = next(key for key in TIMES[name] if getattr(wire, key) is not UNSET)
         raise at_place(error, f".{key}") from None
-
-
-_copy = _make_copy()
 
 
 def _scenario(wire: CallWire) -> Scenario | None:

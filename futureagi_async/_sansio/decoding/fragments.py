@@ -23,7 +23,7 @@ Fields: TypeAlias = dict[str, Raw]
 
 decode_fields = msgspec.json.Decoder(Fields).decode
 
-_PLACE = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
+_PLACE: Final = r"(?s)^(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$"
 _EXCERPT_BYTES = 200
 
 
@@ -55,7 +55,7 @@ def at_place(error: msgspec.ValidationError, place: str) -> msgspec.ValidationEr
 
 def _split(error: msgspec.ValidationError) -> tuple[str, str]:
     """Return what is wrong, and where."""
-    found = _PLACE.match(str(error))
+    found = re.match(_PLACE, str(error))
     assert found is not None
     return found["problem"], found["path"] or ""
 
