@@ -7,15 +7,15 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import UNSET, Raw
 
-from futureagi_async._sansio.decoding.fragments import JSON_ERRORS, Fragment, ListContext, Structure, at_place
+from futureagi_async._sansio.decoding.fragments import JSON_ERRORS, Fragment, HookOf, ListContext, at_place
 from futureagi_async._sansio.decoding.misfits import as_aware, decode_call_leniently, values_of
 from futureagi_async._sansio.decoding.nested import NestedReader
 from futureagi_async._sansio.decoding.wire import (
     CALL_KEYS,
     ELSEWHERE,
     MILLISECONDS_BESIDE_MS,
-    NULL,
     PART_KEYS,
+    PARTS,
     SCALAR_KEYS,
     TIMES,
     CallWire,
@@ -28,29 +28,29 @@ from futureagi_async.models.values import EMPTY
 
 CallHook: TypeAlias = Callable[[Fragment, Any], CallExecution]
 
-_decode = msgspec.json.Decoder(RecordWire).decode
 _new = object.__new__
-_NO_SNAPSHOTS = (UNSET, NULL, Raw(b"[]"))
+_NO_SNAPSHOTS = (UNSET, Raw(b"null"), Raw(b"[]"))
 
 
-def make_call_hook(structure: Structure) -> CallHook:
-    """Return the converter's hook for a call; ``structure`` is for its nested parts, later.
+def make_call_hook(hook_of: HookOf) -> CallHook:
+    """Return the converter's hook for a call; ``hook_of`` is for its nested parts, later.
 
     It runs for every record of every page, and so spares what can be spared.
     """
+    decode, copy = msgspec.json.Decoder(RecordWire).decode, _make_copy()
 
     def structure_call(fragment: Fragment, _kind: Any) -> CallExecution:
         try:
-            wire, misfits = _decode(fragment.raw), EMPTY
-            call = _copy(_new(CallExecution), wire)
+            wire, misfits = decode(fragment.raw), EMPTY
+            call = copy(_new(CallExecution), wire)
         except JSON_ERRORS as error:
             wire, misfits = _decode_by_value(fragment, error)
-            call = _copy(_new(CallExecution), wire)
+            call = copy(_new(CallExecution), wire)
         call.misfits = misfits
         list_context = fragment.list_context or ListContext(fragment.endpoint, fragment.path)
         reader = list_context.reader
         if reader is None:
-            reader = list_context.reader = NestedReader(structure, list_context)
+            reader = list_context.reader = NestedReader(hook_of, list_context)
         call.scenario = _scenario(wire)
         call.may_hold_provider_data = (
             wire.provider_call_data is not UNSET
@@ -84,7 +84,7 @@ def _decode_by_value(fragment: Fragment, error: Exception) -> tuple[RecordWire, 
 def _make_copy() -> Callable[[CallExecution, RecordWire], CallExecution]:
     """Return ``copy(call, wire)``, which returns the call.
 
-    It leaves nested parts for later, but those that hold nothing, and raises `msgspec.ValidationError` for
+    It leaves nested parts for later, but those that were not sent, and raises `msgspec.ValidationError` for
     times that UTC has no year for.
     """
     chosen = {key for keys in SCALAR_KEYS.values() for key in keys} | ELSEWHERE
@@ -93,12 +93,12 @@ def _make_copy() -> Callable[[CallExecution, RecordWire], CallExecution]:
     for name, keys in SCALAR_KEYS.items():
         lines += [*_choose(name, keys), f"    call.{name} = value"]
     lines.append(f"    call.field_cache = SentParts({', '.join(f'wire.{key}' for key in PART_KEYS)})")
-    for name in PART_KEYS:
-        if name != "transcripts":
-            lines += [*_choose_part(CALL_KEYS.get(name, (name,))), f"        call.{name} = None"]
+    for name in PARTS:
+        # asked for later, each would take as long as twenty of these lines
+        absent = " is ".join((*(f"wire.{key}" for key in CALL_KEYS.get(name, (name,))), "UNSET"))
+        lines.append(f"    if {absent}: call.{name} = None")
     lines.append("    return call")
-    names: dict[str, Any] = {"UNSET": UNSET, "UTC": UTC, "NULL": NULL}
-    names |= {"as_aware": _as_aware, "SentParts": SentParts}
+    names: dict[str, Any] = {"UNSET": UNSET, "UTC": UTC, "as_aware": _as_aware, "SentParts": SentParts}
     exec("\n".join(lines), names)  # noqa: S102 - made of the names above alone
     made: Callable[[CallExecution, CallWire], CallExecution] = names["copy"]
     return made
@@ -120,26 +120,12 @@ def _choose(name: str, keys: Sequence[str]) -> Iterator[str]:
         yield f"        value = as_aware(value, wire, {name!r})"
 
 
-def _choose_part(keys: Sequence[str]) -> Iterator[str]:
-    """Yield the lines that find a part's bytes, up to the question whether it holds nothing.
-
-    Where it does, the call says so at once: asked for later, it would cost as much as ten scalars.
-    """
-    yield f"    value = wire.{keys[0]}"
-    for key in keys[1:]:
-        yield f"    if value is UNSET: value = wire.{key}"
-    yield "    if value is UNSET or value == NULL:"
-
-
 def _as_aware(moment: datetime, wire: CallWire, name: str) -> datetime:
     try:
         return as_aware(moment)
     except msgspec.ValidationError as error:
         key = next(key for key in TIMES[name] if getattr(wire, key) is not UNSET)
         raise at_place(error, f".{key}") from None
-
-
-_copy = _make_copy()
 
 
 def _scenario(wire: CallWire) -> Scenario | None:

@@ -145,9 +145,6 @@ class PartsWire(Struct, gc=False):
 PART_KEYS = PartsWire.__struct_fields__
 """Keys of nested parts."""
 
-NULL = Raw(b"null")
-"""What they are sent as where there is nothing of them."""
-
 
 class RecordWire(CallWire, gc=False):
     """A call row: its scalars, and its nested parts as bytes."""
@@ -235,6 +232,9 @@ SCALAR_KEYS = {
     **SECONDS,
 }
 """The same for every scalar that several keys can fill, or whose absence is told from null."""
+
+PARTS = tuple(key for key in PART_KEYS if key != "transcripts")
+"""The fields that they fill."""
 
 CALL_KEYS = {
     **SCALAR_KEYS,
