@@ -55,6 +55,7 @@ class AllCommands(SphinxDirective):
         """Write the page's source; the parser goes on with it."""
         from futureagi_async.cli import app
 
+        app.help = ""  # it would stand above each command
         lines: list[str] = []
         for name in app:
             if name.startswith("-"):  # --help and --version
