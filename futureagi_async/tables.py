@@ -72,8 +72,8 @@ class CallsTable:
     ) -> Self:
         """Return calls that were read as objects. If a call is there more than once, the last one counts.
 
-        ``source_index`` is the place among the sources of the report; without one, the order in which they
-        come."""
+        ``source_index`` is the place among the sources of the report, else the order in which they come.
+        """
         chosen = _check_columns(columns)
         newest = {(call.source, call.id): call for call in _check_calls(calls)}
         known = [each.source for each in report or ()]
