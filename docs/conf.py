@@ -2,6 +2,10 @@
 
 from importlib.metadata import version as installed_version
 
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
 project = "futureagi_async"
 author = "The futureagi_async contributors"
 copyright = f"2026, {author}"  # noqa: A001 - Sphinx's own name
@@ -42,3 +46,29 @@ smartquotes = False  # "--option" stays as it is typed
 
 linkcheck_ignore = [r"https://api\.futureagi\.com", r"https://app\.futureagi\.com"]  # these want keys
 linkcheck_timeout = 20
+
+
+class AllCommands(SphinxDirective):
+    """Shows each command: what cyclopts' own directive makes of it, then its examples and exit codes."""
+
+    def run(self) -> list[nodes.Node]:
+        """Write the page's source; the parser goes on with it."""
+        from futureagi_async.cli import app
+
+        app.help = ""  # it would stand above each command
+        lines: list[str] = []
+        for name in app:
+            if name.startswith("-"):  # --help and --version
+                continue
+            lines += [".. cyclopts:: futureagi_async.cli:app", f"   :commands: {name}"]
+            lines += ["   :heading-level: 2", "   :flatten-commands:", ""]
+            if said := app[name].help_epilogue:
+                lines += [".. code-block:: text", "", *(f"   {line}" for line in said.splitlines()), ""]
+        source, _ = self.get_source_info()
+        self.state_machine.insert_input(lines, source)
+        return []
+
+
+def setup(app: Sphinx) -> None:
+    """Add the directive."""
+    app.add_directive("all-commands", AllCommands)

@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import trustme
 
 import futureagi_async
+import futureagi_async.events
 from futureagi_async import ExportProgress, RunTestCalls, Session, TestExecutionCalls, export_calls
 from futureagi_async.testing import StandInServer
 from tests.support.object_stores import S3Server, s3_server, use_store
@@ -233,3 +234,33 @@ def test_the_pictures_of_moving_lists_are_current(name: str) -> None:
     """A picture of a read is what a read of the stand-in gives today: what paging loses, the client finds."""
     draw = runpy.run_path(str(DOCS / "draw_lists.py"))["DRAWN"][name]
     assert (DOCS / "_static" / name).read_text() == draw(), "run: python docs/draw_lists.py"
+
+
+def test_every_error_and_event_is_explained() -> None:
+    """The page of errors has a row for each exception, the page of events one for each event."""
+    errors = (DOCS / "errors.md").read_text()
+    for name in futureagi_async.__all__:
+        value = getattr(futureagi_async, name)
+        if inspect.isclass(value) and issubclass(value, futureagi_async.FutureAGIError):
+            assert f"`{name}`" in errors, name
+    rows = re.findall(r"^\| (`.*?`) \|", (DOCS / "events.md").read_text(), re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == {
+        event.__name__ for event in get_args(futureagi_async.events.Event)
+    }
+
+
+@pytest.mark.parametrize("page", ["errors.md", "incomplete.md"])
+def test_messages_are_quoted_as_they_are(page: str) -> None:
+    """What a page quotes of a message, the package says; ``...`` and numbers stand for what varies."""
+    source = "".join(path.read_text() for path in sorted((ROOT / "futureagi_async").rglob("*.py")))
+    said = re.sub(r'"\s*\n\s*f?"', "", source)  # texts that go on in the next line
+    said = re.sub(r"\{[^{}]*\}", "...", said)
+    quoted = [
+        text
+        for row in re.findall(r"^\| (`[A-Z.][^|]*?) \|", (DOCS / page).read_text(), re.MULTILINE)
+        for text in re.findall(r"`([^`]* [^`]*)`", row)
+    ]
+    assert len(quoted) > 10
+    for text in quoted:
+        for part in re.split(r"\.\.\.|\d+|'Nope'|=", text):
+            assert part.strip() in said, text
