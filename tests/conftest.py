@@ -1,10 +1,16 @@
 """What every test shares: one event loop backend, and a stand-in server in both dialects."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
 
 from futureagi_async.testing import StandInServer
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector look at what tests make, not at the modules and tests, which stay."""
+    gc.freeze()
 
 
 @pytest.fixture

@@ -149,7 +149,7 @@ def test_the_correction_is_that_of_benjamini_and_hochberg(p_values: list[float])
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("size", [50, 500])
+@pytest.mark.parametrize("size", [50, pytest.param(500, marks=pytest.mark.slow)])
 def test_a_slice_of_the_simulation(size: int) -> None:
     """Some hundred intervals hold the true difference about as often as they say; the command counts more."""
     rng = np.random.default_rng(11)
