@@ -6,11 +6,18 @@ from collections.abc import Iterator
 import pytest
 
 from futureagi_async.testing import StandInServer
+from tests.support.slow import slow
+
+
+def pytest_collection() -> None:
+    """Collect no garbage while tests are collected: modules and tests stay."""
+    gc.disable()
 
 
 def pytest_collection_finish() -> None:
-    """Let the garbage collector look at what tests make, not at the modules and tests, which stay."""
+    """Collect what tests leave, without looking at modules and tests again and again."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
@@ -19,9 +26,9 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(params=["served", "documented"])
+@pytest.fixture(params=["served", *slow("documented")])
 def server(request: pytest.FixtureRequest) -> Iterator[StandInServer]:
-    """Run a stand-in with the sample data, once in each dialect."""
+    """Run a stand-in with the sample data; in the dialect of the documents, too, if slow tests run."""
     with StandInServer(dialect=request.param) as running:
         yield running
 

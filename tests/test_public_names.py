@@ -181,6 +181,7 @@ def seconds_to_run(statement: str) -> float:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.slow
 def test_import_takes_at_most_twice_as_long_as_aiohttp() -> None:
     """The quickest of some imports takes at most twice that of aiohttp, which it needs: against accidents."""
     theirs, ours = [], []

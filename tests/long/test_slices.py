@@ -16,6 +16,7 @@ from tests.long.fuzz import fuzz
 from tests.long.proof import KINDS, PAGE_SIZE, SCENES, Run, read_once
 from tests.long.soak import MOST_REQUESTS_AN_ITEM, Soaked, Tally, soak
 from tests.long.torture import BLOWS, torture_all
+from tests.support.slow import slow
 
 CASES = [
     pytest.param(
@@ -39,7 +40,7 @@ async def test_complete_is_true(kind: str, scene: str) -> None:
     assert run.requests <= (2 * run.naive_requests + 6 if shorter.deleted else 6 * run.naive_requests + 36)
 
 
-ONE_KIND = [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])]
+ONE_KIND = [KINDS[0], *slow(*KINDS[1:])]
 
 
 @pytest.mark.anyio

@@ -13,6 +13,7 @@ from futureagi_async.testing import Motion, StandInServer
 from tests.support.databases import ENGINES, as_exported, calls_in, database_in, rows_of
 from tests.support.killing import EACH_TIME, KILLED, Order, SyncProcess
 from tests.support.sessions import open_session
+from tests.support.slow import slow
 
 CLOCKS = ("complete_as_of", "full_read_at", "synced_at")
 
@@ -60,7 +61,7 @@ def chosen(boundaries: list[str], kills: str) -> list[int]:
 
 @pytest.mark.timeout(900)
 @pytest.mark.anyio
-@pytest.mark.parametrize("kills", ["few", pytest.param("many", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", ["few", *slow("many")])
 @pytest.mark.parametrize("is_new", [True, False], ids=["new", "there"])
 @pytest.mark.parametrize("engine", ENGINES)
 async def test_killed_at_each_step(

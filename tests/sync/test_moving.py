@@ -11,8 +11,9 @@ from futureagi_async.testing import Motion, StandInServer
 from tests.support.databases import ENGINES, as_exported, calls_in, database_in, exported
 from tests.support.exports import ServerClock
 from tests.support.sessions import open_session
+from tests.support.slow import slow
 
-SYNCS = [5, pytest.param(20, marks=pytest.mark.slow)]
+SYNCS = [5, *slow(20)]
 PAUSE_SECONDS = 15.0  # of the virtual clock, between syncs
 EACH_TIME = timedelta(0)
 
