@@ -62,6 +62,13 @@ def pythons(session: nox.Session) -> None:
 
 
 @nox.session
+def slow(session: nox.Session) -> None:
+    """Run the tests that the suite leaves out: the same promises, longer and more often."""
+    _install(session)
+    session.run("pytest", "-m", "slow", *session.posargs)
+
+
+@nox.session
 def browser(session: nox.Session) -> None:
     """Open reports in a Chromium that is on the PATH: no error, no request, no overflow."""
     _install(session, "-e", ".[all,test]", "playwright>=1.48")

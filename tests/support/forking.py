@@ -169,10 +169,10 @@ def _is_open(descriptor: int) -> bool:
 def serve(descriptor: int) -> None:
     """Start what is ordered at a listening socket, until stdin ends."""
     for name in _IMPORTED:
-        with suppress(ModuleNotFoundError):  # an extra that is not installed
+        with suppress(ImportError, Warning):  # whoever needs it will be told
             importlib.import_module(name)
     threads = Path("/proc/self/task")
-    assert not threads.exists() or len(list(threads.iterdir())) == 1
+    assert not threads.exists() or len(list(threads.iterdir())) == 1, "an import started threads"
     gc.collect()
     gc.freeze()  # collecting would copy the memory that the processes share
     running: dict[int, socket.socket] = {}
