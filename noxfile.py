@@ -107,6 +107,13 @@ def azure(session: nox.Session) -> None:
 
 
 @nox.session
+def engines(session: nox.Session) -> None:
+    """Run the scripts of docs/many-machines.md on Dask, Spark (where there is Java) and Daft."""
+    _install(session, "-e", ".[all,test]", "dask", "distributed", "pyspark", "daft")
+    session.run("pytest", "-n", "0", "tests/integrations/test_engines.py", *session.posargs)
+
+
+@nox.session
 def long(session: nox.Session) -> None:
     """Run the checks of tests/long: all of them, or those that are named."""
     _install(session)
