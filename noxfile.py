@@ -18,6 +18,7 @@ LONG = [
     "fuzz",
     "crash",
     "buckets",
+    "shares",
     "powercut",
     "syncs",
     "intervals",
