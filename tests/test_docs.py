@@ -49,6 +49,11 @@ def holds_tests(example: str) -> bool:
     return re.search(r"^def test_", example, re.MULTILINE) is not None
 
 
+def needs_engine(example: str) -> bool:
+    """Whether an example is a script for an engine, which `test_engines` runs where it is installed."""
+    return re.search(r"^(import|from) (dask|pyspark|daft|ray)\b", example, re.MULTILINE) is not None
+
+
 @pytest.fixture(scope="module")
 def running_store() -> Iterator[S3Server]:
     """Run an S3 server with the bucket that examples name."""
@@ -92,7 +97,14 @@ def names_for(server: StandInServer, directory: Path) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("bucket")
-@pytest.mark.parametrize("example", [block for block in blocks("python") if not holds_tests(block.values[0])])
+@pytest.mark.parametrize(
+    "example",
+    [
+        block
+        for block in blocks("python")
+        if not (holds_tests(block.values[0]) or needs_engine(block.values[0]))
+    ],
+)
 def test_python_examples_run(
     example: str, environment: StandInServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

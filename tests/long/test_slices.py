@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from futureagi_async._http.requester import Slots
-from tests.long import buckets
+from tests.long import buckets, shares
 from tests.long.crash import WAYS, Way, is_good, run_all, table
 from tests.long.faults.inputs import HTTP
 from tests.long.fuzz import fuzz
@@ -75,6 +75,14 @@ def test_killed_exports_into_a_bucket_go_on() -> None:
     tallies = buckets.run_all(random_kills=0, every=100, seed=1, ways=(buckets.QUICK,))
     assert all(tally.is_good for tally in tallies.values()), list(buckets.table(tallies))
     assert sum(tally.kills for tally in tallies.values()) >= 4
+
+
+def test_killed_commits_of_shares_go_on() -> None:
+    """Killed between steps of a commit, the same run again makes the single export of it."""
+    tally = shares.run_all(every=23, last=80)
+    assert tally.is_good, list(shares.table(tally))
+    assert tally.kills == 4
+    assert tally.read_twice == 0
 
 
 pytestmark = pytest.mark.anyio
