@@ -104,6 +104,8 @@ class APIConnectionError(FutureAGIError):
 
     garbled: bool = False
     """Whether what arrived was not HTTP."""
+    lost: bool = False
+    """Whether the connection ended before anything of an answer arrived."""
 
 
 class APITimeoutError(APIConnectionError):

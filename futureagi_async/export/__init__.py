@@ -9,7 +9,7 @@ from futureagi_async.export.report import ExportProgress, ExportReport, OnProgre
 from futureagi_async.sources import CallSource, check_sources
 
 if TYPE_CHECKING:
-    from futureagi_async.export.commits import commit_shares
+    from futureagi_async.export.commits import check_commit, commit_shares
     from futureagi_async.export.fetching import CallReader
     from futureagi_async.export.plan import ExportPlan, PlanReader, SourcePlan
     from futureagi_async.export.shares import Share, ShareReceipt, export_share, plan_shares
@@ -24,6 +24,7 @@ __all__ = [
     "ShareReceipt",
     "SourcePlan",
     "VerifyReport",
+    "check_commit",
     "commit_shares",
     "export_calls",
     "export_share",
@@ -36,7 +37,7 @@ _HOMES = {
     "ExportPlan": "plan",
     "SourcePlan": "plan",
     "VerifyReport": "verify",
-    "commit_shares": "commits",
+    **dict.fromkeys(("check_commit", "commit_shares"), "commits"),
     **dict.fromkeys(("Share", "ShareReceipt", "plan_shares", "export_share"), "shares"),
 }
 

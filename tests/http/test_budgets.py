@@ -127,6 +127,17 @@ async def test_no_request_leaves_uncounted(wire: str, at_once: int) -> None:
         assert len(server.requests) == len(tries)
 
 
+async def test_a_kept_connection_that_closed_is_replaced_at_once_and_counted() -> None:
+    """Without retries, too: the server may close it while nobody looks."""
+    budget, clock = CountingBudget(), FakeClock()
+    async with raw_server(answer(), close_unanswered, answer()) as server:
+        options: dict[str, Any] = {"budget": budget, "clock": clock, "retry": RetryPolicy(attempts=1)}
+        async with open_session(server, **options) as session:
+            assert [await ask(session), await ask(session)] == [1, 1]
+    assert budget.used == len(server.requests) == 3
+    assert sum(clock.slept) == 0
+
+
 async def test_a_lease_covers_what_waits_and_is_in_flight(served: StandInServer) -> None:
     """As many slots as are taken, so that a round trip is not paid for each request."""
     source = RunTestCalls(served.add_run_test(3_000, slim=True))
