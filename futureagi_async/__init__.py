@@ -205,20 +205,20 @@ _HOMES = (
     "words",
     "filters",
     "sources",
+    "source_names",
+    "source_urls",
+    "source_sets",
     "models",
     "session",
     "_http.budgets",
     "_bulk.stream",
     "_bulk.reading",
-    "source_names",
-    "source_urls",
-    "source_sets",
     "export",
     "tables",
     "sync",
 )
-"""Where the names are, the first that has one. They are looked up when they are first used, so that
-whoever needs but a part (a test's stand-in server, ``--help``) does not wait for the HTTP client."""
+"""Where the names are, the first that has one: small ones first. They are looked up when they are first used,
+so that whoever needs but a part (a test's stand-in server, ``--help``) does not wait for the rest."""
 
 if not TYPE_CHECKING:
 

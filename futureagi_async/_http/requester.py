@@ -5,7 +5,7 @@ import os
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import anyio
 import attrs
@@ -13,7 +13,6 @@ import attrs
 from futureagi_async._http.budgets import Permits
 from futureagi_async._http.clock import Clock
 from futureagi_async._http.telemetry import RequestTrace, Telemetry
-from futureagi_async._http.transport import Transport
 from futureagi_async._sansio.pacing import ConcurrencyLimit, is_throttling
 from futureagi_async._sansio.replies import Decoded, Reply, check_reply
 from futureagi_async._sansio.requests import Request
@@ -29,6 +28,10 @@ from futureagi_async.errors import (
 )
 from futureagi_async.events import Event, Observer, SessionPaused
 from futureagi_async.options import RetryPolicy, Timeouts
+
+if TYPE_CHECKING:
+    from futureagi_async._http.transport import Transport
+
 
 _Waiters: TypeAlias = "OrderedDict[anyio.Event, None]"
 """Tasks that wait, in turn; one that gives up leaves at once, from wherever it stands."""
@@ -112,7 +115,7 @@ class Requester:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: "Transport",
         keys: Keys,
         *,
         max_in_flight: int,

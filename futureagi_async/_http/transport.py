@@ -32,6 +32,10 @@ _HEADERS = {
     "User-Agent": f"futureagi-async/{__version__}",
 }
 
+_LARGE_BODY_BYTES = 2**20
+"""To put the pieces of a larger body together stalls the event loop as long as to find the records in it:
+other tasks run in between."""
+
 
 class Transport:
     """A pool of connections to one origin. Open and close it in one event loop."""
@@ -131,10 +135,13 @@ class Transport:
             async for piece in response.content.iter_any():
                 reader.feed(piece)
                 piece = b""  # else seen in this frame where the next read is cancelled
-            return reader.finish()
+            body = reader.finish()
         except ResponseTooLargeError:
             response.close()
             raise
+        if len(body) > _LARGE_BODY_BYTES:
+            await asyncio.sleep(0)
+        return body
 
 
 def _refuse_origin() -> NoReturn:

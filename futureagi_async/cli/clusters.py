@@ -1,21 +1,20 @@
 """``export --ray``: the export by the tasks of a Ray cluster."""
 
-import logging
 import os
-import signal
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import attrs
 from cyclopts import Group, Parameter
 
-from futureagi_async import CallSource, ExportReport
+import futureagi_async as sdk
 from futureagi_async.cli.connection import AT_LEAST_ONE, Endpoint, Limits
 from futureagi_async.cli.messages import UsageError
 from futureagi_async.cli.running import StoppedBySignalError
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 CLUSTER = Group("Many machines", sort_key=4)
 _CONNECT_SECONDS = 10.0
@@ -48,12 +47,12 @@ class ClusterOptions:
 
 def export_by_ray(
     endpoint: Endpoint,
-    sources: Sequence[CallSource],
+    sources: "Sequence[sdk.CallSource]",
     target: str,
     cluster: ClusterOptions,
     limits: Limits,
     options: Mapping[str, Any],
-) -> ExportReport:
+) -> "sdk.ExportReport":
     """Export by Ray; Ctrl-C ends the tasks, and is `StoppedBySignalError`."""
     try:
         from futureagi_async.integrations.ray import export_calls
@@ -104,6 +103,8 @@ def _check_limit(limits: Limits) -> int:
 @contextmanager
 def _connected(endpoint: Endpoint, cluster: ClusterOptions) -> Iterator[None]:
     """Connect to the cluster, or start one, which has the keys of this process."""
+    import logging
+
     import ray
 
     address = next(iter(cluster.ray or ()), None)
@@ -127,6 +128,8 @@ def _connected(endpoint: Endpoint, cluster: ClusterOptions) -> Iterator[None]:
 
 def _check_listening(address: str) -> None:
     """Raise where nothing listens: Ray itself tries for minutes, and fills the terminal meanwhile."""
+    import socket
+
     host, colon, port = address.rpartition(":")
     if not colon or "://" in address or not port.isdecimal():
         return
@@ -140,6 +143,8 @@ def _check_listening(address: str) -> None:
 @contextmanager
 def _interrupted_by_signals() -> Iterator[None]:
     """Have the signals that end a process do what Ctrl-C does, and tell of either."""
+    import signal
+
     before = {}
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
@@ -155,5 +160,5 @@ def _interrupted_by_signals() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+def _interrupt(_number: int, _frame: "FrameType | None") -> NoReturn:
     raise KeyboardInterrupt

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -41,12 +42,14 @@ from futureagi_async.export.report import (
 )
 from futureagi_async.export.shares import (
     ATTEMPT_NAME,
+    PLAN,
     Receipt,
     Share,
     ShareReceipt,
     check_plan,
     for_sources,
     read_receipt,
+    text_of_plan,
 )
 from futureagi_async.export.staging import ATTEMPTS, PAIRS, RECEIPTS, LocalStaging, Staging, open_staging
 from futureagi_async.export.store import Store
@@ -177,6 +180,8 @@ class _Commit:
     target: Target
     permissions: Permissions
     on_progress: OnProgress | None
+    is_placing: bool = attrs.field(default=False, init=False)
+    """Whether files are getting their names: an error then leaves what is needed to go on."""
 
     async def run(self, place: Path | Address) -> ExportReport:
         """Do what is left to do."""
@@ -187,15 +192,26 @@ class _Commit:
         try:
             shown = None if isinstance(target, BucketTarget) else target.path
             with locked(target.work, str(target), shown=shown):
-                if (finished := await destination.find_finished(store)) is not None:
-                    paths = destination.report_paths(finished)
-                    fetch = fetch_report(finished, self._sources())
-                    return report_on(finished, target, fetch, paths, already_finished=True)
-                await run_sync(partial(store.open, datetime.now(UTC), resume=self.permissions.resume))
-                return await self._commit(place, store, destination)
+                return await self._run_locked(place, store, destination)
         finally:
             with anyio.CancelScope(shield=True):
                 await destination.leave()
+
+    async def _run_locked(
+        self, place: Path | Address, store: Store, destination: Destination
+    ) -> ExportReport:
+        try:
+            if (finished := await destination.find_finished(store)) is not None:
+                fetch = fetch_report(finished, self._sources())
+                await run_sync(self._note_finished, place, fetch)
+                paths = destination.report_paths(finished)
+                return report_on(finished, self.target, fetch, paths, already_finished=True)
+            await run_sync(partial(store.open, datetime.now(UTC), resume=self.permissions.resume))
+            return await self._commit(place, store, destination)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await run_sync(store.close if self.is_placing else store.leave)
+                await destination.close(store)
 
     def _sources(self) -> list[CallSource]:
         return [source for receipt in self.receipts for source in receipt.share.sources]
@@ -206,28 +222,22 @@ class _Commit:
         return for_sources(shares[0], [source for share in shares for source in share.sources])
 
     async def _commit(self, place: Path | Address, store: Store, destination: Destination) -> ExportReport:
-        is_placing = False
-        try:
-            staging = await run_sync(self._open, place)
-            await destination.begin()
-            with closing(_Merged(store.parameters)) as merged:
-                async with destination.receiving():
-                    for receipt in self.receipts:
-                        await self._bring(receipt, staging, merged, destination)
-                    await destination.settle(self._tell)
-                    manifest = await run_sync(merged.manifest, datetime.now(UTC))
-                    with anyio.CancelScope(shield=True):  # files get their names: too late to be cancelled
-                        is_placing = True
-                        await destination.publish(manifest, store)
-                        await run_sync(store.remove)
-                        if manifest.complete:
-                            await run_sync(staging.create, _COMMITTED, self._text_of_target())
-                fetch = FetchReport(tuple(merged.reports))
-            return report_on(manifest, self.target, fetch, destination.report_paths(manifest))
-        finally:
-            with anyio.CancelScope(shield=True):
-                await run_sync(store.close if is_placing else store.leave)
-                await destination.close(store)
+        staging = await run_sync(self._open, place)
+        await destination.begin()
+        with closing(_Merged(store.parameters)) as merged:
+            async with destination.receiving():
+                for receipt in self.receipts:
+                    await self._bring(receipt, staging, merged, destination)
+                await destination.settle(self._tell)
+                manifest = await run_sync(merged.manifest, datetime.now(UTC))
+                with anyio.CancelScope(shield=True):  # files get their names: too late to be cancelled
+                    self.is_placing = True
+                    await destination.publish(manifest, store)
+                    await run_sync(store.remove)
+                    if manifest.complete:
+                        await run_sync(staging.create, _COMMITTED, self._text_of_target())
+            fetch = FetchReport(tuple(merged.reports))
+        return report_on(manifest, self.target, fetch, destination.report_paths(manifest))
 
     def _open(self, place: Path | Address) -> Staging:
         """Open the staging; raises `ExportError` for one of another plan, or that went elsewhere."""
@@ -241,6 +251,14 @@ class _Commit:
                 f"{staging.url(_COMMITTED)}. Export to a new staging, or copy that target."
             )
         return staging
+
+    def _note_finished(self, place: Path | Address, fetch: FetchReport) -> None:
+        """Note what a commit could not that was killed when the manifest was there already."""
+        if fetch.sources != tuple(chain.from_iterable(receipt.fetch.sources for receipt in self.receipts)):
+            return  # the target holds another run
+        staging = open_staging(place)
+        if staging.read(PLAN) == text_of_plan(self.receipts[0].share.plan):
+            staging.create(_COMMITTED, self._text_of_target())
 
     def _text_of_target(self) -> bytes:
         target = self.target

@@ -216,7 +216,9 @@ class Sample:
     cost: PageCost = _NO_COST
     error: FutureAGIError | None = None
     known: int = 0
-    """How many rows the list has, where no page was asked for."""
+    """How many rows the list has, where no page is kept."""
+    known_details: int = 0
+    """For how many calls the list withholds the transcript, where no page is kept."""
 
     @property
     def count(self) -> int:
@@ -225,10 +227,18 @@ class Sample:
 
     @property
     def details(self) -> int:
-        """For how many calls the list withholds the transcript; where no page was seen, the most it may."""
-        if self.page is None:
-            return 0 if isinstance(self.source, RunTestCalls) else self.known
-        return self.share(1 for _ in self.withheld)
+        """For how many calls the list withholds the transcript."""
+        return self.share(1 for _ in self.withheld) if self.page else self.known_details
+
+    @classmethod
+    def counted(cls, source: CallSource, count: int) -> "Sample":
+        """Return what is known of a list whose rows others counted; details are the most it may need."""
+        details = 0 if isinstance(source, RunTestCalls) else count
+        return cls(source=source, known=count, known_details=details)
+
+    def without_page(self) -> "Sample":
+        """Return the same without the page, which thousands of lists would have in memory."""
+        return attrs.evolve(self, page=None, known=self.count, known_details=self.details)
 
     @property
     def withheld(self) -> list[CallExecution]:
@@ -323,7 +333,7 @@ async def make_plan(
         max_in_flight=session.max_in_flight,
         max_requests_per_minute=session.max_requests_per_minute,
     )
-    samples = await _take_samples(session, checked, at_once=_AT_ONCE)
+    samples = await _take_samples(session, checked)
     plan = estimate(samples, conditions)
     if plan.seconds <= conditions.seconds_allowed(plan.requests):  # how fast the server is does not matter
         return plan
@@ -349,22 +359,32 @@ async def plan_sources(
         max_in_flight=session.max_in_flight,
         max_requests_per_minute=session.max_requests_per_minute,
     )
+
+    async def count(source: CallSource) -> Sample:
+        return (await _take_sample(session, source)).without_page()
+
     unknown = [source for source in sources if source not in counts]
-    taken = await _take_samples(session, unknown, at_once=session.max_in_flight)
-    sampled = dict(zip(unknown, taken, strict=True))
-    samples = [sampled.get(source) or Sample(source=source, known=counts[source]) for source in sources]
+    taken = await _ask([partial(count, source) for source in unknown], at_once=session.max_in_flight)
+    sampled = {one.source: one for one in _with_errors(unknown, taken)}
+    samples = [sampled.get(source) or Sample.counted(source, counts[source]) for source in sources]
     return estimate(samples, conditions).sources
 
 
-async def _take_samples(session: PlanReader, sources: Sequence[CallSource], *, at_once: int) -> list[Sample]:
+async def _take_samples(session: PlanReader, sources: Sequence[CallSource]) -> list[Sample]:
     """Ask each source for a few rows, some at once."""
-    asked = [partial(session.get_page, source, page=1, limit=SAMPLE_ROWS) for source in sources]
-    pages = await _ask(asked, at_once=min(at_once, session.max_in_flight))
+    asked = [partial(_take_sample, session, source) for source in sources]
+    return _with_errors(sources, await _ask(asked, at_once=min(_AT_ONCE, session.max_in_flight)))
+
+
+async def _take_sample(session: PlanReader, source: CallSource) -> Sample:
+    page = await session.get_page(source, page=1, limit=SAMPLE_ROWS)
+    return Sample(source=source, page=page, cost=PageCost.measured(page))
+
+
+def _with_errors(sources: Sequence[CallSource], taken: Sequence[Sample | FutureAGIError]) -> list[Sample]:
     return [
-        Sample(source=source, error=page)
-        if isinstance(page, FutureAGIError)
-        else Sample(source=source, page=page, cost=PageCost.measured(page))
-        for source, page in zip(sources, pages, strict=True)
+        Sample(source=source, error=sample) if isinstance(sample, FutureAGIError) else sample
+        for source, sample in zip(sources, taken, strict=True)
     ]
 
 

@@ -53,7 +53,7 @@ from futureagi_async.models import FetchReport, SourceReport
 from futureagi_async.options import check_count, check_kind
 from futureagi_async.sources import CallSource, check_sources
 
-_PLAN: Final = "plan.json"
+PLAN: Final = "plan.json"
 _RECEIPT_NAME: Final = re.compile(r"([0-9]{6,})-([0-9]{6,})-([0-9]+)\.json")
 ATTEMPT_NAME: Final = re.compile(r"[0-9]{6,}-[0-9]{6,}-[0-9a-f]{16}")
 
@@ -360,9 +360,9 @@ def _staged_spans(place: Path | Address, plan: str) -> list[range]:
 
 def check_plan(staging: Staging, plan: str) -> bool:
     """Refuse the staging of another plan; whether there is any plan in it."""
-    if (text := staging.read(_PLAN)) is None:
+    if (text := staging.read(PLAN)) is None:
         return False
-    if text != _text_of_plan(plan):
+    if text != text_of_plan(plan):
         raise ExportError(
             f"{staging} holds shares of another plan: other sources, parameters or another version of this "
             "package. Choose another staging, or remove that one."
@@ -370,7 +370,8 @@ def check_plan(staging: Staging, plan: str) -> bool:
     return True
 
 
-def _text_of_plan(plan: str) -> bytes:
+def text_of_plan(plan: str) -> bytes:
+    """Return what the staging of a plan says of it."""
     return msgspec.json.encode({"plan": plan, "package": __version__}) + b"\n"
 
 
@@ -443,7 +444,7 @@ def _redactor_of(share: Share, key: str | bytes | None) -> Redactor | None:
 def _open_for(place: Path | Address, share: Share) -> Staging:
     """Open a staging, which belongs to the share's plan from now on."""
     staging = open_staging(place)
-    if not check_plan(staging, share.plan) and not staging.create(_PLAN, _text_of_plan(share.plan)):
+    if not check_plan(staging, share.plan) and not staging.create(PLAN, text_of_plan(share.plan)):
         check_plan(staging, share.plan)
     return staging
 
