@@ -2,9 +2,9 @@
 
 Run ``python -m benchmarks.ray_overhead`` where Ray is installed (extra ``[ray]``). Both export the same lists
 of a stand-in in a process of its own as Parquet, and may send the same number of requests a minute; the
-cluster is on this machine, and its workers have started. To plan shares costs a request a list, and none where
-the numbers of calls are known. The last line is without a limit that matters, which leaves what shares,
-receipts, tasks and the commit cost.
+cluster is on this machine, and its workers have started. To plan shares costs a request a list, and none
+where the numbers of calls are known. The last line is without a limit that matters, which leaves what
+shares, receipts, tasks and the commit cost.
 """
 
 import asyncio
