@@ -19,7 +19,6 @@ from futureagi_async._version import __version__
 from futureagi_async.errors import ExportError
 from futureagi_async.export.destinations import Destination, Permissions
 from futureagi_async.export.files import digest_file, locked
-from futureagi_async.export.job import open_destination
 from futureagi_async.export.manifest import (
     CANNOT_SEE,
     FORMAT,
@@ -187,6 +186,8 @@ class _Commit:
         """Do what is left to do."""
         target = self.target
         store = Store(target, self._parameters())
+        from futureagi_async.export.job import open_destination
+
         destination = open_destination(target, self.permissions)
         await destination.prepare()
         try:
