@@ -396,6 +396,7 @@ def _read(read: Callable[..., Any], job: _Job, coordinator: Any, share: str) -> 
     reporter = _Reporter(coordinator, share)
 
     async def main() -> object:
+        result: object = None
         async with (
             anyio.create_task_group() as tasks,
             Session(
@@ -405,7 +406,7 @@ def _read(read: Callable[..., Any], job: _Job, coordinator: Any, share: str) -> 
             ) as session,
         ):
             tasks.start_soon(reporter.run)
-            result: object = await read(session, reporter.note if job.tells_progress else None)
+            result = await read(session, reporter.note if job.tells_progress else None)
             tasks.cancel_scope.cancel()
         return result
 
