@@ -102,14 +102,34 @@ async def commit_shares(
     """
     given = _check_receipts(receipts)
     check_wait_seconds("orphans_after", orphans_after, may_be_zero=True)
-    goal = read_target(target, given[0].share.parameters.format, work_dir=work_dir)
+    place, goal = _read_places(staging, target, given[0].share.parameters.format, work_dir)
+    report = await _Commit(given, goal, Permissions(resume, overwrite), on_progress).run(place)
+    await run_sync(_remove_orphans, place, orphans_after)
+    return report
+
+
+def check_commit(
+    staging: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    format: str = "parquet",  # noqa: A002
+) -> None:
+    """Raise what `commit_shares` would raise for its staging and its target, before anything is exported."""
+    _read_places(staging, target, format, None)
+
+
+def _read_places(
+    staging: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    format_: str,
+    work_dir: str | os.PathLike[str] | None,
+) -> tuple[Path | Address, Target]:
+    goal = read_target(target, format_, work_dir=work_dir)
     if not goal.is_directory:
         raise ValueError(f"target must be a directory or a prefix for parts, not {brief(os.fspath(target))}.")
     place = read_place("staging", staging)
     _check_apart(place, goal)
-    report = await _Commit(given, goal, Permissions(resume, overwrite), on_progress).run(place)
-    await run_sync(_remove_orphans, place, orphans_after)
-    return report
+    return place, goal
 
 
 def _check_receipts(receipts: Iterable[ShareReceipt]) -> list[ShareReceipt]:

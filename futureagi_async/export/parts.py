@@ -90,8 +90,7 @@ class PartsWriter:
     def _find_columns(self) -> Iterator[int]:
         """Look at all evaluations before the first row: a table's columns come first."""
         for some in self._batches(self._store.records()):
-            for call in self._reader.batch(some).calls():
-                self._columns.note(call)
+            self._columns.note_batch(self._reader.batch(some))
             yield 0
 
     def _write_part(self, number: int, folder: str, records: Iterator[Record]) -> Iterator[int]:

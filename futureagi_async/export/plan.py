@@ -38,6 +38,7 @@ _ROOM = 10  # places that are left on the first page where it is enough for a ru
 _GROWTH = 50  # places behind the end of a list that its one page also asks for
 _TAIL_ROWS = 20
 _REQUESTS_A_PAGE = 1.1  # pages overlap
+_ALLOWANCE_SECONDS = 61  # a session spreads a minute's requests over a little more
 
 
 class PlanReader(Protocol):
@@ -273,8 +274,8 @@ class Conditions:
         if self.max_requests_per_minute is None:
             return 0.0
         at_once = max(1, self.max_requests_per_minute // 10)
-        evenly = max(1, self.max_requests_per_minute - at_once)
-        return max(0, requests - at_once) * 60 / evenly
+        evenly = self.max_requests_per_minute - at_once + 1
+        return max(0, requests - at_once) * _ALLOWANCE_SECONDS / evenly
 
 
 def readings_of(samples: Sequence[Sample], conditions: Conditions) -> list[Reading]:

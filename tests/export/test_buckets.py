@@ -36,6 +36,7 @@ from tests.support.exports import (
 )
 from tests.support.object_stores import BUCKET, KEYS, Fault, S3Server, UnreliableStore, s3_server, use_store
 from tests.support.sessions import open_session
+from tests.support.slow import slow
 
 pytestmark = pytest.mark.anyio
 
@@ -92,7 +93,7 @@ def check_whole(store: S3Server, prefix: str = "out/") -> None:
     assert objects.keys() == {"_manifest.json", *(part["name"] for part in manifest["parts"])}
 
 
-@pytest.mark.parametrize("format_", ["jsonl", "csv", "parquet"])
+@pytest.mark.parametrize("format_", ["parquet", *slow("jsonl", "csv")])
 async def test_a_prefix_holds_parts_and_a_manifest(
     server: StandInServer, store: S3Server, cache: Path, tmp_path: Path, format_: str
 ) -> None:
@@ -131,7 +132,7 @@ async def test_tables_of_a_prefix_are_those_of_a_directory(
         assert few.calls.equals(here.calls.select(["id", "status"]))
 
 
-@pytest.mark.parametrize("partition", ["source", "date"])
+@pytest.mark.parametrize("partition", ["date", *slow("source")])
 async def test_parts_in_folders(
     served: StandInServer, store: S3Server, tmp_path: Path, partition: str
 ) -> None:
@@ -456,6 +457,7 @@ async def test_a_writer_that_comes_late_loses(
     assert len(store.manifest("out/")["parts"]) == len(report.files) == 5
 
 
+@pytest.mark.slow
 async def test_every_put_may_fail(
     served: StandInServer, store: S3Server, unreliable: UnreliableStore, cache: Path
 ) -> None:

@@ -22,6 +22,7 @@ from futureagi_async.testing import Motion, StandInServer
 from tests.long.proof import SharedClock
 from tests.long.worlds import SMALL
 from tests.support.list_model import RUN_TEST, TEST_EXECUTION, VERSION, Changes, Driver, ModelList, Run
+from tests.support.slow import slow
 
 KINDS = pytest.mark.parametrize(
     "traits", [RUN_TEST, TEST_EXECUTION, VERSION], ids=["run-test", "execution", "version"]
@@ -156,7 +157,7 @@ def test_one_page_is_tried_where_it_may_be_had(key: float | None, seconds_a_row:
     assert (following.limit >= 251) == tried
 
 
-@pytest.mark.parametrize("traits", [RUN_TEST, TEST_EXECUTION], ids=["run-test", "execution"])
+@pytest.mark.parametrize("traits", [RUN_TEST, *slow(TEST_EXECUTION)], ids=["run-test", "execution"])
 def test_overload_is_incomplete_within_the_budget(traits: ListTraits) -> None:
     """A list that changes faster than it can be read ends incomplete, within its budget of requests."""
     run = read(traits, 5, count=1_500, updates=2_000, request_seconds=1.0)

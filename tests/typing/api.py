@@ -41,12 +41,15 @@ from futureagi_async import (
     InternalServerError,
     JsonValue,
     LatestExecution,
+    Lease,
+    MinuteBudget,
     NotFoundError,
     Outcome,
     PermissionDeniedError,
     RateLimitError,
     RecordFailure,
     RedirectError,
+    RequestBudget,
     ResponseTooLargeError,
     RetryPolicy,
     RunTest,
@@ -120,6 +123,10 @@ def sessions(context: SSLContext, observe: "Observe") -> None:
         allow_insecure=False,
         strict=True,
     )
+    budget: RequestBudget = MinuteBudget(600, shared=True)
+    assert_type(Session(budget=budget).max_requests_per_minute, int | None)
+    assert_type(Lease(granted=0, wait_seconds=1.5).wait_seconds, float)
+    Session(budget=600)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(session.with_options(timeouts=Timeouts(), retry=RetryPolicy()), Session)
     assert_type((Timeouts().read, RetryPolicy().attempts), tuple[float, int])
     Session(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
