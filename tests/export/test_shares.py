@@ -32,6 +32,7 @@ from futureagi_async.export.shares import cut
 from futureagi_async.testing import StandInServer
 from tests.support.exports import all_lists, names_in, read_manifest
 from tests.support.sessions import UNKNOWN_ID, open_session, rows_of
+from tests.support.slow import slow
 
 pytestmark = pytest.mark.anyio
 
@@ -58,11 +59,10 @@ def comparable(manifest: Any) -> Any:
 @pytest.mark.parametrize(
     "options",
     [
-        {"format": "parquet"},
         {"format": "jsonl"},
+        *slow({"format": "parquet"}),
         {"format": "jsonl", "normalised": True, "drop": ["transcript"], "partition": "date"},
     ],
-    ids=["parquet", "jsonl", "normalised"],
 )
 async def test_a_commit_holds_what_one_export_holds(
     served: StandInServer, tmp_path: Path, options: dict[str, Any]
