@@ -442,7 +442,7 @@ def _number_of(part: Part) -> int:
 
 def _remove_orphans(place: Path | Address, after: float) -> None:
     """Remove what attempts left that no receipt names; what can't be removed now can be the next time."""
-    with suppress(ExportError):
+    with suppress(ExportError, msgspec.MsgspecError):  # a receipt that can't be read may name any of them
         staging = open_staging(place)
         old = {attempt for attempt, age in staging.ages().items() if age >= after}
         if not old:

@@ -19,6 +19,7 @@ from typing import Final, TypeAlias
 import attrs
 from anyio.to_thread import run_sync
 
+from futureagi_async.errors import ExportError
 from futureagi_async.export.files import (
     create_file,
     digest_file,
@@ -36,7 +37,7 @@ ATTEMPTS: Final = "attempts"
 RECEIPTS: Final = "receipts"
 PAIRS: Final = "pairs.jsonl"
 """What an attempt has beside its export: the sorted pairs of a source's place and an id."""
-_NEW: Final = ".new"
+NO_SHARE: Final = "000000-000000"
 _NO_LINK: Final = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
 
 
@@ -73,27 +74,29 @@ class LocalStaging:
     def create(self, name: str, content: bytes) -> bool:
         """Make a file durably, unless there is one; whether it was made.
 
-        It is written under another name, and linked: a link is never half a file, and replaces none.
+        It is written elsewhere, and linked: a link is never half a file, and replaces none. What a process
+        leaves there that is killed is removed as that of an attempt is.
         """
-        path = self.path / name
-        make_directory(path.parent, parents=True)
-        new = path.with_name(f"{path.name}-{secrets.token_hex(8)}{_NEW}")
-        write_synced(new, content)
+        path, folder = self.path / name, self.path / ATTEMPTS / f"{NO_SHARE}-{secrets.token_hex(8)}"
+        for each in (path.parent, folder):
+            make_directory(each, parents=True)
         try:
+            write_synced(folder / path.name, content)
             with export_errors(path):
-                try:
-                    path.hardlink_to(new)
-                except FileExistsError:
-                    return False
+                path.hardlink_to(folder / path.name)
+        except ExportError as error:
+            if isinstance(error.__cause__, FileExistsError):
+                return False
+            raise
         finally:
-            new.unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
         sync_directory(path.parent)
         return True
 
     def names(self, folder: str) -> list[str]:
         """Return the names of what is in a folder."""
         with export_errors(self.path / folder, "read"), suppress(FileNotFoundError):
-            return sorted(path.name for path in (self.path / folder).iterdir() if path.suffix != _NEW)
+            return sorted(path.name for path in (self.path / folder).iterdir())
         return []
 
     @contextmanager

@@ -283,7 +283,7 @@ async def test_a_commit_again_changes_nothing(served: StandInServer, tmp_path: P
 
 
 async def test_orphans_are_removed_after_a_time(served: StandInServer, tmp_path: Path) -> None:
-    """What no receipt names goes once it is old, and nothing else, not even what is no attempt's."""
+    """What no receipt names goes once it is old, and nothing else: nothing while one can't be read."""
     receipts, _ = await committed(served, tmp_path)
     attempts = tmp_path / "staging" / "attempts"
     orphan, other = attempts / f"000000-000001-{'0' * 16}", attempts / "notes"
@@ -294,6 +294,11 @@ async def test_orphans_are_removed_after_a_time(served: StandInServer, tmp_path:
     assert orphan.exists()
     for path in (orphan, *orphan.rglob("*")):
         os.utime(path, (0, 0))
+    broken = tmp_path / "staging" / "receipts" / "000003-000001-0.json"
+    broken.write_bytes(b"{")
+    await commit_shares(receipts, tmp_path / "staging", tmp_path / "shared")
+    assert orphan.exists()
+    broken.unlink()
     await commit_shares(receipts, tmp_path / "staging", tmp_path / "shared")
     assert names_in(attempts) == {"notes", *(str(receipt.attempt) for receipt in receipts)}
 
