@@ -20,7 +20,6 @@ from futureagi_async.errors import ExportError
 from futureagi_async.export.buckets import BucketDestination
 from futureagi_async.export.destinations import Destination, Permissions
 from futureagi_async.export.files import digest_file, locked
-from futureagi_async.export.job import open_destination
 from futureagi_async.export.manifest import (
     CANNOT_SEE,
     FORMAT,
@@ -188,6 +187,8 @@ class _Commit:
         """Do what is left to do."""
         target = self.target
         store = Store(target, self._parameters())
+        from futureagi_async.export.job import open_destination
+
         destination = open_destination(target, self.permissions)
         await destination.prepare()
         try:

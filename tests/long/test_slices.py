@@ -119,9 +119,9 @@ async def test_the_torture_notices_a_leak() -> None:
 
     @asynccontextmanager
     async def leak(self: Slots, *, urgent: bool) -> AsyncIterator[None]:
-        self._taken += 1
+        self.taken += 1
         yield
-        self._taken -= 1
+        self.taken -= 1
 
     with mock.patch.object(Slots, "acquire", leak), pytest.raises(AssertionError) as caught:
         await torture_all(every=200, first=30)
