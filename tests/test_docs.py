@@ -15,12 +15,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import trustme
 
 import futureagi_async
+import futureagi_async.events
 from futureagi_async import ExportProgress, RunTestCalls, Session, TestExecutionCalls, export_calls
 from futureagi_async.testing import StandInServer
 from tests.support import forking
@@ -46,6 +47,11 @@ def blocks(language: str) -> list[Any]:
 def holds_tests(example: str) -> bool:
     """Whether an example consists of tests, which `test_plugin_elsewhere` runs."""
     return re.search(r"^def test_", example, re.MULTILINE) is not None
+
+
+def needs_engine(example: str) -> bool:
+    """Whether an example is a script for an engine, which `test_engines` runs where it is installed."""
+    return re.search(r"^(import|from) (dask|pyspark|daft|ray)\b", example, re.MULTILINE) is not None
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +97,14 @@ def names_for(server: StandInServer, directory: Path) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("bucket")
-@pytest.mark.parametrize("example", [block for block in blocks("python") if not holds_tests(block.values[0])])
+@pytest.mark.parametrize(
+    "example",
+    [
+        block
+        for block in blocks("python")
+        if not (holds_tests(block.values[0]) or needs_engine(block.values[0]))
+    ],
+)
 def test_python_examples_run(
     example: str, environment: StandInServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -212,7 +225,8 @@ def test_every_page_is_in_the_contents() -> None:
         r"```\{toctree\}\n(.*?)```", (DOCS / "index.md").read_text(), re.MULTILINE | re.DOTALL
     )
     listed = [line for part in contents for line in part.splitlines() if re.fullmatch(r"[\w-]+", line)]
-    assert sorted(listed) == sorted(page.stem for page in DOCS.glob("*.md") if page.stem != "index")
+    pages = [page.stem for kind in ("md", "rst", "ipynb") for page in DOCS.glob(f"*.{kind}")]
+    assert sorted(listed) == sorted(set(pages) - {"index"})
 
 
 def test_docstrings_of_all_names_are_shown() -> None:
@@ -238,3 +252,40 @@ def test_the_picture_of_the_layers_is_current() -> None:
     """`docs/layers.svg` is what its script draws from today's contracts and files."""
     drawn = runpy.run_path(str(DOCS / "draw_layers.py"))["draw"]()
     assert (DOCS / "layers.svg").read_text() == drawn, "run: python docs/draw_layers.py"
+
+
+@pytest.mark.parametrize("name", ["moving-list.svg", "cover.svg"])
+def test_the_pictures_of_moving_lists_are_current(name: str) -> None:
+    """A picture of a read is what a read of the stand-in gives today: what paging loses, the client finds."""
+    draw = runpy.run_path(str(DOCS / "draw_lists.py"))["DRAWN"][name]
+    assert (DOCS / "_static" / name).read_text() == draw(), "run: python docs/draw_lists.py"
+
+
+def test_every_error_and_event_is_explained() -> None:
+    """The page of errors has a row for each exception, the page of events one for each event."""
+    errors = (DOCS / "errors.md").read_text()
+    for name in futureagi_async.__all__:
+        value = getattr(futureagi_async, name)
+        if inspect.isclass(value) and issubclass(value, futureagi_async.FutureAGIError):
+            assert f"`{name}`" in errors, name
+    rows = re.findall(r"^\| (`.*?`) \|", (DOCS / "events.md").read_text(), re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == {
+        event.__name__ for event in get_args(futureagi_async.events.Event)
+    }
+
+
+@pytest.mark.parametrize("page", ["errors.md", "incomplete.md"])
+def test_messages_are_quoted_as_they_are(page: str) -> None:
+    """What a page quotes of a message, the package says; ``...`` and numbers stand for what varies."""
+    source = "".join(path.read_text() for path in sorted((ROOT / "futureagi_async").rglob("*.py")))
+    said = re.sub(r'"\s*\n\s*f?"', "", source)  # texts that go on in the next line
+    said = re.sub(r"\{[^{}]*\}", "...", said)
+    quoted = [
+        text
+        for row in re.findall(r"^\| (`[A-Z.][^|]*?) \|", (DOCS / page).read_text(), re.MULTILINE)
+        for text in re.findall(r"`([^`]* [^`]*)`", row)
+    ]
+    assert len(quoted) > 10
+    for text in quoted:
+        for part in re.split(r"\.\.\.|\d+|'Nope'|=", text):
+            assert part.strip() in said, text

@@ -294,7 +294,7 @@ async def test_one_page_that_gateways_refuse_is_no_outage(
 ) -> None:
     """Others are answered, so its rows are read by other pages, or it is an error; nobody waits."""
     source = RunTestCalls(served.add_run_test(1_100, slim=True))
-    served.fail("page=9&", times=FOREVER, status=status)
+    served.fail("page=10&", times=FOREVER, status=status)
     told: list[Event] = []
     async with open_session(served, clock=ServerClock(served), observers=[told.append]) as session:
         with pytest.raises(InternalServerError) as caught:
@@ -505,7 +505,7 @@ async def test_a_wait_that_ends_early_leaves_nothing_behind(job: str, how: str) 
             assert len(server.requests) == sent
         check_no_task_left(before)
         assert clock.sleepers == 0
-        assert session._requester._slots._taken == 0
+        assert session._requester._slots.taken == 0
         assert not session._requester._running
     assert {type(error) for error in ended} == ({SessionMisuseError} if how == "closed" else set())
     assert outages_of(told) == [OutageBegan, OutageEnded]

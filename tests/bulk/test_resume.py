@@ -171,7 +171,7 @@ async def test_failures_of_an_earlier_run_are_reported(server: StandInServer) ->
     ("change", "words"),
     [
         (lambda marks: [b"nonsense"], "checkpoints of an earlier stream's steps"),
-        (lambda marks: [marks[0].replace(b"\x02", b"\x01", 1)], "another version"),
+        (lambda marks: [marks[0].replace(b"\x03", b"\x02", 1)], "another version"),
         (lambda marks: ["text"], "checkpoints of an earlier stream's steps"),
         (lambda marks: marks[3:], "lacks some checkpoints"),
         (lambda marks: [marks[0], marks[0]], "lacks some checkpoints"),

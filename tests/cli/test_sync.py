@@ -83,7 +83,7 @@ def test_how_often_lists_are_read_in_full(served: StandInServer, capsys: pytest.
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--demo"], 2, "Which database? For example: futureagi-async sync --demo calls.duckdb."),
+        (["--demo"], 2, "Which database? Name it before --all: futureagi-async sync calls.duckdb --all."),
         (["--demo", "calls.parquet"], 2, "error: DATABASE must end in .duckdb or .ddb or .db"),
         (["--demo", "s3://bucket/calls"], 2, "error: DATABASE must begin with delta+s3://"),
         (["--demo", "missing/calls.duckdb"], 1, "there is no directory missing."),
