@@ -18,6 +18,7 @@ LONG = [
     "fuzz",
     "crash",
     "buckets",
+    "shares",
     "powercut",
     "syncs",
     "intervals",
@@ -59,6 +60,13 @@ def pythons(session: nox.Session) -> None:
     """Run the test suite on each supported Python that is on this machine."""
     _install(session)
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Run the tests that the suite leaves out: the same promises, longer and more often."""
+    _install(session)
+    session.run("pytest", "-m", "slow", *session.posargs)
 
 
 @nox.session
@@ -119,6 +127,13 @@ def azure(session: nox.Session) -> None:
     session.run("npm", "install", "--silent", "--prefix", str(folder), "azurite@3", external=True)
     azurite = folder / "node_modules" / ".bin" / "azurite-blob"
     session.run("pytest", "-n", "0", "tests/export/test_azure.py", env={"AZURITE": str(azurite)})
+
+
+@nox.session
+def engines(session: nox.Session) -> None:
+    """Run the scripts of docs/many-machines.md on Dask, Spark (where there is Java) and Daft."""
+    _install(session, "-e", ".[all,test]", "dask", "distributed", "pyspark", "daft")
+    session.run("pytest", "-n", "0", "tests/integrations/test_engines.py", *session.posargs)
 
 
 @nox.session

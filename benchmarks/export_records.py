@@ -31,10 +31,11 @@ from futureagi_async._sansio.requests import RUN_TEST_CALLS
 from futureagi_async.export.formats import open_writer
 from futureagi_async.export.formats.arrow_arrays import arrow_schema, arrow_type, evaluations_batch
 from futureagi_async.export.formats.arrow_batches import BatchMaker, in_order
-from futureagi_async.export.formats.arrow_fast import FastColumns, RowSchemas
+from futureagi_async.export.formats.arrow_fast import FastColumns
 from futureagi_async.export.formats.csv_writer import EvaluationColumns
 from futureagi_async.export.formats.parquet import Table
 from futureagi_async.export.formats.records import Batch
+from futureagi_async.export.formats.row_schemas import RowSchemas
 from futureagi_async.export.formats.schema import CALLS, EVALUATIONS
 
 LINES_GOAL = 1.3

@@ -5,9 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from ssl import SSLContext
 from types import TracebackType
-from typing import Literal, NoReturn, Self, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 from futureagi_async._bulk import finding, stream, waiting
@@ -15,11 +14,11 @@ from futureagi_async._bulk.fanout import BulkOptions
 from futureagi_async._bulk.outages import OutageGate
 from futureagi_async._bulk.outcomes import collect_outcomes, open_outcomes
 from futureagi_async._bulk.stream import CallStream
+from futureagi_async._http.budgets import MinuteBudget
 from futureagi_async._http.clock import Clock, SystemClock
 from futureagi_async._http.listing import read_list
 from futureagi_async._http.pages import FilterCheck, read_columns, read_page, restore_call
 from futureagi_async._http.requester import Requester, RequestOptions
-from futureagi_async._http.transport import Connector, Transport
 from futureagi_async._sansio import decoding, requests
 from futureagi_async._sansio.covering.pages import PageRequest
 from futureagi_async._sansio.decoding import discovery
@@ -27,6 +26,7 @@ from futureagi_async._sansio.decoding.discovery import Shape
 from futureagi_async._sansio.filtering import check_filters_applied
 from futureagi_async._sansio.replies import Decoded, Reply
 from futureagi_async._sansio.settings import Origin, Proxy, read_keys, read_origin, read_proxy
+from futureagi_async.budgets import RequestBudget
 from futureagi_async.events import Observer
 from futureagi_async.filters import FilterLike
 from futureagi_async.models import (
@@ -72,6 +72,11 @@ from futureagi_async.sources import (
 )
 from futureagi_async.words import ExecutionStatus, warn_if_unknown
 
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from futureagi_async._http.transport import Connector
+
 Validate: TypeAlias = Literal["lazy", "eager"]
 SimulationType: TypeAlias = Literal["agent_definition", "prompt"]
 AgentType: TypeAlias = Literal["voice", "text"]
@@ -98,7 +103,9 @@ class Session:
         max_in_flight: Requests under way at once; waiting for a free slot counts towards no timeout.
         timeouts: Limits in seconds for each request.
         retry: How often failed requests are sent again.
-        max_requests_per_minute: Never send more than this in any minute.
+        max_requests_per_minute: Never send more than this in any minute: a tenth at once, and then evenly.
+        budget: Asked before each request instead, where several sessions share an allowance: a
+            `MinuteBudget` in one process, any other `RequestBudget` over many.
         max_response_bytes: Largest decoded answer; also bounds memory, times ``max_in_flight``.
         proxy: URL of an HTTP proxy to use.
         ssl_context: For private certificate authorities or client certificates.
@@ -125,10 +132,11 @@ class Session:
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         max_requests_per_minute: int | None = None,
+        budget: RequestBudget | None = None,
         max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
         proxy: str | None = None,
-        ssl_context: SSLContext | None = None,
-        connector: Connector | None = None,
+        ssl_context: "SSLContext | None" = None,
+        connector: "Connector | None" = None,
         trust_env: bool = False,
         observers: Sequence[Observer] = (),
         allow_insecure: bool = False,
@@ -144,8 +152,8 @@ class Session:
             del api_key, secret_key, proxy  # some tracebacks show a frame's variables
         check_count("max_in_flight", max_in_flight)
         check_count("max_response_bytes", max_response_bytes)
-        if max_requests_per_minute is not None:
-            check_count("max_requests_per_minute", max_requests_per_minute)
+        clock = clock or SystemClock()
+        self._budget = _choose_budget(budget, max_requests_per_minute, clock)
         self._timeouts = check_kind("timeouts", timeouts, Timeouts)
         self._retry = check_kind("retry", retry, RetryPolicy)
         self._priority: Priority | None = None
@@ -155,6 +163,11 @@ class Session:
             eager=check_word("validate", validate, Validate) == "eager",
             strict=check_kind("strict", strict, bool),
         )
+        # Imported here, aiohttp costs nothing where no session is made: two thirds of what the import took.
+        from ssl import SSLContext
+
+        from futureagi_async._http.transport import Connector, Transport
+
         transport = Transport(
             origin,
             keys,
@@ -168,8 +181,8 @@ class Session:
             transport,
             keys,
             max_in_flight=max_in_flight,
-            max_requests_per_minute=max_requests_per_minute,
-            clock=clock or SystemClock(),
+            budget=self._budget,
+            clock=clock,
             observers=check_observers(observers),
         )
 
@@ -202,8 +215,8 @@ class Session:
 
     @property
     def max_requests_per_minute(self) -> int | None:
-        """Requests in any minute, at most; ``None`` for no limit."""
-        return self._requester.max_requests_per_minute
+        """Requests in any minute, at most; ``None`` for no limit, or where another budget sets it."""
+        return self._budget.requests_per_minute if isinstance(self._budget, MinuteBudget) else None
 
     def with_options(
         self,
@@ -753,6 +766,23 @@ class _OpenedByWith(AbstractAsyncContextManager[T]):
 
     def _explain(self) -> NoReturn:
         raise TypeError(f"Use '{self._usage}:', and 'async for call in stream:' in that block.")
+
+
+def _choose_budget(
+    budget: RequestBudget | None, max_requests_per_minute: int | None, clock: Clock
+) -> RequestBudget | None:
+    """Return the budget to ask: the one given, else, if there is a limit, one of this session's own."""
+    if budget is not None and max_requests_per_minute is not None:
+        raise ValueError("budget and max_requests_per_minute exclude each other: the budget sets the limit.")
+    if max_requests_per_minute is not None:
+        check_count("max_requests_per_minute", max_requests_per_minute)
+        return MinuteBudget(max_requests_per_minute, clock=clock)
+    if isinstance(budget, type) or not isinstance(budget, RequestBudget | None):
+        raise TypeError(
+            "budget must have the methods lease, give_back and pause of a RequestBudget; "
+            f"{type(budget).__name__} has not."
+        )
+    return budget
 
 
 def choose_proxy(proxy: str | None, origin: Origin, *, trust_env: bool) -> Proxy | None:

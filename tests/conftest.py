@@ -1,10 +1,23 @@
 """What every test shares: one event loop backend, and a stand-in server in both dialects."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
 
 from futureagi_async.testing import StandInServer
+from tests.support.slow import slow
+
+
+def pytest_collection() -> None:
+    """Collect no garbage while tests are collected: modules and tests stay."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Collect what tests leave, without looking at modules and tests again and again."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
@@ -13,9 +26,9 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(params=["served", "documented"])
+@pytest.fixture(params=["served", *slow("documented")])
 def server(request: pytest.FixtureRequest) -> Iterator[StandInServer]:
-    """Run a stand-in with the sample data, once in each dialect."""
+    """Run a stand-in with the sample data; in the dialect of the documents, too, if slow tests run."""
     with StandInServer(dialect=request.param) as running:
         yield running
 

@@ -7,6 +7,7 @@ import inspect
 import os
 import re
 import runpy
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import futureagi_async
 import futureagi_async.events
 from futureagi_async import ExportProgress, RunTestCalls, Session, TestExecutionCalls, export_calls
 from futureagi_async.testing import StandInServer
+from tests.support import forking
 from tests.support.object_stores import S3Server, s3_server, use_store
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +47,11 @@ def blocks(language: str) -> list[Any]:
 def holds_tests(example: str) -> bool:
     """Whether an example consists of tests, which `test_plugin_elsewhere` runs."""
     return re.search(r"^def test_", example, re.MULTILINE) is not None
+
+
+def needs_engine(example: str) -> bool:
+    """Whether an example is a script for an engine, which `test_engines` runs where it is installed."""
+    return re.search(r"^(import|from) (dask|pyspark|daft|ray)\b", example, re.MULTILINE) is not None
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +97,14 @@ def names_for(server: StandInServer, directory: Path) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("bucket")
-@pytest.mark.parametrize("example", [block for block in blocks("python") if not holds_tests(block.values[0])])
+@pytest.mark.parametrize(
+    "example",
+    [
+        block
+        for block in blocks("python")
+        if not (holds_tests(block.values[0]) or needs_engine(block.values[0]))
+    ],
+)
 def test_python_examples_run(
     example: str, environment: StandInServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,11 +137,22 @@ def ask_every_route(app: Any, ids: dict[str, str]) -> None:
             assert answer.content
 
 
+@pytest.fixture
+def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where the command is: as it was installed for the README, as the tests fork it for the docs."""
+    if request.node.callspec.id.startswith("README"):
+        return Path(sys.executable).parent
+    command = tmp_path_factory.mktemp("programs") / "futureagi-async"
+    command.write_text(f'#!/bin/sh\nexec {shlex.join(forking.command_line())} "$@"\n')
+    command.chmod(0o755)
+    return command.parent
+
+
 @pytest.mark.usefixtures("bucket")
 @pytest.mark.parametrize("session", blocks("console"))
-def test_console_sessions_happen_as_shown(session: str, tmp_path: Path) -> None:
+def test_console_sessions_happen_as_shown(session: str, tmp_path: Path, programs: Path) -> None:
     """A command succeeds, and prints the lines shown; ``...`` stands for anything within a line."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    path = os.pathsep.join([str(programs), os.environ["PATH"]])
     environment = os.environ | {"PATH": path, "COLUMNS": "100", "NO_COLOR": "1"}
     for step in re.split(r"^\$ ", session, flags=re.MULTILINE)[1:]:
         command, *shown = step.splitlines()

@@ -27,6 +27,7 @@ ASKED_AGAIN = 1
 ASKED_AGAIN_AFTER_OUTAGES = 4
 """How often where the server was out: there is an end to it, as it may be this request that takes it down."""
 
+LOST_TRIES = 2  # a kept connection may end just when a request is sent on it (RFC 9112, 9.3.1)
 GARBLED_TRIES = 2  # an answer that is not HTTP, or not JSON, twice in a row is no accident
 SERVER_BUG_TRIES = 3  # the served API wraps every bug as a 500
 
@@ -129,6 +130,8 @@ def max_attempts(error: FutureAGIError, policy: RetryPolicy) -> int:
         return 1
     if isinstance(error, DecodingError) or (isinstance(error, APIConnectionError) and error.garbled):
         return min(policy.attempts, GARBLED_TRIES)
+    if isinstance(error, APIConnectionError) and error.lost:
+        return max(policy.attempts, LOST_TRIES)
     if isinstance(error, InternalServerError) and error.status == 500:
         return min(policy.attempts, SERVER_BUG_TRIES)
     return policy.attempts
@@ -144,11 +147,14 @@ def retry_delay_seconds(
 ) -> float | None:
     """Seconds to wait before sending again after the ``attempt``-th try, ``None`` to give up.
 
+    Where a connection was lost unanswered, a new one is tried at once, and by a policy without retries, too.
     ``jitter`` is a random number in [0, 1). A pause that would outlast ``seconds_left`` is not begun.
     """
     if attempt >= max_attempts(error, policy):
         return None
-    if error.retry_after is not None:
+    if isinstance(error, APIConnectionError) and error.lost and attempt < LOST_TRIES:
+        pause = 0.0
+    elif error.retry_after is not None:
         pause = min(error.retry_after, policy.max_retry_after) + jitter
     else:
         pause = jitter * min(policy.max_delay, policy.base_delay * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS))

@@ -3,14 +3,21 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.console import Console, RenderableType
 from rich.text import Text
 
 from futureagi_async.cli.connection import Connection, Endpoint, Limits, connect
-from futureagi_async.cli.formatting import Column, format_count, format_figure, heading, one_line, table
+from futureagi_async.cli.formatting import (
+    Column,
+    format_count,
+    format_figure,
+    heading,
+    one_line,
+    table,
+    to_json,
+)
 from futureagi_async.cli.messages import UsageError
 from futureagi_async.cli.running import ExitCode
 from futureagi_async.cli.streams import open_stdout, print_text, write_json
@@ -68,7 +75,7 @@ def compare(
     first, *others = summaries
     comparisons = [compare_calls(first, other, seed=seed) for other in others]
     if json:
-        write_json(msgspec.json.encode({"comparisons": [each.to_dict() for each in comparisons]}))
+        write_json(to_json({"comparisons": [each.to_dict() for each in comparisons]}))
     else:
         console = open_stdout()
         print_legend(summaries, console)

@@ -1,17 +1,15 @@
 """The command `export` and its options."""
 
-import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import attrs
 from cyclopts import Group, Parameter
 
-from futureagi_async import CallSource, ExportError, FutureAGIError, NotFoundError, Session
+import futureagi_async as sdk
 from futureagi_async.cli.connection import (
     AT_LEAST_ONE,
     Connection,
@@ -23,15 +21,17 @@ from futureagi_async.cli.connection import (
     connect,
     find_sources,
 )
-from futureagi_async.cli.display import Display, make_display
 from futureagi_async.cli.formatting import format_count, shown_path
 from futureagi_async.cli.messages import WHERE_IDS_ARE, UsageError, in_shell_words, usage_errors
-from futureagi_async.cli.progress import Progress
 from futureagi_async.cli.running import ExitCode, StoppedBySignalError, run_async
 from futureagi_async.cli.sources import SourceOptions, lists_or_samples, name_sources
 from futureagi_async.cli.streams import OutputError, copy_to_stdout, open_stderr, print_error, write_json
 from futureagi_async.cli.summary import print_reasons, print_summary, summary_json
-from futureagi_async.export import ExportProgress, ExportReport, OnProgress, export_calls
+
+if TYPE_CHECKING:
+    from futureagi_async.cli.display import Display
+    from futureagi_async.cli.progress import Progress
+    from futureagi_async.export import OnProgress
 
 OUTPUT = Group("Output", sort_key=2)
 
@@ -183,6 +183,9 @@ def export(
     All lists are read at once. For each list you are told whether it is provably
     complete. After an interruption, run the same command again: it continues.
     """
+    from futureagi_async.cli.display import make_display
+    from futureagi_async.cli.progress import Progress
+
     _check_fits(output)
     with connect(connection) as endpoint, _open_target(output) as target:
         sources = find_sources(endpoint, name_sources(lists_or_samples(lists, endpoint.stand_in)), limits)
@@ -195,7 +198,7 @@ def export(
             files=_files_of(output),
         )
 
-        def advance(news: ExportProgress) -> None:
+        def advance(news: "sdk.ExportProgress") -> None:
             progress.write(news)
             display.advance()
 
@@ -212,7 +215,7 @@ def export(
             report = run_async(partial(_show_while, display, session, write))
         except StoppedBySignalError:
             raise StoppedBySignalError(_kept(progress, output) or "nothing new was written.") from None
-        except FutureAGIError as error:
+        except sdk.FutureAGIError as error:
             print_error(_failure(error, progress, output))
             return ExitCode.FAILED
         _conclude(report, output)
@@ -246,13 +249,15 @@ def _files_of(output: OutputOptions) -> int:
 @contextmanager
 def _open_target(output: OutputOptions) -> Iterator[str]:
     """Give what to export into: for the standard output a temporary file, since only the end is certain."""
+    from tempfile import TemporaryDirectory
+
     if not output.to_stdout:
         yield output.output
         return
     try:
         temporary = TemporaryDirectory(prefix="futureagi-async-")
     except OSError as error:
-        raise ExportError(_no_room(error)) from error
+        raise sdk.ExportError(_no_room(error)) from error
     with temporary as folder:
         yield str(Path(folder, f"calls.{output.format or 'jsonl'}"))
 
@@ -263,17 +268,17 @@ def _no_room(error: Exception) -> str:
 
 
 def _writer(
-    session: Session,
-    sources: list[CallSource],
+    session: "sdk.Session",
+    sources: "list[sdk.CallSource]",
     target: str,
     output: OutputOptions,
     *,
     page_size: int,
     max_outage: float,
-    on_progress: OnProgress,
-) -> Callable[[], Awaitable[ExportReport]]:
+    on_progress: "OnProgress",
+) -> "Callable[[], Awaitable[sdk.ExportReport]]":
     return partial(
-        export_calls,
+        sdk.export_calls,
         session,
         sources,
         target,
@@ -305,26 +310,29 @@ def _names(given: tuple[str, ...]) -> list[str]:
 
 
 async def _show_while(
-    display: Display, session: Session, write: Callable[[], Awaitable[ExportReport]]
-) -> ExportReport:
+    display: "Display", session: "sdk.Session", write: "Callable[[], Awaitable[sdk.ExportReport]]"
+) -> "sdk.ExportReport":
     async with session:
         with usage_errors(), display:
             return await write()
 
 
-def _failure(error: FutureAGIError, progress: Progress, output: OutputOptions) -> str:
+def _failure(error: "sdk.FutureAGIError", progress: "Progress", output: OutputOptions) -> str:
     """Say what ended an export, and how to go on."""
-    if isinstance(error, NotFoundError):
+    import sqlite3
+
+    if isinstance(error, sdk.NotFoundError):
         return f"{error} {WHERE_IDS_ARE}"
-    if isinstance(error, ExportError):
-        disk = error.__cause__ if not isinstance(error.__cause__, ExportError) else error.__cause__.__cause__
+    if isinstance(error, sdk.ExportError):
+        cause = error.__cause__
+        disk = cause.__cause__ if isinstance(cause, sdk.ExportError) else cause
         if output.to_stdout and isinstance(disk, OSError | sqlite3.Error):
             return _no_room(disk)
         return in_shell_words(str(error))  # which says itself what is kept
     return " ".join(filter(None, (in_shell_words(str(error)), _kept(progress, output))))
 
 
-def _kept(progress: Progress, output: OutputOptions) -> str:
+def _kept(progress: "Progress", output: OutputOptions) -> str:
     """Say how to go on, where there is something to go on from."""
     kept = progress.stages["reading"].records
     if not kept or output.to_stdout:
@@ -332,7 +340,7 @@ def _kept(progress: Progress, output: OutputOptions) -> str:
     return f"{format_count(kept, 'record')} {'is' if kept == 1 else 'are'} kept: {_GO_ON}"
 
 
-def _conclude(report: ExportReport, output: OutputOptions) -> None:
+def _conclude(report: "sdk.ExportReport", output: OutputOptions) -> None:
     """Print what belongs on the standard output, and tell people how it ended."""
     stderr = open_stderr()
     where = shown_path(report.path)

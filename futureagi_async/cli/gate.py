@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import attrs
-import msgspec
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 from rich.console import Console
 from rich.text import Text
 
-from futureagi_async import CallStatus, ExecutionState, ExecutionStatus, TestExecutionCalls
+import futureagi_async as sdk
 from futureagi_async.cli.connection import Connection, Endpoint, Limits, connect, find_sources, read_one
-from futureagi_async.cli.formatting import Column, format_count, format_figure, one_line, table
+from futureagi_async.cli.formatting import Column, format_count, format_figure, one_line, table, to_json
 from futureagi_async.cli.gate_files import to_junit, to_markdown, verdict_words
 from futureagi_async.cli.messages import UsageError, usage_errors
 from futureagi_async.cli.running import ExitCode
@@ -37,7 +36,6 @@ from futureagi_async.cli.summaries import (
     read_lists,
     read_subject,
 )
-from futureagi_async.cli.waiting import live_or_plain, run_demo
 
 if TYPE_CHECKING:
     from futureagi_async.analysis import CheckOutcome, Rule, RuleFile, RuleResult, Summary
@@ -168,7 +166,7 @@ def gate(
     code = _exit_code(outcome)
     _write_files(outcome, results)
     if results.json:
-        write_json(msgspec.json.encode({"exit_code": int(code), **outcome.to_dict()}))
+        write_json(to_json({"exit_code": int(code), **outcome.to_dict()}))
     else:
         print_outcome(outcome, open_stdout())
     return code
@@ -249,11 +247,11 @@ def _read(
             _warn_of_unfinished(summary)
         return summary
     source = None if subject.export else find_subject(subject, endpoint)
-    if not isinstance(source, TestExecutionCalls):
+    if not isinstance(source, sdk.TestExecutionCalls):
         raise UsageError(f"--wait waits for a test execution, and {subject.text} is none.")
     state = _wait(source, timeout, endpoint)
     summary = read_lists([source], endpoint, limits, label=one_line(subject.text))
-    if state.status == ExecutionStatus.COMPLETED:
+    if state.status == sdk.ExecutionStatus.COMPLETED:
         return summary
     reason = f"The test execution ended as {state.status}: some of its calls may not have run."
     reasons = (*summary.verdict.reasons, reason)
@@ -261,7 +259,10 @@ def _read(
     return attrs.evolve(summary, verdict=verdict)
 
 
-def _wait(source: TestExecutionCalls, timeout: float, endpoint: Endpoint) -> ExecutionState:
+def _wait(source: "sdk.TestExecutionCalls", timeout: float, endpoint: Endpoint) -> "sdk.ExecutionState":
+    from futureagi_async.cli.board import live_or_plain
+    from futureagi_async.cli.waiting import run_demo
+
     progress = live_or_plain(open_stderr(), transient=True)
     if endpoint.stand_in is not None:
         run_demo(endpoint, source.test_execution_id)
@@ -273,11 +274,10 @@ def _wait(source: TestExecutionCalls, timeout: float, endpoint: Endpoint) -> Exe
         )
 
 
-_UNDER_WAY = (CallStatus.PENDING, CallStatus.QUEUED, CallStatus.ONGOING, CallStatus.ANALYZING)
-
-
 def _warn_of_unfinished(summary: "Summary") -> None:
-    unfinished = sum(summary.counts["status"].of(word).count for word in _UNDER_WAY)
+    states = sdk.CallStatus
+    under_way = (states.PENDING, states.QUEUED, states.ONGOING, states.ANALYZING)
+    unfinished = sum(summary.counts["status"].of(word).count for word in under_way)
     if unfinished:
         print_warning(f"{format_count(unfinished, 'call')} not final yet; --wait waits for a test execution.")
 

@@ -5,22 +5,11 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeAlias, cast
 
 import attrs
-import msgspec
 from cyclopts import Parameter
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from futureagi_async import (
-    AgentDefinition,
-    AgentVersion,
-    AgentVersionCalls,
-    AgentVersionNamed,
-    RunTest,
-    RunTestCalls,
-    RunTestNamed,
-    Session,
-    TestExecution,
-)
+import futureagi_async as sdk
 from futureagi_async.cli.connection import AT_LEAST_ONE, Connection, connect, read_one
 from futureagi_async.cli.formatting import (
     Column,
@@ -29,6 +18,7 @@ from futureagi_async.cli.formatting import (
     one_line,
     status_text,
     table,
+    to_json,
 )
 from futureagi_async.cli.messages import UsageError
 from futureagi_async.cli.running import ExitCode
@@ -46,7 +36,7 @@ The other commands take the ids in the first column. They also take names that
 """
 
 What: TypeAlias = Literal["run-tests", "executions", "agents", "versions"]
-Thing: TypeAlias = RunTest | TestExecution | AgentDefinition | AgentVersion
+Thing: TypeAlias = "sdk.RunTest | sdk.TestExecution | sdk.AgentDefinition | sdk.AgentVersion"
 
 _OVERVIEW_ROWS = 10
 
@@ -104,7 +94,7 @@ def _check_arguments(what: What | None, of: str | None, search: str | None) -> N
         raise UsageError(f"ls {what} takes nothing more; narrow it with --search.")
     if of is not None:
         try:
-            RunTestNamed(of) if what == "executions" else AgentVersionNamed(of, "latest")
+            sdk.RunTestNamed(of) if what == "executions" else sdk.AgentVersionNamed(of, "latest")
         except ValueError as error:
             raise UsageError(f"ls {what}: {error}") from error
     if search is not None and what == "versions":
@@ -112,7 +102,7 @@ def _check_arguments(what: What | None, of: str | None, search: str | None) -> N
 
 
 async def _read(
-    session: Session, what: What | None, of: str | None, search: str | None
+    session: "sdk.Session", what: What | None, of: str | None, search: str | None
 ) -> Mapping[What, Sequence[Thing]]:
     match what:
         case "run-tests":
@@ -120,12 +110,12 @@ async def _read(
         case "agents":
             return {what: await session.list_agent_definitions(search)}
         case "executions":
-            (run,) = await session.find_sources(RunTestNamed(of or ""))
-            run_test_id = cast(RunTestCalls, run).run_test_id
+            (run,) = await session.find_sources(sdk.RunTestNamed(of or ""))
+            run_test_id = cast(sdk.RunTestCalls, run).run_test_id
             return {what: await session.list_test_executions(run_test_id, search=search)}
         case "versions":
-            (version,) = await session.find_sources(AgentVersionNamed(of or "", "latest"))
-            agent_id = cast(AgentVersionCalls, version).agent_id
+            (version,) = await session.find_sources(sdk.AgentVersionNamed(of or "", "latest"))
+            agent_id = cast(sdk.AgentVersionCalls, version).agent_id
             return {what: await session.list_agent_versions(agent_id)}
     runs = await session.list_run_tests(search)
     return {"run-tests": runs, "agents": await session.list_agent_definitions(search)}
@@ -133,18 +123,17 @@ async def _read(
 
 def _to_json(thing: Thing) -> bytes:
     fields = attrs.asdict(thing, recurse=False)
-    kind = _KINDS[type(thing)]
-    return msgspec.json.encode(
-        {"kind": kind, **{k: v for k, v in fields.items() if k not in ("extra", "misfits")}}
-    )
+    kind = _KINDS[type(thing).__name__]
+    return to_json({"kind": kind, **{k: v for k, v in fields.items() if k not in ("extra", "misfits")}})
 
 
-_KINDS: Mapping[type, str] = {
-    RunTest: "run_test",
-    TestExecution: "test_execution",
-    AgentDefinition: "agent",
-    AgentVersion: "agent_version",
+_KINDS: Mapping[str, str] = {
+    "RunTest": "run_test",
+    "TestExecution": "test_execution",
+    "AgentDefinition": "agent",
+    "AgentVersion": "agent_version",
 }
+"""By the name of the class."""
 
 
 def _print(found: Mapping[What, Sequence[Thing]], limit: int | None, console: Console) -> None:
@@ -179,9 +168,9 @@ _COLUMNS: Mapping[What, Sequence[Column]] = {
 
 def _cells(thing: Thing) -> list[Text]:
     match thing:
-        case RunTest():
+        case sdk.RunTest():
             return [_text(thing.name), _text(_minute(thing.last_run_at) or "never")]
-        case TestExecution():
+        case sdk.TestExecution():
             agent = " ".join(filter(None, (thing.agent_definition, thing.agent_version)))
             success = format_number(thing.success_rate, "%")
             return [
@@ -190,10 +179,10 @@ def _cells(thing: Thing) -> list[Text]:
                 _text(success),
                 _text(agent),
             ]
-        case AgentDefinition():
+        case sdk.AgentDefinition():
             latest = None if thing.latest_version is None else f"v{thing.latest_version}"
             return [_text(thing.name), _text(thing.agent_type), _text(latest)]
-        case AgentVersion():
+        case sdk.AgentVersion():
             latest = "latest" if thing.is_latest else None
             name = ", ".join(filter(None, (thing.name, latest)))
             return [_text(name), _text(thing.status), _text(_minute(thing.created_at))]

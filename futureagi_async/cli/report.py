@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from futureagi_async import CallExecution
+import futureagi_async as sdk
 from futureagi_async.cli.connection import Connection, Endpoint, Limits, connect, read_one
 from futureagi_async.cli.formatting import format_count, shown_path
 from futureagi_async.cli.messages import UsageError
@@ -65,7 +65,7 @@ def report(
         before = None if earlier is None else read_subject(earlier, endpoint, limits)
         after = read_subject(later, endpoint, limits)
         found: Summary | Comparison = after if before is None else compare(before, after)
-        details: Path | Sequence[CallExecution] = ()
+        details: Path | Sequence[sdk.CallExecution] = ()
         if not no_transcripts:
             wanted = [each.call_id for each in calls_in_report(found)]
             details = later.export or _read_details(wanted, endpoint)
@@ -104,7 +104,7 @@ def _choose(
     )
 
 
-def _read_details(ids: Sequence[str], endpoint: Endpoint) -> Sequence[CallExecution]:
+def _read_details(ids: Sequence[str], endpoint: Endpoint) -> "Sequence[sdk.CallExecution]":
     """Return the calls to look at in full; those that can't be read are left out, and said."""
     if not ids:
         return ()

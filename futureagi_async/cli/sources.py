@@ -3,27 +3,17 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
-from uuid import UUID
 
 import attrs
 from cyclopts import Group, Parameter
 
-from futureagi_async import (
-    AgentVersionNamed,
-    AllSources,
-    CallSource,
-    LatestExecution,
-    RunTestNamed,
-    SourceKind,
-    SourceName,
-    load_source_names,
-    parse_since,
-    source_from_url,
-)
+import futureagi_async as sdk
 from futureagi_async.cli.messages import UsageError, usage_errors
 from futureagi_async.cli.streams import warnings_as_lines
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from futureagi_async.testing import StandInServer
 
 
@@ -116,15 +106,15 @@ def lists_or_samples(lists: SourceOptions, stand_in: "StandInServer | None") -> 
     )
 
 
-def name_sources(lists: SourceOptions) -> list[CallSource | SourceName]:
+def name_sources(lists: SourceOptions) -> "list[sdk.CallSource | sdk.SourceName]":
     """Return what to read, each list once, in the order given; `UsageError` for what can't be."""
     _check_choices(lists)
     with warnings_as_lines():
-        sources: list[CallSource | SourceName] = [
+        sources: list[sdk.CallSource | sdk.SourceName] = [
             *_read_each("--run-test", lists.run_test, lambda text: _run_test(text, lists)),
             *_read_each("--agent-version", lists.agent_version, _agent_version),
             *_read_each("--test-execution", lists.test_execution, lambda text: _test_execution(text, lists)),
-            *_read_each("--url", lists.url, source_from_url),
+            *_read_each("--url", lists.url, sdk.source_from_url),
             *(_read_set(lists.sources, lists.set) if lists.sources else ()),
             *_everything(lists),
         ]
@@ -136,8 +126,10 @@ def name_sources(lists: SourceOptions) -> list[CallSource | SourceName]:
     return list(dict.fromkeys(sources))
 
 
-def parse_id(text: str, what: str) -> UUID:
+def parse_id(text: str, what: str) -> "UUID":
     """Return a single id, or raise `UsageError`."""
+    from uuid import UUID
+
     try:
         return UUID(text)
     except ValueError:
@@ -158,17 +150,17 @@ def _check_choices(lists: SourceOptions) -> None:
 
 
 def _read_each(
-    option: str, values: Sequence[str], parse: Callable[[str], CallSource | SourceName]
-) -> Iterator[CallSource | SourceName]:
+    option: str, values: Sequence[str], parse: "Callable[[str], sdk.CallSource | sdk.SourceName]"
+) -> "Iterator[sdk.CallSource | sdk.SourceName]":
     for value in values:
         for where, text in _expanded(option, value):
             with usage_errors(where):
                 yield parse(text)
 
 
-def _read_set(path: Path, name: str | None) -> list[CallSource | SourceName]:
+def _read_set(path: Path, name: str | None) -> "list[sdk.CallSource | sdk.SourceName]":
     try:
-        return load_source_names(path, name)
+        return sdk.load_source_names(path, name)
     except ValueError as error:  # in the words of such files, not of options
         raise UsageError(f"--sources: {error}") from error
     except OSError as error:
@@ -190,27 +182,27 @@ def _expanded(option: str, value: str) -> list[tuple[str, str]]:
     return [(f"{path}, line {number}", text) for number, text in enumerate(ids, start=1) if text]
 
 
-def _run_test(text: str, lists: SourceOptions) -> CallSource | SourceName:
-    return RunTestNamed(text, status=lists.status, search=lists.search).as_source()
+def _run_test(text: str, lists: SourceOptions) -> "sdk.CallSource | sdk.SourceName":
+    return sdk.RunTestNamed(text, status=lists.status, search=lists.search).as_source()
 
 
-def _agent_version(text: str) -> CallSource | SourceName:
-    return AgentVersionNamed.parse(text).as_source()
+def _agent_version(text: str) -> "sdk.CallSource | sdk.SourceName":
+    return sdk.AgentVersionNamed.parse(text).as_source()
 
 
-def _test_execution(text: str, lists: SourceOptions) -> CallSource | SourceName:
-    return LatestExecution.parse(text, search=lists.search)
+def _test_execution(text: str, lists: SourceOptions) -> "sdk.CallSource | sdk.SourceName":
+    return sdk.LatestExecution.parse(text, search=lists.search)
 
 
-_KINDS: Mapping[str, SourceKind] = {"run-tests": "run_tests", "agent-versions": "agent_versions"}
+_KINDS: "Mapping[str, sdk.SourceKind]" = {"run-tests": "run_tests", "agent-versions": "agent_versions"}
 
 
-def _everything(lists: SourceOptions) -> Iterator[AllSources]:
+def _everything(lists: SourceOptions) -> "Iterator[sdk.AllSources]":
     if lists.all is None:
         return
     try:
-        since = None if lists.since is None else parse_since(lists.since)
+        since = None if lists.since is None else sdk.parse_since(lists.since)
     except ValueError as error:
         raise UsageError(f"--{error}") from error
-    chosen: list[SourceKind] = [_KINDS[kind] for kind in lists.all]
-    yield AllSources(chosen, since) if chosen else AllSources(since=since)
+    chosen: list[sdk.SourceKind] = [_KINDS[kind] for kind in lists.all]
+    yield sdk.AllSources(chosen, since) if chosen else sdk.AllSources(since=since)

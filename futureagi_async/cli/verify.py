@@ -2,16 +2,15 @@
 
 from typing import Annotated
 
-import msgspec
 from cyclopts import Parameter
 from rich.console import Console
 from rich.text import Text
 
-from futureagi_async.cli.formatting import clean, format_count, one_line, shown_path
+import futureagi_async as sdk
+from futureagi_async.cli.formatting import clean, format_count, one_line, shown_path, to_json
 from futureagi_async.cli.messages import usage_errors
 from futureagi_async.cli.running import ExitCode
 from futureagi_async.cli.streams import open_stdout, print_text, write_json
-from futureagi_async.export import VerifyReport, verify_export
 
 VERIFY_EPILOGUE = """\
 Examples:
@@ -38,7 +37,7 @@ def verify(
 ) -> int:
     """Check whether the files of an export are as they were written."""
     with usage_errors():
-        report = verify_export(path)
+        report = sdk.verify_export(path)
     if json:
         write_json(_findings_json(report))
     else:
@@ -48,7 +47,7 @@ def verify(
     return ExitCode.INCOMPLETE if report.complete is False else ExitCode.DONE
 
 
-def _print_findings(report: VerifyReport, console: Console) -> None:
+def _print_findings(report: "sdk.VerifyReport", console: Console) -> None:
     where = clean(str(report.directory))
     for problem in report.problems:
         print_text(console, Text(one_line(problem), style="red"))
@@ -68,8 +67,8 @@ def _print_findings(report: VerifyReport, console: Console) -> None:
         print_text(console, Text(f"The export was incomplete when it was written. {how}", style="yellow"))
 
 
-def _findings_json(report: VerifyReport) -> bytes:
-    return msgspec.json.encode(
+def _findings_json(report: "sdk.VerifyReport") -> bytes:
+    return to_json(
         {
             "directory": shown_path(report.directory),
             "ok": report.ok,

@@ -1,4 +1,4 @@
-"""Calls of many lists into files: `export_calls`, `verify_export`, `plan_export`."""
+"""Calls of many lists into files: `export_calls`, `verify_export`, `plan_export`, and shares of an export."""
 
 import os
 from collections.abc import Iterable
@@ -9,8 +9,10 @@ from futureagi_async.export.report import ExportProgress, ExportReport, OnProgre
 from futureagi_async.sources import CallSource, check_sources
 
 if TYPE_CHECKING:
+    from futureagi_async.export.commits import check_commit, commit_shares
     from futureagi_async.export.fetching import CallReader
     from futureagi_async.export.plan import ExportPlan, PlanReader, SourcePlan
+    from futureagi_async.export.shares import Share, ShareReceipt, export_share, plan_shares
     from futureagi_async.export.verify import VerifyReport
 
 __all__ = [
@@ -18,14 +20,26 @@ __all__ = [
     "ExportProgress",
     "ExportReport",
     "OnProgress",
+    "Share",
+    "ShareReceipt",
     "SourcePlan",
     "VerifyReport",
+    "check_commit",
+    "commit_shares",
     "export_calls",
+    "export_share",
     "plan_export",
+    "plan_shares",
     "verify_export",
 ]
 
-_HOMES = {"ExportPlan": "plan", "SourcePlan": "plan", "VerifyReport": "verify"}
+_HOMES = {
+    "ExportPlan": "plan",
+    "SourcePlan": "plan",
+    "VerifyReport": "verify",
+    **dict.fromkeys(("check_commit", "commit_shares"), "commits"),
+    **dict.fromkeys(("Share", "ShareReceipt", "plan_shares", "export_share"), "shares"),
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -164,6 +164,13 @@ class ObjectStore:
                 {each["path"][begin:]: each["size"] for each in found["objects"]},
                 [path[begin:].rstrip("/") for path in found["common_prefixes"]],
             )
+
+    def modified(self, folder: str) -> Iterator[tuple[str, datetime]]:
+        """Yield the name of each object in a folder, and below it, and when it was put last."""
+        begin = len(self.address.key(""))
+        with store_errors(self.address, "list"):
+            for some in self._obstore.list(self._store, self.address.key(folder)):
+                yield from ((each["path"][begin:], each["last_modified"]) for each in some)
 
     def download(self, name: str, path: Path) -> bool:
         """Copy an object into a new file, some megabytes at a time; whether there was one."""

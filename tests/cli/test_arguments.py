@@ -287,7 +287,7 @@ def test_integrations_say_what_they_need(library: str) -> None:
 
 def test_a_broken_installation_is_no_missing_extra() -> None:
     """If a library of the package itself is missing, that is told as Python tells it."""
-    code = f"import sys; sys.modules['msgspec'] = None; {START}"
+    code = f"import sys; sys.modules['attrs'] = None; {START}"
     finished = run_python("-c", code)
     assert "ModuleNotFoundError" in finished.stderr
     assert "pip install" not in finished.stderr
@@ -330,6 +330,46 @@ def test_the_help_of_export_has_examples_and_exit_codes(capsys: pytest.CaptureFi
         "130",
     ):
         assert words in out
+
+
+def test_the_list_of_commands_says_what_their_own_help_says(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command's line in the list, which is printed without importing it, begins its own help."""
+    monkeypatch.setenv("COLUMNS", "200")
+    run(["--help"])
+    listed = dict(re.findall(r"^│ (\w+) +(.*?) +│$", capsys.readouterr().out, re.MULTILINE))
+    assert len(listed) == 15
+    for name, summary in listed.items():
+        run([name, "--help"])
+        assert capsys.readouterr().out.splitlines()[2] == summary
+
+
+_HELP = """
+import sys
+from futureagi_async.__main__ import main
+code = main()
+slow = {"aiohttp", "anyio", "asyncio", "msgspec", "cattrs", "pyarrow", "sqlite3", "ssl"} & set(sys.modules)
+ours = {name.removeprefix("futureagi_async.") for name in sys.modules if name.startswith("futureagi_async.")}
+print(sorted(slow), sorted(name for name in ours if not name.startswith(("cli", "_version", "__main__"))))
+print(sorted(ours & {"cli.export", "cli.gate", "cli.call"}))
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("name", ["", "call", "compare", "export", "gate", "kpis", "ls", "sync", "watch"])
+def test_help_waits_for_nothing_but_itself(name: str) -> None:
+    """Help, of all or of a command, imports no HTTP client, no other command, and not what commands run."""
+    finished = subprocess.run(
+        [sys.executable, "-c", _HELP, *filter(None, [name]), "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    *_, imported, commands = finished.stdout.splitlines()
+    assert imported == "[] ['errors']"
+    assert commands == str([f"cli.{name}"] if name in {"export", "gate", "call"} else [])
 
 
 def test_an_unknown_command_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -13,6 +12,7 @@ import pytest
 from futureagi_async.testing import StandInServer
 from tests.support.commands import (
     PATIENCE_SECONDS,
+    Process,
     environment,
     names_in,
     plain,
@@ -147,7 +147,7 @@ def test_serve_runs_until_it_is_stopped(tmp_path: Path, signal_: signal.Signals)
     assert ids.keys() == {"--run-test", "--agent-version", "--test-execution", "call"}
 
 
-def _introduced(process: subprocess.Popen[str]) -> tuple[dict[str, str], dict[str, str]]:
+def _introduced(process: Process) -> tuple[dict[str, str], dict[str, str]]:
     """Return the settings and an id of each kind that the stand-in printed."""
     assert process.stdout is not None
     settings, ids = {}, {}

@@ -83,6 +83,20 @@ def test_which_errors_are_tried_again(case: str, attempt: int) -> None:
     assert (pause is not None) == (attempt < tries)
 
 
+@pytest.mark.parametrize(("attempts", "tries"), [(1, 2), (2, 2), (4, 4)])
+def test_a_lost_connection_is_replaced_at_once(attempts: int, tries: int) -> None:
+    """One that was kept may end just then, so that this is no failure of the server; after that it is one."""
+    lost = errors.APIConnectionError("lost", retryable=True)
+    lost.lost = True
+    policy = RetryPolicy(attempts=attempts)
+    pauses = [
+        retry_delay_seconds(lost, attempt=attempt, policy=policy, seconds_left=100, jitter=0.5)
+        for attempt in range(1, tries + 1)
+    ]
+    assert pauses == [*[0.0, 0.25, 0.5][: tries - 1], None]
+    assert retry_delay_seconds(lost, attempt=1, policy=policy, seconds_left=0, jitter=0.5) is None
+
+
 @pytest.mark.parametrize("attempts", [1, 2, 3, 10])
 @pytest.mark.parametrize("case", TRIES)
 def test_policy_bounds_every_error(case: str, attempts: int) -> None:

@@ -1,0 +1,266 @@
+"""Where shares of an export wait until they are committed: a folder that all workers see, or a prefix.
+
+``plan.json`` says which plan it belongs to, ``receipts/`` which attempt at a share counts, ``attempts/`` has
+what they wrote, and ``committed.json`` says where everything went. Each file is created once, whole, and
+never changed: of two that create one, the second is told so.
+"""
+
+import errno
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
+from typing import Final, Protocol
+
+import attrs
+from anyio.to_thread import run_sync
+
+from futureagi_async.export.files import (
+    create_file,
+    export_errors,
+    is_file_below,
+    make_directory,
+    sync_directory,
+    write_synced,
+)
+from futureagi_async.export.manifest import MAX_BYTES
+from futureagi_async.export.object_store import Address, ConflictError, ObjectStore
+from futureagi_async.export.targets import BucketTarget, Target
+
+ATTEMPTS: Final = "attempts"
+RECEIPTS: Final = "receipts"
+PAIRS: Final = "pairs.jsonl"
+"""What an attempt has beside its export: the sorted pairs of a source's place and an id."""
+_NEW: Final = ".new"
+_NO_LINK: Final = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
+
+
+@attrs.define(frozen=True)
+class Workplace:
+    """Where an attempt exports to."""
+
+    target: Target
+    pairs: Path
+    """A local file for its pairs."""
+
+
+class Staging(Protocol):
+    """What plans, attempts and commits do in a staging. Names are relative to it; all but `keep` blocks."""
+
+    def url(self, name: str) -> str:
+        """Return what callers are told of a file."""
+        ...
+
+    def read(self, name: str) -> bytes | None:
+        """Return a small file, ``None`` where there is none."""
+        ...
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Make a file durably, unless there is one; whether it was made."""
+        ...
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the files in a folder."""
+        ...
+
+    def workplace(
+        self, attempt: str, format_: str, work_dir: Path | None
+    ) -> AbstractContextManager[Workplace]:
+        """Give an attempt a place of its own for the length of a block."""
+        ...
+
+    async def keep(self, attempt: str, workplace: Workplace) -> None:
+        """Bring an attempt's pairs to its export, durably."""
+        ...
+
+    def fetch(self, name: str, path: Path | None) -> Path | None:
+        """Return a local file with what a staged one holds, which is not to be changed.
+
+        That is ``path``, made anew, or where that is ``None`` and nothing needs to be copied the file itself;
+        ``None`` where there is no such file.
+        """
+        ...
+
+    def ages(self) -> dict[str, float]:
+        """Return how many seconds ago each attempt wrote last."""
+        ...
+
+    def remove(self, attempt: str) -> None:
+        """Remove what an attempt wrote."""
+        ...
+
+
+@attrs.define(frozen=True)
+class LocalStaging:
+    """A folder, on this machine or on a network file system that all workers have mounted."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def url(self, name: str) -> str:
+        """Return its path."""
+        return str(self.path / name)
+
+    def read(self, name: str) -> bytes | None:
+        """Read it."""
+        with export_errors(self.path / name, "read"):
+            return (self.path / name).read_bytes() if is_file_below(self.path, name) else None
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write it under another name, and link it: a link is never half a file, and replaces none."""
+        path = self.path / name
+        make_directory(path.parent, parents=True)
+        new = path.with_name(f"{path.name}-{secrets.token_hex(8)}{_NEW}")
+        write_synced(new, content)
+        try:
+            with export_errors(path):
+                try:
+                    path.hardlink_to(new)
+                except FileExistsError:
+                    return False
+        finally:
+            new.unlink(missing_ok=True)
+        sync_directory(path.parent)
+        return True
+
+    def names(self, folder: str) -> list[str]:
+        """List them."""
+        with export_errors(self.path / folder, "read"), suppress(FileNotFoundError):
+            return sorted(path.name for path in (self.path / folder).iterdir() if path.suffix != _NEW)
+        return []
+
+    @contextmanager
+    def workplace(self, attempt: str, format_: str, work_dir: Path | None) -> Iterator[Workplace]:
+        """Give it a folder in the staging, of which nothing stays that only going on would need."""
+        folder = self.path / ATTEMPTS / attempt
+        target = Target(folder, format_, is_directory=True)
+        try:
+            yield Workplace(target, folder / PAIRS)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(target.work, ignore_errors=True)
+
+    async def keep(self, attempt: str, workplace: Workplace) -> None:
+        """Sync the folder that they are in."""
+        await run_sync(sync_directory, workplace.pairs.parent)
+
+    def fetch(self, name: str, path: Path | None) -> Path | None:
+        """Link it, or copy it from another file system."""
+        staged = self.path / name
+        if not is_file_below(self.path, name):
+            return None
+        if path is None:
+            return staged
+        with export_errors(path):
+            path.unlink(missing_ok=True)
+            try:
+                path.hardlink_to(staged)
+            except OSError as error:
+                if error.errno not in _NO_LINK:
+                    raise
+                _copy(staged, path)
+        return path
+
+    def ages(self) -> dict[str, float]:
+        """Look at the newest file of each."""
+        now = time.time()
+        return {name: now - _last_write(self.path / ATTEMPTS / name) for name in self.names(ATTEMPTS)}
+
+    def remove(self, attempt: str) -> None:
+        """Remove its folder."""
+        folder = self.path / ATTEMPTS / attempt
+        with export_errors(folder, "remove"), suppress(FileNotFoundError):
+            shutil.rmtree(folder)
+
+
+def _last_write(folder: Path) -> float:
+    """Return when anything in a folder was written last; an attempt that ends meanwhile takes files away."""
+    last = 0.0
+    for path in (folder, *folder.rglob("*")):
+        with suppress(FileNotFoundError):
+            last = max(last, path.stat().st_mtime)
+    return last
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as read, os.fdopen(create_file(target), "wb") as write:
+        shutil.copyfileobj(read, write, 1024**2)
+        write.flush()
+        os.fsync(write.fileno())
+
+
+class BucketStaging:
+    """A prefix in a bucket."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._objects = ObjectStore(address)
+
+    def __str__(self) -> str:
+        return str(self.address)
+
+    def url(self, name: str) -> str:
+        """Return its address."""
+        return self.address.url(name)
+
+    def read(self, name: str) -> bytes | None:
+        """Get it."""
+        found = self._objects.read(name, MAX_BYTES)
+        return found[0] if found is not None else None
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Put it where there is none; where only the answer was lost, it was made all the same."""
+        try:
+            self._objects.put(name, content, None)
+        except ConflictError:
+            return False
+        return True
+
+    def names(self, folder: str) -> list[str]:
+        """List them."""
+        return sorted(self._objects.list(folder).sizes)
+
+    @contextmanager
+    def workplace(self, attempt: str, format_: str, work_dir: Path | None) -> Iterator[Workplace]:
+        """Give it a prefix in the staging, and a temporary folder for what is unfinished."""
+        if work_dir is not None:
+            make_directory(work_dir, parents=True)
+        with TemporaryDirectory(prefix="futureagi-async-", dir=work_dir) as folder:
+            address = attrs.evolve(self.address, prefix=self.address.key(f"{ATTEMPTS}/{attempt}"))
+            target = BucketTarget(Path(folder, "export"), format_, is_directory=True, address=address)
+            yield Workplace(target, Path(folder, PAIRS))
+
+    async def keep(self, attempt: str, workplace: Workplace) -> None:
+        """Put them."""
+        await self._objects.put_file(f"{ATTEMPTS}/{attempt}/{PAIRS}", workplace.pairs)
+
+    def fetch(self, name: str, path: Path | None) -> Path | None:
+        """Download it."""
+        assert path is not None
+        with export_errors(path):
+            path.unlink(missing_ok=True)
+        return path if self._objects.download(name, path) else None
+
+    def ages(self) -> dict[str, float]:
+        """Look at the newest object of each."""
+        now, ages = time.time(), dict[str, float]()
+        for name, moment in self._objects.modified(ATTEMPTS):
+            attempt = PurePath(name).parts[1]
+            ages[attempt] = min(ages.get(attempt, float("inf")), now - moment.timestamp())
+        return ages
+
+    def remove(self, attempt: str) -> None:
+        """Delete its objects."""
+        self._objects.delete([name for name, _ in self._objects.modified(f"{ATTEMPTS}/{attempt}")])
+
+
+def open_staging(place: Path | Address) -> LocalStaging | BucketStaging:
+    """Return what an argument names."""
+    return LocalStaging(place) if isinstance(place, Path) else BucketStaging(place)
