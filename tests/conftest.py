@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Iterator
 
+import hypothesis  # noqa: F401 - its plugin imports it at the latest at the end, and fails on what is frozen then
 import pytest
 
 from futureagi_async.testing import StandInServer
