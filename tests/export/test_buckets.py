@@ -795,9 +795,9 @@ async def test_without_obstore(served: StandInServer, monkeypatch: pytest.Monkey
 
 
 async def test_shares_of_a_bucket_become_an_export_in_it(
-    served: StandInServer, store: S3Server, cache: Path, tmp_path: Path
+    served: StandInServer, store: S3Server, unreliable: UnreliableStore, cache: Path, tmp_path: Path
 ) -> None:
-    """The staging is a prefix, the target another, or a directory; its tables are those of one export."""
+    """The store itself copies the parts; a directory gets them, too; tables are those of one export."""
     staging, sources = f"s3://{BUCKET}/staging/", all_lists(served)
     local = await export(served, tmp_path / "alone", format="parquet", ordered=True)
     async with open_session(served) as session:
@@ -809,6 +809,7 @@ async def test_shares_of_a_bucket_become_an_export_in_it(
         assert served.requests == []
     report = await commit_shares(receipts, staging, TARGET)
     assert (report.path, report.records, report.complete) == (TARGET, local.records, True)
+    assert {f"{TARGET}{key.removeprefix('out/')}" for key in unreliable.copied} == set(report.files)
     assert verify_export(TARGET).problems == ()
     check_whole(store)
     assert left_in(cache) == []

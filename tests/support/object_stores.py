@@ -119,6 +119,8 @@ class UnreliableStore:
     def __init__(self, server: S3Server) -> None:
         self.requests: list[str] = []
         """Method and key of each."""
+        self.copied: list[str] = []
+        """Keys that the store was told to copy other objects to."""
         self.fault: Callable[[str], Fault | None] = lambda _: None
         """Called with method and key."""
         self._behind = urlsplit(server.endpoint).netloc
@@ -150,6 +152,8 @@ class UnreliableStore:
         path, _, query = handler.path.partition("?")
         request = f"{handler.command} {unquote(path).removeprefix(f'/{BUCKET}/')}"
         self.requests.append(f"{request}?{query}" if "uploadId" in query else request)
+        if "x-amz-copy-source" in handler.headers:
+            self.copied.append(request.removeprefix("PUT "))
         fault = self.fault(request) or NO_FAULT
         if fault.until is not None:
             fault.until.wait(30)
