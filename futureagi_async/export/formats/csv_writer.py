@@ -58,7 +58,7 @@ class EvaluationColumns:
         self._note_all(evaluations_of(call, fields_of(call), {}))
 
     def note_batch(self, batch: Batch) -> None:
-        """Remember the evaluations of records, of which nothing else is decoded: a tenth of what calls cost."""
+        """Remember the evaluations of records; decoding nothing else of them takes a tenth of the time."""
         for place, raw in enumerate(batch.raws):
             try:
                 entries = _decode_evaluations(raw).eval_outputs or {}
