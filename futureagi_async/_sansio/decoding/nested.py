@@ -1,4 +1,10 @@
-"""Nested parts of a record, decoded when they are first read."""
+"""Nested parts of a record, each decoded when it is first read, and no other with it.
+
+The pass that reads a record's scalars leaves each part as the bytes where it lies in the record, and checks that they
+are JSON (`SentParts`, in the call's ``field_cache``). When a part is read, `NestedReader` decodes these bytes
+in one go into structs, which are copied into slotted objects; bytes that do not fit the structs are decoded once more,
+value by value (`misfits`), which gives errors their paths. Nothing decoded is kept but the part itself.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
