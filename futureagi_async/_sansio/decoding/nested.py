@@ -1,9 +1,9 @@
 """Nested parts of a record, each decoded when it is first read, and no other with it.
 
-The pass that reads a record's scalars leaves each part as the bytes where it lies in the record, and checks that they
+The pass that reads the scalars of a record leaves each part as the bytes where it lies, and checks that they
 are JSON (`SentParts`, in the call's ``field_cache``). When a part is read, `NestedReader` decodes these bytes
-in one go into structs, which are copied into slotted objects; bytes that do not fit the structs are decoded once more,
-value by value (`misfits`), which gives errors their paths. Nothing decoded is kept but the part itself.
+in one go into structs, which are copied into slotted objects. Bytes that do not fit the structs are decoded
+again, value by value (`misfits`), which gives errors their paths. Only the part itself is kept.
 """
 
 from collections.abc import Callable, Mapping
