@@ -80,6 +80,16 @@ async def measure(address: Address, limit: int, rounds: int) -> dict[str, list[S
                 async for _ in calls.pages():
                     return
 
+        async def stream_and_touch() -> None:
+            taken = 0
+            async with session.stream_calls(source, page_size=limit, consistency="fast") as calls:
+                async for call in calls:
+                    for name in ours.NESTED:
+                        getattr(call, name)
+                    taken += 1
+                    if taken > limit:  # and so the first page was let go of
+                        return
+
         async def read_bare() -> None:
             async with bare.get(address.page_url(1, limit)) as response:
                 orjson.loads(await response.read())
@@ -88,6 +98,7 @@ async def measure(address: Address, limit: int, rounds: int) -> dict[str, list[S
             "idle": lambda: asyncio.sleep(0.05 * limit / 100),
             "get_page": get_page,
             "stream_calls": stream,
+            "stream_calls, nested parts touched": stream_and_touch,
             "aiohttp + orjson dicts": read_bare,
         }
         for number in range(rounds + 1):

@@ -1,5 +1,7 @@
 """This package's part in the benchmarks: a page's bytes to typed records, without a session."""
 
+from collections.abc import Iterable
+
 from futureagi_async import CallExecution, RunTestCalls
 from futureagi_async._sansio.decoding import build_page, decode_list, decode_records
 from futureagi_async._sansio.requests import RUN_TEST_CALLS
@@ -20,9 +22,23 @@ def decode(body: bytes) -> CallPage:
 
 def decode_and_touch(body: bytes) -> CallPage:
     """Return the same with every nested part structured."""
+    return _decode_and_touch(body, NESTED)
+
+
+def decode_and_touch_transcripts(body: bytes) -> CallPage:
+    """Return the same with the transcripts structured, as most loops need it."""
+    return _decode_and_touch(body, ("transcript",))
+
+
+def decode_and_touch_evaluations(body: bytes) -> CallPage:
+    """Return the same with the evaluations structured."""
+    return _decode_and_touch(body, ("eval_outputs",))
+
+
+def _decode_and_touch(body: bytes, names: Iterable[str]) -> CallPage:
     page = decode(body)
     for call in page.calls:
-        for name in NESTED:
+        for name in names:
             getattr(call, name)
     return page
 

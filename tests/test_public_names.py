@@ -193,6 +193,7 @@ def seconds_to_run(statement: str) -> float:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.slow
 def test_import_takes_at_most_half_as_long_again_as_aiohttp() -> None:
     """The quickest of some imports takes at most 1.5 times aiohttp's: against accidents, bytecode or none."""
     theirs, ours = [], []

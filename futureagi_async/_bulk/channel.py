@@ -26,6 +26,7 @@ class Channel(Generic[T]):
         """Send an item, and return when the consumer is done with it."""
         done = anyio.Event()
         await self._send.send((item, done))
+        del item  # it is the consumer's alone now, who may let go of it piece by piece
         await done.wait()
 
     async def receive(self) -> T:

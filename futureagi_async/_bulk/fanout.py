@@ -108,7 +108,9 @@ class FanOut:
             self._settle(task.reader)
             self._wake()
             if step is not None:  # nothing was waited for since it was taken: a source's steps stay in order
-                await channel.send(step)
+                sending = channel.send(step)
+                del step  # it is the consumer's then
+                await sending
             self._open_pages -= 1
 
     async def _next_task(self) -> PageTask | None:

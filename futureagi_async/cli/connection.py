@@ -36,7 +36,7 @@ class Limits:
 
     page_size: Annotated[
         int,
-        Parameter(metavar="N", validator=_PAGE_SIZE, show_default=True, help="Calls a request."),
+        Parameter(metavar="N", validator=_PAGE_SIZE, show_default=True, help="Calls per request."),
     ] = 100
     max_in_flight: Annotated[
         int,
@@ -54,13 +54,13 @@ MaxOutage = Annotated[
         group=CONNECTION,
         validator=Number(gte=0),
         show_default=True,
-        help="How long to wait for a server that does not answer any more; 0: not at all.",
+        help="How long to wait for a server that stopped answering; 0: not at all.",
     ),
 ]
 
 Transcripts = Annotated[
     bool,
-    Parameter(help="Also fetch transcripts that a list withholds: a request for each such call."),
+    Parameter(help="Also read transcripts that a list withholds, with one request for each such call."),
 ]
 ProviderData = Annotated[
     bool,
@@ -99,15 +99,16 @@ class Connection:
         str | None,
         Parameter(
             metavar="URL",
-            help="The HTTP proxy to go through. Default: HTTPS_PROXY, else ALL_PROXY, unless NO_PROXY names "
-            "the server. A password belongs there: on the command line everybody here could see it.",
+            help="The HTTP proxy. Default: HTTPS_PROXY, else ALL_PROXY, unless "
+            "NO_PROXY names the server. Put "
+            "a password there: other users of this machine can see the command line.",
         ),
     ] = None
     ca_file: Annotated[
         Path | None,
         Parameter(
             metavar="FILE",
-            help="Certificate authorities to trust instead of the system's, in PEM.",
+            help="A PEM file of certificate authorities to trust in place of the system's.",
         ),
     ] = None
 
@@ -206,7 +207,8 @@ ExecutionId = Annotated[
     str | None,
     Parameter(
         metavar="ID",
-        help="The test execution's id, or latest:RUN, a run test's last; --demo has one of its own.",
+        help="The id of a test execution, or latest:RUN for the last one of a run "
+        "test. With --demo, none is needed.",
     ),
 ]
 

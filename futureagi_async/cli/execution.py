@@ -38,11 +38,13 @@ def execution(
         Parameter(metavar="N", validator=AT_LEAST_ONE, show_default=True, help="Which page of its calls."),
     ] = 1,
     limit: Annotated[
-        int, Parameter(metavar="N", validator=AT_LEAST_ONE, show_default=True, help="Calls a page.")
+        int, Parameter(metavar="N", validator=AT_LEAST_ONE, show_default=True, help="Calls per page.")
     ] = 10,
     search: Annotated[
         str | None,
-        Parameter(metavar="TEXT", help="Only calls with this in number, scenario, summary or transcript."),
+        Parameter(
+            metavar="TEXT", help="Only calls with this text in their number, scenario, summary or transcript."
+        ),
     ] = None,
     as_json: Annotated[
         bool, Parameter(name="--json", help="Print the calls' JSON as the server sent it, one call a line.")

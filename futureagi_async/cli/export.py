@@ -47,14 +47,15 @@ class OutputOptions:
             name=("--output", "-o"),
             metavar="PATH",
             allow_leading_hyphen=True,
-            help="A file ending in .jsonl, .csv (also with .gz or .zst behind it) or .parquet; a directory, "
-            "for parts and a manifest, as anything that ends in a slash; s3://bucket/prefix/, gs://, "
-            "az://; or - for the standard output.",
+            help="A file that ends in .jsonl, .csv (also .gz, .zst) or "
+            ".parquet. Any other name, or a slash at "
+            "the end, is a directory for parts and a manifest. Also s3://bucket/prefix/, gs://, az://, or "
+            "- for the standard output.",
         ),
     ]
     format: Annotated[
         Literal["jsonl", "csv", "parquet"] | None,
-        Parameter(help="Default: what the file's ending says, jsonl for a directory."),
+        Parameter(help="Default: by the ending of the file; jsonl for a directory."),
     ] = None
     transcripts: Transcripts = False
     recordings: Annotated[
@@ -65,56 +66,55 @@ class OutputOptions:
     ] = False
     since_manifest: Annotated[
         str | None,
-        Parameter(metavar="FILE", help="Only what changed since the export with this _manifest.json."),
+        Parameter(metavar="FILE", help="Read only what changed since the export with this _manifest.json."),
     ] = None
     work_dir: Annotated[
         str | None,
         Parameter(
-            metavar="DIR", help="Where what is unfinished of a bucket is. Default: your cache directory."
+            metavar="DIR",
+            help="Where to keep unfinished exports into buckets. Default: your cache directory.",
         ),
     ] = None
     restart: Annotated[
         bool,
-        Parameter(
-            help="Begin anew instead of going on with an unfinished export, or replace a finished one."
-        ),
+        Parameter(help="Don't continue an unfinished export: begin anew, and replace a finished one."),
     ] = False
     force: Annotated[
         bool,
-        Parameter(help="Replace a file that no export wrote, too, or that was changed since one did."),
+        Parameter(help="Also replace files that no export wrote, or that were changed since."),
     ] = False
     ordered: Annotated[
-        bool, Parameter(help="By list, newest first: the same bytes whatever arrives first.")
+        bool, Parameter(help="Sort by list, then newest first. Unchanged lists then give the same bytes.")
     ] = False
     normalised: Annotated[
-        bool, Parameter(help="JSON Lines in documented names and units, not as the server sent them.")
+        bool, Parameter(help="Write JSON Lines in documented names and units, not as the server sent them.")
     ] = False
     columns: Annotated[
         tuple[str, ...],
         Parameter(
             metavar="NAMES",
-            help="Only these columns, with commas between them; not for lines as sent.",
+            help="Write only these columns, separated by commas. Not for JSON Lines as sent.",
         ),
     ] = ()
     drop: Annotated[
         tuple[str, ...],
-        Parameter(metavar="NAMES", help="All columns but these; what is in them is nowhere."),
+        Parameter(metavar="NAMES", help="Leave these columns out, with everything in them."),
     ] = ()
     redact: Annotated[
         bool,
         Parameter(
-            help="Replace phone numbers and customers' names by digests that can still be joined; the key "
-            "is FI_REDACT_KEY in the environment."
+            help="Replace phone numbers and customers' names by digests that can still be joined. The key is "
+            "FI_REDACT_KEY in the environment."
         ),
     ] = False
     partition: Annotated[
         Literal["source", "date"] | None,
-        Parameter(help="Hive folders for the parts of a directory, by list or by day."),
+        Parameter(help="Put the parts of a directory into Hive folders, by list or by day."),
     ] = None
     part_rows: Annotated[
         int,
         Parameter(
-            metavar="N", validator=AT_LEAST_ONE, show_default=True, help="Calls a part of a directory."
+            metavar="N", validator=AT_LEAST_ONE, show_default=True, help="Calls in each part of a directory."
         ),
     ] = 50_000
     include_provider_data: ProviderData = False
@@ -122,7 +122,7 @@ class OutputOptions:
     verbose: Annotated[
         bool,
         Parameter(
-            name=("--verbose", "-v"), help="Print at the end how each list was read, and why it is complete."
+            name=("--verbose", "-v"), help="Also print how each list was read, and why it is complete."
         ),
     ] = False
     json: Annotated[bool, Parameter(help="Print a summary on stdout as one JSON object.")] = False
@@ -144,30 +144,30 @@ Examples:
   futureagi-async export --run-test ID --format parquet --partition date \\
       --drop transcript,call_summary --redact -o lake/
 
-Interrupted by Ctrl-C, a crash or a power cut? The same command goes on where
-  it was. A file or a manifest appears under its name only when it is whole.
+Interrupted by Ctrl-C, a crash or a power cut? The same command continues.
+  A file or a manifest appears under its name only when it is whole.
 
-With -o - all is read first, into a temporary file (TMPDIR); then each call is
-  printed once, as it was read last. Where something is missing, the rest is
-  printed, the reason is on stderr, and the exit code is 3.
+With -o -, everything is first read into a temporary file (TMPDIR). Then each
+  call is printed once, in its newest version. If something is missing, the
+  rest is printed, the reason is on stderr, and the exit code is 3.
 
-Nothing is overwritten that no export wrote, or that was changed since one did,
-  unless you say --force: a file, a symbolic link, or files in a directory.
+Nothing is overwritten that no export wrote, or that was changed since one did:
+  a file, a symbolic link, or files in a directory. --force overwrites them.
 
-Keys: FI_API_KEY and FI_SECRET_KEY in the environment, and FI_REDACT_KEY for
-  --redact. They are not taken from
-  the command line, where everybody on this machine could see them (ps).
+Keys: set FI_API_KEY and FI_SECRET_KEY in the environment, and FI_REDACT_KEY for
+  --redact. There are no options for them, because other users of this machine
+  can see the command line (ps).
 
-Exit codes: 0 everything is there; 3 written, but something is missing, and
-  the reason told (a list is incomplete, a transcript or a recording failed);
-  1 failed, 2 wrong arguments, 130 interrupted.
+Exit codes: 0 everything is there; 3 written, but something is missing (a list
+  is incomplete, a transcript or a recording failed), and stderr says why;
+  1 failed; 2 wrong arguments; 130 interrupted.
 """
 
 _STDOUT: Final = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 _FILES: Final = 11  # open at once: standard streams, the event loop, the lock, the index, its log, and a part
 _FILES_OF_TABLES: Final = 4  # more where SQLite sorts, or details and several parts are open
 _FILES_OF_RECORDINGS: Final = 8
-_GO_ON: Final = "the same command again goes on from there."
+_GO_ON: Final = "run the same command again to continue."
 
 
 def export(
@@ -180,8 +180,8 @@ def export(
 ) -> int:
     """Write all calls of run tests, agent versions and test executions into files.
 
-    All lists are read at once, and of each you are told whether it is provably
-    complete. Run again after an interruption, the same command goes on.
+    All lists are read at once. For each list you are told whether it is provably
+    complete. After an interruption, run the same command again: it continues.
     """
     from futureagi_async.cli.display import make_display
     from futureagi_async.cli.progress import Progress

@@ -57,7 +57,7 @@ Exit codes: 0 all rules hold; 4 some don't; 3 something is missing, so nobody
   knows; 1 failed; 2 wrong arguments, 130 interrupted.
 """
 
-RULES = Group("Rules", help="The first four may be given several times.", sort_key=0)
+RULES = Group("Rules", help="You can repeat the first four options.", sort_key=0)
 RESULTS = Group("Results", sort_key=2)
 
 
@@ -74,27 +74,31 @@ class RuleOptions:
     ] = ()
     max_drop: Annotated[
         tuple[str, ...],
-        Parameter(metavar="FIGURE=N", help="It may be lower than the baseline's by at most this."),
+        Parameter(metavar="FIGURE=N", help="The figure may be at most this much lower than in the baseline."),
     ] = ()
     max_rise: Annotated[
         tuple[str, ...],
-        Parameter(metavar="FIGURE=N", help="It may be higher than the baseline's by at most this."),
+        Parameter(
+            metavar="FIGURE=N", help="The figure may be at most this much higher than in the baseline."
+        ),
     ] = ()
     rules: Annotated[
         Path | None,
-        Parameter(metavar="FILE", help="A TOML file with rules, and perhaps min_calls and significant."),
+        Parameter(metavar="FILE", help="A TOML file with rules. It can also set min_calls and significant."),
     ] = None
     baseline: Annotated[
-        str | None, Parameter(metavar="OTHER", help="What to compare with, named like ID.")
+        str | None, Parameter(metavar="OTHER", help="The run to compare with, named like ID.")
     ] = None
     significant: Annotated[
         bool,
-        Parameter(help="Break a rule on the baseline only where chance does not explain the difference."),
+        Parameter(help="Break a rule on the baseline only if chance does not explain the difference."),
     ] = False
     min_calls: Annotated[
         int | None,
         Parameter(
-            metavar="N", validator=Number(gte=0), help="Values each figure must be made of. Default: 1."
+            metavar="N",
+            validator=Number(gte=0),
+            help="How many values each figure needs at least. Default: 1.",
         ),
     ] = None
 
@@ -109,11 +113,11 @@ class ResultOptions:
         Path | None,
         Parameter(
             metavar="FILE",
-            help="Write it as Markdown, too. In GitHub Actions it is also added to the job's summary.",
+            help="Also write it as Markdown. In GitHub Actions it always goes to the job's summary, too.",
         ),
     ] = None
     junit: Annotated[
-        Path | None, Parameter(metavar="FILE", help="Write it as JUnit XML, too: one test a rule.")
+        Path | None, Parameter(metavar="FILE", help="Also write it as JUnit XML, one test per rule.")
     ] = None
 
 
@@ -123,8 +127,8 @@ def gate(
         Parameter(
             name="ID",
             metavar="ID",
-            help="A test execution's or run test's id, a run test's name, latest:RUN, AGENT:VERSION, or an "
-            "export's directory; --demo has one of its own.",
+            help="The id of a test execution or run test, the name of a run test, latest:RUN, AGENT:VERSION, "
+            "or the directory of an export. With --demo, none is needed.",
         ),
     ] = None,
     /,
@@ -132,7 +136,7 @@ def gate(
     lists: SourceOptions = SourceOptions(),  # noqa: B008 - frozen
     rules: RuleOptions = RuleOptions(),  # noqa: B008 - frozen
     wait: Annotated[
-        bool, Parameter(help="First wait until the test execution, its calls and evaluations are final.")
+        bool, Parameter(help="First wait until the test execution, its calls and its evaluations are final.")
     ] = False,
     timeout: Annotated[
         float,

@@ -28,7 +28,7 @@ def kpis(
     *,
     as_json: AsJson = False,
     no_check: Annotated[
-        bool, Parameter(help="Don't look for evaluations that took a figure's name: a request less.")
+        bool, Parameter(help="Don't check whether an evaluation has the name of a figure. Saves a request.")
     ] = False,
     connection: Connection = Connection(),  # noqa: B008 - frozen
 ) -> int:

@@ -31,8 +31,8 @@ Examples:
   futureagi-async ls executions "Checkout flow"
   futureagi-async ls versions "Support bot" --json
 
-The ids in the first column, and names that are not given twice, are what
-export, plan, execution and kpis take.
+The other commands take the ids in the first column. They also take names that
+  occur only once.
 """
 
 What: TypeAlias = Literal["run-tests", "executions", "agents", "versions"]
@@ -44,25 +44,31 @@ _OVERVIEW_ROWS = 10
 def ls(
     what: Annotated[
         What | None,
-        Parameter(metavar="WHAT", help="run-tests, executions, agents or versions. Default: an overview."),
+        Parameter(metavar="WHAT", help="What to list. Default: an overview."),
     ] = None,
     of: Annotated[
         str | None,
-        Parameter(metavar="OF", help="Of executions the run test, of versions the agent: an id or a name."),
+        Parameter(
+            metavar="OF",
+            help="The run test of the executions, or the agent of the versions: an id or a name.",
+        ),
     ] = None,
     /,
     *,
     search: Annotated[
-        str | None, Parameter(metavar="TEXT", help="Only those with this in their name; not for versions.")
+        str | None,
+        Parameter(metavar="TEXT", help="Only those with this text in their name. Not for versions."),
     ] = None,
     limit: Annotated[
         int | None,
         Parameter(
-            metavar="N", validator=AT_LEAST_ONE, help="The newest N. Default: all; of an overview 10 each."
+            metavar="N",
+            validator=AT_LEAST_ONE,
+            help="Only the newest N. Default: all; 10 of each in an overview.",
         ),
     ] = None,
     as_json: Annotated[
-        bool, Parameter(name="--json", help="Print one JSON object a line: all fields, no secrets.")
+        bool, Parameter(name="--json", help="Print JSON, one object a line, with all fields and no secrets.")
     ] = False,
     connection: Connection = Connection(),  # noqa: B008 - frozen
 ) -> int:

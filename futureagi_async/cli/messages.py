@@ -91,7 +91,7 @@ def usage_errors(where: str = "") -> Iterator[None]:
 _EXAMPLES: Final = {
     "--output": "--output (-o) is required, and says where to write. For example: "
     "futureagi-async export --demo -o calls.jsonl.",
-    "DATABASE": "Which database? For example: futureagi-async sync --demo calls.duckdb.",
+    "DATABASE": "Which database? Name it before --all: futureagi-async sync calls.duckdb --all.",
     "PATH": "Which export? For example: futureagi-async verify 2026-01-31.",
     "SHELL": "Which shell? For example: futureagi-async completion bash.",
 }

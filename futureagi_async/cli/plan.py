@@ -33,8 +33,8 @@ Examples:
   futureagi-async plan --demo
   futureagi-async plan --sources sources.toml --set nightly --transcripts
 
-Exit codes: 0 every list answered; 3 some list did not; 1 failed, or none did;
-  2 wrong arguments, 130 interrupted.
+Exit codes: 0 every list answered; 3 some list did not; 1 failed, or no list
+  answered; 2 wrong arguments; 130 interrupted.
 """
 
 
@@ -43,14 +43,14 @@ def plan(
     lists: SourceOptions = SourceOptions(),  # noqa: B008 - frozen
     limits: Limits = Limits(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
-    transcripts: Annotated[bool, Parameter(help="Count the requests of export --transcripts, too.")] = False,
+    transcripts: Annotated[bool, Parameter(help="Also count the requests of export --transcripts.")] = False,
     json: Annotated[bool, Parameter(help="Print the plan as one JSON object.")] = False,
 ) -> int:
-    """Say what an export of lists would cost, after some small requests.
+    """Estimate what an export would cost, with a few small requests.
 
-    Nothing is written. Figures are estimates: records and sizes of a few calls
-    of each list; the time by how long pages and details take now, and how many
-    of them the server answers at once.
+    It writes nothing. Records and bytes are estimated from a few calls of each
+    list. The time is estimated from how long pages and details take now, and how
+    many of them the server answers at once.
     """
     with connect(connection) as endpoint:
         sources = find_sources(endpoint, name_sources(lists_or_samples(lists, endpoint.stand_in)), limits)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def serve(
     *,
     port: Annotated[
-        int, Parameter(validator=Number(gte=0, lte=65535), help="Default: any that is free.")
+        int, Parameter(validator=Number(gte=0, lte=65535), help="The port. Default: any that is free.")
     ] = 0,
     dialect: Annotated[
         Literal["served", "documented"],

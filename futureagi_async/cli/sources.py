@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 SOURCES = Group(
     "Lists to read",
-    help="The first four may be given several times. @FILE stands for what is in a file, one a "
-    "line; empty lines and what follows a # are ignored.",
+    help="You can repeat the first four options. @FILE reads their values from a file, one a line; "
+    "empty lines and comments after # are ignored.",
     sort_key=1,
 )
 
@@ -32,41 +32,42 @@ class SourceOptions:
 
     run_test: Annotated[
         tuple[str, ...],
-        Parameter(metavar="RUN", help="All calls of this run test, an id or a name, or @FILE."),
+        Parameter(metavar="RUN", help="All calls of this run test: an id or a name."),
     ] = ()
     agent_version: Annotated[
         tuple[str, ...],
         Parameter(
             metavar="AGENT:VERSION",
-            help="All evaluated calls of this agent version, ids or names, or AGENT:latest, or @FILE.",
+            help="All evaluated calls of this agent version: ids or names, or AGENT:latest.",
         ),
     ] = ()
     test_execution: Annotated[
         tuple[str, ...],
         Parameter(
             metavar="ID",
-            help="All calls of this test execution (no transcripts), an id or latest:RUN, or @FILE.",
+            help="All calls of this test execution, without transcripts: an id, or latest:RUN.",
         ),
     ] = ()
     url: Annotated[
         tuple[str, ...],
-        Parameter(metavar="URL", help="The list behind an address of the API or the dashboard, or @FILE."),
+        Parameter(metavar="URL", help="The list at this address of the API or the dashboard."),
     ] = ()
     sources: Annotated[
         Path | None, Parameter(metavar="FILE", help="The lists in a set of this TOML file.")
     ] = None
     set: Annotated[
         str | None,
-        Parameter(metavar="NAME", help="Which set of --sources, where the file has several."),
+        Parameter(metavar="NAME", help="The set in --sources, if the file has several."),
     ] = None
     status: Annotated[
-        str | None, Parameter(metavar="WORD", help="Of each --run-test, only calls in this state.")
+        str | None, Parameter(metavar="WORD", help="Only calls with this status, for each --run-test.")
     ] = None
     search: Annotated[
         str | None,
         Parameter(
             metavar="TEXT",
-            help="Of each --run-test and --test-execution, only calls whose number or scenario has it.",
+            help="Only calls with this text in their number or scenario, for each --run-test and "
+            "--test-execution.",
         ),
     ] = None
 
@@ -75,13 +76,14 @@ class SourceOptions:
         Parameter(
             metavar="KIND",
             consume_multiple=True,
-            help="Everything there is: run tests and agent versions, or one kind.",
+            help="All run tests and agent versions, or one kind of them.",
         ),
     ] = None
     since: Annotated[
         str | None,
         Parameter(
-            metavar="TIME", help="Of --all, only what ran since: how long ago (12h, 30d, 4w) or 2026-01-31."
+            metavar="TIME",
+            help="With --all, only what ran since then: 12h, 30d or 4w ago, or a date such as 2026-01-31.",
         ),
     ] = None
 

@@ -36,17 +36,16 @@ if TYPE_CHECKING:
 SYNC_EPILOGUE = """\
 Examples:
   futureagi-async sync --demo calls.duckdb
-  futureagi-async sync --sources sources.toml --quiet calls.duckdb
-  futureagi-async sync --all delta+s3://lake/calls
+  futureagi-async sync calls.duckdb --sources sources.toml --quiet
+  futureagi-async sync delta+s3://lake/calls --all
 
-The tables are calls, evaluations, sources and syncs. What is not in its list
-  any more is marked (deleted_at) by a full read, never removed.
+The tables are calls, evaluations, sources and syncs. A full read marks calls
+  that are no longer in their list (deleted_at). Rows are never removed.
 
-Interrupted? The database is as before or as after, and the same command goes
-  on reading where it was.
+Interrupted? The database is as before or as after. The same command continues.
 
-Exit codes: 0 everything is there; 3 synced, but something is missing, and the
-  reason told; 1 failed, 2 wrong arguments, 130 interrupted.
+Exit codes: 0 everything is there; 3 synced, but something is missing, and
+  stderr says why; 1 failed; 2 wrong arguments; 130 interrupted.
 """
 
 SYNCING = Group("Database", sort_key=2)
@@ -64,8 +63,9 @@ class SyncOptions:
         Parameter(
             metavar="TIME",
             show_default=True,
-            help="How often to read a list in full (12h, 30d, 4w), which alone shows what was deleted; "
-            "0d: each time; or never.",
+            help="How often to read a list in full: 12h, 30d, 4w, 0d for each "
+            "time, or never. Only a full read "
+            "shows what was deleted.",
         ),
     ] = "30d"
     transcripts: Transcripts = False
@@ -95,8 +95,9 @@ def sync(
             name="DATABASE",
             allow_leading_hyphen=True,
             group=SYNCING,
-            help="A DuckDB file ending in .duckdb or .db; or Delta tables in a directory, delta://PATH, or "
-            "in an object store, delta+s3://BUCKET/PATH.",
+            help="A DuckDB file that ends in .duckdb or .db; or Delta tables "
+            "in a directory (delta://PATH) or "
+            "in an object store (delta+s3://BUCKET/PATH).",
         ),
     ],
     /,
@@ -109,8 +110,8 @@ def sync(
 ) -> int:
     """Bring a database up to date with the calls of lists.
 
-    Only what changed since the last sync is read, and merged in one
-    transaction. Run it as often as you like, for instance by cron.
+    It reads only what changed since the last sync, and merges it in one
+    transaction. Run it as often as you like, for example with cron.
     """
     from futureagi_async.cli.display import make_display
     from futureagi_async.cli.progress import Progress
@@ -165,7 +166,7 @@ async def _show_while(
 def _kept(progress: "Progress") -> str:
     if not progress.stages["reading"].records:
         return "the database is as it was."
-    return "the database is as it was; the same command goes on from what was read."
+    return "the database is unchanged; run the same command again to continue."
 
 
 def _conclude(report: "sdk.SyncReport", options: SyncOptions) -> None:

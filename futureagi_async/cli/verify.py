@@ -18,23 +18,24 @@ Examples:
   futureagi-async verify calls.jsonl
 
 A directory is compared with its manifest: sums, sizes, ids, parts, and the
-  manifest itself. A single file has none: it is read to its end, and no list
-  may have a call twice in it.
+  manifest itself. A single file has no manifest: it is read to its end, and a
+  call that one list has twice is a problem.
 
-Exit codes: 0 everything is as it was written; 3 it is, but the export was
+Exit codes: 0 the files are as they were written; 3 they are, but the export was
   incomplete when it was written; 1 something is wrong, or can't be read.
 """
 
 
 def verify(
     path: Annotated[
-        str, Parameter(metavar="PATH", help="The directory, the address or the file of an export.")
+        str,
+        Parameter(metavar="PATH", help="The directory, the address in a bucket, or the file of an export."),
     ],
     /,
     *,
     json: Annotated[bool, Parameter(help="Print the findings as one JSON object.")] = False,
 ) -> int:
-    """Check whether an export is as it was written."""
+    """Check whether the files of an export are as they were written."""
     with usage_errors():
         report = sdk.verify_export(path)
     if json:

@@ -50,7 +50,8 @@ Poll = Annotated[
     Parameter(
         metavar="SECONDS",
         validator=Number(gt=0),
-        help="Between two looks, at least; up to a minute while nothing changes. Default: 5.",
+        help="The shortest pause between two looks. It grows up to a minute "
+        "while nothing changes. Default: 5.",
     ),
 ]
 
@@ -61,7 +62,7 @@ def wait(
     *,
     timeout: Timeout = 3600,
     poll: Poll = None,
-    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), help="Don't say how far it is.")] = False,
+    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), help="Don't report progress.")] = False,
     as_json: Annotated[
         bool, Parameter(name="--json", help="Print the last state as one JSON object.")
     ] = False,
@@ -70,7 +71,7 @@ def wait(
 ) -> int:
     """Wait until a test execution, its calls and their evaluations are final.
 
-    How far it is goes to stderr, the last state to the standard output.
+    Progress goes to stderr, and the last state to the standard output.
     """
     from futureagi_async.cli import board
 
@@ -89,18 +90,23 @@ def watch(
     *,
     timeout: Annotated[
         float | None,
-        Parameter(metavar="SECONDS", validator=Number(gte=0), help="How long to watch. Default: to the end."),
+        Parameter(
+            metavar="SECONDS", validator=Number(gte=0), help="How long to watch. Default: until it is final."
+        ),
     ] = None,
     poll: Poll = None,
     as_json: Annotated[
-        bool, Parameter(name="--json", help="Print a JSON object a line, at the first look and each change.")
+        bool,
+        Parameter(
+            name="--json", help="Print a JSON object at the first look and at each change, one a line."
+        ),
     ] = False,
     max_outage: MaxOutage = 900.0,
     connection: Connection = Connection(),  # noqa: B008 - frozen
 ) -> int:
-    """Watch a test execution: its calls by status, and evaluations pending.
+    """Watch a test execution: its calls by status, and its pending evaluations.
 
-    A terminal shows a board, which stays when it ends. Elsewhere a line is printed at each change.
+    A terminal shows a board, which stays at the end. Elsewhere, a line is printed at each change.
     """
     from futureagi_async.cli import board
 

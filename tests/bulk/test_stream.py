@@ -1,6 +1,7 @@
 """Many lists read at once: everything exactly once, bounded, fair, and reported in the order given."""
 
 import asyncio
+import gc
 import json
 import tempfile
 from collections import Counter
@@ -9,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from futureagi_async import (
@@ -150,6 +152,57 @@ async def test_whole_pages(server: StandInServer) -> None:
             seen.update((call.source, call.id) for call in page.calls)
     assert set(seen) == {(source, id_) for source in sources for id_ in rows_of(server, source)}
     assert set(seen.values()) == {1}
+
+
+async def test_other_tasks_run_while_a_page_is_looked_at(server: StandInServer) -> None:
+    """A loop that never waits gets the calls of a page in handfuls, and other tasks run in between."""
+    source = RunTestCalls(server.add_run_test(100, slim=True))
+    turns: list[int] = [0]
+
+    async def take_turns() -> None:
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns[0] += 1
+
+    async with (
+        open_session(server) as session,
+        session.stream_calls(source, consistency="fast") as stream,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(take_turns)
+        taken_at = Counter([turns[0] async for _ in stream])
+        tasks.cancel_scope.cancel()
+    assert sum(taken_at.values()) == 100
+    assert max(taken_at.values()) <= 25
+
+
+async def test_a_cancelled_wait_for_the_next_call_loses_none(server: StandInServer) -> None:
+    """Whether a wait for the next call is cut short or not, each call of the page is delivered."""
+    source = RunTestCalls(server.add_run_test(100, slim=True))
+    async with open_session(server) as session, session.stream_calls(source, consistency="fast") as stream:
+        taken, cut_short = [await anext(stream)], 0
+        while len(taken) < 100:
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                taken.append(await anext(stream))
+            cut_short += scope.cancelled_caught
+    assert cut_short
+    assert len({call.id for call in taken}) == 100
+
+
+async def test_a_page_is_let_go_of_call_by_call(server: StandInServer) -> None:
+    """A call that the loop does not keep is freed at once, not with the whole page at its end."""
+    source = RunTestCalls(server.add_run_test(100, slim=True))
+    gc.collect()
+    before = live_calls()
+    async with open_session(server) as session, session.stream_calls(source, consistency="fast") as stream:
+        alive = [live_calls() - before async for _ in stream]
+    assert alive == list(range(100, 0, -1))
+
+
+def live_calls() -> int:
+    """Count the calls in memory."""
+    return sum(type(each) is CallExecution for each in gc.get_objects())
 
 
 @pytest.mark.parametrize("max_in_flight", [1, 16])

@@ -326,7 +326,7 @@ def test_the_help_of_export_has_examples_and_exit_codes(capsys: pytest.CaptureFi
         "FI_SECRET_KEY",
         "(ps)",
         "3 written, but something is missing",
-        "The same command goes on",
+        "The same command continues",
         "130",
     ):
         assert words in out

@@ -136,6 +136,17 @@ def test_an_envelope_names_each_key_once(body: bytes, key: str) -> None:
     assert caught.value.retryable
 
 
+LONG = b'{"id": "a", "x": "%b", "y": %%b, "z": "%b"}' % (b"x" * 100, b"z" * 100)
+
+
+@pytest.mark.parametrize(("before", "after"), [(LONG % b"1", b"1"), (b"1", LONG % b"1"), (LONG % b"1",) * 2])
+def test_what_begins_or_ends_like_a_record_is_not_taken_for_it(before: bytes, after: bytes) -> None:
+    """The envelope is looked through to its ends, whatever in it resembles a record."""
+    body = b'{"x": %b, "count": 1, "count": 2, "results": [%b], "y": %b}' % (before, LONG % b"2", after)
+    with pytest.raises(DecodingError, match="The key 'count' occurs twice"):
+        decoding.decode_list(body, requests.RUN_TEST_CALLS)
+
+
 @pytest.mark.parametrize("record", [b"{}", b'{"id": "a", "x": {"x": 1}}', b'"count"', b"1"])
 def test_records_that_look_like_the_envelope(record: bytes) -> None:
     """Whatever a record holds, it is not taken for a key of the envelope."""

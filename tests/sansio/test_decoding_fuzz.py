@@ -1,6 +1,7 @@
 """Whatever a server sends, decoding gives values or `DecodingError`, and nothing else."""
 
 import json
+import sys
 from copy import deepcopy
 from typing import Any
 
@@ -118,6 +119,83 @@ def test_one_changed_value_spoils_one_record(rows: list[samples.Row], source: Ca
     assert len(page.calls) + len(page.failures) == len(rows)
     for call in page.calls:
         read_all(call)
+
+
+PARTS = sorted(CallExecution.lazy_fields)
+ODD = {"role": 5, "name": 5}
+"""As a turn or an evaluation, one with a misfit."""
+
+
+def read_part(call: CallExecution, name: str) -> object:
+    """Return a part, or where it is wrong."""
+    try:
+        return getattr(call, name)
+    except DecodingError as error:
+        return error.json_path
+
+
+@settings(max_examples=300)
+@given(rows=changed_rows(), order=st.permutations(PARTS), source=SOURCES)
+def test_parts_do_not_depend_on_each_other(
+    rows: list[samples.Row], order: list[str], source: CallSource
+) -> None:
+    """Whichever parts were read before, a part is what it is where nothing else was read."""
+    calls = decode_page(envelope(rows), source).calls
+    for name in order:
+        alone = decode_page(envelope(rows), source).calls
+        assert [read_part(call, name) for call in calls] == [read_part(call, name) for call in alone]
+
+
+def with_misfits(row: samples.Row) -> tuple[samples.Row, samples.Row]:
+    """Return a row with a misfit more wherever one forbids decoding at once; and these misfits."""
+    odd: samples.Row = {**row, "rerun_type": 5}
+    misfits: samples.Row = {"rerun_type": 5}
+    key = "transcript" if "transcript" in row else "transcripts"
+    if isinstance(row.get(key), list):
+        odd[key] = [*row[key], ODD]
+        misfits[f"transcript[{len(row[key])}].role"] = 5
+    if isinstance(row.get("eval_outputs"), dict):
+        odd["eval_outputs"] = {**row["eval_outputs"], "odd": ODD}
+        misfits["eval_outputs['odd'].name"] = 5
+    return odd, misfits
+
+
+@settings(max_examples=300)
+@given(rows=changed_rows(), source=SOURCES)
+def test_decoding_at_once_and_value_by_value_agree(rows: list[samples.Row], source: CallSource) -> None:
+    """What a misfit forces to be decoded value by value is, but for that, what it is without it."""
+    for row in (row for row in rows if isinstance(row, dict)):
+        sent = {**row, "rerun_type": None}
+        odd, misfits = with_misfits(sent)
+        whole, by_value = (decode_page(envelope([each]), source).calls for each in (sent, odd))
+        assert len(whole) == len(by_value)
+        for call, other in zip(whole, by_value, strict=True):
+            parts = {name: (read_part(call, name), read_part(other, name)) for name in PARTS}
+            turns, odd_turns = parts.pop("transcript")
+            if isinstance(odd_turns, tuple):
+                assert odd_turns[:-1] == (turns or ())  # of which the list may withhold that there are none
+            else:
+                assert odd_turns == turns
+                misfits = {name: value for name, value in misfits.items() if "transcript" not in name}
+            outputs, odd_outputs = parts.pop("eval_outputs")
+            if isinstance(outputs, dict):
+                assert isinstance(odd_outputs, dict)
+                assert {key: value for key, value in odd_outputs.items() if key != "odd"} == outputs
+            else:
+                assert odd_outputs == outputs
+            del parts["_without_provider_data"]
+            assert all(one == another for one, another in parts.values())
+            assert other.misfits == {**call.misfits, **misfits}
+            rest = {"rerun_type": None, "misfits": call.misfits, "transcript": None, "eval_outputs": None}
+            wrong = {name: None for name, (one, _) in parts.items() if isinstance(one, str)}
+            assert attrs.evolve(other, **rest, **wrong) == attrs.evolve(call, **rest, **wrong)
+
+
+def test_snapshots_of_any_depth() -> None:
+    """A record that is nested just less deeply than can be decoded still gives values or `DecodingError`."""
+    for depth in range(sys.getrecursionlimit() - 300, sys.getrecursionlimit()):
+        deep = b"[" * depth + b"]" * depth
+        check_page(b'{"count": 1, "results": [{"id": "a", "rerun_snapshots": %s}]}' % deep, RUN_TEST)
 
 
 PAGE = envelope(

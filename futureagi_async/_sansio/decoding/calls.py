@@ -5,65 +5,72 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
-from futureagi_async._sansio.decoding.fragments import JSON_ERRORS, Fragment, ListContext, Structure, at_place
+from futureagi_async._sansio.decoding.fragments import JSON_ERRORS, Fragment, HookOf, ListContext, at_place
 from futureagi_async._sansio.decoding.misfits import as_aware, decode_call_leniently, values_of
 from futureagi_async._sansio.decoding.nested import NestedReader
 from futureagi_async._sansio.decoding.wire import (
+    CALL_KEYS,
     ELSEWHERE,
     MILLISECONDS_BESIDE_MS,
+    PART_KEYS,
+    PARTS,
     SCALAR_KEYS,
     TIMES,
     CallWire,
+    RecordWire,
     ScenarioWire,
+    SentParts,
 )
 from futureagi_async.models import CallExecution, JsonValue, ReadOnlyDict, Scenario
 from futureagi_async.models.values import EMPTY
 
 CallHook: TypeAlias = Callable[[Fragment, Any], CallExecution]
 
-_decode = msgspec.json.Decoder(CallWire).decode
 _new = object.__new__
-_NOTHING = (b"null", b"[]")
+_NO_SNAPSHOTS = (UNSET, Raw(b"null"), Raw(b"[]"))
 
 
-def make_call_hook(structure: Structure) -> CallHook:
-    """Return the converter's hook for a call; ``structure`` is for its nested parts, later.
+def make_call_hook(hook_of: HookOf) -> CallHook:
+    """Return the converter's hook for a call; ``hook_of`` is for its nested parts, later.
 
     It runs for every record of every page, and so spares what can be spared.
     """
+    decode, copy = msgspec.json.Decoder(RecordWire).decode, _make_copy()
 
     def structure_call(fragment: Fragment, _kind: Any) -> CallExecution:
         try:
-            wire, misfits = _decode(fragment.raw), EMPTY
-            call = _copy(_new(CallExecution), wire)
+            wire, misfits = decode(fragment.raw), EMPTY
+            call = copy(_new(CallExecution), wire)
         except JSON_ERRORS as error:
             wire, misfits = _decode_by_value(fragment, error)
-            call = _copy(_new(CallExecution), wire)
+            call = copy(_new(CallExecution), wire)
         call.misfits = misfits
         list_context = fragment.list_context or ListContext(fragment.endpoint, fragment.path)
         reader = list_context.reader
         if reader is None:
-            reader = list_context.reader = NestedReader(structure, list_context)
+            reader = list_context.reader = NestedReader(hook_of, list_context)
         call.scenario = _scenario(wire)
         call.may_hold_provider_data = (
             wire.provider_call_data is not UNSET
             or wire.call_metadata is not UNSET
-            or (wire.rerun_snapshots is not UNSET and bytes(wire.rerun_snapshots) not in _NOTHING)
+            or wire.rerun_snapshots not in _NO_SNAPSHOTS
         )
+        if not call.may_hold_provider_data:
+            call._without_provider_data = fragment.raw  # noqa: SLF001 - one of its lazy fields
         call.source = list_context.source
         call.raw = fragment.raw
         if wire.is_snapshot or wire.is_snapshot is UNSET or list_context.snapshots_of is not None:
             _complete_snapshot(call, wire, list_context.snapshots_of)
-        call.field_reader, call.field_cache = reader, None
+        call.field_reader = reader
         call.row = fragment.index  # type: ignore[misc]  # a slot of LazyFields
         return call
 
     return structure_call
 
 
-def _decode_by_value(fragment: Fragment, error: Exception) -> tuple[CallWire, ReadOnlyDict[JsonValue]]:
+def _decode_by_value(fragment: Fragment, error: Exception) -> tuple[RecordWire, ReadOnlyDict[JsonValue]]:
     """Return a record that did not decode as a whole, without its misfits; else raise what is wrong."""
     if fragment.strict:
         raise fragment.error(error) from None
@@ -74,18 +81,24 @@ def _decode_by_value(fragment: Fragment, error: Exception) -> tuple[CallWire, Re
     return wire, values_of(misfits)
 
 
-def _make_copy() -> Callable[[CallExecution, CallWire], CallExecution]:
+def _make_copy() -> Callable[[CallExecution, RecordWire], CallExecution]:
     """Return ``copy(call, wire)``, which returns the call.
 
-    It raises `msgspec.ValidationError` for times that UTC has no year for.
+    It leaves nested parts for later, but those that were not sent, and raises `msgspec.ValidationError` for
+    times that UTC has no year for.
     """
     chosen = {key for keys in SCALAR_KEYS.values() for key in keys} | ELSEWHERE
     lines = ["def copy(call, wire):", "    call.is_snapshot = False"]
     lines += [f"    call.{name} = wire.{name}" for name in CallWire.__struct_fields__ if name not in chosen]
     for name, keys in SCALAR_KEYS.items():
         lines += [*_choose(name, keys), f"    call.{name} = value"]
+    lines.append(f"    call.field_cache = SentParts({', '.join(f'wire.{key}' for key in PART_KEYS)})")
+    for name in PARTS:
+        # asked for later, each would take as long as twenty of these lines
+        absent = " is ".join((*(f"wire.{key}" for key in CALL_KEYS.get(name, (name,))), "UNSET"))
+        lines.append(f"    if {absent}: call.{name} = None")
     lines.append("    return call")
-    names: dict[str, Any] = {"UNSET": UNSET, "UTC": UTC, "as_aware": _as_aware}
+    names: dict[str, Any] = {"UNSET": UNSET, "UTC": UTC, "as_aware": _as_aware, "SentParts": SentParts}
     exec("\n".join(lines), names)  # noqa: S102 - made of the names above alone
     made: Callable[[CallExecution, CallWire], CallExecution] = names["copy"]
     return made
@@ -113,9 +126,6 @@ def _as_aware(moment: datetime, wire: CallWire, name: str) -> datetime:
     except msgspec.ValidationError as error:
         key = next(key for key in TIMES[name] if getattr(wire, key) is not UNSET)
         raise at_place(error, f".{key}") from None
-
-
-_copy = _make_copy()
 
 
 def _scenario(wire: CallWire) -> Scenario | None:

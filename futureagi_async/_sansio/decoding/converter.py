@@ -69,7 +69,7 @@ def converter() -> "cattrs.Converter":
 
     made = cattrs.Converter()
     for kind, hook in (
-        (CallExecution, calls.make_call_hook(made.structure)),
+        (CallExecution, calls.make_call_hook(made.get_structure_hook)),
         (ExecutionKPIs, _hook(kpis.structure_kpis)),
         (Column, _hook(nested.structure_column)),
         (Turns, _hook(nested.structure_turns)),

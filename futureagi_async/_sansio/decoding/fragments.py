@@ -23,7 +23,7 @@ Fields: TypeAlias = dict[str, Raw]
 
 decode_fields = msgspec.json.Decoder(Fields).decode
 
-_PLACE = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
+_PLACE: Final = r"(?s)^(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$"
 _EXCERPT_BYTES = 200
 
 
@@ -55,7 +55,7 @@ def at_place(error: msgspec.ValidationError, place: str) -> msgspec.ValidationEr
 
 def _split(error: msgspec.ValidationError) -> tuple[str, str]:
     """Return what is wrong, and where."""
-    found = _PLACE.match(str(error))
+    found = re.match(_PLACE, str(error))
     assert found is not None
     return found["problem"], found["path"] or ""
 
@@ -77,11 +77,17 @@ def check_keys(body: bytes, records: Sequence[Raw], endpoint: str) -> None:
         raise DecodingError.at(problem, endpoint=endpoint, retryable=True)
 
 
+_EDGE = 64  # bytes: to prepare the search for a whole record takes longer than decoding one
+
+
 def _without(records: Sequence[Raw], body: bytes) -> bytes:
     if not records:
         return body
     first, last = bytes(records[0]), bytes(records[-1])
-    return body[: body.find(first)] + body[body.rfind(last) + len(last) :]
+    begin, end = body.find(first[:_EDGE]), body.rfind(last[-_EDGE:]) + len(last[-_EDGE:])
+    if not body.startswith(first, begin) or not body.endswith(last, begin, end):
+        begin, end = body.find(first), body.rfind(last) + len(last)
+    return body[:begin] + body[end:]
 
 
 _OBJECT = msgspec.json.Decoder(dict[str, object])
@@ -118,13 +124,13 @@ class ListContext:
 class Fragment:
     """Some JSON of an answer, and where it stood: what the converter's hooks take."""
 
-    raw: bytes
+    raw: bytes | Raw
     endpoint: str
     path: str
     list_context: ListContext | None = None
     index: int = -1
     key: str = ""
-    """For a nested fragment: its key in the record that ``raw`` is."""
+    """For a nested fragment: its key in its record."""
     value: Any = None
     """For a nested fragment: what the JSON decoder made of it."""
 
@@ -144,8 +150,8 @@ class Fragment:
         return decoding_error(error, self.raw, self.endpoint, self.json_path)
 
 
-Structure: TypeAlias = Callable[[Fragment, Any], Any]
-"""The converter's ``structure``."""
+HookOf: TypeAlias = Callable[[Any], Callable[[Fragment, Any], Any]]
+"""The converter's ``get_structure_hook``."""
 
 
 def id_of(raw: bytes) -> str | None:

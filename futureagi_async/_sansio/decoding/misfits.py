@@ -16,11 +16,11 @@ from futureagi_async._sansio.decoding.wire import (
     CALL_KEYS,
     EVAL_KEYS,
     TURN_KEYS,
-    CallWire,
     ColumnWire,
     EvalEntry,
     EvalWire,
     ListWire,
+    RecordWire,
     ScenarioWire,
     TurnWire,
 )
@@ -152,7 +152,7 @@ def as_aware(moment: datetime) -> datetime:
 
 
 decode_call_leniently = LenientDecoder(
-    CallWire,
+    RecordWire,
     keys=CALL_KEYS,
     must_fit={"id"},
     unset={"is_snapshot", "created_at"},

@@ -10,8 +10,8 @@ from futureagi_async._sansio.decoding.fragments import (
     JSON_ERRORS,
     Fields,
     Fragment,
+    HookOf,
     ListContext,
-    Structure,
     at_place,
     decode_fields,
     structure_object,
@@ -27,11 +27,12 @@ from futureagi_async._sansio.decoding.misfits import (
 from futureagi_async._sansio.decoding.provider_data import without_provider_data
 from futureagi_async._sansio.decoding.wire import (
     CALL_KEYS,
+    PART_KEYS,
     CallWire,
     ColumnWire,
     EvalWire,
     PartsWire,
-    RawPartsWire,
+    SentParts,
     from_ms,
     is_pending,
     is_skipped,
@@ -84,9 +85,10 @@ def structure_turns(fragment: Fragment) -> Turns:
     Turns are most of what a page holds: the loop calls next to nothing, and sets the lazy field's slots
     itself.
     """
+    wires, fragment.value = fragment.value, None  # lest the extras keep them
     extras = _TurnExtras(fragment)
     turns: list[TranscriptTurn] = []
-    for index, wire in enumerate(fragment.value):
+    for index, wire in enumerate(wires):
         turn = _new(TranscriptTurn)
         role, messages, content = wire.role, wire.messages, wire.content
         turn.role = role if role is not UNSET else wire.speaker_role or None
@@ -130,13 +132,9 @@ class _TurnExtras:
     def _decode(self) -> list[Any]:
         """Decode all turns; no further than to their values where one of these is beyond Python's numbers."""
         try:
-            sent = decode_fields(self._fragment.raw)[self._fragment.key]
-            try:
-                self._turns, self._are_decoded = _decode_objects(sent), True
-            except JSON_ERRORS:
-                self._turns, self._are_decoded = _decode_list_of_fields(sent), False
-        except JSON_ERRORS as error:
-            raise self._fragment.error(error) from None
+            self._turns, self._are_decoded = _decode_objects(self._fragment.raw), True
+        except JSON_ERRORS:
+            self._turns, self._are_decoded = _decode_list_of_fields(self._fragment.raw), False
         return self._turns
 
 
@@ -158,33 +156,36 @@ def _decode_values(sent: Fields, fragment: Fragment, place: str = "") -> dict[st
 
 
 def structure_evals(fragment: Fragment) -> Evals:
-    """Structure ``eval_outputs`` in either shape, legacy bare values included."""
-    return ReadOnlyDict({key: _eval(key, entry) for key, entry in fragment.value.items()})
+    """Structure ``eval_outputs`` in either shape, legacy bare values included.
 
-
-def _eval(key: str, wire: Any) -> EvalOutput:
-    if not isinstance(wire, EvalWire):
-        return EvalOutput(key, value=wire)
-    value: Any = wire.value if wire.value is not UNSET else wire.output
-    kind = wire.type if wire.type is not UNSET else wire.output_type
-    status = wire.status
-    return EvalOutput(
-        key,
-        wire.name,
-        None if value is UNSET else value,
-        None if kind is UNSET else kind,
-        wire.reason,
-        status,
-        None if wire.error is UNSET else wire.error or False,
-        is_skipped(wire.skipped, status),
-        is_pending(value, status),
-    )
+    It sets the slots itself, as `structure_turns` does: calling the class takes a third more.
+    """
+    outputs: Evals = {}
+    value: Any
+    for key, wire in fragment.value.items():
+        if type(wire) is not EvalWire:
+            outputs[key] = EvalOutput(key, value=wire)
+            continue
+        output = outputs[key] = _new(EvalOutput)
+        output.id, output.name, output.reason = key, wire.name, wire.reason
+        value, kind, status, error = wire.value, wire.type, wire.status, wire.error
+        if value is UNSET:
+            value = wire.output
+        if value is UNSET:
+            output.value, output.pending = None, is_pending(value, status)
+        else:
+            output.value, output.pending = value, False
+        if kind is UNSET:
+            kind = wire.output_type
+        output.type = None if kind is UNSET else kind
+        output.status = status
+        output.error = None if error is UNSET else error or False
+        output.skipped = is_skipped(wire.skipped, status)
+    return ReadOnlyDict(outputs)
 
 
 Part: TypeAlias = Callable[[Raw], Any]
 
-_decode_parts = msgspec.json.Decoder(PartsWire).decode
-_decode_raw_parts = msgspec.json.Decoder(RawPartsWire).decode
 _decode_part: Mapping[str, Part] = {
     field.name: msgspec.json.Decoder(field.type).decode for field in msgspec.structs.fields(PartsWire)
 }
@@ -193,81 +194,62 @@ _decode_part_leniently: Mapping[str, Callable[[Raw], tuple[Any, Misfits]]] = {
     "transcripts": decode_turns_leniently,
     "eval_outputs": decode_evals_leniently,
 }
-_FIELDS = frozenset((*CallWire.__struct_fields__, *PartsWire.__struct_fields__)) - frozenset(PROVIDER_DATA)
+_FIELDS = frozenset((*CallWire.__struct_fields__, *PART_KEYS)) - frozenset(PROVIDER_DATA)
 _OTHER_NAMES = frozenset(key for keys in CALL_KEYS.values() for key in keys[1:])
 
 
 class NestedReader:
     """Reads the lazy fields of one list's records."""
 
-    __slots__ = ("_list_context", "_structure")
+    __slots__ = ("_hook_of", "_list_context", "_structure_evals", "_structure_turns")
 
-    def __init__(self, structure: Structure, list_context: ListContext) -> None:
-        self._structure = structure
+    def __init__(self, hook_of: HookOf, list_context: ListContext) -> None:
+        self._hook_of = hook_of
         self._list_context = list_context
+        # looked up once a list: once a part, that would be some hundredths of what structuring one takes
+        self._structure_turns, self._structure_evals = hook_of(Turns), hook_of(Evals)
 
     def __call__(self, call: CallExecution, name: str) -> Any:
-        match name:
-            case "extra":
-                return self._extra(call)
-            case "_without_provider_data":
-                return without_provider_data(call.raw) if call.may_hold_provider_data else call.raw
-        wire = call.field_cache or self._open(call)
-        value = getattr(wire, name)
-        if type(value) is dict and name != "eval_outputs":
-            return ReadOnlyDict(value)
-        return self._special(call, wire, name, value)
-
-    def _special(self, call: CallExecution, wire: Any, name: str, value: Any) -> Any:
-        """Return a part that is more than an object with free keys."""
-        key = name
-        if value is UNSET and name == "transcript":
-            key, value = "transcripts", wire.transcripts
-        if type(value) is Raw:
-            value = self._decode_alone(call, name, key, value)
-        if value is UNSET or value is None:
+        if name not in _decode_part:
+            return self._extra(call) if name == "extra" else self._without_provider_data(call)
+        sent: SentParts = call.field_cache
+        key, part = name, getattr(sent, name)
+        if part is UNSET:
+            key, part = "transcripts", sent.transcripts
+        try:
+            value = _decode_part[key](part)
+        except JSON_ERRORS as error:
+            value = self._decode_leniently(call, name, key, part, error)
+        if value is None:
             return None
         match name:
             case "transcript":
-                fragment = self._fragment(call, key, value)
-                return None if _is_withheld(call, value) else self._structure(fragment, Turns)
+                if not value and _is_withheld(call):
+                    return None
+                return self._structure_turns(self._fragment(call, key, part, value), Turns)
             case "eval_outputs":
-                return self._structure(self._fragment(call, key, value), Evals)
+                return self._structure_evals(self._fragment(call, key, part, value), Evals)
             case "rerun_snapshots":
                 return self._snapshots(call, value) if value else ()
-        return ReadOnlyDict(value) if isinstance(value, dict) else value
+        return ReadOnlyDict(value) if type(value) is dict else value
 
-    def _fragment(self, call: CallExecution, key: str = "", value: Any = None) -> Fragment:
-        context = self._list_context
-        return Fragment(call.raw, context.endpoint, context.path, context, call.row, key, value)
+    def _fragment(
+        self, call: CallExecution, key: str = "", part: Raw | None = None, value: Any = None
+    ) -> Fragment:
+        """Return the record, or one of its parts."""
+        context, raw = self._list_context, call.raw if part is None else part
+        return Fragment(raw, context.endpoint, context.path, context, call.row, key, value)
 
-    def _open(self, call: CallExecution) -> PartsWire | RawPartsWire:
-        """Decode all parts together; each by itself, later, where that fails."""
-        wire: PartsWire | RawPartsWire
+    def _decode_leniently(self, call: CallExecution, name: str, key: str, part: Raw, wrong: Exception) -> Any:
+        """Return a part that did not decode as a whole, without its misfits; else raise what is wrong."""
+        if key not in _decode_part_leniently or self._list_context.strict:
+            raise self._fragment(call, key).error(wrong) from None
         try:
-            wire = _decode_parts(call.raw)
-        except JSON_ERRORS:
-            try:
-                wire = _decode_raw_parts(call.raw)
-            except JSON_ERRORS as error:
-                raise self._fragment(call).error(error) from None
-        call.field_cache = wire
-        return wire
-
-    def _decode_alone(self, call: CallExecution, name: str, key: str, sent: Raw) -> Any:
-        try:
-            return _decode_part[key](sent)
-        except JSON_ERRORS as error:
-            wrong: Exception = error
-        if key in _decode_part_leniently and not self._list_context.strict:
-            try:
-                value, misfits = _decode_part_leniently[key](sent)
-            except JSON_ERRORS as error:
-                wrong = error
-            else:
-                _add_misfits(call, name, values_of(misfits))
-                return value
-        raise self._fragment(call, key).error(wrong)
+            value, misfits = _decode_part_leniently[key](part)
+        except JSON_ERRORS as worse:
+            raise self._fragment(call, key).error(worse) from None
+        _add_misfits(call, name, values_of(misfits))
+        return value
 
     def _snapshots(self, call: CallExecution, sent: list[Raw]) -> tuple[CallExecution, ...]:
         here = self._fragment(call, "rerun_snapshots")
@@ -279,13 +261,20 @@ class NestedReader:
             snapshots_of=call.id,
         )
         fragment = Fragment(b"", here.endpoint, here.json_path, context)
+        structure = self._hook_of(CallExecution)
         snapshots: list[CallExecution] = []
         for fragment.index, record in enumerate(sent):
             fragment.raw = bytes(record)
-            snapshots.append(self._structure(fragment, CallExecution))
+            snapshots.append(structure(fragment, CallExecution))
         for index, snapshot in enumerate(snapshots):
             _add_misfits(call, f"rerun_snapshots[{index}].", snapshot.misfits)
         return tuple(snapshots)
+
+    def _without_provider_data(self, call: CallExecution) -> bytes:
+        try:
+            return without_provider_data(call.raw)
+        except JSON_ERRORS as error:
+            raise self._fragment(call).error(error) from None
 
     def _extra(self, call: CallExecution) -> ReadOnlyDict[JsonValue]:
         try:
@@ -301,9 +290,8 @@ class NestedReader:
         return ReadOnlyDict(_decode_values(extra, self._fragment(call)))
 
 
-def _is_withheld(call: CallExecution, turns: list[Any]) -> bool:
-    if turns:
-        return False
+def _is_withheld(call: CallExecution) -> bool:
+    """Whether an empty transcript is one that the list withholds."""
     # where the kind of call is not known, its detail knows more
     call_type = "text" if "simulation_call_type" in call.misfits else call.simulation_call_type
     return withholds(call.source, call.raw, call_type)

@@ -11,7 +11,6 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from futureagi_async._sansio.decoding.provider_data import SNAPSHOTS
 from futureagi_async.models.call import PROVIDER_DATA
 from futureagi_async.sources import AgentVersionCalls, CallSource, TestExecutionCalls
 
@@ -95,7 +94,6 @@ class CallWire(Struct, gc=False):
     # only to know whether they are there
     call_metadata: Raw | UnsetType = UNSET
     provider_call_data: Raw | UnsetType = UNSET
-    rerun_snapshots: Raw | UnsetType = UNSET
 
 
 class TurnWire(Struct, gc=False):
@@ -144,8 +142,12 @@ class PartsWire(Struct, gc=False):
     rerun_snapshots: list[Raw] | UnsetType | None = UNSET
 
 
-class RawPartsWire(Struct, gc=False):
-    """The same as bytes, for when one of them is malformed."""
+PART_KEYS = PartsWire.__struct_fields__
+"""Keys of nested parts."""
+
+
+class RecordWire(CallWire, gc=False):
+    """A call row: its scalars, and its nested parts as bytes."""
 
     transcript: Raw | UnsetType = UNSET
     transcripts: Raw | UnsetType = UNSET
@@ -155,6 +157,19 @@ class RawPartsWire(Struct, gc=False):
     recordings: Raw | UnsetType = UNSET
     tool_outputs: Raw | UnsetType = UNSET
     rerun_snapshots: Raw | UnsetType = UNSET
+
+
+class SentParts(Struct, gc=False):
+    """The nested parts of a call row as bytes, which a call keeps until it is asked for them."""
+
+    transcript: Raw | UnsetType
+    transcripts: Raw | UnsetType
+    eval_outputs: Raw | UnsetType
+    eval_metrics: Raw | UnsetType
+    scenario_columns: Raw | UnsetType
+    recordings: Raw | UnsetType
+    tool_outputs: Raw | UnsetType
+    rerun_snapshots: Raw | UnsetType
 
 
 class ColumnWire(Struct):
@@ -218,6 +233,9 @@ SCALAR_KEYS = {
 }
 """The same for every scalar that several keys can fill, or whose absence is told from null."""
 
+PARTS = tuple(key for key in PART_KEYS if key != "transcripts")
+"""The fields that they fill."""
+
 CALL_KEYS = {
     **SCALAR_KEYS,
     "scenario": ("scenario", "scenario_name"),
@@ -236,7 +254,7 @@ TURN_KEYS = {
 EVAL_KEYS = {"value": ("value", "output"), "type": ("type", "output_type")}
 """The same for an evaluation's result."""
 
-ELSEWHERE = frozenset({"scenario", "scenario_name", "is_snapshot", SNAPSHOTS, *PROVIDER_DATA})
+ELSEWHERE = frozenset({"scenario", "scenario_name", "is_snapshot", *PROVIDER_DATA})
 """Keys that `calls` looks at itself."""
 
 

@@ -58,7 +58,7 @@ class EvaluationColumns:
         self._note_all(evaluations_of(call, fields_of(call), {}))
 
     def note_batch(self, batch: Batch) -> None:
-        """Remember the evaluations of records; decoding nothing else of them takes a tenth of the time."""
+        """Remember the evaluations of records, and decode nothing else: a tenth of what calls cost."""
         for place, raw in enumerate(batch.raws):
             try:
                 entries = _decode_evaluations(raw).eval_outputs or {}
@@ -127,7 +127,7 @@ class CsvWriter:
         self,
         file: BinaryIO,
         *,
-        sources: Iterable[CallSource] = (),
+        sources: Iterable[CallSource | None] = (),
         evaluations: Sequence[EvaluationColumn],
         projection: Projection = WHOLE,
     ) -> None:

@@ -169,7 +169,7 @@ class NormalisedWriter:
     """Calls whose ``misfits`` are filled."""
 
     def __init__(
-        self, file: BinaryIO, *, sources: Iterable[CallSource] = (), projection: Projection = WHOLE
+        self, file: BinaryIO, *, sources: Iterable[CallSource | None] = (), projection: Projection = WHOLE
     ) -> None:
         self._file = file
         source_columns = SourceColumns(sources)

@@ -173,7 +173,8 @@ def turns_of(call: CallExecution, fields: Fields, misfits: Misfits) -> Sequence[
     wires = wire_turns(call, fields, misfits)
     if not wires:
         return None if wires is None else ()
-    return structure_turns(Fragment(call.raw, "", "$", key=transcript_key(fields), value=wires))
+    key = transcript_key(fields)
+    return structure_turns(Fragment(fields[key], "", "$", key=key, value=wires))
 
 
 def wire_evals(call: CallExecution, fields: Fields, misfits: Misfits) -> WireEvals:
