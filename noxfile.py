@@ -18,6 +18,7 @@ LONG = [
     "fuzz",
     "crash",
     "buckets",
+    "shares",
     "powercut",
     "syncs",
     "intervals",
@@ -31,17 +32,18 @@ def _install(session: nox.Session, *requirements: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, formatting, and who may import whom."""
+    """Check style, formatting, spelling, and who may import whom."""
     _install(session)
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
+    session.run("codespell")
     session.run("lint-imports")
 
 
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types: the package with mypy, the public API with mypy and pyright."""
-    _install(session)
+    _install(session, "-e", ".[all,test,ray]")
     session.run("mypy")
     session.run("pyright")
 
@@ -51,6 +53,27 @@ def tests(session: nox.Session) -> None:
     """Run the test suite."""
     _install(session)
     session.run("pytest", *session.posargs)
+
+
+@nox.session(python=["3.11", "3.12", "3.13"])
+def pythons(session: nox.Session) -> None:
+    """Run the test suite on each supported Python that is on this machine."""
+    _install(session)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Run the tests that the suite leaves out: the same promises, longer and more often."""
+    _install(session)
+    session.run("pytest", "-m", "slow", *session.posargs)
+
+
+@nox.session
+def ray(session: nox.Session) -> None:
+    """Run what needs Ray, on a small one on this machine: exports, and the example in docs/examples."""
+    _install(session, "-e", ".[all,test,ray]")
+    session.run("pytest", "-n", "0", "tests/integrations/test_ray.py", *session.posargs, env={"RAY": "1"})
 
 
 @nox.session
@@ -65,6 +88,13 @@ def docs(session: nox.Session) -> None:
     """Build the site into docs/_build/html; a warning is an error."""
     _install(session, "-e", ".[docs]")
     session.run("sphinx-build", "-q", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def links(session: nox.Session) -> None:
+    """Ask every address on the site whether it is still there; needs a network."""
+    _install(session, "-e", ".[docs]")
+    session.run("sphinx-build", "-q", "-b", "linkcheck", "docs", "docs/_build/linkcheck")
 
 
 @nox.session
@@ -104,6 +134,13 @@ def azure(session: nox.Session) -> None:
     session.run("npm", "install", "--silent", "--prefix", str(folder), "azurite@3", external=True)
     azurite = folder / "node_modules" / ".bin" / "azurite-blob"
     session.run("pytest", "-n", "0", "tests/export/test_azure.py", env={"AZURITE": str(azurite)})
+
+
+@nox.session
+def engines(session: nox.Session) -> None:
+    """Run the scripts of docs/many-machines.md on Dask, Spark (where there is Java) and Daft."""
+    _install(session, "-e", ".[all,test]", "dask", "distributed", "pyspark", "daft")
+    session.run("pytest", "-n", "0", "tests/integrations/test_engines.py", *session.posargs)
 
 
 @nox.session

@@ -13,7 +13,7 @@ from pathlib import Path
 
 TABLES = (
     *("decode_page", "fetch_pages", "loop_stall", "export_records", "export_lists"),
-    *("fetch_tables", "import_time", "count_requests"),
+    *("fetch_tables", "import_time", "count_requests", "cover_time"),
 )
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
 PEERS = ("aiohttp", "msgspec", "cattrs", "orjson", "httpx", "pydantic", "requests", "pandas", "pyarrow")

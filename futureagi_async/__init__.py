@@ -13,12 +13,15 @@ from futureagi_async._version import __version__
 if TYPE_CHECKING:
     from futureagi_async._bulk.reading import Step
     from futureagi_async._bulk.stream import CallStream
+    from futureagi_async._http.budgets import MinuteBudget
+    from futureagi_async.budgets import Lease, RequestBudget
     from futureagi_async.errors import (
         APIConnectionError,
         APIStatusError,
         APITimeoutError,
         AuthenticationError,
         BadRequestError,
+        BudgetError,
         DecodingError,
         ExportError,
         FilterIgnoredError,
@@ -38,9 +41,14 @@ if TYPE_CHECKING:
         ExportPlan,
         ExportProgress,
         ExportReport,
+        Share,
+        ShareReceipt,
         VerifyReport,
+        commit_shares,
         export_calls,
+        export_share,
         plan_export,
+        plan_shares,
         verify_export,
     )
     from futureagi_async.filters import ColumnFilter, Filter, column
@@ -103,6 +111,7 @@ __all__ = [
     "AllSources",
     "AuthenticationError",
     "BadRequestError",
+    "BudgetError",
     "CallExecution",
     "CallPage",
     "CallSource",
@@ -130,6 +139,8 @@ __all__ = [
     "InternalServerError",
     "JsonValue",
     "LatestExecution",
+    "Lease",
+    "MinuteBudget",
     "NameLookupError",
     "NotFoundError",
     "OnError",
@@ -139,6 +150,7 @@ __all__ = [
     "RateLimitError",
     "RecordFailure",
     "RedirectError",
+    "RequestBudget",
     "ResponseTooLargeError",
     "RetryPolicy",
     "RunTest",
@@ -147,6 +159,8 @@ __all__ = [
     "Scenario",
     "Session",
     "SessionMisuseError",
+    "Share",
+    "ShareReceipt",
     "SimulationType",
     "SourceKind",
     "SourceName",
@@ -167,12 +181,15 @@ __all__ = [
     "WaitTimeoutError",
     "__version__",
     "column",
+    "commit_shares",
     "export_calls",
+    "export_share",
     "fetch_table",
     "load_source_names",
     "load_sources",
     "parse_since",
     "plan_export",
+    "plan_shares",
     "read_export",
     "source_from_dict",
     "source_from_url",
@@ -184,22 +201,24 @@ __all__ = [
 _HOMES = (
     "errors",
     "options",
+    "budgets",
     "words",
     "filters",
     "sources",
-    "models",
-    "session",
-    "_bulk.stream",
-    "_bulk.reading",
     "source_names",
     "source_urls",
     "source_sets",
+    "models",
+    "session",
+    "_http.budgets",
+    "_bulk.stream",
+    "_bulk.reading",
     "export",
     "tables",
     "sync",
 )
-"""Where the names are, the first that has one. They are looked up when they are first used, so that
-whoever needs but a part (a test's stand-in server, ``--help``) does not wait for the HTTP client."""
+"""Where the names are, the first that has one: small ones first. They are looked up when they are first used,
+so that whoever needs but a part (a test's stand-in server, ``--help``) does not wait for the rest."""
 
 if not TYPE_CHECKING:
 

@@ -19,6 +19,7 @@
     ├── FilterIgnoredError          the server ignores a filter and sends unfiltered rows
     ├── SessionMisuseError          the session was used before opening, after closing, in another
     │                               event loop, or after a fork
+    ├── BudgetError                 the budget that a session asks before each request failed
     ├── NameLookupError             no run test, agent or version has this name, or several have
     ├── WaitTimeoutError            what was waited for was not final in time; in `models`, with its state
     ├── ExportError                 the files of an export could not be written or do not belong to it
@@ -103,6 +104,8 @@ class APIConnectionError(FutureAGIError):
 
     garbled: bool = False
     """Whether what arrived was not HTTP."""
+    lost: bool = False
+    """Whether the connection ended before anything of an answer arrived."""
 
 
 class APITimeoutError(APIConnectionError):
@@ -189,6 +192,10 @@ class SessionMisuseError(FutureAGIError):
     """The session can't be used here: not open, closed, in another event loop, or after a fork."""
 
 
+class BudgetError(FutureAGIError):
+    """The session's `RequestBudget` raised, or did not answer in time; the request was not sent."""
+
+
 class ExportError(FutureAGIError):
     """The files of an export could not be written, or belong to another export."""
 
@@ -197,5 +204,5 @@ class SyncError(FutureAGIError):
     """A database could not be synced: it is in use, not one of ours, or was changed by something else."""
 
 
-STOPS_JOB = (AuthenticationError, PermissionDeniedError, SessionMisuseError, TLSError)
+STOPS_JOB = (AuthenticationError, BudgetError, PermissionDeniedError, SessionMisuseError, TLSError)
 """Errors of one request that all other requests of a job would meet too: the job ends at once."""

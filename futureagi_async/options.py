@@ -57,7 +57,7 @@ class RetryPolicy:
     """
 
     attempts: int = attrs.field(default=4, validator=_check_attempts)
-    """Tries in all, the first included; 1 never retries."""
+    """Tries in all, the first included; 1 only retries, once, where a connection was lost unanswered."""
     base_delay: float = attrs.field(default=0.25, validator=_check_seconds)
     """Seconds."""
     max_delay: float = attrs.field(default=20.0, validator=_check_seconds)

@@ -5,9 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from ssl import SSLContext
 from types import TracebackType
-from typing import Literal, NoReturn, Self, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 from futureagi_async._bulk import finding, stream, waiting
@@ -15,11 +14,11 @@ from futureagi_async._bulk.fanout import BulkOptions
 from futureagi_async._bulk.outages import OutageGate
 from futureagi_async._bulk.outcomes import collect_outcomes, open_outcomes
 from futureagi_async._bulk.stream import CallStream
+from futureagi_async._http.budgets import MinuteBudget
 from futureagi_async._http.clock import Clock, SystemClock
 from futureagi_async._http.listing import read_list
 from futureagi_async._http.pages import FilterCheck, read_columns, read_page, restore_call
 from futureagi_async._http.requester import Requester, RequestOptions
-from futureagi_async._http.transport import Connector, Transport
 from futureagi_async._sansio import decoding, requests
 from futureagi_async._sansio.covering.pages import PageRequest
 from futureagi_async._sansio.decoding import discovery
@@ -27,6 +26,7 @@ from futureagi_async._sansio.decoding.discovery import Shape
 from futureagi_async._sansio.filtering import check_filters_applied
 from futureagi_async._sansio.replies import Decoded, Reply
 from futureagi_async._sansio.settings import Origin, Proxy, read_keys, read_origin, read_proxy
+from futureagi_async.budgets import RequestBudget
 from futureagi_async.events import Observer
 from futureagi_async.filters import FilterLike
 from futureagi_async.models import (
@@ -72,6 +72,11 @@ from futureagi_async.sources import (
 )
 from futureagi_async.words import ExecutionStatus, warn_if_unknown
 
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from futureagi_async._http.transport import Connector
+
 Validate: TypeAlias = Literal["lazy", "eager"]
 SimulationType: TypeAlias = Literal["agent_definition", "prompt"]
 AgentType: TypeAlias = Literal["voice", "text"]
@@ -87,9 +92,9 @@ ReadOne: TypeAlias = Callable[[RequestOptions, str], Awaitable[T]]
 class Session:
     """A connection pool to the simulate API; use it as ``async with Session() as session:``.
 
-    Made anywhere (no event loop is needed), opened once, used in the event loop that opened it.
-    Many tasks may share it. Missing or malformed keys, and an ``http://`` base URL that is not
-    this machine's own, are a `ValueError` here, before any request.
+    Make it anywhere; no event loop is needed. Open it once, and use it in the event loop that opened
+    it. Many tasks may share it. Missing or malformed keys, and an ``http://`` base URL of another
+    machine, are a `ValueError` before any request.
 
     Args:
         api_key: Sent as ``X-Api-Key``; default ``FI_API_KEY`` from the environment.
@@ -98,21 +103,23 @@ class Session:
         max_in_flight: Requests under way at once; waiting for a free slot counts towards no timeout.
         timeouts: Limits in seconds for each request.
         retry: How often failed requests are sent again.
-        max_requests_per_minute: Never send more than this in any minute.
+        max_requests_per_minute: Never send more than this in any minute: a tenth at once, and then evenly.
+        budget: Asked before each request instead, where several sessions share an allowance: a
+            `MinuteBudget` in one process, any other `RequestBudget` over many.
         max_response_bytes: Largest decoded answer; also bounds memory, times ``max_in_flight``.
         proxy: URL of an HTTP proxy to use.
         ssl_context: For private certificate authorities or client certificates.
-        connector: An aiohttp connector to use instead of an own pool; it is not closed.
+        connector: An aiohttp connector to use in place of an own pool. The session does not close it.
         trust_env: Use the proxy of the environment (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``,
-            ``NO_PROXY``), as curl does. Netrc is never read: its ``Authorization`` header would displace
-            the keys.
+            ``NO_PROXY``), as curl does. Netrc is never read, because its ``Authorization`` header would
+            make the server refuse the keys.
         observers: Called with each `futureagi_async.events.Event`.
         allow_insecure: Allow ``http://`` to other machines, which shows the keys to the network.
         validate: ``"lazy"`` checks transcript, evaluations and other nested parts when they are first
             read, ``"eager"`` with the record they belong to.
         strict: Raise `DecodingError` for a value of a type that the documents do not allow. By default the
             field is ``None`` and ``misfits`` has what was sent; see `CallExecution.misfits`.
-        clock: Time and chance; for tests.
+        clock: Time and randomness, for tests.
     """
 
     def __init__(
@@ -125,10 +132,11 @@ class Session:
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         max_requests_per_minute: int | None = None,
+        budget: RequestBudget | None = None,
         max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
         proxy: str | None = None,
-        ssl_context: SSLContext | None = None,
-        connector: Connector | None = None,
+        ssl_context: "SSLContext | None" = None,
+        connector: "Connector | None" = None,
         trust_env: bool = False,
         observers: Sequence[Observer] = (),
         allow_insecure: bool = False,
@@ -144,8 +152,8 @@ class Session:
             del api_key, secret_key, proxy  # some tracebacks show a frame's variables
         check_count("max_in_flight", max_in_flight)
         check_count("max_response_bytes", max_response_bytes)
-        if max_requests_per_minute is not None:
-            check_count("max_requests_per_minute", max_requests_per_minute)
+        clock = clock or SystemClock()
+        self._budget = _choose_budget(budget, max_requests_per_minute, clock)
         self._timeouts = check_kind("timeouts", timeouts, Timeouts)
         self._retry = check_kind("retry", retry, RetryPolicy)
         self._priority: Priority | None = None
@@ -155,6 +163,11 @@ class Session:
             eager=check_word("validate", validate, Validate) == "eager",
             strict=check_kind("strict", strict, bool),
         )
+        # Imported here, aiohttp costs nothing where no session is made: two thirds of what the import took.
+        from ssl import SSLContext
+
+        from futureagi_async._http.transport import Connector, Transport
+
         transport = Transport(
             origin,
             keys,
@@ -168,8 +181,8 @@ class Session:
             transport,
             keys,
             max_in_flight=max_in_flight,
-            max_requests_per_minute=max_requests_per_minute,
-            clock=clock or SystemClock(),
+            budget=self._budget,
+            clock=clock,
             observers=check_observers(observers),
         )
 
@@ -202,8 +215,8 @@ class Session:
 
     @property
     def max_requests_per_minute(self) -> int | None:
-        """Requests in any minute, at most; ``None`` for no limit."""
-        return self._requester.max_requests_per_minute
+        """Requests in any minute, at most; ``None`` for no limit, or where another budget sets it."""
+        return self._budget.requests_per_minute if isinstance(self._budget, MinuteBudget) else None
 
     def with_options(
         self,
@@ -212,15 +225,14 @@ class Session:
         retry: RetryPolicy | None = None,
         priority: Priority | None = None,
     ) -> "Session":
-        """Return a view of this session, on the same pool and limits, with other patience or urgency.
+        """Return a view of this session with other timeouts, retries or priority, on the same pool.
 
         Args:
-            timeouts: For instance ``Timeouts(deadline=2)`` for what a user waits for.
+            timeouts: For example ``Timeouts(deadline=2)`` for a request that a user waits for.
             retry: How often failed requests are sent again.
-            priority: Whose turn it is when a slot is free: ``"interactive"`` goes before ``"bulk"``.
-                By default reads of one thing are interactive, and reads of many (streams, exports,
-                ``fetch_...``) are bulk, so that an export never keeps a handler waiting for more than
-                a slot.
+            priority: Who gets the next free slot: ``"interactive"`` goes before ``"bulk"``. By default,
+                reads of one thing are interactive, and reads of many (streams, exports,
+                ``fetch_...``) are bulk. So an export delays a handler by one slot at most.
         """
         view = type(self).__new__(type(self))
         vars(view).update(vars(self))
@@ -233,7 +245,7 @@ class Session:
     async def get_call_execution(self, call_execution_id: str | UUID) -> CallExecution:
         """Return one call in full detail, transcript included.
 
-        Raises `NotFoundError` for an unknown call; a snapshot's id is not a call's id, use
+        Raises `NotFoundError` for an unknown call. The id of a snapshot is not the id of a call: use
         ``call.call_execution_id``. Source: ``GET /simulate/call-executions/{call_execution_id}/``.
         """
         key = check_id(call_execution_id, "call_execution_id")
@@ -242,9 +254,9 @@ class Session:
     async def get_kpis(self, test_execution_id: str | UUID, *, check: bool = False) -> ExecutionKPIs:
         """Return a test execution's key figures.
 
-        ``check`` also reads the names of its evaluations, with one small page of its calls, and moves figures
-        that one of them may have replaced to ``collisions``: the server sends the average of an evaluation
-        ``Score`` as ``avg_score``, and nothing in the answer shows it.
+        The server sends the average of an evaluation ``Score`` as ``avg_score``, and nothing in the answer
+        shows it. ``check`` also reads the names of the evaluations, with one small page of calls, and moves
+        figures that an evaluation may have replaced to ``collisions``.
 
         Raises `NotFoundError` for an unknown test execution.
         Source: ``GET /simulate/test-executions/{test_execution_id}/kpis/``.
@@ -258,10 +270,10 @@ class Session:
         """Return the run tests of the keys' workspace, newest first.
 
         All pages are read, one after another, and each run test comes once. Unlike a list of calls, this
-        small list carries no proof: what is created or deleted while it is read may be in it or not.
+        small list has no proof: a run test that is created or deleted meanwhile may be in it or not.
 
         Args:
-            search: Only those with this in their name or their agent's, in any case.
+            search: Only those with this text in their name or their agent's, in any case.
             simulation_type: Only those of an ``"agent_definition"``, or of a ``"prompt"``.
 
         Source: ``GET /simulate/run-tests/``.
@@ -285,7 +297,7 @@ class Session:
         Args:
             run_test_id: Whose executions.
             status: Only those in this one state, an `ExecutionStatus` word in any case.
-            search: Only those with this in the name of the run test, its agent or a scenario.
+            search: Only those with this text in the name of the run test, its agent or a scenario.
 
         Source: ``GET /simulate/run-tests/{run_test_id}/executions/``.
         """
@@ -308,7 +320,7 @@ class Session:
         """Return the agents of the keys' workspace, newest first; without a proof, as `list_run_tests`.
 
         Args:
-            search: Only those with this in their name, in any case.
+            search: Only those with this text in their name, in any case.
             agent_type: Only those that talk (``"voice"``) or write (``"text"``).
 
         Source: ``GET /simulate/agent-definitions/``.
@@ -339,15 +351,15 @@ class Session:
     ) -> tuple[CallSource, ...]:
         """Return every run test and every agent version of the keys' workspace, as sources to read.
 
-        ``await session.fetch_calls(await session.all_sources())`` reads everything there is: a run test's
-        list has the calls of all its executions, an agent version's those that are evaluated.
+        ``await session.fetch_calls(await session.all_sources())`` reads everything there is. The list of a
+        run test has the calls of all its executions; the list of an agent version has its evaluated calls.
 
         Args:
             kinds: ``"run_tests"``, ``"agent_versions"`` or both; in this order, each newest first.
-            since: Only run tests that ran later than that, a moment or how long ago; and the versions of
+            since: Only run tests that ran later than this moment, or than so long ago, and the versions of
                 the agents that those run tests have now. (The server does not say when a version ran.)
 
-        The lists of what there is carry no proof, see `list_run_tests`.
+        These lists have no proof, see `list_run_tests`.
         """
         wanted = AllSources(kinds, since)
         return await finding.find_all(self._lister, wanted, datetime.now(UTC), self.max_in_flight)
@@ -361,7 +373,7 @@ class Session:
         ``LatestExecution("Checkout flow")`` and ``AllSources()`` are looked up. Ids and sources cost no
         request.
 
-        Raises `NameLookupError`, with the candidates, for a name that nothing has or several have.
+        Raises `NameLookupError`, with the candidates, if nothing has a name or several things have it.
         """
         given = (names,) if isinstance(names, CallSource | SourceName) else tuple(names)
         return await finding.find_sources(self._lister, given, datetime.now(UTC), self.max_in_flight)
@@ -369,9 +381,9 @@ class Session:
     async def get_page(self, source: CallSource, *, page: int = 1, limit: int = 100) -> CallPage:
         """Return one page of a list of calls.
 
-        Records that do not decode are in ``failures``. Raises `NotFoundError` for an unknown list,
-        and for version lists also past the last page ("Invalid page."); `FilterIgnoredError` where
-        the server skipped a filter and sent unfiltered rows.
+        Records that do not decode are in ``failures``. Raises `NotFoundError` for an unknown list, and for
+        agent versions also past the last page ("Invalid page."). Raises `FilterIgnoredError` if the server
+        skipped a filter and sent unfiltered rows.
         """
         check_sources([source])
         return await self._read_page(source, page, limit)
@@ -387,7 +399,7 @@ class Session:
     ) -> TestExecutionPage:
         """Return a test execution with one page of its calls (transcripts are withheld there).
 
-        Raises `NotFoundError` for an unknown test execution, `FilterIgnoredError` where the server
+        Raises `NotFoundError` for an unknown test execution, and `FilterIgnoredError` if the server
         skipped a filter. Source: ``GET /simulate/test-executions/{test_execution_id}/``.
         """
         source = TestExecutionCalls(test_execution_id, search=search, filters=filters)
@@ -406,9 +418,9 @@ class Session:
     ) -> GroupPage:
         """Return grouped rows of a test execution.
 
-        ``row_groups`` are column ids. The served API answers 500 to all but dataset columns
-        (``scenario_<scenario id>_dataset_<column id>``), groups those over all test executions, and
-        ignores ``filters`` then. Source: ``GET /simulate/test-executions/{test_execution_id}/``.
+        ``row_groups`` are column ids. The served API accepts only dataset columns
+        (``scenario_<scenario id>_dataset_<column id>``), and answers 500 to others. It groups over all test
+        executions, and ignores ``filters``. Source: ``GET /simulate/test-executions/{test_execution_id}/``.
         """
         asking = partial(
             requests.groups_request, row_groups=row_groups, group_keys=group_keys, page=page, limit=limit
@@ -447,28 +459,28 @@ class Session:
     ) -> AbstractAsyncContextManager[CallStream]:
         """Read the calls of all sources at once: ``async with session.stream_calls(...) as stream``.
 
-        Pages arrive as they are read and are held back while the caller is busy; leaving the block
-        early cancels the rest. A call is delivered once per source. ``stream.report`` tells of each
-        source whether it is provably complete.
+        Calls arrive while pages are read. Reading waits while the caller is busy. Leaving the block early
+        cancels the rest. Each call is delivered once per source. ``stream.report`` says of each source
+        whether it is provably complete.
 
         Args:
             sources: What to read; a source given twice is read twice.
             page_size: Rows a request, about; pages overlap a little.
-            ordered: Yield by source, then newest first, then by id, whatever arrives first. Nothing
-                is yielded until everything was read; records wait in a temporary file.
-            on_error: ``"raise"`` ends at the first failed page or record. ``"collect"`` reads on
-                and reports them; refused keys end the job all the same.
+            ordered: Yield by source, then newest first, then by id. Nothing is yielded until everything
+                was read; records wait in a temporary file.
+            on_error: ``"raise"`` ends at the first failed page or record. ``"collect"`` continues, and
+                reports them. Refused keys end the job in either case.
             consistency: ``"complete"`` reads until the list is provably covered. ``"fast"`` reads
-                each page once, and says ``incomplete`` of all but lists of one page.
-            updates: Yield a call again where a newer version of it was read.
-            deadline: Seconds after which reading stops; the report then says ``incomplete``.
-            max_outage: How many seconds to wait for a server that answers nothing any more; the read asks now
-                and then whether it is there again, and in the end raises the last error. 0 does not wait.
-            changed_since: For some of the sources: read only what changed since then, for instance since
-                the ``complete_as_of`` of an earlier report. That can't show which calls were deleted, nor
-                which entered a version list or a filtered list with an older change.
-            resume: The checkpoints of the `Step` objects that an earlier stream over the same sources gave,
-                in the order they came: go on from there. What those steps brought is not delivered again.
+                each page once, and says ``incomplete`` of every list that is longer than a page.
+            updates: Yield a call again if a newer version of it was read.
+            deadline: Seconds after which reading stops. The report then says ``incomplete``.
+            max_outage: How many seconds to wait for a server that stopped answering. The read asks from time
+                to time whether it is back, and in the end raises the last error. 0 does not wait.
+            changed_since: For some of the sources: read only what changed since this moment, for example
+                the ``complete_as_of`` of an earlier report. This can't show which calls were deleted, nor
+                which calls entered an agent version's list or a filtered list with an older change.
+            resume: The checkpoints of the `Step` objects of an earlier stream over the same sources, in their
+                order. The read continues from there, and does not deliver those steps again.
         """
         checked = check_sources(sources)
         check_count("page_size", page_size, at_most=MAX_PAGE_SIZE)
@@ -507,9 +519,9 @@ class Session:
         max_outage: float = MAX_OUTAGE_SECONDS,
         changed_since: Mapping[CallSource, datetime] | None = None,
     ) -> FetchResult:
-        """Return all calls of all sources in one list, with the report on them; see `stream_calls`.
+        """Return all calls of all sources in one list, with their report; see `stream_calls`.
 
-        Of a call that changed while the list was read, the newest version is kept.
+        If a call changed while the list was read, you get its newest version.
         """
         async with self.stream_calls(
             sources,
@@ -526,11 +538,11 @@ class Session:
     async def fetch_call_executions(
         self, ids: Iterable[str | UUID], *, max_outage: float = MAX_OUTAGE_SECONDS
     ) -> list[Outcome[CallExecution]]:
-        """Return the full details of many calls: one `Outcome` an id, in the order given.
+        """Return the full details of many calls: one `Outcome` for each id, in the order given.
 
-        A server that answers nothing any more is waited for, ``max_outage`` seconds at most (0: not at all);
-        ids that were not answered meanwhile are asked for again. After that, or without waiting once 100 ids
-        in a row reached nobody, the rest is not asked for: those outcomes are errors, too.
+        If the server stops answering, the read waits for up to ``max_outage`` seconds (0: not at all), and
+        then asks again for the ids that got no answer. When the time is up, or after 100 unanswered ids in a
+        row with ``max_outage=0``, it stops asking. The outcomes of the other ids are then errors, too.
         """
         checked = self._check_ids(ids, "call_execution_id")
         async with self._open_outcomes(checked, self._read_call, max_outage) as outcomes:
@@ -541,8 +553,8 @@ class Session:
     ) -> AbstractAsyncContextManager[AsyncIterator[Outcome[CallExecution]]]:
         """Read the full details of many calls: ``async with session.stream_call_executions(ids) as each``.
 
-        ``async for outcome in each`` gives one `Outcome` for each different id as it arrives. No more than
-        ``max_in_flight`` are asked for and not yet done with. Otherwise as `fetch_call_executions`.
+        ``async for outcome in each`` gives one `Outcome` for each different id as it arrives. At most
+        ``max_in_flight`` ids are in flight. Otherwise as `fetch_call_executions`.
         """
         checked = self._check_ids(ids, "call_execution_id")
         opened = self._open_outcomes(checked, self._read_call, max_outage)
@@ -555,9 +567,9 @@ class Session:
         check: bool = False,
         max_outage: float = MAX_OUTAGE_SECONDS,
     ) -> list[Outcome[ExecutionKPIs]]:
-        """Return the key figures of many test executions: one `Outcome` an id, in the order given.
+        """Return the key figures of many test executions: one `Outcome` for each id, in the order given.
 
-        ``check`` is that of `get_kpis`, and takes a second request an id; ``max_outage`` that of
+        ``check`` works as in `get_kpis`, with a second request for each id, and ``max_outage`` as in
         `fetch_call_executions`.
         """
         checked = self._check_ids(test_execution_ids, "test_execution_id")
@@ -575,22 +587,22 @@ class Session:
     ) -> ExecutionState:
         """Return the state of a test execution once it is final; ``status`` says how it ended.
 
-        Final is one that is completed, failed or cancelled, of which no call is under way and no evaluation
-        is pending. The whole list of its calls is read to make sure. What failed or was cancelled may leave
-        calls and evaluations unfinished for ever: it is final when nothing changed for a minute.
+        A test execution is final if it is completed, failed or cancelled, no call is under way, and no
+        evaluation is pending. The whole list of its calls is read to make sure. A failed or cancelled one may
+        never finish some calls and evaluations: it is final when nothing has changed for a minute.
 
-        Most looks cost one request for some rows. They come every ``poll`` seconds at first, up to a minute
-        apart while nothing changes, and take no more than half of ``max_requests_per_minute``. Observers are
-        told of each with `events.ExecutionChecked`.
+        Most looks cost one small request. They come every ``poll`` seconds at first, and up to a minute apart
+        while nothing changes. They take at most half of ``max_requests_per_minute``. Observers get an
+        `events.ExecutionChecked` for each.
 
         Raises `WaitTimeoutError`, which has the last state, and `NotFoundError` for an unknown test
-        execution, also where it is deleted meanwhile.
+        execution, also if it is deleted meanwhile.
 
         Args:
             test_execution_id: Which one.
             timeout: Seconds; 0 looks once, ``None`` waits for ever.
-            poll: Seconds between two looks, at least.
-            max_outage: How many seconds to wait for a server that answers nothing any more.
+            poll: The shortest pause between two looks, in seconds.
+            max_outage: How many seconds to wait for a server that stopped answering.
         """
         source = TestExecutionCalls(test_execution_id)
         options = self._wait_options(timeout, poll, max_outage)
@@ -607,11 +619,11 @@ class Session:
     ) -> AbstractAsyncContextManager[AsyncIterator[CallExecution]]:
         """Yield each call when it is final: ``async with session.watch_calls(source) as finished``.
 
-        ``async for call in finished`` gives every call of the list once, when it is completed, failed or
-        cancelled and none of its evaluations is pending; those that are so already come at once. It ends
-        with the test execution, see `wait_for_execution`; for other lists when every call is final. Calls
-        that a failed or cancelled test execution leaves unfinished are not given, nor are snapshots. Nothing
-        is asked for while the caller is busy.
+        ``async for call in finished`` gives each call of the list once, when it is completed, failed or
+        cancelled and none of its evaluations is pending. Calls that are already final come at once. It ends
+        with the test execution, see `wait_for_execution`; for other lists, when every call is final. It gives
+        no snapshots, and no calls that a failed or cancelled test execution leaves unfinished. No request is
+        sent while the caller is busy.
 
         Raises `WaitTimeoutError` after ``timeout`` seconds, by default never. Otherwise as
         `wait_for_execution`.
@@ -754,6 +766,23 @@ class _OpenedByWith(AbstractAsyncContextManager[T]):
 
     def _explain(self) -> NoReturn:
         raise TypeError(f"Use '{self._usage}:', and 'async for call in stream:' in that block.")
+
+
+def _choose_budget(
+    budget: RequestBudget | None, max_requests_per_minute: int | None, clock: Clock
+) -> RequestBudget | None:
+    """Return the budget to ask: the one given, else, if there is a limit, one of this session's own."""
+    if budget is not None and max_requests_per_minute is not None:
+        raise ValueError("budget and max_requests_per_minute exclude each other: the budget sets the limit.")
+    if max_requests_per_minute is not None:
+        check_count("max_requests_per_minute", max_requests_per_minute)
+        return MinuteBudget(max_requests_per_minute, clock=clock)
+    if isinstance(budget, type) or not isinstance(budget, RequestBudget | None):
+        raise TypeError(
+            "budget must have the methods lease, give_back and pause of a RequestBudget; "
+            f"{type(budget).__name__} has not."
+        )
+    return budget
 
 
 def choose_proxy(proxy: str | None, origin: Origin, *, trust_env: bool) -> Proxy | None:

@@ -91,9 +91,9 @@ def check_filters(values: Iterable[FilterLike]) -> tuple[Filter, ...]:
 class RunTestCalls:
     r"""All calls of a run test, over all its executions.
 
-    ``search`` keeps calls whose phone number or scenario name contains it in any case; ``%``, ``_`` and ``\``
-    are wildcards in it. ``status`` keeps those in this one state, matched exactly, case and all. A word that
-    is none of `CallStatus` is a `UserWarning`, and is asked for all the same.
+    ``search`` keeps calls whose phone number or scenario name contains the text, in any case; ``%``, ``_``
+    and ``\`` are wildcards. ``status`` keeps calls with exactly this status. A word that is not in
+    `CallStatus` is a `UserWarning`, and is sent all the same.
 
     The list also holds snapshots taken before reruns (`is_snapshot`). Its count includes deleted calls, which
     are not delivered. Raises `ValueError` or `TypeError` for a bad id, an empty text, or several statuses.

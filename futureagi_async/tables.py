@@ -43,19 +43,19 @@ _MAX_OUTAGE_SECONDS = 60.0
 class CallsTable:
     """Calls and their evaluations as Arrow tables, with the columns of a Parquet export.
 
-    pandas, polars, DuckDB and whatever else takes Arrow read the calls from the value itself:
+    pandas, polars, DuckDB and anything else that takes Arrow can read the calls from the value itself:
     ``table.to_pandas()``, ``polars.DataFrame(table)``, ``duckdb.sql("SELECT ... FROM results")`` for a
     variable ``results``. ``docs/export-formats.md`` describes the columns.
     """
 
     calls: Any
-    """`pyarrow.Table`: one row for each call of each source. A ``transcript`` is null where the list
+    """`pyarrow.Table`: one row for each call of each source. A ``transcript`` is null if the list
     withholds it."""
     evaluations: Any = None
     """`pyarrow.Table`: one row for each evaluation of each call, by ``call_id`` and ``source_index``;
-    ``None`` where it was not asked for."""
+    ``None`` if it was not asked for."""
     report: FetchReport | None = None
-    """What was read of each source, and whether that is provably all; ``None`` where nothing says so."""
+    """What was read of each source, and whether that is provably everything; ``None`` if unknown."""
     transcripts_gone: tuple[str, ...] = ()
     """Calls that were deleted before their detail could be read; their transcript is null."""
     transcript_failures: tuple[FutureAGIError, ...] = ()
@@ -70,9 +70,9 @@ class CallsTable:
         evaluations: bool = True,
         columns: Iterable[str] | None = None,
     ) -> Self:
-        """Return calls that were read as objects. Of a call that is there more often, the last one counts.
+        """Return calls that were read as objects. If a call is there more than once, the last one counts.
 
-        ``source_index`` is the place among the report's sources, else among the sources as they come.
+        ``source_index`` is the place among the sources of the report, else the order in which they come.
         """
         chosen = _check_columns(columns)
         newest = {(call.source, call.id): call for call in _check_calls(calls)}
@@ -86,7 +86,7 @@ class CallsTable:
 
     @property
     def complete(self) -> bool:
-        """Whether these are provably all calls of all sources, with every transcript that was asked for."""
+        """Whether these are provably all calls of all sources, with every transcript that you asked for."""
         return self.report is not None and self.report.complete and not self.transcript_failures
 
     @property
@@ -157,9 +157,9 @@ def read_export(
 ) -> CallsTable:
     """Return what a finished export holds: a directory or prefix, with its manifest's verdict, or a file.
 
-    Parquet and JSON Lines, as sent and normalised. A single file tells nothing of what was read, so that its
-    ``report`` is ``None``. Lines as sent name no source: where several were exported together, and not
-    ``ordered``, the columns of the source are null, and empty transcripts are empty whether withheld or not.
+    It reads Parquet and JSON Lines, as sent and normalised. A single file has no manifest, so its ``report``
+    is ``None``. JSON Lines as sent name no source. If several sources were exported together without
+    ``ordered``, the columns of the source are null, and an empty transcript may be a withheld one.
 
     Files are read as they are; `verify_export` compares them with the manifest's digests. Raises
     `ExportError` for what holds no export, an unfinished one, files that were cut off, and CSV; `ValueError`

@@ -121,6 +121,7 @@ async def test_nothing_is_there() -> None:
             assert await session.all_sources() == ()
 
 
+@pytest.mark.slow
 async def test_thousands_of_runs(served: StandInServer) -> None:
     """A hundred a page, each once, newest first; the end is where no next page is announced."""
     for number in range(2_030):

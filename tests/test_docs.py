@@ -7,6 +7,7 @@ import inspect
 import os
 import re
 import runpy
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -14,14 +15,16 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import trustme
 
 import futureagi_async
+import futureagi_async.events
 from futureagi_async import ExportProgress, RunTestCalls, Session, TestExecutionCalls, export_calls
 from futureagi_async.testing import StandInServer
+from tests.support import forking
 from tests.support.object_stores import S3Server, s3_server, use_store
 
 ROOT = Path(__file__).parents[1]
@@ -44,6 +47,11 @@ def blocks(language: str) -> list[Any]:
 def holds_tests(example: str) -> bool:
     """Whether an example consists of tests, which `test_plugin_elsewhere` runs."""
     return re.search(r"^def test_", example, re.MULTILINE) is not None
+
+
+def needs_engine(example: str) -> bool:
+    """Whether an example is a script for an engine, which `test_engines` runs where it is installed."""
+    return re.search(r"^(import|from) (dask|pyspark|daft|ray)\b", example, re.MULTILINE) is not None
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +97,14 @@ def names_for(server: StandInServer, directory: Path) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("bucket")
-@pytest.mark.parametrize("example", [block for block in blocks("python") if not holds_tests(block.values[0])])
+@pytest.mark.parametrize(
+    "example",
+    [
+        block
+        for block in blocks("python")
+        if not (holds_tests(block.values[0]) or needs_engine(block.values[0]))
+    ],
+)
 def test_python_examples_run(
     example: str, environment: StandInServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,11 +137,22 @@ def ask_every_route(app: Any, ids: dict[str, str]) -> None:
             assert answer.content
 
 
+@pytest.fixture
+def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where the command is: as it was installed for the README, as the tests fork it for the docs."""
+    if request.node.callspec.id.startswith("README"):
+        return Path(sys.executable).parent
+    command = tmp_path_factory.mktemp("programs") / "futureagi-async"
+    command.write_text(f'#!/bin/sh\nexec {shlex.join(forking.command_line())} "$@"\n')
+    command.chmod(0o755)
+    return command.parent
+
+
 @pytest.mark.usefixtures("bucket")
 @pytest.mark.parametrize("session", blocks("console"))
-def test_console_sessions_happen_as_shown(session: str, tmp_path: Path) -> None:
+def test_console_sessions_happen_as_shown(session: str, tmp_path: Path, programs: Path) -> None:
     """A command succeeds, and prints the lines shown; ``...`` stands for anything within a line."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    path = os.pathsep.join([str(programs), os.environ["PATH"]])
     environment = os.environ | {"PATH": path, "COLUMNS": "100", "NO_COLOR": "1"}
     for step in re.split(r"^\$ ", session, flags=re.MULTILINE)[1:]:
         command, *shown = step.splitlines()
@@ -199,7 +225,8 @@ def test_every_page_is_in_the_contents() -> None:
         r"```\{toctree\}\n(.*?)```", (DOCS / "index.md").read_text(), re.MULTILINE | re.DOTALL
     )
     listed = [line for part in contents for line in part.splitlines() if re.fullmatch(r"[\w-]+", line)]
-    assert sorted(listed) == sorted(page.stem for page in DOCS.glob("*.md") if page.stem != "index")
+    pages = [page.stem for kind in ("md", "rst", "ipynb") for page in DOCS.glob(f"*.{kind}")]
+    assert sorted(listed) == sorted(set(pages) - {"index"})
 
 
 def test_docstrings_of_all_names_are_shown() -> None:
@@ -225,3 +252,43 @@ def test_the_picture_of_the_layers_is_current() -> None:
     """`docs/layers.svg` is what its script draws from today's contracts and files."""
     drawn = runpy.run_path(str(DOCS / "draw_layers.py"))["draw"]()
     assert (DOCS / "layers.svg").read_text() == drawn, "run: python docs/draw_layers.py"
+
+
+@pytest.mark.parametrize("name", ["moving-list.svg", "cover.svg"])
+def test_the_pictures_of_moving_lists_say_what_is_true(name: str) -> None:
+    """A read of the stand-in gives what a picture's titles say: what paging loses, the client finds."""
+    drawn = runpy.run_path(str(DOCS / "draw_lists.py"))["DRAWN"][name]()
+    titles = re.compile(r'class="title"[^>]*>([^<]*)<')
+    assert titles.findall((DOCS / "_static" / name).read_text()) == titles.findall(drawn), (
+        "run: python docs/draw_lists.py"
+    )
+
+
+def test_every_error_and_event_is_explained() -> None:
+    """The page of errors has a row for each exception, the page of events one for each event."""
+    errors = (DOCS / "errors.md").read_text()
+    for name in futureagi_async.__all__:
+        value = getattr(futureagi_async, name)
+        if inspect.isclass(value) and issubclass(value, futureagi_async.FutureAGIError):
+            assert f"`{name}`" in errors, name
+    rows = re.findall(r"^\| (`.*?`) \|", (DOCS / "events.md").read_text(), re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == {
+        event.__name__ for event in get_args(futureagi_async.events.Event)
+    }
+
+
+@pytest.mark.parametrize("page", ["errors.md", "incomplete.md"])
+def test_messages_are_quoted_as_they_are(page: str) -> None:
+    """What a page quotes of a message, the package says; ``...`` and numbers stand for what varies."""
+    source = "".join(path.read_text() for path in sorted((ROOT / "futureagi_async").rglob("*.py")))
+    said = re.sub(r'"\s*\n\s*f?"', "", source)  # texts that go on in the next line
+    said = re.sub(r"\{[^{}]*\}", "...", said)
+    quoted = [
+        text
+        for row in re.findall(r"^\| (`[A-Z.][^|]*?) \|", (DOCS / page).read_text(), re.MULTILINE)
+        for text in re.findall(r"`([^`]* [^`]*)`", row)
+    ]
+    assert len(quoted) > 10
+    for text in quoted:
+        for part in re.split(r"\.\.\.|\d+|'Nope'|=", text):
+            assert part.strip() in said, text

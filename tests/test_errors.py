@@ -31,6 +31,7 @@ TREE = {
     "FilterIgnoredError": "FutureAGIError",
     "NameLookupError": "FutureAGIError",
     "SessionMisuseError": "FutureAGIError",
+    "BudgetError": "FutureAGIError",
     "ExportError": "FutureAGIError",
     "SyncError": "FutureAGIError",
 }

@@ -12,6 +12,7 @@ from futureagi_async.testing import StandInServer
 NOTEBOOK = Path(__file__).parents[1] / "docs" / "notebook.ipynb"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)  # a kernel and matplotlib begin in it
 def test_the_notebook_runs(served: StandInServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against the stand-in, every cell ends without an error; there are tables, and two plots."""

@@ -114,19 +114,31 @@ def test_the_version_is_a_version() -> None:
 
 
 def test_names_are_looked_up_when_they_are_used() -> None:
-    """Importing the package loads no HTTP client; a name loads what it needs; a wrong one is told."""
+    """Importing the package loads nothing; a name loads what it needs; a wrong one is told."""
     program = """
 import sys, futureagi_async
-assert "aiohttp" not in sys.modules
 assert "Session" in dir(futureagi_async)
+assert "futureagi_async.session" not in sys.modules
 assert futureagi_async.Session is futureagi_async.session.Session
-assert "aiohttp" in sys.modules
+assert "futureagi_async.export" not in sys.modules
 try:
     futureagi_async.Sessions
 except AttributeError as error:
     assert "'Sessions'" in str(error)
 else:
     raise AssertionError
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_http_client_is_loaded_with_the_first_session() -> None:
+    """Importing all names loads no aiohttp; making a session does, not its first request."""
+    program = """
+import sys
+from futureagi_async import *
+assert "aiohttp" not in sys.modules
+Session("api-key", "secret-key")
+assert "aiohttp" in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)
 
@@ -181,10 +193,11 @@ def seconds_to_run(statement: str) -> float:
 
 
 @pytest.mark.timeout(120)
-def test_import_takes_at_most_twice_as_long_as_aiohttp() -> None:
-    """The quickest of some imports takes at most twice that of aiohttp, which it needs: against accidents."""
+@pytest.mark.slow
+def test_import_takes_at_most_half_as_long_again_as_aiohttp() -> None:
+    """The quickest of some imports takes at most 1.5 times aiohttp's: against accidents, bytecode or none."""
     theirs, ours = [], []
     for _ in range(RUNS):
         theirs.append(seconds_to_run("import aiohttp"))
         ours.append(seconds_to_run("from futureagi_async import Session"))
-    assert min(ours) <= 2 * min(theirs), (ours, theirs)
+    assert min(ours) <= 1.5 * min(theirs), (ours, theirs)

@@ -14,7 +14,7 @@ import msgspec
 from futureagi_async._sansio.covering.pages import PageRequest, PageResult
 from futureagi_async.sources import CallSource
 
-_VERSION = 2
+_VERSION = 3
 
 
 class Requested(msgspec.Struct, frozen=True, array_like=True, tag="a"):

@@ -10,20 +10,27 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 import anyio
 import attrs
 
+from futureagi_async._http.budgets import Permits
 from futureagi_async._http.clock import Clock
 from futureagi_async._http.telemetry import RequestTrace, Telemetry
-from futureagi_async._http.transport import Transport
-from futureagi_async._sansio.pacing import ConcurrencyLimit, is_throttling, minute_allowance
+from futureagi_async._sansio.pacing import ConcurrencyLimit, is_throttling
 from futureagi_async._sansio.replies import Decoded, Reply, check_reply
 from futureagi_async._sansio.requests import Request
 from futureagi_async._sansio.retrying import RetryQuota, retry_delay_seconds
 from futureagi_async._sansio.settings import Keys
-from futureagi_async.errors import FilterIgnoredError, FutureAGIError, RateLimitError, SessionMisuseError
+from futureagi_async.budgets import RequestBudget
+from futureagi_async.errors import (
+    BudgetError,
+    FilterIgnoredError,
+    FutureAGIError,
+    RateLimitError,
+    SessionMisuseError,
+)
 from futureagi_async.events import Event, Observer, SessionPaused
 from futureagi_async.options import RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
-    from aiolimiter import AsyncLimiter
+    from futureagi_async._http.transport import Transport
 
 
 _Waiters: TypeAlias = "OrderedDict[anyio.Event, None]"
@@ -35,7 +42,7 @@ class Slots:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._taken = 0
+        self.taken = 0
         self._urgent: _Waiters = OrderedDict()
         self._others: _Waiters = OrderedDict()
 
@@ -47,14 +54,14 @@ class Slots:
     @asynccontextmanager
     async def acquire(self, *, urgent: bool) -> AsyncIterator[None]:
         """Hold a slot for the length of the block."""
-        if self._taken < self._limit:
-            self._taken += 1
+        if self.taken < self._limit:
+            self.taken += 1
         else:
             await self._wait(self._urgent if urgent else self._others)
         try:
             yield
         finally:
-            self._taken -= 1
+            self.taken -= 1
             self._grant_slots()
 
     async def _wait(self, waiters: _Waiters) -> None:
@@ -64,15 +71,15 @@ class Slots:
             await turn.wait()
         except BaseException:
             if turn.is_set():  # cancelled with the slot already given
-                self._taken -= 1
+                self.taken -= 1
                 self._grant_slots()
             else:
                 del waiters[turn]
             raise
 
     def _grant_slots(self) -> None:
-        while self._taken < self._limit and (waiters := self._urgent or self._others):
-            self._taken += 1
+        while self.taken < self._limit and (waiters := self._urgent or self._others):
+            self.taken += 1
             turn, _ = waiters.popitem(last=False)
             turn.set()
 
@@ -108,11 +115,11 @@ class Requester:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: "Transport",
         keys: Keys,
         *,
         max_in_flight: int,
-        max_requests_per_minute: int | None,
+        budget: RequestBudget | None,
         clock: Clock,
         observers: Sequence[Observer],
     ) -> None:
@@ -122,7 +129,7 @@ class Requester:
         """Whether anything was answered yet, if only by a gateway: the address is that of some server."""
         self._transport = transport
         self._keys = keys
-        self.max_requests_per_minute = max_requests_per_minute
+        self._budget = budget
         self._telemetry = Telemetry(transport.origin, observers)
         self._quota = RetryQuota()
         self._paused_until = float("-inf")
@@ -141,7 +148,9 @@ class Requester:
             )
         self._concurrency = ConcurrencyLimit(self.max_in_flight)
         self._slots = Slots(self._concurrency.limit)
-        self._rate = _minute_limiter(self.max_requests_per_minute)
+        self._permits = (
+            Permits(self._budget, self.clock, lambda: self._slots.taken) if self._budget is not None else None
+        )
         self._idle = anyio.Event()
         self._pool = self._open_pool()
         await anext(self._pool)
@@ -170,6 +179,9 @@ class Requester:
         with anyio.CancelScope(shield=True), anyio.move_on_after(_CLOSING_SECONDS):
             if self._running:
                 await self._idle.wait()
+            if self._permits is not None:
+                await self._permits.close()
+        with anyio.CancelScope(shield=True), anyio.move_on_after(_CLOSING_SECONDS):
             await self._pool.aclose()
 
     def check_usable(self) -> None:
@@ -240,7 +252,7 @@ class Requester:
             attempt += 1
             async with self._slots.acquire(urgent=options.urgent):
                 self._check_deadline(trace, attempt - 1, spent, timeouts)
-                await self._wait_for_budget()
+                await self._wait_for_turn(trace, attempt - 1, spent, timeouts)
                 sent_at = self.clock.monotonic()
                 seconds_left = timeouts.deadline - spent
                 outcome = await self._send_once(request, decode, attempt, timeouts, seconds_left, trace)
@@ -252,6 +264,9 @@ class Requester:
                 value, reply = outcome
                 return Decoded(value, reply, sent_at, received_at, attempt)
             error = outcome.about("GET", request.path, attempt, spent)
+            if error.retryable and error.retry_after is not None:
+                with _failing(trace, attempt, spent):
+                    await self._pause_all(min(error.retry_after, options.retry.max_retry_after), timeouts)
             plan = self._plan_retry(error, attempt, options.retry, timeouts.deadline - spent)
             if plan is None:
                 raise trace.failed(error)
@@ -315,26 +330,30 @@ class Requester:
         pause = retry_delay_seconds(
             error, attempt=attempt, policy=retry, seconds_left=seconds_left, jitter=self.clock.jitter()
         )
-        if error.retryable and error.retry_after is not None:
-            self._pause_all(min(error.retry_after, retry.max_retry_after))
         if pause is None:
             return None
-        cost = self._quota.take(error)
+        cost = self._quota.take(error, attempt)
         return None if cost is None else (pause, cost)
 
-    def _pause_all(self, seconds: float) -> None:
+    async def _pause_all(self, seconds: float, timeouts: Timeouts) -> None:
+        """Let this session wait, and all others on its budget."""
         until = self.clock.monotonic() + seconds
         if until > self._paused_until:
             self._paused_until = until
             self.emit(SessionPaused(delay_seconds=seconds))
+            if self._permits is not None:
+                await self._permits.pause(seconds, timeouts.attempt)
 
-    async def _wait_for_budget(self) -> None:
-        """Wait for the end of a pause, and for the minute's allowance."""
+    async def _wait_for_turn(
+        self, trace: RequestTrace, attempts: int, spent: float, timeouts: Timeouts
+    ) -> None:
+        """Wait for the end of a pause, and for the budget."""
         await self._wait_for_pause()
-        while self._rate is not None:
-            await self._rate.acquire()
+        while self._permits is not None:
+            with _failing(trace, attempts, spent):
+                await self._permits.take(timeouts.attempt)
             if not await self._wait_for_pause():
-                break  # an allowance from before a pause is of another minute
+                break  # what was granted before a pause is of another minute
 
     async def _wait_for_pause(self) -> bool:
         """Wait until the session is not paused; whether it was."""
@@ -353,9 +372,11 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _minute_limiter(requests_per_minute: int | None) -> "AsyncLimiter | None":
-    if requests_per_minute is None:
-        return None
-    from aiolimiter import AsyncLimiter  # here, because few need it and imports take time
-
-    return AsyncLimiter(*minute_allowance(requests_per_minute))
+@contextmanager
+def _failing(trace: RequestTrace, attempts: int, spent: float) -> Iterator[None]:
+    """End the request where its budget fails in the block."""
+    try:
+        yield
+    except BudgetError as error:
+        trace.failed(error.about("GET", trace.path, attempts, spent))
+        raise

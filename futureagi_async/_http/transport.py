@@ -74,6 +74,8 @@ class Transport:
             trust_env=False,
             headers=_HEADERS,
         )
+        # else it sends a GET again by itself where the connection was lost: uncounted, past any budget
+        self._client._retry_connection = False  # noqa: SLF001
 
     async def close(self) -> None:
         """Close the pool and its connections."""
@@ -88,6 +90,7 @@ class Transport:
             raise SessionMisuseError("The connector that was handed to the session is closed.")
         for_server, for_tunnel = proxy.headers(self.origin) if proxy else ({}, {})
         failure: FutureAGIError
+        is_answered = False
         try:
             async with client.get(
                 self._url(request),
@@ -102,12 +105,15 @@ class Transport:
                     ceil_threshold=math.inf,
                 ),
             ) as response:
+                is_answered = True
                 body = await self._read(response, request)
                 fields = response.headers.items()
                 headers = {name.lower(): self._keys.redact(text) or "" for name, text in fields}
                 return Reply(response.status, headers, body)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, EOFError) as error:
             failure = _advise(translate(error, seconds), error)
+            if isinstance(failure, APIConnectionError):
+                failure.lost = not is_answered and _is_loss(error)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -173,6 +179,12 @@ def translate(error: Exception, seconds: float) -> FutureAGIError:
         case aiohttp.InvalidURL():
             return APIConnectionError("The base URL can't be used.")
     return APIConnectionError(f"The connection failed ({type(error).__name__}).", retryable=True)
+
+
+def _is_loss(error: Exception) -> bool:
+    """Whether a connection was lost that had been there."""
+    lost = isinstance(error, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError)
+    return lost and not isinstance(error, aiohttp.ClientConnectorError)
 
 
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)

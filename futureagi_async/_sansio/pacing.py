@@ -1,14 +1,29 @@
-"""How many requests may be in flight: additive increase, multiplicative decrease, on throttling alone.
+"""How many requests may be in flight, and how many sent in a minute.
 
-Latency is no signal: pages differ so much in size that their times look like congestion.
+In flight: additive increase, multiplicative decrease, on throttling alone. Latency is no signal: pages differ
+so much in size that their times look like congestion.
 """
+
+from collections import deque
 
 import attrs
 
+from futureagi_async.budgets import Lease
 from futureagi_async.errors import FutureAGIError, RateLimitError
 
 START = 4
 DECREASE = 0.7
+
+LEASE_SECONDS = 2.0
+"""A request is sent at most so long after it was asked for, or its lease lapses."""
+IDLE_SECONDS = 1.0
+"""What is left of a lease goes back after so long without a request."""
+LATE_SECONDS = 0.5
+"""What lapsed longer ago, in a process that was suspended, is not given back."""
+LATE_LEASES = 3
+"""So many answers in a row that came when they had lapsed show that a budget is too slow."""
+
+_ROUNDING = 1e-6  # of a request; far less than what the margin of a window holds
 
 
 @attrs.define
@@ -50,11 +65,100 @@ def is_throttling(error: FutureAGIError) -> bool:
     return isinstance(error, RateLimitError) or (error.status == 503 and error.retry_after is not None)
 
 
-def minute_allowance(requests_per_minute: int) -> tuple[int, float]:
-    """Return how many requests may go at once, and the seconds in which so many may go again.
+@attrs.define
+class MinuteAllowance:
+    """Grants requests so that never more than ``requests_per_minute`` are sent in any 60 seconds.
 
-    The burst and the steady rate behind it together never exceed the allowance in any minute.
+    A bucket of tokens: it holds ``burst`` and fills evenly, so that it grants at most the allowance in a
+    minute and ``hold_seconds``. What is sent in a minute, or granted again after it was given back, was
+    granted in so long. What comes back later is lost, as is what exceeds the grants of that time.
     """
-    burst = max(1, requests_per_minute // 10)
-    steady = max(1, requests_per_minute - burst)
-    return burst, 60 * burst / steady
+
+    requests_per_minute: int
+    burst: int
+    """How many may go at once."""
+    hold_seconds: float
+    """A request arrives, or comes back and arrives as another's, less than so long after it was granted."""
+    now: float
+    begins_empty: bool = False
+    """As the successor of one that was lost must: nobody knows what that has just granted."""
+    _seconds_each: float = attrs.field(init=False)
+    _tokens: float = attrs.field(init=False)
+    _held: deque[tuple[float, int]] = attrs.field(init=False, factory=deque)
+    """The grants of the last ``hold_seconds``."""
+    _held_count: int = attrs.field(init=False, default=0)
+    _paused_until: float = attrs.field(init=False, default=float("-inf"))
+
+    def __attrs_post_init__(self) -> None:
+        evenly = self.requests_per_minute - self.burst + 1  # the last of them comes when the time is over
+        self._seconds_each = (60 + self.hold_seconds) / evenly
+        self._tokens = 0.0 if self.begins_empty else float(self.burst)
+
+    def lease(self, most: int, now: float) -> Lease:
+        """Grant up to ``most`` requests; where there is none, say when there will be one."""
+        self._advance(now)
+        if (pause := self._paused_until - now) > 0:
+            return Lease(0, pause)
+        granted = min(most, int(self._tokens + _ROUNDING))
+        if granted < 1:
+            return Lease(0, (1 - self._tokens) * self._seconds_each)
+        self._tokens -= granted
+        self._held.append((now, granted))
+        self._held_count += granted
+        return Lease(granted)
+
+    def give_back(self, unused: int, now: float) -> None:
+        """Take back requests that were granted in the last ``hold_seconds``; of others it is too late."""
+        self._advance(now)
+        returned = min(unused, self._held_count)
+        self._held_count -= returned
+        self._tokens += returned
+        while returned:
+            granted_at, count = self._held.popleft()
+            if count > returned:
+                self._held.appendleft((granted_at, count - returned))
+            returned -= min(count, returned)
+
+    def pause(self, seconds: float, now: float) -> None:
+        """Grant nothing for so long."""
+        self._paused_until = max(self._paused_until, now + seconds)
+
+    def _advance(self, now: float) -> None:
+        passed, self.now = now - self.now, now
+        self._tokens = min(float(self.burst), self._tokens + passed / self._seconds_each)
+        while self._held and self._held[0][0] <= now - self.hold_seconds:
+            self._held_count -= self._held.popleft()[1]
+
+
+@attrs.define
+class HeldLease:
+    """What a session holds of a budget: the rest of its last lease."""
+
+    unused: int = 0
+    _lapses_at: float = float("-inf")
+    _used_at: float = float("-inf")
+
+    def begin(self, granted: int, asked_at: float, now: float) -> None:
+        """Hold a new lease; the last one is used up or given back."""
+        self.unused, self._lapses_at, self._used_at = granted, asked_at + LEASE_SECONDS, now
+
+    def has_lapsed(self, now: float) -> bool:
+        """Whether it is too late to send a request on it."""
+        return now >= self._lapses_at
+
+    def use(self, now: float) -> bool:
+        """Take a request of it, if there is one that may still be sent."""
+        if not self.unused or self.has_lapsed(now):
+            return False
+        self.unused -= 1
+        self._used_at = now
+        return True
+
+    def kept_seconds(self, now: float) -> float:
+        """How long to keep what is left if no request comes."""
+        return min(self._used_at + IDLE_SECONDS, self._lapses_at) - now
+
+    def drop(self, now: float) -> int:
+        """Hold none any more; return how many to give back, none if it is too late."""
+        unused, self.unused = self.unused, 0
+        return unused if now < self._lapses_at + LATE_SECONDS else 0

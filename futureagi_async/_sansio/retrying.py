@@ -27,6 +27,7 @@ ASKED_AGAIN = 1
 ASKED_AGAIN_AFTER_OUTAGES = 4
 """How often where the server was out: there is an end to it, as it may be this request that takes it down."""
 
+LOST_TRIES = 2  # a kept connection may end just when a request is sent on it (RFC 9112, 9.3.1)
 GARBLED_TRIES = 2  # an answer that is not HTTP, or not JSON, twice in a row is no accident
 SERVER_BUG_TRIES = 3  # the served API wraps every bug as a 500
 
@@ -40,10 +41,12 @@ class RetryQuota:
 
     tokens: int = QUOTA_CAPACITY
 
-    def take(self, error: FutureAGIError) -> int | None:
+    def take(self, error: FutureAGIError, attempt: int) -> int | None:
         """Pay for a retry after ``error``: what it cost, or ``None`` where the quota is used up."""
         if error.retry_after is not None:
             return 0  # the server asked for patience, and gets it
+        if replaces_connection(error, attempt):
+            return 0
         cost = QUOTA_COST_TIMEOUT if isinstance(error, APITimeoutError) else QUOTA_COST
         if self.tokens < cost:
             return None
@@ -53,6 +56,11 @@ class RetryQuota:
     def give_back(self, cost: int) -> None:
         """Return what the last retry cost (1 for none) after a success."""
         self.tokens = min(QUOTA_CAPACITY, self.tokens + max(1, cost))
+
+
+def replaces_connection(error: FutureAGIError, attempt: int) -> bool:
+    """Whether a retry only replaces a connection that was lost unanswered, as happens to kept ones."""
+    return isinstance(error, APIConnectionError) and error.lost and attempt < LOST_TRIES
 
 
 def is_unanswered(error: FutureAGIError) -> bool:
@@ -129,6 +137,8 @@ def max_attempts(error: FutureAGIError, policy: RetryPolicy) -> int:
         return 1
     if isinstance(error, DecodingError) or (isinstance(error, APIConnectionError) and error.garbled):
         return min(policy.attempts, GARBLED_TRIES)
+    if isinstance(error, APIConnectionError) and error.lost:
+        return max(policy.attempts, LOST_TRIES)
     if isinstance(error, InternalServerError) and error.status == 500:
         return min(policy.attempts, SERVER_BUG_TRIES)
     return policy.attempts
@@ -144,11 +154,14 @@ def retry_delay_seconds(
 ) -> float | None:
     """Seconds to wait before sending again after the ``attempt``-th try, ``None`` to give up.
 
+    Where a connection was lost unanswered, a new one is tried at once, and by a policy without retries, too.
     ``jitter`` is a random number in [0, 1). A pause that would outlast ``seconds_left`` is not begun.
     """
     if attempt >= max_attempts(error, policy):
         return None
-    if error.retry_after is not None:
+    if replaces_connection(error, attempt):
+        pause = 0.0
+    elif error.retry_after is not None:
         pause = min(error.retry_after, policy.max_retry_after) + jitter
     else:
         pause = jitter * min(policy.max_delay, policy.base_delay * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS))

@@ -25,7 +25,7 @@ from futureagi_async.analysis.values import ReadVerdict
 from futureagi_async.errors import DecodingError, ExportError
 from futureagi_async.export.files import is_file
 from futureagi_async.export.formats import check_installed, decompression_faults, open_decompressed
-from futureagi_async.export.formats.csv_writer import original_text
+from futureagi_async.export.formats.csv_cells import original_text
 from futureagi_async.export.formats.ids import csv_rows, whole_lines
 from futureagi_async.export.formats.records import NULL
 from futureagi_async.export.manifest import Manifest, find_manifest, read_manifest

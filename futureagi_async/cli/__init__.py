@@ -2,24 +2,14 @@
 
 import sys
 from collections.abc import Sequence
-from typing import cast
+from importlib import import_module
+from typing import Final, cast
 
 from cyclopts import App, CycloptsError, Parameter
 
 from futureagi_async import FutureAGIError, NotFoundError, __version__
-from futureagi_async.cli.call import call
-from futureagi_async.cli.compare import COMPARE_EPILOGUE, compare
-from futureagi_async.cli.completion import COMPLETION_EPILOGUE, completion_of
-from futureagi_async.cli.execution import execution
-from futureagi_async.cli.export import EXPORT_EPILOGUE, export
-from futureagi_async.cli.gate import GATE_EPILOGUE, gate
-from futureagi_async.cli.kpis import kpis
-from futureagi_async.cli.ls import LS_EPILOGUE, ls
 from futureagi_async.cli.messages import WHERE_IDS_ARE, UsageError, in_shell_words, usage_message
-from futureagi_async.cli.plan import PLAN_EPILOGUE, plan
-from futureagi_async.cli.report import REPORT_EPILOGUE, report
 from futureagi_async.cli.running import ExitCode, StoppedBySignalError
-from futureagi_async.cli.serve import serve
 from futureagi_async.cli.streams import (
     OutputError,
     open_stdout,
@@ -27,11 +17,8 @@ from futureagi_async.cli.streams import (
     print_error,
     print_notice,
 )
-from futureagi_async.cli.sync import SYNC_EPILOGUE, sync
-from futureagi_async.cli.verify import VERIFY_EPILOGUE, verify
-from futureagi_async.cli.waiting import WAIT_EPILOGUE, WATCH_EPILOGUE, wait, watch
 
-__all__ = ["app", "run"]
+__all__ = ["make_app", "run"]
 
 _EPILOGUE = """\
 Try it without keys:
@@ -46,28 +33,50 @@ With keys, which the Future AGI dashboard shows under Settings:
 Every command has its own --help.
 """
 
-app = App(
-    name="futureagi-async",
-    version=f"futureagi-async {__version__}",
-    help="Read the results of Future AGI simulations: calls, transcripts, evaluations.",
-    help_epilogue=_EPILOGUE,
-    default_parameter=Parameter(negative=(), show_default=False),
-    help_format="plaintext",
-    suppress_keyboard_interrupt=False,  # answered below
-)
-app.command(export, help_epilogue=EXPORT_EPILOGUE)
-app.command(sync, help_epilogue=SYNC_EPILOGUE)
-app.command(ls, help_epilogue=LS_EPILOGUE)
-app.command(plan, help_epilogue=PLAN_EPILOGUE)
-app.command(gate, help_epilogue=GATE_EPILOGUE)
-app.command(compare, help_epilogue=COMPARE_EPILOGUE)
-app.command(report, help_epilogue=REPORT_EPILOGUE)
-app.command(verify, help_epilogue=VERIFY_EPILOGUE)
-app.command(wait, help_epilogue=WAIT_EPILOGUE)
-app.command(watch, help_epilogue=WATCH_EPILOGUE)
-for command in (call, execution, kpis, serve):
-    app.command(command, help_epilogue="")  # instead of the one above
-app.command(completion_of(app), help_epilogue=COMPLETION_EPILOGUE)
+_COMMANDS: Final = {
+    "call": ("call", "Show a call: facts, scores, evaluations, transcript."),
+    "compare": ("compare", "Compare runs: what rose, what fell, and whether chance explains it."),
+    "completion": ("completion", "Print a script with which a shell completes commands and options."),
+    "execution": ("execution", "Show a test execution: status, columns, a page of calls."),
+    "export": ("export", "Write all calls of run tests, agent versions and test executions into files."),
+    "gate": ("gate", "Check figures of calls against rules, for CI: the exit code tells."),
+    "kpis": ("kpis", "Show a test execution's key figures."),
+    "ls": ("ls", "List what there is: run tests, their executions, agents, their versions."),
+    "plan": ("plan", "Estimate what an export would cost, with a few small requests."),
+    "report": ("report", "Write an HTML page with plots, about a run or about what changed."),
+    "serve": ("serve", "Run a stand-in server with sample data, until Ctrl-C."),
+    "sync": ("sync", "Bring a database up to date with the calls of lists."),
+    "verify": ("verify", "Check whether the files of an export are as they were written."),
+    "wait": ("waiting", "Wait until a test execution, its calls and their evaluations are final."),
+    "watch": ("waiting", "Watch a test execution: its calls by status, and its pending evaluations."),
+}
+"""Of each command its module, and its line in the list: the first sentence of its docstring.
+
+Only the command that is asked for is imported, and the HTTP client when it reads: ``--help`` took four times
+as long when all were. So commands write ``sdk.Session``, a name that the package looks up when it is used.
+"""
+
+
+def make_app(asked: str | None = None) -> App:
+    """Return the app, with the command that is asked for, or all of them for ``completion``."""
+    app = App(
+        name="futureagi-async",
+        version=f"futureagi-async {__version__}",
+        help="Read the results of Future AGI simulations: calls, transcripts, evaluations.",
+        help_epilogue=_EPILOGUE,
+        default_parameter=Parameter(negative=(), show_default=False),
+        help_format="plaintext",
+        suppress_keyboard_interrupt=False,  # answered below
+    )
+    for name, (home, summary) in _COMMANDS.items():
+        path = f"{__name__}.{home}"
+        if asked in (name, "completion"):
+            module = import_module(path)
+            epilogue = getattr(module, f"{name.upper()}_EPILOGUE", "")  # none, instead of the one above
+            app.command(getattr(module, name), help_epilogue=epilogue)
+        else:
+            app.command(f"{path}:{name}", name=name, help=summary)
+    return app
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -100,6 +109,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    app = make_app(arguments[0] if arguments else None)
     result: object = app(
         arguments,
         console=open_stdout(),  # for help and version

@@ -5,12 +5,11 @@ from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-import msgspec
 from cyclopts import Parameter
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from futureagi_async import CallExecution, EvalOutput, FutureAGIError, JsonValue, Session, TranscriptTurn
+import futureagi_async as sdk
 from futureagi_async.cli.connection import AsJson, Connection, choose_id, connect, read_one
 from futureagi_async.cli.formatting import (
     Column,
@@ -23,6 +22,7 @@ from futureagi_async.cli.formatting import (
     pairs,
     status_text,
     table,
+    to_json,
     turns,
 )
 from futureagi_async.cli.running import (
@@ -47,8 +47,8 @@ def call(
 
 
 async def _read(
-    session: Session, call_id: UUID, *, with_names: bool
-) -> tuple[CallExecution, Mapping[str, str]]:
+    session: "sdk.Session", call_id: UUID, *, with_names: bool
+) -> "tuple[sdk.CallExecution, Mapping[str, str]]":
     """Read a call, and the names of its pending evaluations, which only the test execution's columns tell."""
     call = await session.get_call_execution(call_id)
     nameless = {output.id for output in (call.eval_outputs or {}).values() if not output.name}
@@ -56,7 +56,7 @@ async def _read(
         return call, {}
     try:
         page = await session.get_test_execution(call.test_execution_id, limit=1)
-    except (FutureAGIError, ValueError):  # the call is worth showing all the same
+    except (sdk.FutureAGIError, ValueError):  # the call is worth showing all the same
         return call, {}
     return call, {column.id: column.column_name or column.id for column in page.column_order}
 
@@ -84,7 +84,7 @@ _FIGURES = (
 _ROLE_STYLES = {"user": "cyan", "assistant": "green"}
 
 
-def render_call(call: CallExecution, names: Mapping[str, str]) -> RenderableType:
+def render_call(call: "sdk.CallExecution", names: Mapping[str, str]) -> RenderableType:
     """Return facts, scores, evaluations, summary and transcript; ``names`` are those of evaluations."""
     title = Text("Snapshot " if call.is_snapshot else "Call ", style="bold")
     title.append(clean(call.id)).append("  ").append_text(status_text(call.status))
@@ -100,7 +100,7 @@ def render_call(call: CallExecution, names: Mapping[str, str]) -> RenderableType
     return Group(*parts, *misfits_section(call.misfits))  # the last, as reading the parts adds to them
 
 
-def _facts(call: CallExecution) -> Mapping[str, str | None]:
+def _facts(call: "sdk.CallExecution") -> Mapping[str, str | None]:
     scenario = call.scenario
     kind = (call.simulation_call_type, call.call_type)
     return {
@@ -119,7 +119,7 @@ def _facts(call: CallExecution) -> Mapping[str, str | None]:
     }
 
 
-def _evaluations(outputs: Iterable[EvalOutput], names: Mapping[str, str]) -> RenderableType:
+def _evaluations(outputs: "Iterable[sdk.EvalOutput]", names: Mapping[str, str]) -> RenderableType:
     columns = [Column(name, flexible=True) for name in ("Evaluation", "Result", "Reason")]
     rows = [
         [
@@ -132,7 +132,7 @@ def _evaluations(outputs: Iterable[EvalOutput], names: Mapping[str, str]) -> Ren
     return table(columns, rows)
 
 
-def _result(output: EvalOutput) -> Text:
+def _result(output: "sdk.EvalOutput") -> Text:
     if output.pending:
         return Text("pending", style="dim")
     if output.skipped:
@@ -144,13 +144,13 @@ def _result(output: EvalOutput) -> Text:
     return Text(_shown(output.value))
 
 
-def _shown(value: JsonValue) -> str:
+def _shown(value: "sdk.JsonValue") -> str:
     if value is None or isinstance(value, str):
         return one_line(value or "")
-    return one_line(msgspec.json.encode(value).decode())
+    return one_line(to_json(value).decode())
 
 
-def _transcript(transcript: tuple[TranscriptTurn, ...] | None) -> RenderableType:
+def _transcript(transcript: "tuple[sdk.TranscriptTurn, ...] | None") -> RenderableType:
     if not transcript:
         return Text("withheld in this listing" if transcript is None else "none", style="dim")
     rows = []

@@ -3,14 +3,21 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.console import Console, RenderableType
 from rich.text import Text
 
 from futureagi_async.cli.connection import Connection, Endpoint, Limits, connect
-from futureagi_async.cli.formatting import Column, format_count, format_figure, heading, one_line, table
+from futureagi_async.cli.formatting import (
+    Column,
+    format_count,
+    format_figure,
+    heading,
+    one_line,
+    table,
+    to_json,
+)
 from futureagi_async.cli.messages import UsageError
 from futureagi_async.cli.running import ExitCode
 from futureagi_async.cli.streams import open_stdout, print_text, write_json
@@ -25,16 +32,16 @@ Examples:
   futureagi-async compare "Support bot:v3" "Support bot:v4"
   futureagi-async compare last-week this-week --all-figures
 
-Each of A, B, ... is a test execution's or run test's id, a run test's name,
-  latest:RUN, AGENT:VERSION, or an export's directory. B and all others are
-  compared with A.
+Each of A, B, ... is the id of a test execution or run test, the name of a run
+  test, latest:RUN, AGENT:VERSION, or the directory of an export. B and all
+  others are compared with A.
 
-Bars show by how many percent a figure rose or fell: a cell is 10 %. An
-  interval holds the true difference in 95 of 100 cases. A figure has a star
-  where chance is no good explanation, after a correction for their number.
+A bar shows by how many percent a figure rose or fell: one cell is 10 %. An
+  interval holds the true difference in 95 of 100 cases. A star marks a figure
+  whose change chance does not explain, corrected for the number of figures.
 
 Exit codes: 0 all lists are complete; 3 something is missing; 1 failed;
-  2 wrong arguments, 130 interrupted.
+  2 wrong arguments; 130 interrupted.
 """
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -44,13 +51,13 @@ _MOST_UNMATCHED = 8
 
 
 def compare(
-    *subjects: Annotated[str, Parameter(metavar="A B ...", help="What to compare; see below.")],
+    *subjects: Annotated[str, Parameter(metavar="A B ...", help="The runs to compare; see below.")],
     all_figures: Annotated[
-        bool, Parameter(help="Also show medians and what hardly differs, of each scenario too.")
+        bool, Parameter(help="Also show medians, small differences, and each scenario.")
     ] = False,
     seed: Annotated[
         int,
-        Parameter(metavar="N", validator=Number(gte=0), show_default=True, help="Of the intervals' draws."),
+        Parameter(metavar="N", validator=Number(gte=0), show_default=True, help="The seed of the intervals."),
     ] = 0,
     json: Annotated[bool, Parameter(help="Print all figures as one JSON object.")] = False,
     limits: Limits = Limits(),  # noqa: B008 - frozen
@@ -68,7 +75,7 @@ def compare(
     first, *others = summaries
     comparisons = [compare_calls(first, other, seed=seed) for other in others]
     if json:
-        write_json(msgspec.json.encode({"comparisons": [each.to_dict() for each in comparisons]}))
+        write_json(to_json({"comparisons": [each.to_dict() for each in comparisons]}))
     else:
         console = open_stdout()
         print_legend(summaries, console)

@@ -1,9 +1,8 @@
 """The command `completion`: scripts with which shells complete commands and options."""
 
-from collections.abc import Callable
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from futureagi_async.cli.running import ExitCode
 from futureagi_async.cli.streams import write_text
@@ -25,14 +24,11 @@ fish:
 """
 
 
-def completion_of(app: App) -> Callable[..., int]:
-    """Return the command for an app."""
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="Whose script to print.")], /
+) -> int:
+    """Print a script with which a shell completes commands and options."""
+    from futureagi_async.cli import make_app
 
-    def completion(
-        shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="Whose script to print.")], /
-    ) -> int:
-        """Print a script with which a shell completes commands and options."""
-        write_text(app.generate_completion(shell=shell))
-        return ExitCode.DONE
-
-    return completion
+    write_text(make_app("completion").generate_completion(shell=shell))
+    return ExitCode.DONE

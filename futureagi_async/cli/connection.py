@@ -1,32 +1,26 @@
 """Options that every reading command takes: server, limits, ids; and opening a session with them."""
 
 import os
-import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar, cast
-from uuid import UUID
 
 import attrs
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
-from futureagi_async import (
-    CallSource,
-    LatestExecution,
-    NameLookupError,
-    Session,
-    SourceName,
-    TestExecutionCalls,
-)
+import futureagi_async as sdk
 from futureagi_async.cli.messages import UsageError, usage_errors
 from futureagi_async.cli.running import allow_open_files, run_async
 from futureagi_async.cli.sources import parse_id
-from futureagi_async.events import Observer
 
 if TYPE_CHECKING:
+    import ssl
+    from uuid import UUID
+
+    from futureagi_async.events import Observer
     from futureagi_async.testing import StandInServer
 
 
@@ -42,7 +36,7 @@ class Limits:
 
     page_size: Annotated[
         int,
-        Parameter(metavar="N", validator=_PAGE_SIZE, show_default=True, help="Calls a request."),
+        Parameter(metavar="N", validator=_PAGE_SIZE, show_default=True, help="Calls per request."),
     ] = 100
     max_in_flight: Annotated[
         int,
@@ -60,13 +54,13 @@ MaxOutage = Annotated[
         group=CONNECTION,
         validator=Number(gte=0),
         show_default=True,
-        help="How long to wait for a server that does not answer any more; 0: not at all.",
+        help="How long to wait for a server that stopped answering; 0: not at all.",
     ),
 ]
 
 Transcripts = Annotated[
     bool,
-    Parameter(help="Also fetch transcripts that a list withholds: a request for each such call."),
+    Parameter(help="Also read transcripts that a list withholds, with one request for each such call."),
 ]
 ProviderData = Annotated[
     bool,
@@ -105,15 +99,16 @@ class Connection:
         str | None,
         Parameter(
             metavar="URL",
-            help="The HTTP proxy to go through. Default: HTTPS_PROXY, else ALL_PROXY, unless NO_PROXY names "
-            "the server. A password belongs there: on the command line everybody here could see it.",
+            help="The HTTP proxy. Default: HTTPS_PROXY, else ALL_PROXY, unless "
+            "NO_PROXY names the server. Put "
+            "a password there: other users of this machine can see the command line.",
         ),
     ] = None
     ca_file: Annotated[
         Path | None,
         Parameter(
             metavar="FILE",
-            help="Certificate authorities to trust instead of the system's, in PEM.",
+            help="A PEM file of certificate authorities to trust in place of the system's.",
         ),
     ] = None
 
@@ -128,11 +123,11 @@ class Endpoint:
     def session(
         self,
         *,
-        observers: Sequence[Observer] = (),
+        observers: "Sequence[Observer]" = (),
         max_in_flight: int = 16,
         max_requests_per_minute: int | None = None,
         files: int = _FILES,
-    ) -> Session:
+    ) -> "sdk.Session":
         """Return a session, not yet opened; settings that can't be used are a `UsageError`.
 
         ``files`` is how many the command has open at once, beside connections. Where not many more are
@@ -142,7 +137,7 @@ class Endpoint:
         if stand_in is None:
             _check_keys_set()
         with usage_errors():
-            return Session(
+            return sdk.Session(
                 stand_in.api_key if stand_in else None,
                 stand_in.secret_key if stand_in else None,
                 stand_in.base_url if stand_in else given.base_url,
@@ -186,7 +181,9 @@ def connect(connection: Connection) -> Iterator[Endpoint]:
         yield Endpoint(connection, stand_in)
 
 
-def _trust(ca_file: Path) -> ssl.SSLContext:
+def _trust(ca_file: Path) -> "ssl.SSLContext":
+    import ssl
+
     try:
         return ssl.create_default_context(cafile=ca_file)
     except ssl.SSLError:
@@ -210,14 +207,15 @@ ExecutionId = Annotated[
     str | None,
     Parameter(
         metavar="ID",
-        help="The test execution's id, or latest:RUN, a run test's last; --demo has one of its own.",
+        help="The id of a test execution, or latest:RUN for the last one of a run "
+        "test. With --demo, none is needed.",
     ),
 ]
 
 
 def choose_id(
     text: str | None, what: str, endpoint: Endpoint, samples: Callable[["StandInServer"], Sequence[str]]
-) -> UUID:
+) -> "UUID":
     """Return the id that was given, or a sample's with ``--demo``."""
     if text is not None:
         return parse_id(text, what)
@@ -226,21 +224,21 @@ def choose_id(
             f"{what} is missing: 'futureagi-async ls' lists ids, and an export has those of calls. "
             "With --demo a sample is shown."
         )
-    return UUID(samples(endpoint.stand_in)[0])
+    return parse_id(samples(endpoint.stand_in)[0], what)
 
 
 def read_one(
-    endpoint: Endpoint, read: Callable[[Session], Awaitable[T]], *, observers: Sequence[Observer] = ()
+    endpoint: Endpoint, read: "Callable[[sdk.Session], Awaitable[T]]", *, observers: "Sequence[Observer]" = ()
 ) -> T:
     """Read one thing with a session of its own."""
     return run_async(partial(_read_in, endpoint.session(observers=observers), read))
 
 
 def find_sources(
-    endpoint: Endpoint, names: Sequence[CallSource | SourceName], limits: Limits
-) -> list[CallSource]:
+    endpoint: Endpoint, names: "Sequence[sdk.CallSource | sdk.SourceName]", limits: Limits
+) -> "list[sdk.CallSource]":
     """Return the lists to read; what is not named by an id is looked up, with a session of its own."""
-    known = [each for each in names if isinstance(each, CallSource)]
+    known = [each for each in names if isinstance(each, sdk.CallSource)]
     if len(known) == len(names):
         return known
     session = endpoint.session(
@@ -248,23 +246,23 @@ def find_sources(
     )
     found = run_async(partial(_read_in, session, lambda opened: opened.find_sources(names)))
     if not found:
-        raise NameLookupError(
+        raise sdk.NameLookupError(
             "There is nothing to read: no run test and no agent version (that ran since then)."
         )
     return list(found)
 
 
-def choose_execution(text: str | None, endpoint: Endpoint) -> UUID:
+def choose_execution(text: str | None, endpoint: Endpoint) -> "UUID":
     """Return the id of a test execution: the one given, a run test's last, or a sample's with ``--demo``."""
     if text is None or not text.startswith("latest:"):
         return choose_id(text, "A test execution's id", endpoint, lambda samples: samples.test_execution_ids)
     with usage_errors("A test execution"):
-        wanted = LatestExecution.parse(text)
+        wanted = sdk.LatestExecution.parse(text)
     (found,) = read_one(endpoint, lambda session: session.find_sources(wanted))
-    return UUID(cast(TestExecutionCalls, found).test_execution_id)
+    return parse_id(cast("sdk.TestExecutionCalls", found).test_execution_id, "A test execution's id")
 
 
-async def _read_in(session: Session, read: Callable[[Session], Awaitable[T]]) -> T:
+async def _read_in(session: "sdk.Session", read: "Callable[[sdk.Session], Awaitable[T]]") -> T:
     async with session:
         with usage_errors():
             return await read(session)

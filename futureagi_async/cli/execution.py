@@ -6,7 +6,7 @@ from cyclopts import Parameter
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from futureagi_async import CallExecution, TestExecutionPage
+import futureagi_async as sdk
 from futureagi_async.cli.connection import (
     AT_LEAST_ONE,
     Connection,
@@ -38,11 +38,13 @@ def execution(
         Parameter(metavar="N", validator=AT_LEAST_ONE, show_default=True, help="Which page of its calls."),
     ] = 1,
     limit: Annotated[
-        int, Parameter(metavar="N", validator=AT_LEAST_ONE, show_default=True, help="Calls a page.")
+        int, Parameter(metavar="N", validator=AT_LEAST_ONE, show_default=True, help="Calls per page.")
     ] = 10,
     search: Annotated[
         str | None,
-        Parameter(metavar="TEXT", help="Only calls with this in number, scenario, summary or transcript."),
+        Parameter(
+            metavar="TEXT", help="Only calls with this text in their number, scenario, summary or transcript."
+        ),
     ] = None,
     as_json: Annotated[
         bool, Parameter(name="--json", help="Print the calls' JSON as the server sent it, one call a line.")
@@ -59,7 +61,7 @@ def execution(
     return print_found(render_execution, found, [one.raw for one in found.calls], as_json=as_json)
 
 
-def render_execution(page: TestExecutionPage) -> RenderableType:
+def render_execution(page: "sdk.TestExecutionPage") -> RenderableType:
     """Return status, columns, the page's calls, and how to see the next."""
     title = Text("Test execution ", style="bold").append_text(status_text(page.status))
     columns = [column.column_name or column.id for column in page.column_order if column.visible is not False]
@@ -78,7 +80,7 @@ def render_execution(page: TestExecutionPage) -> RenderableType:
     return Group(*parts)
 
 
-def _calls(page: TestExecutionPage) -> RenderableType:
+def _calls(page: "sdk.TestExecutionPage") -> RenderableType:
     columns = [
         Column("Id"),
         Column("Status"),
@@ -89,7 +91,7 @@ def _calls(page: TestExecutionPage) -> RenderableType:
     return table(columns, [_figures(call) for call in page.calls])
 
 
-def _figures(call: CallExecution) -> list[Text]:
+def _figures(call: "sdk.CallExecution") -> list[Text]:
     return [
         Text(clean(call.id)),
         status_text(call.status),
@@ -99,11 +101,11 @@ def _figures(call: CallExecution) -> list[Text]:
     ]
 
 
-def _scenario(call: CallExecution) -> str:
+def _scenario(call: "sdk.CallExecution") -> str:
     return one_line(call.scenario.name or call.scenario.id or "") if call.scenario else ""
 
 
-def _position(page: TestExecutionPage) -> str:
+def _position(page: "sdk.TestExecutionPage") -> str:
     if page.current_page > page.total_pages:
         return f"There is no page {page.current_page:,}: the last is {page.total_pages:,}."
     where = f"Page {page.current_page:,} of {page.total_pages:,}, {format_count(page.count, 'call')} in all."

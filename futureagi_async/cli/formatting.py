@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 import attrs
-import msgspec
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType
@@ -17,7 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from futureagi_async import JsonValue
+import futureagi_async as sdk
 
 # C0 but tab and newline, DEL, C1 (one of them begins a command like ESC [), and what turns the direction
 # of writing around, so that a line reads differently from what it is.
@@ -40,6 +39,18 @@ def one_line(text: str) -> str:
 def format_count(number: int, noun: str, plural: str | None = None) -> str:
     """Return such as ``1 record`` or ``2,000 records``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+_CHOICE_CHARACTERS = 12
+
+
+def short_name(source: "sdk.CallSource") -> str:
+    """Return the kind of list, the start of its id, and what was chosen of it, to stand beside figures."""
+    name = source.label[:-28]  # 8 of an id's 36 characters stay
+    status, search = getattr(source, "status", None), getattr(source, "search", None)
+    filters = len(getattr(source, "filters", ()))
+    chosen = (status, search and f'"{search}"', filters and format_count(filters, "filter"))
+    return ", ".join([name, *(one_line(choice)[:_CHOICE_CHARACTERS] for choice in chosen if choice)])
 
 
 def format_bytes(number: int) -> str:
@@ -224,11 +235,18 @@ def shown_path(path: Path | str) -> str:
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
-def misfits_section(misfits: Mapping[str, JsonValue]) -> list[RenderableType]:
+def to_json(value: object) -> bytes:
+    """Return a value as a JSON text."""
+    import msgspec  # here, as help needs none
+
+    return msgspec.json.encode(value)
+
+
+def misfits_section(misfits: "Mapping[str, sdk.JsonValue]") -> list[RenderableType]:
     """Return what was sent for fields that can't hold it, as JSON; nothing where there are no misfits."""
     if not misfits:
         return []
-    sent = {name: msgspec.json.encode(value).decode() for name, value in misfits.items()}
+    sent = {name: to_json(value).decode() for name, value in misfits.items()}
     return [heading("Not of the documented type"), pairs(sent)]
 
 

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import attrs
-import msgspec
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 from rich.console import Console
 from rich.text import Text
 
-from futureagi_async import CallStatus, ExecutionState, ExecutionStatus, TestExecutionCalls
+import futureagi_async as sdk
 from futureagi_async.cli.connection import Connection, Endpoint, Limits, connect, find_sources, read_one
-from futureagi_async.cli.formatting import Column, format_count, format_figure, one_line, table
+from futureagi_async.cli.formatting import Column, format_count, format_figure, one_line, table, to_json
 from futureagi_async.cli.gate_files import to_junit, to_markdown, verdict_words
 from futureagi_async.cli.messages import UsageError, usage_errors
 from futureagi_async.cli.running import ExitCode
@@ -37,7 +36,6 @@ from futureagi_async.cli.summaries import (
     read_lists,
     read_subject,
 )
-from futureagi_async.cli.waiting import live_or_plain, run_demo
 
 if TYPE_CHECKING:
     from futureagi_async.analysis import CheckOutcome, Rule, RuleFile, RuleResult, Summary
@@ -59,7 +57,7 @@ Exit codes: 0 all rules hold; 4 some don't; 3 something is missing, so nobody
   knows; 1 failed; 2 wrong arguments, 130 interrupted.
 """
 
-RULES = Group("Rules", help="The first four may be given several times.", sort_key=0)
+RULES = Group("Rules", help="You can repeat the first four options.", sort_key=0)
 RESULTS = Group("Results", sort_key=2)
 
 
@@ -76,27 +74,31 @@ class RuleOptions:
     ] = ()
     max_drop: Annotated[
         tuple[str, ...],
-        Parameter(metavar="FIGURE=N", help="It may be lower than the baseline's by at most this."),
+        Parameter(metavar="FIGURE=N", help="The figure may be at most this much lower than in the baseline."),
     ] = ()
     max_rise: Annotated[
         tuple[str, ...],
-        Parameter(metavar="FIGURE=N", help="It may be higher than the baseline's by at most this."),
+        Parameter(
+            metavar="FIGURE=N", help="The figure may be at most this much higher than in the baseline."
+        ),
     ] = ()
     rules: Annotated[
         Path | None,
-        Parameter(metavar="FILE", help="A TOML file with rules, and perhaps min_calls and significant."),
+        Parameter(metavar="FILE", help="A TOML file with rules. It can also set min_calls and significant."),
     ] = None
     baseline: Annotated[
-        str | None, Parameter(metavar="OTHER", help="What to compare with, named like ID.")
+        str | None, Parameter(metavar="OTHER", help="The run to compare with, named like ID.")
     ] = None
     significant: Annotated[
         bool,
-        Parameter(help="Break a rule on the baseline only where chance does not explain the difference."),
+        Parameter(help="Break a rule on the baseline only if chance does not explain the difference."),
     ] = False
     min_calls: Annotated[
         int | None,
         Parameter(
-            metavar="N", validator=Number(gte=0), help="Values each figure must be made of. Default: 1."
+            metavar="N",
+            validator=Number(gte=0),
+            help="How many values each figure needs at least. Default: 1.",
         ),
     ] = None
 
@@ -111,11 +113,11 @@ class ResultOptions:
         Path | None,
         Parameter(
             metavar="FILE",
-            help="Write it as Markdown, too. In GitHub Actions it is also added to the job's summary.",
+            help="Also write it as Markdown. In GitHub Actions it always goes to the job's summary, too.",
         ),
     ] = None
     junit: Annotated[
-        Path | None, Parameter(metavar="FILE", help="Write it as JUnit XML, too: one test a rule.")
+        Path | None, Parameter(metavar="FILE", help="Also write it as JUnit XML, one test per rule.")
     ] = None
 
 
@@ -125,8 +127,8 @@ def gate(
         Parameter(
             name="ID",
             metavar="ID",
-            help="A test execution's or run test's id, a run test's name, latest:RUN, AGENT:VERSION, or an "
-            "export's directory; --demo has one of its own.",
+            help="The id of a test execution or run test, the name of a run test, latest:RUN, AGENT:VERSION, "
+            "or the directory of an export. With --demo, none is needed.",
         ),
     ] = None,
     /,
@@ -134,7 +136,7 @@ def gate(
     lists: SourceOptions = SourceOptions(),  # noqa: B008 - frozen
     rules: RuleOptions = RuleOptions(),  # noqa: B008 - frozen
     wait: Annotated[
-        bool, Parameter(help="First wait until the test execution, its calls and evaluations are final.")
+        bool, Parameter(help="First wait until the test execution, its calls and its evaluations are final.")
     ] = False,
     timeout: Annotated[
         float,
@@ -164,7 +166,7 @@ def gate(
     code = _exit_code(outcome)
     _write_files(outcome, results)
     if results.json:
-        write_json(msgspec.json.encode({"exit_code": int(code), **outcome.to_dict()}))
+        write_json(to_json({"exit_code": int(code), **outcome.to_dict()}))
     else:
         print_outcome(outcome, open_stdout())
     return code
@@ -245,11 +247,11 @@ def _read(
             _warn_of_unfinished(summary)
         return summary
     source = None if subject.export else find_subject(subject, endpoint)
-    if not isinstance(source, TestExecutionCalls):
+    if not isinstance(source, sdk.TestExecutionCalls):
         raise UsageError(f"--wait waits for a test execution, and {subject.text} is none.")
     state = _wait(source, timeout, endpoint)
     summary = read_lists([source], endpoint, limits, label=one_line(subject.text))
-    if state.status == ExecutionStatus.COMPLETED:
+    if state.status == sdk.ExecutionStatus.COMPLETED:
         return summary
     reason = f"The test execution ended as {state.status}: some of its calls may not have run."
     reasons = (*summary.verdict.reasons, reason)
@@ -257,7 +259,10 @@ def _read(
     return attrs.evolve(summary, verdict=verdict)
 
 
-def _wait(source: TestExecutionCalls, timeout: float, endpoint: Endpoint) -> ExecutionState:
+def _wait(source: "sdk.TestExecutionCalls", timeout: float, endpoint: Endpoint) -> "sdk.ExecutionState":
+    from futureagi_async.cli.board import live_or_plain
+    from futureagi_async.cli.waiting import run_demo
+
     progress = live_or_plain(open_stderr(), transient=True)
     if endpoint.stand_in is not None:
         run_demo(endpoint, source.test_execution_id)
@@ -269,11 +274,10 @@ def _wait(source: TestExecutionCalls, timeout: float, endpoint: Endpoint) -> Exe
         )
 
 
-_UNDER_WAY = (CallStatus.PENDING, CallStatus.QUEUED, CallStatus.ONGOING, CallStatus.ANALYZING)
-
-
 def _warn_of_unfinished(summary: "Summary") -> None:
-    unfinished = sum(summary.counts["status"].of(word).count for word in _UNDER_WAY)
+    states = sdk.CallStatus
+    under_way = (states.PENDING, states.QUEUED, states.ONGOING, states.ANALYZING)
+    unfinished = sum(summary.counts["status"].of(word).count for word in under_way)
     if unfinished:
         print_warning(f"{format_count(unfinished, 'call')} not final yet; --wait waits for a test execution.")
 

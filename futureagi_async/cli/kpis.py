@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from futureagi_async import DecodingError, ExecutionKPIs, InternalServerError, JsonValue, Session
+import futureagi_async as sdk
 from futureagi_async.cli.connection import (
     AsJson,
     Connection,
@@ -28,7 +28,7 @@ def kpis(
     *,
     as_json: AsJson = False,
     no_check: Annotated[
-        bool, Parameter(help="Don't look for evaluations that took a figure's name: a request less.")
+        bool, Parameter(help="Don't check whether an evaluation has the name of a figure. Saves a request.")
     ] = False,
     connection: Connection = Connection(),  # noqa: B008 - frozen
 ) -> int:
@@ -46,11 +46,11 @@ def kpis(
     return code
 
 
-async def _read(session: Session, execution_id: UUID, *, check: bool) -> ExecutionKPIs:
+async def _read(session: "sdk.Session", execution_id: UUID, *, check: bool) -> "sdk.ExecutionKPIs":
     """Read the figures, also where the names of the evaluations can't be read."""
     try:
         return await session.get_kpis(execution_id, check=check)
-    except (InternalServerError, DecodingError) as error:
+    except (sdk.InternalServerError, sdk.DecodingError) as error:
         if not check:
             raise
         figures = await session.get_kpis(execution_id)  # or its own error
@@ -91,7 +91,7 @@ _FOR_TEXT = (
 )
 
 
-def render_kpis(kpis: ExecutionKPIs) -> RenderableType:
+def render_kpis(kpis: "sdk.ExecutionKPIs") -> RenderableType:
     """Return the figures, the averages of evaluations and the counts of choices."""
     direction = {True: "inbound", False: "outbound", None: None}[kpis.is_inbound]
     agent = ", ".join(filter(None, (kpis.agent_type, direction))) or None
@@ -114,13 +114,13 @@ def render_kpis(kpis: ExecutionKPIs) -> RenderableType:
     return Group(*parts, *misfits_section(kpis.misfits))
 
 
-def _taken_by(sent: JsonValue) -> str:
+def _taken_by(sent: "sdk.JsonValue") -> str:
     if isinstance(sent, int | float):
         return f"{format_number(sent)} was sent: perhaps the average of the evaluation"
     return "replaced by the evaluation's choices"
 
 
-def _figures(kpis: ExecutionKPIs) -> dict[str, str | None]:
+def _figures(kpis: "sdk.ExecutionKPIs") -> dict[str, str | None]:
     """Return what the agent's type has; of the other type's figures, what is not zero."""
     found = {label: _figure(kpis, name, unit) for name, label, unit in _FOR_ALL}
     for group, other_type in ((_FOR_VOICE, "text"), (_FOR_TEXT, "voice")):
@@ -130,7 +130,7 @@ def _figures(kpis: ExecutionKPIs) -> dict[str, str | None]:
     return found
 
 
-def _figure(kpis: ExecutionKPIs, name: str, unit: str) -> str | None:
+def _figure(kpis: "sdk.ExecutionKPIs", name: str, unit: str) -> str | None:
     return "doubtful, see below" if name in kpis.collisions else format_number(getattr(kpis, name), unit)
 
 

@@ -5,22 +5,11 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeAlias, cast
 
 import attrs
-import msgspec
 from cyclopts import Parameter
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from futureagi_async import (
-    AgentDefinition,
-    AgentVersion,
-    AgentVersionCalls,
-    AgentVersionNamed,
-    RunTest,
-    RunTestCalls,
-    RunTestNamed,
-    Session,
-    TestExecution,
-)
+import futureagi_async as sdk
 from futureagi_async.cli.connection import AT_LEAST_ONE, Connection, connect, read_one
 from futureagi_async.cli.formatting import (
     Column,
@@ -29,6 +18,7 @@ from futureagi_async.cli.formatting import (
     one_line,
     status_text,
     table,
+    to_json,
 )
 from futureagi_async.cli.messages import UsageError
 from futureagi_async.cli.running import ExitCode
@@ -41,12 +31,12 @@ Examples:
   futureagi-async ls executions "Checkout flow"
   futureagi-async ls versions "Support bot" --json
 
-The ids in the first column, and names that are not given twice, are what
-export, plan, execution and kpis take.
+The other commands take the ids in the first column. They also take names that
+  occur only once.
 """
 
 What: TypeAlias = Literal["run-tests", "executions", "agents", "versions"]
-Thing: TypeAlias = RunTest | TestExecution | AgentDefinition | AgentVersion
+Thing: TypeAlias = "sdk.RunTest | sdk.TestExecution | sdk.AgentDefinition | sdk.AgentVersion"
 
 _OVERVIEW_ROWS = 10
 
@@ -54,25 +44,31 @@ _OVERVIEW_ROWS = 10
 def ls(
     what: Annotated[
         What | None,
-        Parameter(metavar="WHAT", help="run-tests, executions, agents or versions. Default: an overview."),
+        Parameter(metavar="WHAT", help="What to list. Default: an overview."),
     ] = None,
     of: Annotated[
         str | None,
-        Parameter(metavar="OF", help="Of executions the run test, of versions the agent: an id or a name."),
+        Parameter(
+            metavar="OF",
+            help="The run test of the executions, or the agent of the versions: an id or a name.",
+        ),
     ] = None,
     /,
     *,
     search: Annotated[
-        str | None, Parameter(metavar="TEXT", help="Only those with this in their name; not for versions.")
+        str | None,
+        Parameter(metavar="TEXT", help="Only those with this text in their name. Not for versions."),
     ] = None,
     limit: Annotated[
         int | None,
         Parameter(
-            metavar="N", validator=AT_LEAST_ONE, help="The newest N. Default: all; of an overview 10 each."
+            metavar="N",
+            validator=AT_LEAST_ONE,
+            help="Only the newest N. Default: all; 10 of each in an overview.",
         ),
     ] = None,
     as_json: Annotated[
-        bool, Parameter(name="--json", help="Print one JSON object a line: all fields, no secrets.")
+        bool, Parameter(name="--json", help="Print JSON, one object a line, with all fields and no secrets.")
     ] = False,
     connection: Connection = Connection(),  # noqa: B008 - frozen
 ) -> int:
@@ -98,7 +94,7 @@ def _check_arguments(what: What | None, of: str | None, search: str | None) -> N
         raise UsageError(f"ls {what} takes nothing more; narrow it with --search.")
     if of is not None:
         try:
-            RunTestNamed(of) if what == "executions" else AgentVersionNamed(of, "latest")
+            sdk.RunTestNamed(of) if what == "executions" else sdk.AgentVersionNamed(of, "latest")
         except ValueError as error:
             raise UsageError(f"ls {what}: {error}") from error
     if search is not None and what == "versions":
@@ -106,7 +102,7 @@ def _check_arguments(what: What | None, of: str | None, search: str | None) -> N
 
 
 async def _read(
-    session: Session, what: What | None, of: str | None, search: str | None
+    session: "sdk.Session", what: What | None, of: str | None, search: str | None
 ) -> Mapping[What, Sequence[Thing]]:
     match what:
         case "run-tests":
@@ -114,12 +110,12 @@ async def _read(
         case "agents":
             return {what: await session.list_agent_definitions(search)}
         case "executions":
-            (run,) = await session.find_sources(RunTestNamed(of or ""))
-            run_test_id = cast(RunTestCalls, run).run_test_id
+            (run,) = await session.find_sources(sdk.RunTestNamed(of or ""))
+            run_test_id = cast(sdk.RunTestCalls, run).run_test_id
             return {what: await session.list_test_executions(run_test_id, search=search)}
         case "versions":
-            (version,) = await session.find_sources(AgentVersionNamed(of or "", "latest"))
-            agent_id = cast(AgentVersionCalls, version).agent_id
+            (version,) = await session.find_sources(sdk.AgentVersionNamed(of or "", "latest"))
+            agent_id = cast(sdk.AgentVersionCalls, version).agent_id
             return {what: await session.list_agent_versions(agent_id)}
     runs = await session.list_run_tests(search)
     return {"run-tests": runs, "agents": await session.list_agent_definitions(search)}
@@ -127,18 +123,17 @@ async def _read(
 
 def _to_json(thing: Thing) -> bytes:
     fields = attrs.asdict(thing, recurse=False)
-    kind = _KINDS[type(thing)]
-    return msgspec.json.encode(
-        {"kind": kind, **{k: v for k, v in fields.items() if k not in ("extra", "misfits")}}
-    )
+    kind = _KINDS[type(thing).__name__]
+    return to_json({"kind": kind, **{k: v for k, v in fields.items() if k not in ("extra", "misfits")}})
 
 
-_KINDS: Mapping[type, str] = {
-    RunTest: "run_test",
-    TestExecution: "test_execution",
-    AgentDefinition: "agent",
-    AgentVersion: "agent_version",
+_KINDS: Mapping[str, str] = {
+    "RunTest": "run_test",
+    "TestExecution": "test_execution",
+    "AgentDefinition": "agent",
+    "AgentVersion": "agent_version",
 }
+"""By the name of the class."""
 
 
 def _print(found: Mapping[What, Sequence[Thing]], limit: int | None, console: Console) -> None:
@@ -173,9 +168,9 @@ _COLUMNS: Mapping[What, Sequence[Column]] = {
 
 def _cells(thing: Thing) -> list[Text]:
     match thing:
-        case RunTest():
+        case sdk.RunTest():
             return [_text(thing.name), _text(_minute(thing.last_run_at) or "never")]
-        case TestExecution():
+        case sdk.TestExecution():
             agent = " ".join(filter(None, (thing.agent_definition, thing.agent_version)))
             success = format_number(thing.success_rate, "%")
             return [
@@ -184,10 +179,10 @@ def _cells(thing: Thing) -> list[Text]:
                 _text(success),
                 _text(agent),
             ]
-        case AgentDefinition():
+        case sdk.AgentDefinition():
             latest = None if thing.latest_version is None else f"v{thing.latest_version}"
             return [_text(thing.name), _text(thing.agent_type), _text(latest)]
-        case AgentVersion():
+        case sdk.AgentVersion():
             latest = "latest" if thing.is_latest else None
             name = ", ".join(filter(None, (thing.name, latest)))
             return [_text(name), _text(thing.status), _text(_minute(thing.created_at))]

@@ -2,31 +2,39 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 from cyclopts import Parameter
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from futureagi_async import CallSource, Session
+import futureagi_async as sdk
 from futureagi_async.cli.connection import Connection, Limits, connect, find_sources
-from futureagi_async.cli.formatting import Column, format_bytes, format_duration, one_line, table
+from futureagi_async.cli.formatting import (
+    Column,
+    format_bytes,
+    format_duration,
+    one_line,
+    short_name,
+    table,
+    to_json,
+)
 from futureagi_async.cli.messages import in_shell_words, usage_errors
-from futureagi_async.cli.progress import short_name
 from futureagi_async.cli.running import ExitCode, run_async
 from futureagi_async.cli.sources import SourceOptions, lists_or_samples, name_sources
 from futureagi_async.cli.streams import open_stdout, print_text, write_json
 from futureagi_async.cli.summary import failure_json
-from futureagi_async.export import ExportPlan, SourcePlan, plan_export
+
+if TYPE_CHECKING:
+    from futureagi_async.export import SourcePlan
 
 PLAN_EPILOGUE = """\
 Examples:
   futureagi-async plan --demo
   futureagi-async plan --sources sources.toml --set nightly --transcripts
 
-Exit codes: 0 every list answered; 3 some list did not; 1 failed, or none did;
-  2 wrong arguments, 130 interrupted.
+Exit codes: 0 every list answered; 3 some list did not; 1 failed, or no list
+  answered; 2 wrong arguments; 130 interrupted.
 """
 
 
@@ -35,14 +43,14 @@ def plan(
     lists: SourceOptions = SourceOptions(),  # noqa: B008 - frozen
     limits: Limits = Limits(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
-    transcripts: Annotated[bool, Parameter(help="Count the requests of export --transcripts, too.")] = False,
+    transcripts: Annotated[bool, Parameter(help="Also count the requests of export --transcripts.")] = False,
     json: Annotated[bool, Parameter(help="Print the plan as one JSON object.")] = False,
 ) -> int:
-    """Say what an export of lists would cost, after some small requests.
+    """Estimate what an export would cost, with a few small requests.
 
-    Nothing is written. Figures are estimates: records and sizes of a few calls
-    of each list; the time by how long pages and details take now, and how many
-    of them the server answers at once.
+    It writes nothing. Records and bytes are estimated from a few calls of each
+    list. The time is estimated from how long pages and details take now, and how
+    many of them the server answers at once.
     """
     with connect(connection) as endpoint:
         sources = find_sources(endpoint, name_sources(lists_or_samples(lists, endpoint.stand_in)), limits)
@@ -63,14 +71,14 @@ def plan(
 
 
 async def _plan(
-    session: Session, sources: list[CallSource], *, page_size: int, transcripts: bool
-) -> ExportPlan:
+    session: "sdk.Session", sources: "list[sdk.CallSource]", *, page_size: int, transcripts: bool
+) -> "sdk.ExportPlan":
     async with session:
         with usage_errors():
-            return await plan_export(session, sources, page_size=page_size, transcripts=transcripts)
+            return await sdk.plan_export(session, sources, page_size=page_size, transcripts=transcripts)
 
 
-def _print_plan(plan: ExportPlan, console: Console, *, transcripts: bool) -> None:
+def _print_plan(plan: "sdk.ExportPlan", console: Console, *, transcripts: bool) -> None:
     console.print(_table(plan, transcripts=transcripts))
     for source in plan.sources:
         if source.error is not None:
@@ -82,7 +90,7 @@ def _print_plan(plan: ExportPlan, console: Console, *, transcripts: bool) -> Non
         )
 
 
-def _table(plan: ExportPlan, *, transcripts: bool) -> RenderableType:
+def _table(plan: "sdk.ExportPlan", *, transcripts: bool) -> RenderableType:
     numbers = ("Records", "Requests", *(["Transcripts"] if transcripts else []), "Size")
     columns = [Column("List"), *(Column(name, is_number=True) for name in numbers)]
     rows = [
@@ -96,7 +104,7 @@ def _table(plan: ExportPlan, *, transcripts: bool) -> RenderableType:
     return table(columns, rows)
 
 
-def _figures(source: SourcePlan, *, transcripts: bool) -> list[Text]:
+def _figures(source: "SourcePlan", *, transcripts: bool) -> list[Text]:
     if source.error is not None:
         return [Text("?")] * (4 if transcripts else 3)
     details = [f"{source.detail_requests:,}"] if transcripts else []
@@ -104,8 +112,8 @@ def _figures(source: SourcePlan, *, transcripts: bool) -> list[Text]:
     return list(map(Text, figures))
 
 
-def _plan_json(plan: ExportPlan) -> bytes:
-    return msgspec.json.encode(
+def _plan_json(plan: "sdk.ExportPlan") -> bytes:
+    return to_json(
         {
             "records": plan.records,
             "requests": plan.requests,
@@ -117,7 +125,7 @@ def _plan_json(plan: ExportPlan) -> bytes:
     )
 
 
-def _source_json(source: SourcePlan) -> Mapping[str, object]:
+def _source_json(source: "SourcePlan") -> Mapping[str, object]:
     return {
         **source.source.to_dict(),
         "records": source.records,

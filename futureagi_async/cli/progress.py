@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from futureagi_async import CallSource
-from futureagi_async.cli.formatting import format_count, one_line
+import futureagi_async as sdk
+from futureagi_async.cli.formatting import short_name
 from futureagi_async.events import (
     Event,
     OutageBegan,
@@ -20,7 +20,6 @@ from futureagi_async.events import (
     SessionPaused,
     VerdictReached,
 )
-from futureagi_async.export import ExportProgress
 
 _WINDOW_SECONDS = 15.0
 _SAMPLE_SECONDS = 0.25  # closer ones make nothing more exact
@@ -49,7 +48,6 @@ class Rate:
         return (self._samples[-1][1] - first) / max(now - began, _SAMPLE_SECONDS)
 
 
-_CHOICE_CHARACTERS = 12
 _TOO_MANY_REQUESTS = 429
 
 
@@ -103,7 +101,7 @@ class Progress:
 
     def __init__(
         self,
-        sources: Sequence[CallSource],
+        sources: "Sequence[sdk.CallSource]",
         now: Callable[[], float] = time.monotonic,
         local_time: Callable[[], datetime] = datetime.now,
     ) -> None:
@@ -158,7 +156,7 @@ class Progress:
             case _:
                 pass
 
-    def write(self, progress: ExportProgress) -> None:
+    def write(self, progress: "sdk.ExportProgress") -> None:
         """Count what the export is done with."""
         self.phase = progress.phase
         stage = self.stages.setdefault(progress.phase, PhaseProgress())
@@ -214,12 +212,3 @@ class Progress:
         left = (self.expected or 0) - self.stage.records
         seconds = left / self.rate if left > 0 and self.rate else 0
         return seconds if seconds >= 1 else None
-
-
-def short_name(source: CallSource) -> str:
-    """Return the kind of list, the start of its id, and what was chosen of it, to stand beside figures."""
-    name = source.label[:-28]  # 8 of an id's 36 characters stay
-    status, search = getattr(source, "status", None), getattr(source, "search", None)
-    filters = len(getattr(source, "filters", ()))
-    chosen = (status, search and f'"{search}"', filters and format_count(filters, "filter"))
-    return ", ".join([name, *(one_line(choice)[:_CHOICE_CHARACTERS] for choice in chosen if choice)])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from futureagi_async import CallExecution
+import futureagi_async as sdk
 from futureagi_async.cli.connection import Connection, Endpoint, Limits, connect, read_one
 from futureagi_async.cli.formatting import format_count, shown_path
 from futureagi_async.cli.messages import UsageError
@@ -24,20 +24,20 @@ Examples:
   futureagi-async report "Support bot:v4" --against "Support bot:v3"
   futureagi-async report this-week --against last-week --png slides
 
-A and B are a test execution's or run test's id, a run test's name, latest:RUN,
-  AGENT:VERSION, or an export's directory. The page is one file that asks for
-  nothing else; the calls to look at come with their transcripts.
+A and B are each the id of a test execution or run test, the name of a run test,
+  latest:RUN, AGENT:VERSION, or the directory of an export. The page is one file
+  that loads nothing else. It has the transcripts of the calls to look at.
 
 Exit codes: 0 all lists are complete; 3 written, but something is missing, as
-  the page says; 1 failed; 2 wrong arguments, 130 interrupted.
+  the page says; 1 failed; 2 wrong arguments; 130 interrupted.
 """
 
 
 def report(
-    subject: Annotated[str | None, Parameter(metavar="A", help="What to report on.")] = None,
+    subject: Annotated[str | None, Parameter(metavar="A", help="The run to report on; see below.")] = None,
     /,
     *,
-    against: Annotated[str | None, Parameter(metavar="B", help="What to compare it with.")] = None,
+    against: Annotated[str | None, Parameter(metavar="B", help="An earlier run to compare with.")] = None,
     output: Annotated[
         Path,
         Parameter(name=("--output", "-o"), metavar="FILE", show_default=True, help="The page to write."),
@@ -45,14 +45,14 @@ def report(
     png: Annotated[
         Path | None, Parameter(metavar="DIR", help="Also write each chart as an image, for slides.")
     ] = None,
-    title: Annotated[str | None, Parameter(metavar="TEXT", help="The page's heading.")] = None,
+    title: Annotated[str | None, Parameter(metavar="TEXT", help="The heading of the page.")] = None,
     no_transcripts: Annotated[
         bool, Parameter(help="Leave out transcripts, reasons and links to recordings.")
     ] = False,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
 ) -> int:
-    """Write an HTML page with plots, on calls or on what changed."""
+    """Write an HTML page with plots, about a run or about what changed."""
     _check_places(output, png)
     later = None if subject is None else parse_subject(subject, "A")
     earlier = None if against is None else parse_subject(against, "--against")
@@ -65,7 +65,7 @@ def report(
         before = None if earlier is None else read_subject(earlier, endpoint, limits)
         after = read_subject(later, endpoint, limits)
         found: Summary | Comparison = after if before is None else compare(before, after)
-        details: Path | Sequence[CallExecution] = ()
+        details: Path | Sequence[sdk.CallExecution] = ()
         if not no_transcripts:
             wanted = [each.call_id for each in calls_in_report(found)]
             details = later.export or _read_details(wanted, endpoint)
@@ -104,7 +104,7 @@ def _choose(
     )
 
 
-def _read_details(ids: Sequence[str], endpoint: Endpoint) -> Sequence[CallExecution]:
+def _read_details(ids: Sequence[str], endpoint: Endpoint) -> "Sequence[sdk.CallExecution]":
     """Return the calls to look at in full; those that can't be read are left out, and said."""
     if not ids:
         return ()

@@ -1,16 +1,15 @@
 """How a command runs and ends: exit codes, the event loop, and Ctrl-C."""
 
-import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import IntEnum
-from typing import TypeVar
-
-import anyio
-from rich.console import RenderableType
+from typing import TYPE_CHECKING, TypeVar
 
 from futureagi_async.cli.streams import open_stdout, write_json
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 T = TypeVar("T")
 
@@ -35,10 +34,14 @@ class StoppedBySignalError(Exception):
 
 def run_async(work: Callable[[], Awaitable[T]]) -> T:
     """Run ``work`` to its end; Ctrl-C cancels it, waits for its cleanup, and is `StoppedBySignalError`."""
+    import anyio
+
     return anyio.run(_until_stopped, work)
 
 
 async def _until_stopped(work: Callable[[], Awaitable[T]]) -> T:
+    import anyio
+
     with anyio.CancelScope() as scope, _on_stop(scope.cancel):
         return await work()
     raise StoppedBySignalError
@@ -47,6 +50,8 @@ async def _until_stopped(work: Callable[[], Awaitable[T]]) -> T:
 @contextmanager
 def _on_stop(stop: Callable[[], None]) -> Iterator[None]:
     """Have the signals that end a process call ``stop``, but those it was started to ignore."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
     heard = [one for one in _STOPS if signal.getsignal(one) is not signal.SIG_IGN]
     try:
@@ -78,7 +83,7 @@ def allow_open_files(wanted: int) -> int:
 
 
 def print_found(
-    render: Callable[[T], RenderableType], found: T, records: Sequence[bytes], *, as_json: bool
+    render: "Callable[[T], RenderableType]", found: T, records: Sequence[bytes], *, as_json: bool
 ) -> int:
     """Show what was found: for people, or each record's JSON as it was sent."""
     if as_json:

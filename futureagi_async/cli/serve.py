@@ -3,7 +3,6 @@
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import anyio
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 def serve(
     *,
     port: Annotated[
-        int, Parameter(validator=Number(gte=0, lte=65535), help="Default: any that is free.")
+        int, Parameter(validator=Number(gte=0, lte=65535), help="The port. Default: any that is free.")
     ] = 0,
     dialect: Annotated[
         Literal["served", "documented"],
@@ -49,6 +48,8 @@ def serve(
 async def _serve(stand_in: "StandInServer") -> None:
     """Wait to be stopped; whoever reads the introduction may do that from then on."""
     write_text(_introduction(stand_in))
+    import anyio
+
     await anyio.sleep_forever()
 
 

@@ -3,34 +3,24 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
-from uuid import UUID
 
 import attrs
 from cyclopts import Group, Parameter
 
-from futureagi_async import (
-    AgentVersionNamed,
-    AllSources,
-    CallSource,
-    LatestExecution,
-    RunTestNamed,
-    SourceKind,
-    SourceName,
-    load_source_names,
-    parse_since,
-    source_from_url,
-)
+import futureagi_async as sdk
 from futureagi_async.cli.messages import UsageError, usage_errors
 from futureagi_async.cli.streams import warnings_as_lines
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from futureagi_async.testing import StandInServer
 
 
 SOURCES = Group(
     "Lists to read",
-    help="The first four may be given several times. @FILE stands for what is in a file, one a "
-    "line; empty lines and what follows a # are ignored.",
+    help="You can repeat the first four options. @FILE reads their values from a file, one a line; "
+    "empty lines and comments after # are ignored.",
     sort_key=1,
 )
 
@@ -42,41 +32,42 @@ class SourceOptions:
 
     run_test: Annotated[
         tuple[str, ...],
-        Parameter(metavar="RUN", help="All calls of this run test, an id or a name, or @FILE."),
+        Parameter(metavar="RUN", help="All calls of this run test: an id or a name."),
     ] = ()
     agent_version: Annotated[
         tuple[str, ...],
         Parameter(
             metavar="AGENT:VERSION",
-            help="All evaluated calls of this agent version, ids or names, or AGENT:latest, or @FILE.",
+            help="All evaluated calls of this agent version: ids or names, or AGENT:latest.",
         ),
     ] = ()
     test_execution: Annotated[
         tuple[str, ...],
         Parameter(
             metavar="ID",
-            help="All calls of this test execution (no transcripts), an id or latest:RUN, or @FILE.",
+            help="All calls of this test execution, without transcripts: an id, or latest:RUN.",
         ),
     ] = ()
     url: Annotated[
         tuple[str, ...],
-        Parameter(metavar="URL", help="The list behind an address of the API or the dashboard, or @FILE."),
+        Parameter(metavar="URL", help="The list at this address of the API or the dashboard."),
     ] = ()
     sources: Annotated[
         Path | None, Parameter(metavar="FILE", help="The lists in a set of this TOML file.")
     ] = None
     set: Annotated[
         str | None,
-        Parameter(metavar="NAME", help="Which set of --sources, where the file has several."),
+        Parameter(metavar="NAME", help="The set in --sources, if the file has several."),
     ] = None
     status: Annotated[
-        str | None, Parameter(metavar="WORD", help="Of each --run-test, only calls in this state.")
+        str | None, Parameter(metavar="WORD", help="Only calls with this status, for each --run-test.")
     ] = None
     search: Annotated[
         str | None,
         Parameter(
             metavar="TEXT",
-            help="Of each --run-test and --test-execution, only calls whose number or scenario has it.",
+            help="Only calls with this text in their number or scenario, for each --run-test and "
+            "--test-execution.",
         ),
     ] = None
 
@@ -85,13 +76,14 @@ class SourceOptions:
         Parameter(
             metavar="KIND",
             consume_multiple=True,
-            help="Everything there is: run tests and agent versions, or one kind.",
+            help="All run tests and agent versions, or one kind of them.",
         ),
     ] = None
     since: Annotated[
         str | None,
         Parameter(
-            metavar="TIME", help="Of --all, only what ran since: how long ago (12h, 30d, 4w) or 2026-01-31."
+            metavar="TIME",
+            help="With --all, only what ran since then: 12h, 30d or 4w ago, or a date such as 2026-01-31.",
         ),
     ] = None
 
@@ -114,15 +106,15 @@ def lists_or_samples(lists: SourceOptions, stand_in: "StandInServer | None") -> 
     )
 
 
-def name_sources(lists: SourceOptions) -> list[CallSource | SourceName]:
+def name_sources(lists: SourceOptions) -> "list[sdk.CallSource | sdk.SourceName]":
     """Return what to read, each list once, in the order given; `UsageError` for what can't be."""
     _check_choices(lists)
     with warnings_as_lines():
-        sources: list[CallSource | SourceName] = [
+        sources: list[sdk.CallSource | sdk.SourceName] = [
             *_read_each("--run-test", lists.run_test, lambda text: _run_test(text, lists)),
             *_read_each("--agent-version", lists.agent_version, _agent_version),
             *_read_each("--test-execution", lists.test_execution, lambda text: _test_execution(text, lists)),
-            *_read_each("--url", lists.url, source_from_url),
+            *_read_each("--url", lists.url, sdk.source_from_url),
             *(_read_set(lists.sources, lists.set) if lists.sources else ()),
             *_everything(lists),
         ]
@@ -134,8 +126,10 @@ def name_sources(lists: SourceOptions) -> list[CallSource | SourceName]:
     return list(dict.fromkeys(sources))
 
 
-def parse_id(text: str, what: str) -> UUID:
+def parse_id(text: str, what: str) -> "UUID":
     """Return a single id, or raise `UsageError`."""
+    from uuid import UUID
+
     try:
         return UUID(text)
     except ValueError:
@@ -156,17 +150,17 @@ def _check_choices(lists: SourceOptions) -> None:
 
 
 def _read_each(
-    option: str, values: Sequence[str], parse: Callable[[str], CallSource | SourceName]
-) -> Iterator[CallSource | SourceName]:
+    option: str, values: Sequence[str], parse: "Callable[[str], sdk.CallSource | sdk.SourceName]"
+) -> "Iterator[sdk.CallSource | sdk.SourceName]":
     for value in values:
         for where, text in _expanded(option, value):
             with usage_errors(where):
                 yield parse(text)
 
 
-def _read_set(path: Path, name: str | None) -> list[CallSource | SourceName]:
+def _read_set(path: Path, name: str | None) -> "list[sdk.CallSource | sdk.SourceName]":
     try:
-        return load_source_names(path, name)
+        return sdk.load_source_names(path, name)
     except ValueError as error:  # in the words of such files, not of options
         raise UsageError(f"--sources: {error}") from error
     except OSError as error:
@@ -188,27 +182,27 @@ def _expanded(option: str, value: str) -> list[tuple[str, str]]:
     return [(f"{path}, line {number}", text) for number, text in enumerate(ids, start=1) if text]
 
 
-def _run_test(text: str, lists: SourceOptions) -> CallSource | SourceName:
-    return RunTestNamed(text, status=lists.status, search=lists.search).as_source()
+def _run_test(text: str, lists: SourceOptions) -> "sdk.CallSource | sdk.SourceName":
+    return sdk.RunTestNamed(text, status=lists.status, search=lists.search).as_source()
 
 
-def _agent_version(text: str) -> CallSource | SourceName:
-    return AgentVersionNamed.parse(text).as_source()
+def _agent_version(text: str) -> "sdk.CallSource | sdk.SourceName":
+    return sdk.AgentVersionNamed.parse(text).as_source()
 
 
-def _test_execution(text: str, lists: SourceOptions) -> CallSource | SourceName:
-    return LatestExecution.parse(text, search=lists.search)
+def _test_execution(text: str, lists: SourceOptions) -> "sdk.CallSource | sdk.SourceName":
+    return sdk.LatestExecution.parse(text, search=lists.search)
 
 
-_KINDS: Mapping[str, SourceKind] = {"run-tests": "run_tests", "agent-versions": "agent_versions"}
+_KINDS: "Mapping[str, sdk.SourceKind]" = {"run-tests": "run_tests", "agent-versions": "agent_versions"}
 
 
-def _everything(lists: SourceOptions) -> Iterator[AllSources]:
+def _everything(lists: SourceOptions) -> "Iterator[sdk.AllSources]":
     if lists.all is None:
         return
     try:
-        since = None if lists.since is None else parse_since(lists.since)
+        since = None if lists.since is None else sdk.parse_since(lists.since)
     except ValueError as error:
         raise UsageError(f"--{error}") from error
-    chosen: list[SourceKind] = [_KINDS[kind] for kind in lists.all]
-    yield AllSources(chosen, since) if chosen else AllSources(since=since)
+    chosen: list[sdk.SourceKind] = [_KINDS[kind] for kind in lists.all]
+    yield sdk.AllSources(chosen, since) if chosen else sdk.AllSources(since=since)

@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from io import RawIOBase, TextIOWrapper
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
-import msgspec
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
@@ -123,6 +122,8 @@ def write_json(record: bytes) -> None:
     """Write a JSON text to stdout: byte for byte and a newline, but laid out and harmless on a terminal."""
     out = _Guarded(sys.stdout, _fail)
     if out.isatty():
+        import msgspec
+
         record = clean(msgspec.json.format(record, indent=2).decode(errors="replace")).encode()
     out.write(record + b"\n")
 

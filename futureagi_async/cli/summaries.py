@@ -9,18 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import attrs
 from rich.console import Console
 
-from futureagi_async import (
-    AgentVersionNamed,
-    CallSource,
-    LatestExecution,
-    NameLookupError,
-    NotFoundError,
-    RunTestCalls,
-    RunTestNamed,
-    Session,
-    SourceName,
-    TestExecutionCalls,
-)
+import futureagi_async as sdk
 from futureagi_async.cli.connection import Endpoint, Limits
 from futureagi_async.cli.formatting import format_count, one_line
 from futureagi_async.cli.messages import UsageError, usage_errors
@@ -41,7 +30,7 @@ class Subject:
 
     text: str
     export: Path | None = None
-    candidates: tuple[CallSource | SourceName, ...] = ()
+    candidates: "tuple[sdk.CallSource | sdk.SourceName, ...]" = ()
     """What it may be, the likeliest first."""
 
 
@@ -63,14 +52,14 @@ def parse_subject(text: str, what: str) -> Subject:
         ) from None
 
 
-def _candidates(text: str) -> tuple[CallSource | SourceName, ...]:
-    run_test = RunTestNamed(text).as_source()
-    if isinstance(run_test, RunTestCalls):  # ids don't tell of what they are
-        return TestExecutionCalls(text), run_test
+def _candidates(text: str) -> "tuple[sdk.CallSource | sdk.SourceName, ...]":
+    run_test = sdk.RunTestNamed(text).as_source()
+    if isinstance(run_test, sdk.RunTestCalls):  # ids don't tell of what they are
+        return sdk.TestExecutionCalls(text), run_test
     if text.partition(":")[0].strip() == "latest":
-        return (LatestExecution.parse(text),)
+        return (sdk.LatestExecution.parse(text),)
     if ":" in text.strip(":"):
-        return AgentVersionNamed.parse(text).as_source(), run_test
+        return sdk.AgentVersionNamed.parse(text).as_source(), run_test
     return (run_test,)
 
 
@@ -82,23 +71,25 @@ def read_subject(subject: Subject, endpoint: Endpoint, limits: Limits) -> "Summa
     return read_lists([source], endpoint, limits, label=one_line(subject.text))
 
 
-def find_subject(subject: Subject, endpoint: Endpoint) -> CallSource:
+def find_subject(subject: Subject, endpoint: Endpoint) -> "sdk.CallSource":
     """Return the list that an argument names, after looking up what it is."""
-    if len(subject.candidates) == 1 and isinstance(subject.candidates[0], CallSource):
+    if len(subject.candidates) == 1 and isinstance(subject.candidates[0], sdk.CallSource):
         return subject.candidates[0]
     return _run(endpoint.session(), partial(_find, subject.candidates))
 
 
-async def _find(candidates: Sequence[CallSource | SourceName], session: Session) -> CallSource:
+async def _find(
+    candidates: "Sequence[sdk.CallSource | sdk.SourceName]", session: "sdk.Session"
+) -> "sdk.CallSource":
     """Return the first list that there is; where there is none, raise what the first look-up raised."""
-    errors: list[NameLookupError | NotFoundError] = []
+    errors: list[sdk.NameLookupError | sdk.NotFoundError] = []
     for candidate in candidates:
         try:
-            if not isinstance(candidate, CallSource):
+            if not isinstance(candidate, sdk.CallSource):
                 (source,) = await session.find_sources(candidate)
                 return source
             await session.get_page(candidate, limit=1)
-        except (NameLookupError, NotFoundError) as error:
+        except (sdk.NameLookupError, sdk.NotFoundError) as error:
             errors.append(error)
         else:
             return candidate
@@ -123,7 +114,7 @@ def read_export(path: Path) -> "Summary":
 
 
 def read_lists(
-    sources: Sequence[CallSource], endpoint: Endpoint, limits: Limits, *, label: str | None = None
+    sources: "Sequence[sdk.CallSource]", endpoint: Endpoint, limits: Limits, *, label: str | None = None
 ) -> "Summary":
     """Read lists of calls into one summary; what is missing of them is in its verdict.
 
@@ -136,7 +127,11 @@ def read_lists(
 
 
 async def _read(
-    sources: Sequence[CallSource], page_size: int, label: str | None, console: Console, session: Session
+    sources: "Sequence[sdk.CallSource]",
+    page_size: int,
+    label: str | None,
+    console: Console,
+    session: "sdk.Session",
 ) -> "Summary":
     from futureagi_async.analysis import SummaryBuilder
 
@@ -155,7 +150,7 @@ async def _read(
     return builder.finish(stream.report, label=label)
 
 
-def _run(session: Session, work: Callable[[Session], Awaitable[T]]) -> T:
+def _run(session: "sdk.Session", work: "Callable[[sdk.Session], Awaitable[T]]") -> T:
     async def opened() -> T:
         async with session:
             with needed_libraries(), usage_errors():

@@ -2,16 +2,22 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-import msgspec
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from futureagi_async import FutureAGIError, SourceReport
-from futureagi_async.cli.formatting import Column, format_bytes, format_count, one_line, shown_path, table
-from futureagi_async.cli.progress import short_name
+import futureagi_async as sdk
+from futureagi_async.cli.formatting import (
+    Column,
+    format_bytes,
+    format_count,
+    one_line,
+    short_name,
+    shown_path,
+    table,
+    to_json,
+)
 from futureagi_async.cli.streams import print_text
-from futureagi_async.export import ExportReport
 
 _FIGURES = ("Listed", "Received", "Overlap", "Repeats", "Requests", "Retries")
 _NAMED = 6  # columns that were left out; the manifest has all
@@ -22,7 +28,7 @@ _EXPLAINED = (
 )
 
 
-def print_summary(report: ExportReport, where: str, console: Console, *, verbose: bool) -> None:
+def print_summary(report: "sdk.ExportReport", where: str, console: Console, *, verbose: bool) -> None:
     """Say what was read of each list, what is missing and why, and where the records are."""
     if verbose:
         _print_details(report, console)
@@ -35,7 +41,7 @@ def print_summary(report: ExportReport, where: str, console: Console, *, verbose
     print_text(console, Text(_written(report, where), style="bold"))
 
 
-def _lines(report: ExportReport, console: Console) -> Iterator[Text]:
+def _lines(report: "sdk.ExportReport", console: Console) -> Iterator[Text]:
     """Yield a line a list: whether all of it is there, and how much that is."""
     sources = report.fetch.sources
     names = [short_name(source.source) for source in sources]
@@ -48,13 +54,13 @@ def _lines(report: ExportReport, console: Console) -> Iterator[Text]:
         yield line if source.verdict == "complete" else line.append("  incomplete", "yellow")
 
 
-def verdict_mark(source: SourceReport, console: Console) -> tuple[str, str]:
+def verdict_mark(source: "sdk.SourceReport", console: Console) -> tuple[str, str]:
     """Return a sign for a list's verdict, and its colour."""
     complete, incomplete = ("✓", "✗") if console.encoding.lower().startswith("utf") else ("+", "-")
     return (complete, "green") if source.verdict == "complete" else (incomplete, "yellow")
 
 
-def _print_details(report: ExportReport, console: Console) -> None:
+def _print_details(report: "sdk.ExportReport", console: Console) -> None:
     """Print all figures, and what they mean."""
     columns = [
         Column("List"),
@@ -66,7 +72,7 @@ def _print_details(report: ExportReport, console: Console) -> None:
         print_text(console, Text(line, style="dim"))
 
 
-def _figures(source: SourceReport) -> list[Text]:
+def _figures(source: "sdk.SourceReport") -> list[Text]:
     repeats = (source.overlapping_rows, source.duplicates)
     numbers = (source.received, *repeats, source.requests, source.retries)
     return [
@@ -77,7 +83,7 @@ def _figures(source: SourceReport) -> list[Text]:
     ]
 
 
-def _why_complete(report: ExportReport) -> Iterator[str]:
+def _why_complete(report: "sdk.ExportReport") -> Iterator[str]:
     """Yield what the verdicts rest on, each reason once."""
     proven = [source for source in report.fetch if source.verdict == "complete"]
     for reason in dict.fromkeys(source.reason for source in proven):
@@ -85,7 +91,7 @@ def _why_complete(report: ExportReport) -> Iterator[str]:
         yield f"Why complete ({format_count(lists, 'list')}): {one_line(reason)}"
 
 
-def print_reasons(report: ExportReport, console: Console) -> None:
+def print_reasons(report: "sdk.ExportReport", console: Console) -> None:
     """Say of each list that is incomplete why, and which transcripts and recordings failed."""
     print_missing(report.fetch, report.transcript_failures, console)
     if failed := [file for file in report.recordings if file.error is not None]:
@@ -97,7 +103,9 @@ def print_reasons(report: ExportReport, console: Console) -> None:
 
 
 def print_missing(
-    sources: Iterable[SourceReport], transcript_failures: Sequence[FutureAGIError], console: Console
+    sources: "Iterable[sdk.SourceReport]",
+    transcript_failures: "Sequence[sdk.FutureAGIError]",
+    console: Console,
 ) -> None:
     """Say of each list that is incomplete why, and which transcripts failed."""
     for source in sources:
@@ -117,7 +125,7 @@ def _say_first(console: Console, failures: list[str]) -> None:
         print_text(console, Text(one_line(failures[0]) + more, style="dim"), indent=2)
 
 
-def _additions(report: ExportReport) -> Iterator[str]:
+def _additions(report: "sdk.ExportReport") -> Iterator[str]:
     if report.resumed:
         yield f"It went on after {format_count(report.resumed, 'interruption')}."
     if since := [moment for moment in report.changed_since if moment is not None]:
@@ -140,7 +148,7 @@ def _additions(report: ExportReport) -> Iterator[str]:
         yield f"Downloaded {format_count(len(audio), 'recording')} ({size})."
 
 
-def _written(report: ExportReport, where: str) -> str:
+def _written(report: "sdk.ExportReport", where: str) -> str:
     what = f"{format_count(report.records, 'record')} ({format_bytes(report.bytes)})"
     if report.already_finished:
         return f"{where} holds this export already: {what}. Nothing was read; --restart reads anew."
@@ -148,7 +156,7 @@ def _written(report: ExportReport, where: str) -> str:
     return f"Wrote {what} to {where}{files}: {_verdict(report)}."
 
 
-def _verdict(report: ExportReport) -> str:
+def _verdict(report: "sdk.ExportReport") -> str:
     if report.complete:
         return "complete"
     missing = sum(source.verdict != "complete" for source in report.fetch)
@@ -158,9 +166,9 @@ def _verdict(report: ExportReport) -> str:
     return f"{missing:,} of {format_count(lists, 'list')} {'is' if missing == 1 else 'are'} incomplete"
 
 
-def summary_json(report: ExportReport) -> bytes:
+def summary_json(report: "sdk.ExportReport") -> bytes:
     """Return a finished export, as one JSON object."""
-    return msgspec.json.encode(
+    return to_json(
         {
             "path": shown_path(report.path),
             "format": report.format,
@@ -192,12 +200,12 @@ def summary_json(report: ExportReport) -> bytes:
     )
 
 
-def failure_json(failure: FutureAGIError) -> Mapping[str, str]:
+def failure_json(failure: "sdk.FutureAGIError") -> Mapping[str, str]:
     """Return an error."""
     return {"error": type(failure).__name__, "message": str(failure)}
 
 
-def _source_json(source: SourceReport) -> Mapping[str, object]:
+def _source_json(source: "sdk.SourceReport") -> Mapping[str, object]:
     return {
         **source.source.to_dict(),
         "expected": source.expected,

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import attrs
 from cyclopts import Group, Parameter
@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from futureagi_async import FutureAGIError, Session, SourceSync, SyncReport, parse_since, sync_calls
+import futureagi_async as sdk
 from futureagi_async.cli.connection import (
     Connection,
     Limits,
@@ -22,30 +22,30 @@ from futureagi_async.cli.connection import (
     connect,
     find_sources,
 )
-from futureagi_async.cli.display import Display, make_display
-from futureagi_async.cli.formatting import format_count, one_line
+from futureagi_async.cli.formatting import format_count, one_line, short_name
 from futureagi_async.cli.messages import UsageError, in_shell_words, usage_errors
-from futureagi_async.cli.progress import Progress, short_name
 from futureagi_async.cli.running import ExitCode, StoppedBySignalError, run_async
 from futureagi_async.cli.sources import SourceOptions, lists_or_samples, name_sources
 from futureagi_async.cli.streams import open_stderr, print_error, print_text, write_json
 from futureagi_async.cli.summary import print_missing, verdict_mark
-from futureagi_async.export import ExportProgress
+
+if TYPE_CHECKING:
+    from futureagi_async.cli.display import Display
+    from futureagi_async.cli.progress import Progress
 
 SYNC_EPILOGUE = """\
 Examples:
   futureagi-async sync --demo calls.duckdb
-  futureagi-async sync --sources sources.toml --quiet calls.duckdb
-  futureagi-async sync --all delta+s3://lake/calls
+  futureagi-async sync calls.duckdb --sources sources.toml --quiet
+  futureagi-async sync delta+s3://lake/calls --all
 
-The tables are calls, evaluations, sources and syncs. What is not in its list
-  any more is marked (deleted_at) by a full read, never removed.
+The tables are calls, evaluations, sources and syncs. A full read marks calls
+  that are no longer in their list (deleted_at). Rows are never removed.
 
-Interrupted? The database is as before or as after, and the same command goes
-  on reading where it was.
+Interrupted? The database is as before or as after. The same command continues.
 
-Exit codes: 0 everything is there; 3 synced, but something is missing, and the
-  reason told; 1 failed, 2 wrong arguments, 130 interrupted.
+Exit codes: 0 everything is there; 3 synced, but something is missing, and
+  stderr says why; 1 failed; 2 wrong arguments; 130 interrupted.
 """
 
 SYNCING = Group("Database", sort_key=2)
@@ -63,8 +63,9 @@ class SyncOptions:
         Parameter(
             metavar="TIME",
             show_default=True,
-            help="How often to read a list in full (12h, 30d, 4w), which alone shows what was deleted; "
-            "0d: each time; or never.",
+            help="How often to read a list in full: 12h, 30d, 4w, 0d for each "
+            "time, or never. Only a full read "
+            "shows what was deleted.",
         ),
     ] = "30d"
     transcripts: Transcripts = False
@@ -79,7 +80,7 @@ class SyncOptions:
         if text == _NEVER:
             return None
         try:
-            length = parse_since(text)
+            length = sdk.parse_since(text)
         except ValueError:
             length = None
         if not isinstance(length, timedelta):
@@ -94,8 +95,9 @@ def sync(
             name="DATABASE",
             allow_leading_hyphen=True,
             group=SYNCING,
-            help="A DuckDB file ending in .duckdb or .db; or Delta tables in a directory, delta://PATH, or "
-            "in an object store, delta+s3://BUCKET/PATH.",
+            help="A DuckDB file that ends in .duckdb or .db; or Delta tables "
+            "in a directory (delta://PATH) or "
+            "in an object store (delta+s3://BUCKET/PATH).",
         ),
     ],
     /,
@@ -108,9 +110,12 @@ def sync(
 ) -> int:
     """Bring a database up to date with the calls of lists.
 
-    Only what changed since the last sync is read, and merged in one
-    transaction. Run it as often as you like, for instance by cron.
+    It reads only what changed since the last sync, and merges it in one
+    transaction. Run it as often as you like, for example with cron.
     """
+    from futureagi_async.cli.display import make_display
+    from futureagi_async.cli.progress import Progress
+
     full_every = options.full_read_after
     with connect(connection) as endpoint:
         sources = find_sources(endpoint, name_sources(lists_or_samples(lists, endpoint.stand_in)), limits)
@@ -123,12 +128,12 @@ def sync(
             files=_FILES,
         )
 
-        def advance(news: ExportProgress) -> None:
+        def advance(news: "sdk.ExportProgress") -> None:
             progress.write(news)
             display.advance()
 
         synced = partial(
-            sync_calls,
+            sdk.sync_calls,
             session,
             sources,
             database,
@@ -143,7 +148,7 @@ def sync(
             report = run_async(partial(_show_while, display, session, synced))
         except StoppedBySignalError:
             raise StoppedBySignalError(_kept(progress)) from None
-        except FutureAGIError as error:
+        except sdk.FutureAGIError as error:
             print_error(in_shell_words(str(error)))
             return ExitCode.FAILED
     _conclude(report, options)
@@ -151,20 +156,20 @@ def sync(
 
 
 async def _show_while(
-    display: Display, session: Session, synced: Callable[[], Awaitable[SyncReport]]
-) -> SyncReport:
+    display: "Display", session: "sdk.Session", synced: "Callable[[], Awaitable[sdk.SyncReport]]"
+) -> "sdk.SyncReport":
     async with session:
         with usage_errors(), display:
             return await synced()
 
 
-def _kept(progress: Progress) -> str:
+def _kept(progress: "Progress") -> str:
     if not progress.stages["reading"].records:
         return "the database is as it was."
-    return "the database is as it was; the same command goes on from what was read."
+    return "the database is unchanged; run the same command again to continue."
 
 
-def _conclude(report: SyncReport, options: SyncOptions) -> None:
+def _conclude(report: "sdk.SyncReport", options: SyncOptions) -> None:
     """Tell people how it ended, and programs the whole report."""
     console = open_stderr()
     if not options.quiet:
@@ -176,7 +181,7 @@ def _conclude(report: SyncReport, options: SyncOptions) -> None:
         write_json(report.to_json())
 
 
-def _print_sources(report: SyncReport, console: Console) -> None:
+def _print_sources(report: "sdk.SyncReport", console: Console) -> None:
     names = [short_name(each.source) for each in report.sources]
     width = max(map(cell_len, names), default=0)
     for each, name in zip(report.sources, names, strict=True):
@@ -191,12 +196,12 @@ def _print_sources(report: SyncReport, console: Console) -> None:
         print_text(console, Text("What an interrupted sync had read was merged first."))
 
 
-def _changes(of: SourceSync | SyncReport) -> str:
+def _changes(of: "sdk.SourceSync | sdk.SyncReport") -> str:
     """Say what changed in the database."""
     counts = {"new": of.inserted, "newer": of.updated, "deleted": of.deleted, "older, not taken": of.older}
     return ", ".join(f"{count:,} {word}" for word, count in counts.items() if count) or "nothing new"
 
 
-def _result(report: SyncReport) -> str:
+def _result(report: "sdk.SyncReport") -> str:
     verdict = "complete" if report.complete else "incomplete"
     return f"Synced {one_line(report.database)}: {_changes(report)}; {verdict}."

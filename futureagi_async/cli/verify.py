@@ -2,16 +2,15 @@
 
 from typing import Annotated
 
-import msgspec
 from cyclopts import Parameter
 from rich.console import Console
 from rich.text import Text
 
-from futureagi_async.cli.formatting import clean, format_count, one_line, shown_path
+import futureagi_async as sdk
+from futureagi_async.cli.formatting import clean, format_count, one_line, shown_path, to_json
 from futureagi_async.cli.messages import usage_errors
 from futureagi_async.cli.running import ExitCode
 from futureagi_async.cli.streams import open_stdout, print_text, write_json
-from futureagi_async.export import VerifyReport, verify_export
 
 VERIFY_EPILOGUE = """\
 Examples:
@@ -19,25 +18,26 @@ Examples:
   futureagi-async verify calls.jsonl
 
 A directory is compared with its manifest: sums, sizes, ids, parts, and the
-  manifest itself. A single file has none: it is read to its end, and no list
-  may have a call twice in it.
+  manifest itself. A single file has no manifest: it is read to its end, and a
+  call that one list has twice is a problem.
 
-Exit codes: 0 everything is as it was written; 3 it is, but the export was
+Exit codes: 0 the files are as they were written; 3 they are, but the export was
   incomplete when it was written; 1 something is wrong, or can't be read.
 """
 
 
 def verify(
     path: Annotated[
-        str, Parameter(metavar="PATH", help="The directory, the address or the file of an export.")
+        str,
+        Parameter(metavar="PATH", help="The directory, the address in a bucket, or the file of an export."),
     ],
     /,
     *,
     json: Annotated[bool, Parameter(help="Print the findings as one JSON object.")] = False,
 ) -> int:
-    """Check whether an export is as it was written."""
+    """Check whether the files of an export are as they were written."""
     with usage_errors():
-        report = verify_export(path)
+        report = sdk.verify_export(path)
     if json:
         write_json(_findings_json(report))
     else:
@@ -47,7 +47,7 @@ def verify(
     return ExitCode.INCOMPLETE if report.complete is False else ExitCode.DONE
 
 
-def _print_findings(report: VerifyReport, console: Console) -> None:
+def _print_findings(report: "sdk.VerifyReport", console: Console) -> None:
     where = clean(str(report.directory))
     for problem in report.problems:
         print_text(console, Text(one_line(problem), style="red"))
@@ -67,8 +67,8 @@ def _print_findings(report: VerifyReport, console: Console) -> None:
         print_text(console, Text(f"The export was incomplete when it was written. {how}", style="yellow"))
 
 
-def _findings_json(report: VerifyReport) -> bytes:
-    return msgspec.json.encode(
+def _findings_json(report: "sdk.VerifyReport") -> bytes:
+    return to_json(
         {
             "directory": shown_path(report.directory),
             "ok": report.ok,

@@ -1,23 +1,11 @@
-"""The commands `wait` and `watch`: until a test execution is final, and how far it is meanwhile."""
+"""The commands `wait` and `watch`: until a test execution is final."""
 
-import time
-from collections.abc import Callable, Mapping
-from functools import partial
-from types import TracebackType
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
-import attrs
-import msgspec
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.cells import cell_len
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
 
-from futureagi_async import CallStatus, ExecutionState, ExecutionStatus, Session, WaitTimeoutError
+import futureagi_async as sdk
 from futureagi_async.cli.connection import (
     Connection,
     Endpoint,
@@ -27,10 +15,11 @@ from futureagi_async.cli.connection import (
     connect,
     read_one,
 )
-from futureagi_async.cli.formatting import Fitted, format_count, format_duration, one_line, status_text
 from futureagi_async.cli.running import ExitCode
 from futureagi_async.cli.streams import open_stderr, open_stdout, print_error, write_json
-from futureagi_async.events import Event, ExecutionChecked, OutageBegan, OutageEnded
+
+if TYPE_CHECKING:
+    from futureagi_async.cli.board import Progress
 
 WAIT_EPILOGUE = """\
 Examples:
@@ -48,10 +37,6 @@ Examples:
 Exit codes: 0 completed, 3 failed or cancelled, 124 timed out.
 """
 
-_REFRESHES_PER_SECOND = 4
-_PLAIN_LINE_SECONDS = 60.0
-_NARROWEST_BAR = 8
-_GAP = 2
 _DEMO_POLL_SECONDS = 0.5
 
 Timeout = Annotated[
@@ -65,7 +50,8 @@ Poll = Annotated[
     Parameter(
         metavar="SECONDS",
         validator=Number(gt=0),
-        help="Between two looks, at least; up to a minute while nothing changes. Default: 5.",
+        help="The shortest pause between two looks. It grows up to a minute "
+        "while nothing changes. Default: 5.",
     ),
 ]
 
@@ -76,7 +62,7 @@ def wait(
     *,
     timeout: Timeout = 3600,
     poll: Poll = None,
-    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), help="Don't say how far it is.")] = False,
+    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), help="Don't report progress.")] = False,
     as_json: Annotated[
         bool, Parameter(name="--json", help="Print the last state as one JSON object.")
     ] = False,
@@ -85,14 +71,16 @@ def wait(
 ) -> int:
     """Wait until a test execution, its calls and their evaluations are final.
 
-    How far it is goes to stderr, the last state to the standard output.
+    Progress goes to stderr, and the last state to the standard output.
     """
-    progress = Progress() if quiet else live_or_plain(open_stderr(), transient=True)
+    from futureagi_async.cli import board
+
+    progress = board.Progress() if quiet else board.live_or_plain(open_stderr(), transient=True)
     state, error = _follow(connection, execution_id, timeout, poll, max_outage, progress)
     if as_json:
-        write_json(state_json(state))
+        write_json(board.state_json(state))
     else:
-        open_stdout().print(render_state(state))
+        open_stdout().print(board.render_state(state))
     return _exit_code(state, error)
 
 
@@ -102,20 +90,27 @@ def watch(
     *,
     timeout: Annotated[
         float | None,
-        Parameter(metavar="SECONDS", validator=Number(gte=0), help="How long to watch. Default: to the end."),
+        Parameter(
+            metavar="SECONDS", validator=Number(gte=0), help="How long to watch. Default: until it is final."
+        ),
     ] = None,
     poll: Poll = None,
     as_json: Annotated[
-        bool, Parameter(name="--json", help="Print a JSON object a line, at the first look and each change.")
+        bool,
+        Parameter(
+            name="--json", help="Print a JSON object at the first look and at each change, one a line."
+        ),
     ] = False,
     max_outage: MaxOutage = 900.0,
     connection: Connection = Connection(),  # noqa: B008 - frozen
 ) -> int:
-    """Watch a test execution: its calls by status, and evaluations pending.
+    """Watch a test execution: its calls by status, and its pending evaluations.
 
-    A terminal shows a board, which stays when it ends. Elsewhere a line is printed at each change.
+    A terminal shows a board, which stays at the end. Elsewhere, a line is printed at each change.
     """
-    progress = JsonLines() if as_json else live_or_plain(open_stdout(), transient=False)
+    from futureagi_async.cli import board
+
+    progress = board.JsonLines() if as_json else board.live_or_plain(open_stdout(), transient=False)
     state, error = _follow(connection, execution_id, timeout, poll, max_outage, progress)
     return _exit_code(state, error)
 
@@ -127,7 +122,7 @@ def _follow(
     poll: float | None,
     max_outage: float,
     progress: "Progress",
-) -> tuple[ExecutionState, WaitTimeoutError | None]:
+) -> "tuple[sdk.ExecutionState, sdk.WaitTimeoutError | None]":
     """Wait, and return the last state, with the error where the time was up."""
     with connect(connection) as endpoint:
         wanted = choose_execution(execution_id, endpoint)
@@ -135,13 +130,13 @@ def _follow(
             poll = poll or _DEMO_POLL_SECONDS
             run_demo(endpoint, str(wanted))
 
-        async def work(session: Session) -> ExecutionState:
+        async def work(session: "sdk.Session") -> "sdk.ExecutionState":
             return await session.wait_for_execution(wanted, timeout, poll or 5.0, max_outage=max_outage)
 
         try:
             with progress:
                 return read_one(endpoint, work, observers=[progress.on_event]), None
-        except WaitTimeoutError as error:
+        except sdk.WaitTimeoutError as error:
             if error.state is None:
                 raise
             return error.state, error
@@ -157,195 +152,8 @@ def run_demo(endpoint: Endpoint, execution_id: str) -> None:
     )
 
 
-def _exit_code(state: ExecutionState, error: WaitTimeoutError | None) -> int:
+def _exit_code(state: "sdk.ExecutionState", error: "sdk.WaitTimeoutError | None") -> int:
     if error is not None:
         print_error(str(error))
         return ExitCode.TIMED_OUT
-    return ExitCode.DONE if state.status == ExecutionStatus.COMPLETED else ExitCode.INCOMPLETE
-
-
-def state_json(state: ExecutionState) -> bytes:
-    """Return a state as a JSON object."""
-    return msgspec.json.encode(attrs.asdict(state, recurse=False))
-
-
-class Progress:
-    """Says nothing; the others say how far the test execution is."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
-
-    def on_event(self, event: Event) -> None:
-        """Take note of what the session tells."""
-
-
-class Changes(Progress):
-    """Passes on the states that differ from the one before, and outages."""
-
-    def __init__(self) -> None:
-        self._last: ExecutionState | None = None
-
-    def on_event(self, event: Event) -> None:
-        """Pass on what is news."""
-        match event:
-            case ExecutionChecked(state=state):
-                if self._last is None or self.is_news(self._last, state):
-                    self._last = state
-                    self.on_change(state)
-            case OutageBegan():
-                self.on_outage(f"No answer from the server, waiting up to {event.max_outage:.0f} s.")
-            case OutageEnded(answered=True):
-                self.on_outage(f"The server answers again, after {format_duration(event.seconds)}.")
-
-    def is_news(self, before: ExecutionState, now: ExecutionState) -> bool:
-        """Whether a state is worth a line of its own."""
-        return attrs.evolve(before, elapsed=now.elapsed) != now
-
-    def on_change(self, state: ExecutionState) -> None:
-        """Tell a state."""
-
-    def on_outage(self, message: str) -> None:
-        """Tell of a server that does not answer, or answers again."""
-
-
-class PlainLines(Changes):
-    """A line at each change, and one a minute."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__()
-        self._console = console
-
-    def is_news(self, before: ExecutionState, now: ExecutionState) -> bool:
-        """Also say from time to time that it is still waited for."""
-        return super().is_news(before, now) or now.elapsed - before.elapsed >= _PLAIN_LINE_SECONDS
-
-    def on_change(self, state: ExecutionState) -> None:
-        """Print a line."""
-        self.on_outage(f"{format_duration(state.elapsed)}  {one_line(str(state))}")
-
-    def on_outage(self, message: str) -> None:
-        """Print a line."""
-        self._console.print(message, soft_wrap=True)
-
-
-class JsonLines(Changes):
-    """A JSON object a line."""
-
-    def on_change(self, state: ExecutionState) -> None:
-        """Print a line."""
-        write_json(state_json(state))
-
-
-class Board(Progress):
-    """A board on a terminal, redrawn in place."""
-
-    def __init__(
-        self, console: Console, *, transient: bool, now: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._now = now
-        self._began = now()
-        self._state: ExecutionState | None = None
-        self._next_look = 0.0
-        self._is_out = False
-        self._live = Live(
-            console=console,
-            get_renderable=self._render,
-            refresh_per_second=_REFRESHES_PER_SECOND,
-            transient=transient,
-        )
-
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._live.stop()
-
-    def on_event(self, event: Event) -> None:
-        """Keep what is to be shown."""
-        match event:
-            case ExecutionChecked():
-                self._state, self._next_look = event.state, self._now() + event.delay_seconds
-            case OutageBegan():
-                self._is_out = True
-            case OutageEnded():
-                self._is_out = False
-
-    def _render(self) -> RenderableType:
-        if self._state is None:
-            return Text("Looking for the first time.", style="dim")
-        return Group(
-            render_state(attrs.evolve(self._state, elapsed=self._now() - self._began)), self._footer()
-        )
-
-    def _footer(self) -> Text:
-        assert self._state is not None
-        if self._is_out:
-            return Text("No answer from the server; asking again and again.", style="yellow")
-        if self._state.is_final:
-            return Text("")
-        left = self._next_look - self._now()
-        return Text(f"Next look in {left:.0f} s." if left >= 0.5 else "Looking.", style="dim")
-
-
-def live_or_plain(console: Console, *, transient: bool) -> Progress:
-    """Return what shows progress: a board on a terminal, lines elsewhere."""
-    if console.file.isatty() and not console.is_dumb_terminal:
-        return Board(console, transient=transient)
-    return PlainLines(console)
-
-
-def render_state(state: ExecutionState) -> RenderableType:
-    """Return status and time, calls by status with bars, and what is pending."""
-    title = Text.assemble(
-        ("Test execution ", "bold"), status_text(state.status), f" after {format_duration(state.elapsed)}"
-    )
-    parts: list[RenderableType] = [title, Text(one_line(state.id), style="dim")]
-    if state.counts:
-        parts.append(Fitted(partial(_lay_out_counts, state)))
-    pending = format_count(state.pending_evaluations, "evaluation")
-    if state.pending_evaluations:
-        parts.append(Text(f"{pending} pending", style="yellow"))
-    elif state.is_final:
-        parts.append(Text(f"{format_count(state.calls, 'call')}, no evaluation pending", style="dim"))
-    return Group(*parts)
-
-
-def _lay_out_counts(state: ExecutionState, width: int) -> RenderableType:
-    labels = max(cell_len(one_line(word)) for word in state.counts)
-    figures = max(len(f"{number:,}") for number in state.counts.values())
-    with_bars = labels + figures + _NARROWEST_BAR + 3 * _GAP <= width
-    grid = Table.grid(padding=(0, _GAP, 0, 0), expand=with_bars)
-    grid.add_column(overflow="fold")
-    grid.add_column(justify="right", no_wrap=True)
-    if with_bars:
-        grid.add_column(ratio=1)
-    for word, number in state.counts.items():
-        bar = ProgressBar(
-            total=state.calls,
-            completed=number,
-            complete_style=_STYLES.get(word, "cyan"),
-            finished_style="green",
-        )
-        grid.add_row(status_text(word), Text(f"{number:,}"), *([bar] if with_bars else []))
-    return grid
-
-
-_STYLES: Mapping[str, str] = {
-    CallStatus.COMPLETED: "green",
-    CallStatus.FAILED: "red",
-    CallStatus.CANCELLED: "red",
-}
+    return ExitCode.DONE if state.status == sdk.ExecutionStatus.COMPLETED else ExitCode.INCOMPLETE

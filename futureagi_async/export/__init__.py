@@ -1,4 +1,4 @@
-"""Calls of many lists into files: `export_calls`, `verify_export`, `plan_export`."""
+"""Calls of many lists into files: `export_calls`, `verify_export`, `plan_export`, and shares of an export."""
 
 import os
 from collections.abc import Iterable
@@ -9,8 +9,10 @@ from futureagi_async.export.report import ExportProgress, ExportReport, OnProgre
 from futureagi_async.sources import CallSource, check_sources
 
 if TYPE_CHECKING:
+    from futureagi_async.export.commits import check_commit, commit_shares
     from futureagi_async.export.fetching import CallReader
     from futureagi_async.export.plan import ExportPlan, PlanReader, SourcePlan
+    from futureagi_async.export.shares import Share, ShareReceipt, export_share, plan_shares
     from futureagi_async.export.verify import VerifyReport
 
 __all__ = [
@@ -18,14 +20,26 @@ __all__ = [
     "ExportProgress",
     "ExportReport",
     "OnProgress",
+    "Share",
+    "ShareReceipt",
     "SourcePlan",
     "VerifyReport",
+    "check_commit",
+    "commit_shares",
     "export_calls",
+    "export_share",
     "plan_export",
+    "plan_shares",
     "verify_export",
 ]
 
-_HOMES = {"ExportPlan": "plan", "SourcePlan": "plan", "VerifyReport": "verify"}
+_HOMES = {
+    "ExportPlan": "plan",
+    "SourcePlan": "plan",
+    "VerifyReport": "verify",
+    **dict.fromkeys(("check_commit", "commit_shares"), "commits"),
+    **dict.fromkeys(("Share", "ShareReceipt", "plan_shares", "export_share"), "shares"),
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -65,22 +79,22 @@ async def export_calls(
 ) -> ExportReport:
     """Write the calls of all sources into a file, a directory or a bucket, and return what is in it.
 
-    Files appear under their names when everything was read, whole or not at all; only their owner may
-    read them (mode 0600). Until then every page that was read is kept in a working directory, in the
-    target or beside it. Whatever ends the export (an error, a cancellation, the machine), the same call
-    again goes on from there, and reads again only what was under way. A list that could not be proven
-    complete is in the report, and does not lose the others; the working directory then stays, and the
-    same call again tries just what is missing.
+    Files appear under their names when everything was read, whole or not at all. Only their owner may
+    read them (mode 0600). Until then, every page is kept in a working directory, in the target or beside it.
+    If the export stops (an error, a cancellation, a crash), the same call continues, and reads again only
+    what was in flight. An incomplete list is in the report, and does not affect the others. The working
+    directory then stays, and the same call tries only what is missing.
 
-    In a bucket (``s3://``, ``gs://`` or ``az://``), parts have names that nothing else ever gets, and the
-    manifest is put last, only in place of what was there when the export began: who begins at the manifest
-    never sees half an export, and of two writers the second one fails. Needs the extra ``[cloud]``.
+    In a bucket (``s3://``, ``gs://`` or ``az://``), parts get names that nothing else ever gets. The manifest
+    is written last, and only if what was there when the export began is still there. So readers that begin
+    at the manifest never see half an export, and of two writers the second one fails. Needs the extra
+    ``[cloud]``.
 
-    A directory that holds this export already is left as it is (``report.already_finished``).
+    A directory that already holds this export is left as it is (``report.already_finished``).
 
-    Raises `ExportError` where files can't be written or belong to another export, `ValueError` and
-    `TypeError` for wrong arguments, all before any request; the first failure where not one list could
-    even be begun; `AuthenticationError` and `PermissionDeniedError` as soon as keys are refused.
+    Raises `ValueError` and `TypeError` for wrong arguments, and `ExportError` if files can't be written or
+    belong to another export, all before any request. Raises `AuthenticationError` and
+    `PermissionDeniedError` as soon as keys are refused. Raises the first failure if no list could be begun.
 
     Args:
         session: An open `futureagi_async.Session`.
@@ -88,42 +102,41 @@ async def export_calls(
         target: A file ending in ``.jsonl``, ``.ndjson``, ``.csv`` (each also with ``.gz`` or ``.zst``) or
             ``.parquet``. Anything else is a directory, for parts and ``_manifest.json``, as is
             ``s3://bucket/prefix/``, ``gs://bucket/prefix/`` or ``az://container/prefix/``.
-        format: ``"jsonl"``, ``"csv"`` or ``"parquet"``; by default what the file's ending says, and
-            ``"jsonl"`` in a directory.
+        format: ``"jsonl"``, ``"csv"`` or ``"parquet"``. Default: by the ending of the file; ``"jsonl"`` in a
+            directory.
         transcripts: Also read the details of calls whose list withholds the transcript, one request a
-            call, and add their ``transcript``, and ``recordings`` where the list names none.
-        resume: Go on with an unfinished export in the target. ``False`` begins anew and replaces it.
+            call. This adds their ``transcript``, and their ``recordings`` if the list names none.
+        resume: Continue an unfinished export in the target. ``False`` begins anew and replaces it.
         overwrite: Also replace what no export wrote, or what was changed since: a file or a link at the
-            target (not what it points to), and parts in a directory; write into a directory of other files.
-        ordered: Write by source, then newest first, then by id, so that unchanged lists give the same
-            bytes.
-        normalised: JSON Lines in our documented names and units instead of as sent.
-        columns: The columns to write, under their names in Parquet, in CSV and normalised lines, too; ``id``
-            is always among them, and they keep the schema's order. ``scenario`` and ``source`` stand for
-            several.
-        drop: Columns to leave out. What was sent for them is nowhere: in ``extra``, ``misfits``, snapshots,
-            evaluations.
-        redact: Replace phone numbers and customers' names by keyed digests: the same digest for the same
-            number or name, so that rows can still be joined. ``docs/exports.md`` says where.
-        redact_key: The key of these digests; default ``FI_REDACT_KEY`` from the environment. It is kept
-            nowhere; the manifest has an id that tells two keys apart.
+            target (not its target), and parts in a directory. Also write into a directory with other files.
+        ordered: Write by source, then newest first, then by id. Unchanged lists then give the same bytes.
+        normalised: JSON Lines in documented names and units, not as sent.
+        columns: The columns to write, by their names in Parquet, also for CSV and normalised lines. ``id``
+            is always among them, and they keep the order of the schema. ``scenario`` and ``source`` stand for
+            several columns.
+        drop: Columns to leave out. Their values are not in ``extra``, ``misfits``, snapshots or evaluations
+            either.
+        redact: Replace phone numbers and customers' names by keyed digests. The same number or name has the
+            same digest, so that rows can still be joined. ``docs/exports.md`` says what is replaced.
+        redact_key: The key of these digests; default ``FI_REDACT_KEY`` from the environment. It is stored
+            nowhere. The manifest has an id that tells two keys apart.
         partition: Put the parts of a directory into Hive folders, for query engines: ``"source"`` into
             ``source_type=run_test/source_id=ID/`` and the like, ``"date"`` into ``date=2026-01-31/`` by the
             day of ``timestamp`` in UTC.
-        part_rows: Records a part, in a directory; with ``partition``, in a folder.
+        part_rows: Records in each part of a directory; with ``partition``, of a folder.
         page_size: Rows a request, about.
         include_provider_data: Keep ``call_metadata`` and ``provider_call_data``, which may hold other
             parties' keys.
-        since: The ``_manifest.json`` of an earlier export, or its directory or prefix: of each source that it
-            held completely, read only what was changed since. Deletions are not noticed.
-        recordings: A folder to download the calls' audio into; with a target in a bucket also a folder right
+        since: The ``_manifest.json`` of an earlier export, or its directory or prefix. For each source that
+            it holds completely, read only what changed since then. This can't see deletions.
+        recordings: A folder for the calls' audio. With a target in a bucket, it can also be a folder right
             below that.
         allow_private_hosts: Download audio from private and local addresses, too.
-        max_outage: How many seconds to wait for a server that answers nothing any more; see
+        max_outage: How many seconds to wait for a server that stopped answering; see
             `futureagi_async.Session.stream_calls`.
-        work_dir: For a target in a bucket, the directory that holds what is unfinished; by default the user's
-            directory for caches. Each target has a directory of its own there.
-        on_progress: Called whenever more is safe on the disk; should be quick.
+        work_dir: For a target in a bucket: the directory for unfinished work. Default: the user's cache
+            directory. Each target has a directory of its own there.
+        on_progress: Called whenever more is safe on the disk. It should be quick.
 
     """
     from futureagi_async.export.redaction import make_redactor

@@ -76,6 +76,10 @@ class ExportRequest:
     allow_private_hosts: bool
     max_outage: float
     on_progress: OnProgress | None
+    first_place: int = 0
+    """The place of the first source, where this is a share of an export."""
+    pairs: Path | None = None
+    """A file for the sorted pairs of a source's place and an id, which a share is committed by."""
 
     def parameters(self, base: BaseExport | None) -> Parameters:
         """Return what decides the content of the export."""
@@ -165,7 +169,8 @@ async def run_export(request: ExportRequest) -> ExportReport:
     )
     if isinstance(request.recordings, Path):
         await run_sync(check_directory, request.recordings)
-    destination = open_destination(request)
+    permissions = Permissions(request.resume, request.overwrite)
+    destination = open_destination(target, permissions, request.recordings)
     await destination.prepare()
     try:
         with locked(
@@ -177,12 +182,12 @@ async def run_export(request: ExportRequest) -> ExportReport:
             await destination.leave()
 
 
-def open_destination(request: ExportRequest) -> Destination:
+def open_destination(
+    target: Target, permissions: Permissions, recordings: Path | Address | None = None
+) -> Destination:
     """Return what the target does."""
-    target, permissions = request.target, Permissions(request.resume, request.overwrite)
     if not isinstance(target, BucketTarget):
         return LocalDestination(target, permissions)
-    recordings = request.recordings
     folder = folder_in_target(target, recordings) if isinstance(recordings, Address) else None
     return BucketDestination(target, permissions, folder)
 
@@ -258,7 +263,7 @@ class _Job:
                 if not checkpoints:
                     raise
                 raise ExportError(
-                    f"Can't go on with the export in {self.request.target}: {error} Use the session's "
+                    f"Can't continue the export in {self.request.target}: {error} Use the session's "
                     f"former options, or begin anew with {RESTART}."
                 ) from error
             if checkpoints:
@@ -283,7 +288,7 @@ class _Job:
         """Write the files, and give them their names."""
         store, destination = self.store, self.destination
         last = is_complete(fetch, store)
-        writer = PartsWriter(store, reader, last=last)
+        writer = PartsWriter(store, reader, last=last, first_place=self.request.first_place)
         parts: list[Part] = []
         with closing(writer.run()) as steps:
             while (written := await run_sync(next, steps, None)) is not None:
@@ -311,7 +316,10 @@ class _Job:
             parts=parts,
             base=self.base,
             recordings_folder=folder_in_target(self.request.target, self.request.recordings),
+            first_place=self.request.first_place,
         )
+        if self.request.pairs is not None:
+            self.store.write_pairs(self.request.pairs, result.places)
         return build_manifest(result, datetime.now(UTC))
 
     def _note_page(self) -> None:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import chain, groupby, islice
+from itertools import chain, groupby, islice, repeat
 from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
@@ -26,15 +26,17 @@ class PartsWriter:
     """Writes the parts of an export; afterwards ``parts`` describes them.
 
     ``last`` says that the store is not needed any more. Where its part files are just what the export's are
-    to be, they then become those, without a copy.
+    to be, they then become those, without a copy. ``first_place`` is that of the first source, where others
+    are exported elsewhere.
     """
 
-    def __init__(self, store: Store, reader: RecordReader, *, last: bool) -> None:
+    def __init__(self, store: Store, reader: RecordReader, *, last: bool, first_place: int = 0) -> None:
         self.parts: list[Part] = []
         self._store = store
         self._target = store.target
         self._parameters = store.parameters
         self._reader = reader
+        self._sources = (*repeat(None, first_place), *reader.sources)
         self._written = 0
         self._projection = Projection.without(self._parameters.left_out)
         self._columns = EvaluationColumns()
@@ -88,8 +90,7 @@ class PartsWriter:
     def _find_columns(self) -> Iterator[int]:
         """Look at all evaluations before the first row: a table's columns come first."""
         for some in self._batches(self._store.records()):
-            for call in self._reader.batch(some).calls():
-                self._columns.note(call)
+            self._columns.note_batch(self._reader.batch(some))
             yield 0
 
     def _write_part(self, number: int, folder: str, records: Iterator[Record]) -> Iterator[int]:
@@ -144,7 +145,7 @@ class PartsWriter:
             normalised=self._parameters.normalised,
             evaluations=self._columns.columns(),
             side_file=side_file,
-            sources=self._reader.sources,
+            sources=self._sources,
             projection=self._projection,
         )
 

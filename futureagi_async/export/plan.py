@@ -1,6 +1,6 @@
 """What an export would cost: `plan_export`. Sizes are those of samples, times are measured."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import accumulate, groupby
 from math import ceil, sqrt
@@ -38,6 +38,7 @@ _ROOM = 10  # places that are left on the first page where it is enough for a ru
 _GROWTH = 50  # places behind the end of a list that its one page also asks for
 _TAIL_ROWS = 20
 _REQUESTS_A_PAGE = 1.1  # pages overlap
+_ALLOWANCE_SECONDS = 61  # a session spreads a minute's requests over a little more
 
 
 class PlanReader(Protocol):
@@ -214,11 +215,30 @@ class Sample:
     page: CallPage | None = None
     cost: PageCost = _NO_COST
     error: FutureAGIError | None = None
+    known: int = 0
+    """How many rows the list has, where no page is kept."""
+    known_details: int = 0
+    """For how many calls the list withholds the transcript, where no page is kept."""
 
     @property
     def count(self) -> int:
         """How many rows the list has."""
-        return self.page.count if self.page else 0
+        return self.page.count if self.page else self.known
+
+    @property
+    def details(self) -> int:
+        """For how many calls the list withholds the transcript."""
+        return self.share(1 for _ in self.withheld) if self.page else self.known_details
+
+    @classmethod
+    def counted(cls, source: CallSource, count: int) -> "Sample":
+        """Return what is known of a list whose rows others counted; details are the most it may need."""
+        details = 0 if isinstance(source, RunTestCalls) else count
+        return cls(source=source, known=count, known_details=details)
+
+    def without_page(self) -> "Sample":
+        """Return the same without the page, which thousands of lists would have in memory."""
+        return attrs.evolve(self, page=None, known=self.count, known_details=self.details)
 
     @property
     def withheld(self) -> list[CallExecution]:
@@ -254,8 +274,8 @@ class Conditions:
         if self.max_requests_per_minute is None:
             return 0.0
         at_once = max(1, self.max_requests_per_minute // 10)
-        evenly = max(1, self.max_requests_per_minute - at_once)
-        return max(0, requests - at_once) * 60 / evenly
+        evenly = self.max_requests_per_minute - at_once + 1
+        return max(0, requests - at_once) * _ALLOWANCE_SECONDS / evenly
 
 
 def readings_of(samples: Sequence[Sample], conditions: Conditions) -> list[Reading]:
@@ -276,7 +296,7 @@ def estimate(samples: Sequence[Sample], conditions: Conditions) -> ExportPlan:
     sources: list[SourcePlan] = []
     longest = pages_work = details_work = 0.0
     for sample, reading in zip(samples, readings_of(samples, conditions), strict=True):
-        details = sample.share(1 for _ in sample.withheld) if conditions.transcripts else 0
+        details = sample.details if conditions.transcripts else 0
         work = reading.work(sample.cost)
         detail_work = details * (conditions.detail_seconds or sample.cost.of(1))
         longest = max(longest, reading.alone(sample.cost, parallelism))
@@ -324,15 +344,47 @@ async def make_plan(
     return estimate(samples, attrs.evolve(conditions, parallelism=parallelism))
 
 
+async def plan_sources(
+    session: PlanReader,
+    sources: Sequence[CallSource],
+    counts: Mapping[CallSource, int],
+    *,
+    page_size: int,
+    transcripts: bool,
+) -> tuple[SourcePlan, ...]:
+    """Say what each source would cost, after one small request for each whose rows nobody has counted."""
+    conditions = Conditions(
+        page_size=page_size,
+        transcripts=transcripts,
+        max_in_flight=session.max_in_flight,
+        max_requests_per_minute=session.max_requests_per_minute,
+    )
+
+    async def count(source: CallSource) -> Sample:
+        return (await _take_sample(session, source)).without_page()
+
+    unknown = [source for source in sources if source not in counts]
+    taken = await _ask([partial(count, source) for source in unknown], at_once=session.max_in_flight)
+    sampled = {one.source: one for one in _with_errors(unknown, taken)}
+    samples = [sampled.get(source) or Sample.counted(source, counts[source]) for source in sources]
+    return estimate(samples, conditions).sources
+
+
 async def _take_samples(session: PlanReader, sources: Sequence[CallSource]) -> list[Sample]:
     """Ask each source for a few rows, some at once."""
-    asked = [partial(session.get_page, source, page=1, limit=SAMPLE_ROWS) for source in sources]
-    pages = await _ask(asked, at_once=min(_AT_ONCE, session.max_in_flight))
+    asked = [partial(_take_sample, session, source) for source in sources]
+    return _with_errors(sources, await _ask(asked, at_once=min(_AT_ONCE, session.max_in_flight)))
+
+
+async def _take_sample(session: PlanReader, source: CallSource) -> Sample:
+    page = await session.get_page(source, page=1, limit=SAMPLE_ROWS)
+    return Sample(source=source, page=page, cost=PageCost.measured(page))
+
+
+def _with_errors(sources: Sequence[CallSource], taken: Sequence[Sample | FutureAGIError]) -> list[Sample]:
     return [
-        Sample(source=source, error=page)
-        if isinstance(page, FutureAGIError)
-        else Sample(source=source, page=page, cost=PageCost.measured(page))
-        for source, page in zip(sources, pages, strict=True)
+        Sample(source=source, error=sample) if isinstance(sample, FutureAGIError) else sample
+        for source, sample in zip(sources, taken, strict=True)
     ]
 
 

@@ -109,18 +109,25 @@ class ExportResult:
     parts: Sequence[Part]
     base: BaseExport | None
     recordings_folder: str | None
+    first_place: int = 0
+    """That of the first source among those of all shares."""
+
+    @property
+    def places(self) -> list[int]:
+        """The place of each source; of equal ones that of the first."""
+        sources = [report.source for report in self.fetch]
+        return [self.first_place + sources.index(source) for source in sources]
 
 
 def build_manifest(result: ExportResult, finished_at: datetime) -> Manifest:
     """Return the manifest of an export."""
     store, fetch, base = result.store, result.fetch, result.base
     parameters, counts = store.parameters, store.counts
-    sources = [report.source for report in fetch]
     records = store.records_by_source()
     moments = base.changed_since if base is not None else {}
     ids, pairs = "", ""
     if store.target.is_directory:
-        ids, pairs = store.id_digests([sources.index(source) for source in sources])
+        ids, pairs = store.id_digests(result.places)
     return Manifest(
         manifest=FORMAT,
         package=f"futureagi-async {__version__}",
@@ -132,7 +139,7 @@ def build_manifest(result: ExportResult, finished_at: datetime) -> Manifest:
         bytes=sum(part.bytes for part in result.parts),
         parameters=parameters,
         sources=[
-            _source(report, described, records.get(place, 0), moments.get(report.source))
+            source_entry(report, described, records.get(place, 0), moments.get(report.source))
             for place, (report, described) in enumerate(zip(fetch, parameters.sources, strict=True))
         ],
         parts=list(result.parts),
@@ -212,9 +219,10 @@ _COUNTS = (
 )
 
 
-def _source(
+def source_entry(
     report: SourceReport, described: dict[str, Any], records: int, changed_since: datetime | None
 ) -> Source:
+    """Return what a manifest tells of a source."""
     return Source(
         source=described,
         verdict=report.verdict,

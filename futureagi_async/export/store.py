@@ -41,7 +41,7 @@ from futureagi_async.export.targets import RESTART, Target
 INDEX: Final = "index.db"
 _FILES: Final = re.compile(
     r"index\.db(\.new)?(-wal|-shm|-journal)?|journal|(part|details|stage)-[0-9]{5,}\.jsonl"
-    r"|(file|receipt|_manifest|manifest|(calls|evaluations)-[0-9]{5,})\.part"
+    r"|(file|receipt|pairs|_manifest|manifest|(calls|evaluations)-[0-9]{5,})\.part"
 )
 """What exports have in a working directory: anything else in it is somebody else's."""
 FORMAT: Final = 2  # 1 was a journal of lines
@@ -180,7 +180,7 @@ SELECT detail FROM records
 WHERE detail IS NOT NULL AND detail NOT IN (SELECT id FROM details WHERE outcome <> 'failed')
 GROUP BY detail ORDER BY min(row)
 """
-_FIRST_PLACES = "CREATE TEMP TABLE first_places (source INTEGER PRIMARY KEY, first INTEGER)"
+_FIRST_PLACES = "CREATE TEMP TABLE IF NOT EXISTS first_places (source INTEGER PRIMARY KEY, first INTEGER)"
 _IDS = "SELECT id FROM records ORDER BY id"
 _PAIRS = """
 SELECT f.first, r.id FROM records AS r JOIN first_places AS f ON f.source = r.source ORDER BY f.first, r.id
@@ -396,11 +396,24 @@ class Store:
             if not any(first_places):
                 ids, pairs = digest_lines(self._database.execute(_IDS), "%s\n", "0 %s\n")
                 return ids, pairs
-            self._database.execute(_FIRST_PLACES)
-            self._database.executemany("INSERT INTO first_places VALUES (?, ?)", enumerate(first_places))
             (ids,) = digest_lines(self._database.execute(_IDS), "%s\n")
-            (pairs,) = digest_lines(self._database.execute(_PAIRS), "%d %s\n")
+            (pairs,) = digest_lines(self._sorted_pairs(first_places), "%d %s\n")
             return ids, pairs
+
+    def write_pairs(self, path: Path, first_places: Sequence[int]) -> None:
+        """Write the sorted pairs of a source's place and an id into a new file, one a line, as JSON."""
+        self._list_records()
+        with self._sorting(), export_errors(path), os.fdopen(create_file(path), "wb") as file:
+            for pair in self._sorted_pairs(first_places):
+                file.write(b"%b\n" % _ENCODER.encode(pair))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _sorted_pairs(self, first_places: Sequence[int]) -> sqlite3.Cursor:
+        self._database.execute(_FIRST_PLACES)
+        places = enumerate(first_places)
+        self._database.executemany("INSERT OR REPLACE INTO first_places VALUES (?, ?)", places)
+        return self._database.execute(_PAIRS)
 
     def records(self, *, in_order: bool = True) -> Iterator[Record]:
         """Yield where the newest version of each record lies, in the order in which they are written.
@@ -603,7 +616,7 @@ class Store:
         if different := self.parameters.differences(_PARAMETERS.decode(parameters)):
             raise ExportError(
                 f"{self.target} holds an unfinished export with other parameters: "
-                f"{'; '.join(different)}. Give the same to go on with it, or begin anew with {RESTART}."
+                f"{'; '.join(different)}. Use the same to continue it, or begin anew with {RESTART}."
             )
         self.began_at = datetime.fromisoformat(began_at)
         return True

@@ -230,7 +230,7 @@ class IdDigests:
     def __init__(self) -> None:
         self.counts: Counter[int | None] = Counter()
         """How many records were added of each source."""
-        self._database = sqlite3.connect("", isolation_level=None)
+        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute(f"PRAGMA cache_size = {-_CACHE_KIBIBYTES}")
         self._database.execute("CREATE TABLE records (source INTEGER, id TEXT)")

@@ -32,6 +32,7 @@ except ModuleNotFoundError as error:
 
 from futureagi_async import (
     APITimeoutError,
+    BudgetError,
     CallExecution,
     CallPage,
     CallStream,
@@ -73,6 +74,7 @@ class ErrorAnswer:
 _ANSWERS = (
     (NotFoundError, ErrorAnswer(404, "Future AGI has nothing under this id.")),
     (SessionMisuseError, ErrorAnswer(500, "Internal Server Error")),
+    (BudgetError, ErrorAnswer(500, "Internal Server Error")),
     (ExportError, ErrorAnswer(500, "Internal Server Error")),
     (SyncError, ErrorAnswer(500, "Internal Server Error")),
     (APITimeoutError, ErrorAnswer(504, "Future AGI did not answer in time.")),

@@ -30,20 +30,20 @@ async def sync_calls(
 ) -> SyncReport:
     """Bring a database up to date with the calls of all sources, and return what changed in it.
 
-    Of each source only what changed since its last complete sync is read; all of it the first time, and
-    every ``full_every``. Rows are merged by source and id, in one transaction: a newer version takes the
-    place of the one that is there, an older one never does. After a complete full read, calls that are
-    not in their list any more are marked by ``deleted_at``; no row is ever removed. A list that could not
-    be proven complete is in the report: what was read of it is merged, nothing of it is marked as deleted,
-    and the next sync begins where this one did.
+    The first sync of a source reads all of it. Later ones read only what changed since its last complete
+    sync, and all of it again every ``full_every``. Rows are merged by source and id, in one transaction. A
+    newer version replaces an older one, never the other way round. After a complete full read, calls that are
+    no longer in their list get a ``deleted_at``. No row is ever removed. An incomplete list is in the report:
+    the calls that were read are merged, nothing is marked as deleted, and the next sync begins where this one
+    did.
 
     The tables are ``calls``, ``evaluations``, ``sources`` and ``syncs``; ``docs/database.md`` describes
-    them. Until everything was read nothing is written to the database, and it is not held open. Whatever
-    ends the sync (an error, a cancellation, the machine), the database is as before or as after, and the
-    same call again goes on reading from there.
+    them. Until everything was read, nothing is written to the database, and it is not held open. If the sync
+    stops (an error, a cancellation, a crash), the database is as before or as after, and the same call
+    continues reading.
 
-    Raises `SyncError` where the database is in use, is none that a sync made, or was changed by something
-    else; `ValueError` and `TypeError` for wrong arguments, all before any request; otherwise what
+    Raises `ValueError` and `TypeError` for wrong arguments, and `SyncError` if the database is in use, was
+    not made by a sync, or was changed by something else, all before any request. Otherwise raises what
     `futureagi_async.export_calls` raises.
 
     Args:
@@ -52,14 +52,14 @@ async def sync_calls(
         database: A DuckDB file ending in ``.duckdb``, ``.ddb`` or ``.db``; or the directory of Delta tables
             behind ``delta://``, in an object store behind ``delta+s3://``, ``delta+gs://``, ``delta+az://``
             or ``delta+abfss://``.
-        full_every: After how long to read a source in full again, which alone shows what was deleted.
+        full_every: After how long to read a source in full again. Only that shows what was deleted.
             ``None``: never; ``timedelta(0)``: each time.
         transcripts: Also read the details of calls whose list withholds the transcript, one request a call.
         include_provider_data: Keep ``call_metadata`` and ``provider_call_data``, which may hold other
             parties' keys.
         page_size: Rows a request, about.
-        max_outage: How many seconds to wait for a server that answers nothing any more.
-        on_progress: Called whenever more is safe on the disk; should be quick.
+        max_outage: How many seconds to wait for a server that stopped answering.
+        on_progress: Called whenever more is safe on the disk. It should be quick.
 
     """
     from futureagi_async.options import check_kind

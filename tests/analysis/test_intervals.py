@@ -17,6 +17,7 @@ from futureagi_async.analysis.bootstrap import (
 )
 from futureagi_async.analysis.intervals import adjust, compare_shares
 from tests.long.intervals import DISTRIBUTIONS, Tally, of_numbers, of_shares
+from tests.support.slow import slow
 
 NOBODY = Pairs(np.empty(0, np.int64), np.empty(0, np.int64))
 
@@ -149,7 +150,7 @@ def test_the_correction_is_that_of_benjamini_and_hochberg(p_values: list[float])
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("size", [50, 500])
+@pytest.mark.parametrize("size", slow(50, 500))
 def test_a_slice_of_the_simulation(size: int) -> None:
     """Some hundred intervals hold the true difference about as often as they say; the command counts more."""
     rng = np.random.default_rng(11)

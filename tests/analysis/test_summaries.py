@@ -28,6 +28,7 @@ from futureagi_async.analysis.measures import EXTRA, FIELDS, MEASURES
 from futureagi_async.testing import StandInServer
 from tests.support.figures import make_call, passing, report, scored
 from tests.support.sessions import open_session
+from tests.support.slow import slow
 
 pytestmark = pytest.mark.anyio
 Dialect = Literal["served", "documented"]
@@ -315,7 +316,7 @@ async def test_an_export_of_changes_is_not_all(tmp_path: Path) -> None:
     assert summarise(tmp_path / "changes").verdict.completeness == "incomplete"
 
 
-@pytest.mark.parametrize("name", ["lines", "csv", "parquet"])
+@pytest.mark.parametrize("name", ["lines", *slow("csv", "parquet")])
 async def test_memory_does_not_grow_with_texts(name: str, tmp_path: Path) -> None:
     """Of an export with 40 MB of text, no more than a few records are in memory at a time."""
     with StandInServer() as server:

@@ -48,6 +48,7 @@ from tests.support.sessions import (
     send,
     wait_until,
 )
+from tests.support.slow import slow
 
 pytestmark = pytest.mark.anyio
 
@@ -105,7 +106,7 @@ async def test_details_wait_for_their_server(served: StandInServer, what: str, a
     assert [ended.answered for ended in failing.ended] == [True]
 
 
-@pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.8, 0.95])
+@pytest.mark.parametrize("share", [0.6, *slow(0.05, 0.3, 0.8, 0.95)])
 async def test_an_export_waits_for_its_server(served: StandInServer, tmp_path: Path, share: float) -> None:
     """Stopped while lists or transcripts are read, and started again: the files are those of a calm night."""
     sources = [*all_lists(served), RunTestCalls(served.add_run_test(1_100, slim=True))]
@@ -293,7 +294,7 @@ async def test_one_page_that_gateways_refuse_is_no_outage(
 ) -> None:
     """Others are answered, so its rows are read by other pages, or it is an error; nobody waits."""
     source = RunTestCalls(served.add_run_test(1_100, slim=True))
-    served.fail("page=9&", times=FOREVER, status=status)
+    served.fail("page=10&", times=FOREVER, status=status)
     told: list[Event] = []
     async with open_session(served, clock=ServerClock(served), observers=[told.append]) as session:
         with pytest.raises(InternalServerError) as caught:
@@ -504,7 +505,7 @@ async def test_a_wait_that_ends_early_leaves_nothing_behind(job: str, how: str) 
             assert len(server.requests) == sent
         check_no_task_left(before)
         assert clock.sleepers == 0
-        assert session._requester._slots._taken == 0
+        assert session._requester._slots.taken == 0
         assert not session._requester._running
     assert {type(error) for error in ended} == ({SessionMisuseError} if how == "closed" else set())
     assert outages_of(told) == [OutageBegan, OutageEnded]

@@ -27,6 +27,7 @@ from futureagi_async.testing import Run, StandInServer
 from tests.support.exports import ServerClock
 from tests.support.outages import Failing
 from tests.support.sessions import UNKNOWN_ID, make_session, open_session, wait_until
+from tests.support.slow import slow
 
 pytestmark = pytest.mark.anyio
 
@@ -141,7 +142,7 @@ async def test_one_that_disappears_is_a_clear_error(timed: StandInServer, calls:
             await session.wait_for_execution(execution_id)
 
 
-@pytest.mark.parametrize("after", [1, 2, 5, 9])
+@pytest.mark.parametrize("after", [2, *slow(1, 5, 9)])
 async def test_a_wait_outlasts_an_outage(server: StandInServer, after: int) -> None:
     """The server is stopped and started again: the execution is final all the same."""
     execution_id = server.add_test_execution(250, slim=True)

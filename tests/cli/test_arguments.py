@@ -87,6 +87,7 @@ def test_lists_of_one_run_test_are_told_apart(
 
 
 ID = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"
+_BY_RAY = ["--run-test", ID, "-o", "out", "--max-requests-per-minute", "60", "--ray"]
 WRONG = {
     "no output": (
         ["--run-test", ID],
@@ -104,6 +105,19 @@ WRONG = {
         ["--run-test", ID, "-o", "out", "--since-manifest", "ftp://b/m.json"],
         "--since-manifest must be on",
     ),
+    "ray without a limit": (
+        ["--run-test", ID, "-o", "out", "--ray"],
+        "--ray needs --max-requests-per-minute",
+    ),
+    "ray begun anew": (
+        [*_BY_RAY, "--restart"],
+        "error: --ray does not go with --restart: leave one out.",
+    ),
+    "ray and audio": ([*_BY_RAY, "--recordings", "audio"], "--ray does not go with --recordings"),
+    "ray and a proxy": ([*_BY_RAY, "--proxy", "http://p:1"], "--ray does not go with --proxy"),
+    "ray on stdout": ([*_BY_RAY, "-o", "-"], "-o"),
+    "two addresses of ray": ([*_BY_RAY, "a:1", "b:1"], "--ray takes one value at most, not 2."),
+    "no fetchers": ([*_BY_RAY, "--fetchers", "0"], "--fetchers"),
     "quiet and verbose": (["--run-test", ID, "-o", "out", "-q", "-v"], "--quiet and --verbose exclude"),
     "two things on stdout": (["--run-test", ID, "-o", "-", "--json"], "and so does -o -: leave one out."),
     "parquet on stdout": (["--run-test", ID, "-o", "-", "--format", "parquet"], "needs a file"),
@@ -274,7 +288,15 @@ def test_install_lines_name_what_the_extras_name() -> None:
     assert set(named) <= known
 
 
-@pytest.mark.parametrize("library", ["fastapi", "opentelemetry"])
+def test_ray_is_named_where_it_is_missing() -> None:
+    """``--ray`` needs a library that no other option needs."""
+    arguments = ["futureagi-async", "export", *_BY_RAY]
+    finished = run_python("-c", f"import sys; sys.modules['ray'] = None; sys.argv = {arguments}; {START}")
+    assert finished.returncode == 2
+    assert finished.stderr == "error: --ray needs Ray: pip install 'ray[data]>=2.40'\n"
+
+
+@pytest.mark.parametrize("library", ["fastapi", "opentelemetry", "ray"])
 def test_integrations_say_what_they_need(library: str) -> None:
     """Without its library, importing an integration says how to install it."""
     code = f"import sys; sys.modules[{library!r}] = None; import futureagi_async.integrations.{library}"
@@ -287,7 +309,7 @@ def test_integrations_say_what_they_need(library: str) -> None:
 
 def test_a_broken_installation_is_no_missing_extra() -> None:
     """If a library of the package itself is missing, that is told as Python tells it."""
-    code = f"import sys; sys.modules['msgspec'] = None; {START}"
+    code = f"import sys; sys.modules['attrs'] = None; {START}"
     finished = run_python("-c", code)
     assert "ModuleNotFoundError" in finished.stderr
     assert "pip install" not in finished.stderr
@@ -326,10 +348,50 @@ def test_the_help_of_export_has_examples_and_exit_codes(capsys: pytest.CaptureFi
         "FI_SECRET_KEY",
         "(ps)",
         "3 written, but something is missing",
-        "The same command goes on",
+        "The same command continues",
         "130",
     ):
         assert words in out
+
+
+def test_the_list_of_commands_says_what_their_own_help_says(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command's line in the list, which is printed without importing it, begins its own help."""
+    monkeypatch.setenv("COLUMNS", "200")
+    run(["--help"])
+    listed = dict(re.findall(r"^│ (\w+) +(.*?) +│$", capsys.readouterr().out, re.MULTILINE))
+    assert len(listed) == 15
+    for name, summary in listed.items():
+        run([name, "--help"])
+        assert capsys.readouterr().out.splitlines()[2] == summary
+
+
+_HELP = """
+import sys
+from futureagi_async.__main__ import main
+code = main()
+slow = {"aiohttp", "anyio", "asyncio", "msgspec", "cattrs", "pyarrow", "sqlite3", "ssl"} & set(sys.modules)
+ours = {name.removeprefix("futureagi_async.") for name in sys.modules if name.startswith("futureagi_async.")}
+print(sorted(slow), sorted(name for name in ours if not name.startswith(("cli", "_version", "__main__"))))
+print(sorted(ours & {"cli.export", "cli.gate", "cli.call"}))
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("name", ["", "call", "compare", "export", "gate", "kpis", "ls", "sync", "watch"])
+def test_help_waits_for_nothing_but_itself(name: str) -> None:
+    """Help, of all or of a command, imports no HTTP client, no other command, and not what commands run."""
+    finished = subprocess.run(
+        [sys.executable, "-c", _HELP, *filter(None, [name]), "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    *_, imported, commands = finished.stdout.splitlines()
+    assert imported == "[] ['errors']"
+    assert commands == str([f"cli.{name}"] if name in {"export", "gate", "call"} else [])
 
 
 def test_an_unknown_command_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:

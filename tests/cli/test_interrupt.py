@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -13,6 +12,7 @@ import pytest
 from futureagi_async.testing import StandInServer
 from tests.support.commands import (
     PATIENCE_SECONDS,
+    Process,
     environment,
     names_in,
     plain,
@@ -22,7 +22,7 @@ from tests.support.commands import (
     wait_until,
 )
 
-SAID = "Interrupted: 20 records are kept: the same command again goes on from there.\n"
+SAID = "Interrupted: 20 records are kept: run the same command again to continue.\n"
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_failed_export_can_be_gone_on_with(tmp_path: Path) -> None:
         failed = run_command(*arguments, variables=environment(server), folder=tmp_path)
         assert failed.returncode == 1
         assert failed.stderr.startswith("error: ")
-        assert failed.stderr.endswith("20 records are kept: the same command again goes on from there.\n")
+        assert failed.stderr.endswith("20 records are kept: run the same command again to continue.\n")
         assert failed.stderr.count("\n") == 1
         server.clear_faults()
         assert run_command(*arguments, variables=environment(server), folder=tmp_path).returncode == 0
@@ -147,7 +147,7 @@ def test_serve_runs_until_it_is_stopped(tmp_path: Path, signal_: signal.Signals)
     assert ids.keys() == {"--run-test", "--agent-version", "--test-execution", "call"}
 
 
-def _introduced(process: subprocess.Popen[str]) -> tuple[dict[str, str], dict[str, str]]:
+def _introduced(process: Process) -> tuple[dict[str, str], dict[str, str]]:
     """Return the settings and an id of each kind that the stand-in printed."""
     assert process.stdout is not None
     settings, ids = {}, {}

@@ -83,7 +83,7 @@ def test_how_often_lists_are_read_in_full(served: StandInServer, capsys: pytest.
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--demo"], 2, "Which database? For example: futureagi-async sync --demo calls.duckdb."),
+        (["--demo"], 2, "Which database? Name it before --all: futureagi-async sync calls.duckdb --all."),
         (["--demo", "calls.parquet"], 2, "error: DATABASE must end in .duckdb or .ddb or .db"),
         (["--demo", "s3://bucket/calls"], 2, "error: DATABASE must begin with delta+s3://"),
         (["--demo", "missing/calls.duckdb"], 1, "there is no directory missing."),
@@ -134,7 +134,7 @@ def test_interrupted_it_can_be_gone_on_with(tmp_path: Path) -> None:
             process.send_signal(signal.SIGTERM)
             err = process.communicate(timeout=PATIENCE_SECONDS)[1]
         assert process.returncode == 130
-        assert err.endswith("the database is as it was; the same command goes on from what was read.\n")
+        assert err.endswith("the database is unchanged; run the same command again to continue.\n")
         assert names_in(tmp_path) == {".calls.duckdb.sync"}
         server.clear_faults()
         finished = run_command(*arguments, variables=variables, folder=tmp_path)

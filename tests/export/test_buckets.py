@@ -17,7 +17,7 @@ import anyio
 import boto3
 import pytest
 
-from futureagi_async import ExportError, RunTestCalls, read_export
+from futureagi_async import ExportError, RunTestCalls, commit_shares, export_share, plan_shares, read_export
 from futureagi_async.export import ExportProgress, ExportReport, export_calls, object_store, verify_export
 from futureagi_async.export.object_store import Address, ObjectStore
 from futureagi_async.testing import Motion, StandInServer
@@ -36,6 +36,7 @@ from tests.support.exports import (
 )
 from tests.support.object_stores import BUCKET, KEYS, Fault, S3Server, UnreliableStore, s3_server, use_store
 from tests.support.sessions import open_session
+from tests.support.slow import slow
 
 pytestmark = pytest.mark.anyio
 
@@ -60,8 +61,7 @@ def cache(tmp_path: Path) -> Path:
 def store(running_store: S3Server, monkeypatch: pytest.MonkeyPatch, cache: Path) -> S3Server:
     """Let this process find the server, whose bucket is empty."""
     use_store(monkeypatch, running_store, cache)
-    for key in running_store.objects():
-        running_store.client.delete_object(Bucket=BUCKET, Key=key)
+    running_store.clear()
     return running_store
 
 
@@ -92,7 +92,7 @@ def check_whole(store: S3Server, prefix: str = "out/") -> None:
     assert objects.keys() == {"_manifest.json", *(part["name"] for part in manifest["parts"])}
 
 
-@pytest.mark.parametrize("format_", ["jsonl", "csv", "parquet"])
+@pytest.mark.parametrize("format_", ["parquet", *slow("jsonl", "csv")])
 async def test_a_prefix_holds_parts_and_a_manifest(
     server: StandInServer, store: S3Server, cache: Path, tmp_path: Path, format_: str
 ) -> None:
@@ -131,7 +131,7 @@ async def test_tables_of_a_prefix_are_those_of_a_directory(
         assert few.calls.equals(here.calls.select(["id", "status"]))
 
 
-@pytest.mark.parametrize("partition", ["source", "date"])
+@pytest.mark.parametrize("partition", ["date", *slow("source")])
 async def test_parts_in_folders(
     served: StandInServer, store: S3Server, tmp_path: Path, partition: str
 ) -> None:
@@ -187,11 +187,11 @@ async def test_a_finished_export_is_left_as_it_is(
 async def test_a_replaced_export_leaves_nothing(served: StandInServer, store: S3Server) -> None:
     """With ``resume=False`` the new manifest takes the old one's place, and then the old parts go."""
     await export(served, TARGET, format="parquet")
-    old = store.objects("out/").keys()
+    old = set(store.names("out/"))
     report = await export(served, TARGET, resume=False, part_rows=1_000, format="parquet")
     assert not report.already_finished
     check_whole(store)
-    assert store.objects("out/").keys() & old == {"_manifest.json"}
+    assert old.intersection(store.names("out/")) == {"_manifest.json"}
     assert len(report.files) == 2
     assert verify_export(TARGET).ok
 
@@ -199,9 +199,9 @@ async def test_a_replaced_export_leaves_nothing(served: StandInServer, store: S3
 async def test_names_in_a_replacement_are_never_the_old_ones(served: StandInServer, store: S3Server) -> None:
     """Even parts of equal content have other names, so that who removes the old ones harms no one."""
     await export(served, TARGET, ordered=True)
-    old = {name for name in store.objects("out/") if PART.fullmatch(name)}
+    old = {name for name in store.names("out/") if PART.fullmatch(name)}
     await export(served, TARGET, ordered=True, resume=False)
-    new = {name for name in store.objects("out/") if PART.fullmatch(name)}
+    new = {name for name in store.names("out/") if PART.fullmatch(name)}
     assert len(new) == len(old)
     assert not new & old
     check_whole(store)
@@ -266,7 +266,7 @@ async def test_recordings_go_into_the_bucket(
         report = await export_calls(session, SOURCE, TARGET, **options)
         assert len(audio.requests) <= 2 + after  # the other one may have been under way
     names = sorted(str(file.path) for file in report.recordings)
-    assert sorted(store.objects("out/audio/")) == names
+    assert sorted(store.names("out/audio/")) == names
     assert all(re.fullmatch(r"[0-9a-f-]{36}-combined-[0-9a-f]{32}\.mp3", name) for name in names)
     assert store.manifest("out/")["recordings_folder"] == "audio"
     assert report.complete
@@ -456,6 +456,7 @@ async def test_a_writer_that_comes_late_loses(
     assert len(store.manifest("out/")["parts"]) == len(report.files) == 5
 
 
+@pytest.mark.slow
 async def test_every_put_may_fail(
     served: StandInServer, store: S3Server, unreliable: UnreliableStore, cache: Path
 ) -> None:
@@ -481,7 +482,7 @@ async def test_every_put_may_fail(
             ExportError, match=r"permission was denied \(403 AccessDenied\).*What was read is kept"
         ):
             await export(served, TARGET, **options)
-        assert "out/_manifest.json" not in store.objects()
+        assert "out/_manifest.json" not in store.names()
     unreliable.fault = lambda _: None
     served.clear_requests()
     report = await export(served, TARGET, **options)
@@ -528,7 +529,7 @@ async def test_a_manifest_whose_answer_never_came_is_known(
         ExportError, match=r"could not do it, however often it was asked \(500 InternalError\)"
     ):
         await export(served, TARGET, resume=False)
-    assert len(store.objects("out/")) > len(store.manifest("out/")["parts"]) + 1
+    assert len(store.names("out/")) > len(store.manifest("out/")["parts"]) + 1
     unreliable.fault = lambda _: None
     served.clear_requests()
     assert (await export(served, TARGET)).already_finished
@@ -550,7 +551,7 @@ async def test_an_incomplete_export_is_replaced_by_the_next_run(
         again = await export_calls(session, SOURCE, TARGET, **options)
     assert again.complete
     assert verify_export(TARGET).ok
-    assert len([name for name in store.objects("out/") if name.startswith("calls-")]) == 1
+    assert len([name for name in store.names("out/") if name.startswith("calls-")]) == 1
     assert left_in(cache) == []
 
 
@@ -791,3 +792,82 @@ async def test_without_obstore(served: StandInServer, monkeypatch: pytest.Monkey
     with pytest.raises(ExportError, match=r"obstore>=0\.8"):
         verify_export(TARGET)
     assert not served.requests
+
+
+async def test_shares_of_a_bucket_become_an_export_in_it(
+    served: StandInServer, store: S3Server, unreliable: UnreliableStore, cache: Path, tmp_path: Path
+) -> None:
+    """The store itself copies the parts; a directory gets them, too; tables are those of one export."""
+    staging, sources = f"s3://{BUCKET}/staging/", all_lists(served)
+    local = await export(served, tmp_path / "alone", format="parquet", ordered=True)
+    async with open_session(served) as session:
+        shares = await plan_shares(session, sources, 1, staging=staging, ordered=True)
+        receipts = [await export_share(session, share, staging) for share in shares]
+        served.clear_requests()
+        assert await plan_shares(session, sources, staging=staging, ordered=True) == shares
+        assert [await export_share(session, share, staging) for share in shares] == receipts
+        assert served.requests == []
+    report = await commit_shares(receipts, staging, TARGET)
+    assert (report.path, report.records, report.complete) == (TARGET, local.records, True)
+    assert {f"{TARGET}{key.removeprefix('out/')}" for key in unreliable.copied} == set(report.files)
+    assert verify_export(TARGET).problems == ()
+    check_whole(store)
+    assert left_in(cache) == []
+    assert read_export(TARGET).calls.equals(read_export(tmp_path / "alone").calls)
+    assert (await commit_shares(receipts, staging, TARGET)).already_finished
+    for receipt in receipts:
+        (folder,) = {name.split("/")[1] for name in store.objects("staging/") if receipt.share.id in name} - {
+            f"{receipt.share.id}-0.json"
+        }
+        assert folder == receipt.attempt
+    store.client.delete_object(Bucket=BUCKET, Key="staging/committed.json")
+    here = await commit_shares(receipts, staging, tmp_path / "here")
+    assert verify_export(tmp_path / "here").problems == ()
+    assert here.records == report.records
+
+
+async def test_shares_of_a_directory_go_into_a_bucket(
+    served: StandInServer, unreliable: UnreliableStore, store: S3Server, tmp_path: Path
+) -> None:
+    """A commit that the store interrupts goes on; the manifest is put last; the staging stays as it was."""
+    staging = tmp_path / "staging"
+    async with open_session(served) as session:
+        shares = await plan_shares(session, all_lists(served), 1)
+        receipts = [await export_share(session, share, staging) for share in shares]
+    before = {path: path.read_bytes() for path in staging.rglob("*") if path.is_file()}
+    unreliable.fault = lambda request: Fault() if request == "PUT out/_manifest.json" else None
+    with pytest.raises(ExportError, match="the store could not do it"):
+        await commit_shares(receipts, staging, TARGET)
+    assert "_manifest.json" not in store.objects("out/")
+    unreliable.fault = lambda _: None
+    unreliable.puts()
+    assert (await commit_shares(receipts, staging, TARGET)).complete
+    assert unreliable.puts()[-1] == "out/_manifest.json"
+    check_whole(store)
+    (staging / "committed.json").unlink()
+    assert {path: path.read_bytes() for path in staging.rglob("*") if path.is_file()} == before
+
+
+async def test_attempts_race_in_a_bucket(
+    served: StandInServer, store: S3Server, unreliable: UnreliableStore
+) -> None:
+    """One receipt is put, also where its answer was lost, and objects of attempts that lost are removed."""
+    staging, receipts = f"s3://{BUCKET}/staging/", []
+    async with open_session(served) as session:
+        (share,) = await plan_shares(session, all_lists(served)[:1])
+        lost = iter([Fault(done=True)])
+        unreliable.fault = lambda request: (
+            next(lost, None) if request.startswith("PUT staging/receipts/") else None
+        )
+
+        async def attempt() -> None:
+            receipts.append(await export_share(session, share, staging))
+
+        async with anyio.create_task_group() as attempts:
+            attempts.start_soon(attempt)
+            attempts.start_soon(attempt)
+    assert receipts[0] == receipts[1]
+    objects = store.objects("staging/")
+    folders = {name.split("/")[1] for name in objects if name.startswith("attempts/")}
+    assert folders == {receipts[0].attempt}
+    assert sum(name.startswith("receipts/") for name in objects) == 1

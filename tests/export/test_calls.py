@@ -4,9 +4,9 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -29,6 +29,7 @@ from futureagi_async import (
 )
 from futureagi_async.export import ExportProgress, ExportReport, export_calls
 from futureagi_async.testing import StandInServer
+from tests.support import forking
 from tests.support.commands import environment
 from tests.support.exports import ids_of_lines, names_in
 
@@ -340,7 +341,7 @@ def place(tmp_path: Path) -> Iterator[tuple[StandInServer, Path, dict[str, str]]
     programs.mkdir()
     script, command = programs / "nightly-export", programs / "futureagi-async"
     script.write_text(block("sh", "set -eu"))
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m futureagi_async "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec {shlex.join(forking.command_line())} "$@"\n')
     for program in (script, command):
         program.chmod(0o755)
     with StandInServer() as server:

@@ -115,7 +115,7 @@ def written(format_: str, calls: Sequence[CallExecution], projection: Projection
     return b"\n".join(shown).decode(errors="replace")
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=40)
 @given(
     sample=st.sampled_from(SAMPLES),
     dropped=st.lists(st.sampled_from(sorted(PLACES)), min_size=1, max_size=3, unique=True),
@@ -138,7 +138,7 @@ def test_what_was_dropped_is_nowhere(
     assert CANARY not in written(format_, calls, choose_columns(kept, ()))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(
     row=st.sampled_from(SAMPLES),
     columns=st.sets(st.sampled_from(sorted(set(CALLS) - {"extra", "misfits", "rerun_snapshots"}))),

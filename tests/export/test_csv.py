@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from futureagi_async import CallExecution
-from futureagi_async.export.formats.csv_writer import EvaluationColumns, original_text, safe_text
+from futureagi_async.export.formats.csv_cells import original_text, safe_text
+from futureagi_async.export.formats.csv_writer import EvaluationColumns
 from futureagi_async.export.formats.schema import CALLS
 from tests.support.exports import (
     EXECUTION,

@@ -18,6 +18,7 @@ from futureagi_async.export.formats.schema import JSON_PARTS
 from tests.support import samples
 from tests.support.exports import HUGE, ROWS, SOURCES, call_of, calls_of, error_in, normalised_lines, written
 from tests.support.samples import VERSION, decode_page, envelope
+from tests.support.slow import slow
 
 FIELDS = [field.name for field in attrs.fields(CallExecution) if field.eq]
 
@@ -144,7 +145,7 @@ def from_further_down(frames: int, calls: list[CallExecution]) -> Any:
     return line
 
 
-@pytest.mark.parametrize("frames", range(8))
+@pytest.mark.parametrize("frames", [0, 7, *slow(*range(1, 7))])
 def test_snapshots_in_snapshots_end_somewhere(frames: int) -> None:
     """Nested deeper than any program can follow, the innermost are a misfit as sent, wherever that shows."""
     record, depth = b'{"id":"0"}', 400

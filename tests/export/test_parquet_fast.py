@@ -16,78 +16,26 @@ from futureagi_async.export.formats.arrow_batches import BatchMaker, CallColumns
 from futureagi_async.export.formats.records import Batch
 from futureagi_async.export.formats.schema import CALLS, EVALUATIONS, SourceColumns
 from futureagi_async.testing import StandInServer
-from tests.support import exports, samples
+from tests.support import samples
 from tests.support.exports import (
     EXECUTION,
     HUGE,
     INEXACT,
-    JSON,
-    NUMBERS,
     RECORDED_PAGES,
     ROWS,
+    SAMPLES,
     SOURCES,
-    TEXT,
-    TURNS,
     all_lists,
     batch_of,
     calls_of,
-    encoded,
     recorded_calls,
+    records,
 )
 from tests.support.samples import Recording
 from tests.support.sessions import open_session
 
 Tables = list[Any]
 """The table of calls, and that of evaluations."""
-
-SAMPLES = (
-    samples.served_row,
-    samples.served_chat_row,
-    samples.served_snapshot_row,
-    samples.served_version_row,
-    samples.nested_snapshot,
-    samples.documented_row,
-    samples.documented_run_test_row,
-)
-KEYS = sorted({key for sample in SAMPLES for key in sample()} - {"id"})
-TIMES = st.sampled_from(
-    [
-        "2026-01-08T10:00:00",
-        "2026-01-08T10:00:00.123456789+05:30",
-        "0001-01-01T00:00:00+14:00",
-        "9999-12-31T23:59:59-00:01",
-    ]
-)
-VALUES = st.one_of(
-    st.just(...),
-    NUMBERS,
-    st.sampled_from([-0.0, INEXACT, 2**60, HUGE]),
-    TIMES,
-    st.booleans(),
-    TEXT,
-    JSON,
-    TURNS,
-    exports.EVALUATIONS,
-)
-KEYS_OF_ANY_KIND = st.sampled_from([*KEYS, "", "self", "class", "__init__", 'a"b', "f0", "é"])
-
-
-@st.composite
-def records(draw: st.DrawFn) -> bytes:
-    """Draw a record of any list and dialect, some of it changed: values, keys, their order and number."""
-    row = draw(st.sampled_from(SAMPLES))(id=draw(st.sampled_from(["1", "2", "é", ""])))
-    changes = draw(st.dictionaries(KEYS_OF_ANY_KIND, VALUES, max_size=2))
-    row = samples.changed(row, changes)
-    if draw(st.booleans()):
-        row = dict(draw(st.permutations(list(row.items()))))
-    record = encoded(row)
-    twice = draw(st.none() | st.sampled_from(KEYS))
-    if twice is None:
-        return record
-    return record[:-1] + b",%b:%b}" % (
-        encoded(twice),
-        encoded(draw(VALUES.filter(lambda value: value is not ...))),
-    )
 
 
 def quickly(batch: Batch) -> tuple[Tables, int]:

@@ -159,11 +159,11 @@ async def test_evaluations_have_folders_of_their_own(
 @pytest.mark.parametrize("options", [{}, {"format": "csv"}, {"normalised": True}, {"format": "parquet"}])
 @pytest.mark.parametrize("partition", GLOBS)
 async def test_formats_in_folders(
-    server: StandInServer, tmp_path: Path, partition: Any, options: dict[str, Any]
+    served: StandInServer, tmp_path: Path, partition: Any, options: dict[str, Any]
 ) -> None:
     """Whatever the format, an export in folders has the records of any other, verifies, and is read back."""
-    ordinary = await export(server, tmp_path / "ordinary", **options)
-    report = await export(server, tmp_path / "out", partition=partition, part_rows=20, **options)
+    ordinary = await export(served, tmp_path / "ordinary", **options)
+    report = await export(served, tmp_path / "out", partition=partition, part_rows=20, **options)
     assert report.records == ordinary.records
     assert read_manifest(tmp_path / "out")["parameters"]["partition"] == partition
     names = [part["name"] for part in read_manifest(tmp_path / "out")["parts"]]
@@ -171,9 +171,9 @@ async def test_formats_in_folders(
     assert [tmp_path / "out" / name for name in names] == list(report.files)
     assert verify_export(tmp_path / "out").ok
     assert (
-        await export(server, tmp_path / "out", partition=partition, part_rows=20, **options)
+        await export(served, tmp_path / "out", partition=partition, part_rows=20, **options)
     ).already_finished
-    update = await export(server, tmp_path / "new", since=tmp_path / "out", partition=partition, **options)
+    update = await export(served, tmp_path / "new", since=tmp_path / "out", partition=partition, **options)
     assert all(update.changed_since)
     if options.get("format") == "csv":
         return
@@ -287,18 +287,18 @@ async def test_a_newer_version_is_in_its_day_alone(tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 async def test_many_folders_need_few_files_open(served: StandInServer, tmp_path: Path) -> None:
-    """A thousand folders are written with a handful of descriptors, each call in its own."""
-    runs = [served.add_run_test(1, slim=True) for _ in range(300)]
+    """Far more folders than descriptors are written, each call in its own."""
+    runs = [served.add_run_test(1, slim=True) for _ in range(150)]
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     async with open_session(served) as session:
         try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (120, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
             report = await export_calls(
                 session, list(map(RunTestCalls, runs)), tmp_path / "out", partition="source", normalised=True
             )
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert len(report.files) == 300
+    assert len(report.files) == 150
     for path in report.files:
         (id_,) = ids_of_lines(path)
         assert id_ in served.run_test_rows(path.parent.name.removeprefix("source_id="))

@@ -16,13 +16,13 @@ from futureagi_async import (
     CallExecution,
     CallPage,
     CallSource,
+    MinuteBudget,
     NotFoundError,
     RunTestCalls,
     Session,
     TestExecutionCalls,
     TLSError,
 )
-from futureagi_async._sansio.pacing import minute_allowance
 from futureagi_async.export import export_calls, plan_export
 from futureagi_async.export.plan import (
     SAMPLE_ROWS,
@@ -37,7 +37,7 @@ from futureagi_async.export.plan import (
 from futureagi_async.testing import ServerCost, StandInServer
 from tests.support.exports import pages_asked
 from tests.support.raw_server import raw_server
-from tests.support.sessions import answer, open_session, tls_contexts
+from tests.support.sessions import FakeClock, answer, open_session, tls_contexts
 
 
 @pytest.mark.anyio
@@ -167,17 +167,16 @@ async def test_limits_of_the_session_stretch_a_plan(served: StandInServer) -> No
     async with open_session(served, max_requests_per_minute=10) as session:
         plan = await plan_export(session, sources, page_size=10)
     assert len(served.requests) == 1
-    burst, period = minute_allowance(10)
-    assert plan.seconds == pytest.approx((plan.requests - burst) * period / burst)
+    assert plan.seconds == pytest.approx(await seconds_granted(10, plan.requests))
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("per_minute", [1, 5, 60, 600, 10_000])
-def test_the_allowance_of_a_minute_is_the_sessions(per_minute: int) -> None:
-    """What so many requests take is what the session's own limiter makes of them."""
+async def test_the_allowance_of_a_minute_is_the_sessions(per_minute: int) -> None:
+    """What so many requests take is what the session's own budget makes of them."""
     limits = conditions(max_requests_per_minute=per_minute)
-    burst, period = minute_allowance(per_minute)
-    for requests in (0, burst, burst + 1, 10 * per_minute):
-        expected = max(0, requests - burst) * period / burst
+    for requests in (1, per_minute // 10 + 1, 3 * per_minute):
+        expected = await seconds_granted(per_minute, requests)
         assert limits.seconds_allowed(requests) == pytest.approx(expected)
     assert conditions().seconds_allowed(10**6) == 0
 
@@ -214,6 +213,17 @@ async def test_what_can_not_be_timed_is_estimated(served: StandInServer) -> None
     assert plan.known
     assert plan.sources[0].detail_requests == 200
     assert plan.seconds > 0
+
+
+async def seconds_granted(per_minute: int, requests: int) -> float:
+    """Return how long the budget of a session takes to grant so many requests."""
+    clock = FakeClock()
+    budget, began = MinuteBudget(per_minute, clock=clock), clock.now
+    while requests:
+        lease = await budget.lease(1)
+        requests -= lease.granted
+        clock.now += lease.wait_seconds
+    return clock.now - began
 
 
 def conditions(**changes: Any) -> Conditions:

@@ -24,12 +24,13 @@ from futureagi_async.export.targets import read_target
 from futureagi_async.testing import Motion, StandInServer
 from tests.support.exports import LONG, ServerClock, ids_in, interrupt, names_in, pages_asked
 from tests.support.sessions import let_requests_arrive, open_session
+from tests.support.slow import slow
 
 IN_FLIGHT = 4
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("after", [1, 5, 9])
+@pytest.mark.parametrize("after", [5, *slow(1, 9)])
 @pytest.mark.parametrize("name", ["calls.jsonl", "calls.csv", "out"])
 async def test_an_interrupted_export_goes_on(
     served: StandInServer, tmp_path: Path, name: str, after: int

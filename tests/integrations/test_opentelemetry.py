@@ -90,7 +90,7 @@ async def test_each_try_is_a_span(futureagi_server: StandInServer, traces: Trace
 async def test_a_try_without_an_answer_is_a_span(traces: Traces) -> None:
     """It ends in the class of the error, and with the request."""
     async with (
-        RawServer(reset, reset, answer()) as server,
+        RawServer(reset, answer()) as server,
         open_session(server, observers=[traces.observer], clock=FakeClock()) as session,
     ):
         await session.get_kpis(UNKNOWN_ID)

@@ -14,6 +14,7 @@ COMMANDS = {
     "intervals": "count how often the intervals of comparisons hold the true difference",
     "syncs": "kill syncs into DuckDB and Delta tables at random moments",
     "buckets": "kill exports into a bucket at each put and at random",
+    "shares": "kill exports in shares, and their commits, at each write, sync, link and rename",
     "powercut": "resume exports from states of the disk that a power cut may leave (needs strace)",
 }
 

@@ -217,7 +217,7 @@ KILLED = -signal.SIGKILL
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["futureagi_async.export.job", "pyarrow.parquet"])
-_BOUNDARIES = ("write", "writev", "fsync", "replace", "unlink", "rmdir", "mkdir", "ftruncate")
+_BOUNDARIES = ("write", "writev", "fsync", "replace", "link", "unlink", "rmdir", "mkdir", "ftruncate")
 _COMMITS = ("INSERT", "DELETE", "CREATE", "COMMIT", "PRAGMA main.wal_checkpoint", "PRAGMA journal_mode")
 """How the statements begin that SQLite writes by: each is a transaction, or ends one."""
 
@@ -238,9 +238,9 @@ class Order:
 class Export:
     """An export in a process of its own, forked from one that has imported everything."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, work: Callable[[Order], None] | None = None) -> None:
         self._receive, send = _CONTEXT.Pipe(duplex=False)
-        self._process = _CONTEXT.Process(target=run_child, args=(order, send), daemon=True)
+        self._process = _CONTEXT.Process(target=run_child, args=(order, send, work or export), daemon=True)
         self._process.start()
         send.close()
 
@@ -318,12 +318,12 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def run_child(order: Order, send: Connection) -> None:
+def run_child(order: Order, send: Connection, work: Callable[[Order], None]) -> None:
     """Export as ordered, and tell the number of boundaries."""
     os.environ.update(order.environment)
     boundaries = Boundaries(order.die_at)
     boundaries.watch()
-    export(order)
+    work(order)
     send.send(boundaries.count)
 
 

@@ -117,6 +117,7 @@ def test_a_program_s_calls_are_understood(tmp_path: Path) -> None:
 
 
 @needs_strace
+@pytest.mark.slow
 def test_exports_go_on_after_power_cuts() -> None:
     """From some of the states that the disk may be in, the result is that of an uninterrupted export."""
     tallies = run_all(states=9, seed=1, ways=WAYS[1:2])

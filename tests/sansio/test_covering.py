@@ -22,6 +22,7 @@ from futureagi_async.testing import Motion, StandInServer
 from tests.long.proof import SharedClock
 from tests.long.worlds import SMALL
 from tests.support.list_model import RUN_TEST, TEST_EXECUTION, VERSION, Changes, Driver, ModelList, Run
+from tests.support.slow import slow
 
 KINDS = pytest.mark.parametrize(
     "traits", [RUN_TEST, TEST_EXECUTION, VERSION], ids=["run-test", "execution", "version"]
@@ -92,6 +93,16 @@ def test_a_still_list_of_3000_costs_little_more_than_naive_paging(
     assert run.requests <= at_most * run.naive_requests
 
 
+@KINDS
+def test_a_list_at_rest_is_read_with_less_overlap(traits: ListTraits) -> None:
+    """Where nothing changed for a minute, hardly any row comes twice; else windows share a tenth."""
+    resting = read(traits, 1, count=3_000, age=61)
+    moving = read(traits, 1, count=3_000, age=50)
+    assert resting.conclusion.verdict == moving.conclusion.verdict == "complete"
+    assert resting.rows <= 1.1 * 3_000
+    assert moving.rows > resting.rows + 100
+
+
 @pytest.mark.parametrize(
     ("traits", "scene", "at_most"),
     [
@@ -146,7 +157,7 @@ def test_one_page_is_tried_where_it_may_be_had(key: float | None, seconds_a_row:
     assert (following.limit >= 251) == tried
 
 
-@pytest.mark.parametrize("traits", [RUN_TEST, TEST_EXECUTION], ids=["run-test", "execution"])
+@pytest.mark.parametrize("traits", [RUN_TEST, *slow(TEST_EXECUTION)], ids=["run-test", "execution"])
 def test_overload_is_incomplete_within_the_budget(traits: ListTraits) -> None:
     """A list that changes faster than it can be read ends incomplete, within its budget of requests."""
     run = read(traits, 5, count=1_500, updates=2_000, request_seconds=1.0)
@@ -417,6 +428,12 @@ def test_a_tail_begins_before_the_end_and_reaches_past_it(count: int, margin: in
     ask = tail_window(count, margin, page_size)
     assert ask.offset <= max(0, count - margin)
     assert ask.end > count
+
+
+def test_a_tail_far_from_the_front_shows_few_other_rows() -> None:
+    """Of the pages that do, the one is read that begins last."""
+    asks = [(count, tail_window(count, 10, 100)) for count in range(3_000, 4_000)]
+    assert max(count - ask.offset for count, ask in asks) <= 20
 
 
 SCANS = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=12)

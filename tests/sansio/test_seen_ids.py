@@ -74,7 +74,7 @@ KINDS: dict[str, Callable[[int, Random], int]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(random=st.randoms(use_true_random=False), size=st.integers(100, 1_500), page_size=st.integers(1, 400))
 def test_a_ledger_stays_right_while_it_grows(kind: str, random: Random, size: int, page_size: int) -> None:
     """Behind several doublings all records are known, each with its own key, whatever their ids share."""

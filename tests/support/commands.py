@@ -12,18 +12,21 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from futureagi_async.testing import StandInServer
+from tests.support import forking
 
 ROWS, COLUMNS = 24, 80
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COLOURS = re.compile(r"\x1b\[[0-9;]*(?<![0-9])(?:3[0-9]|4[0-9]|9[0-7])[0-9;]*m")
 PATIENCE_SECONDS = 20.0
+
+Process = subprocess.Popen[str] | forking.Command
 
 # A shell may start tests with signals ignored (nohup, a job in the background), which a child would inherit.
 _START = (
@@ -46,29 +49,34 @@ def environment(server: StandInServer | None = None, **more: str) -> dict[str, s
 
 
 def command(*arguments: str | Path) -> list[str]:
+    """Return the command line of a command in an interpreter that knows nothing of the tests."""
     return [sys.executable, "-c", _START, *map(str, arguments)]
+
+
+def _needs_interpreter(variables: Mapping[str, str]) -> bool:
+    """Whether there are variables that only an interpreter's start obeys."""
+    return any(
+        name.startswith(("PYTHON", "LC_")) and (name, value) != ("PYTHONWARNINGS", "error")
+        for name, value in variables.items()
+    )
 
 
 def run_command(
     *arguments: str | Path, variables: Mapping[str, str], folder: Path
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, on pipes."""
-    return subprocess.run(
-        command(*arguments),
-        env=variables,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_SECONDS,
-    )
+    with started(*arguments, variables=variables, folder=folder) as process:
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode is not None
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
 def run_in_shell(
     line: str, *arguments: str | Path, variables: Mapping[str, str], folder: Path
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a line of bash in which ``run`` is the command, on pipes."""
-    run = f'run() {{ {shlex.join(command(*arguments))} "$@"; }}'
+    words = command() if _needs_interpreter(variables) else forking.command_line()
+    run = f'run() {{ {shlex.join([*words, *map(str, arguments)])} "$@"; }}'
     return subprocess.run(
         ["bash", "-c", f"{run}\n{line}"],
         env=dict(variables),
@@ -80,22 +88,22 @@ def run_in_shell(
 
 
 @contextmanager
-def started(
-    *arguments: str | Path, variables: Mapping[str, str], folder: Path
-) -> Iterator[subprocess.Popen[str]]:
+def started(*arguments: str | Path, variables: Mapping[str, str], folder: Path) -> Iterator[Process]:
     """Start a command on pipes; it is killed if it has not ended with the block."""
-    with subprocess.Popen(
-        command(*arguments),
-        env=variables,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with _start(arguments, variables, folder) as process:
         try:
             yield process
         finally:
             process.kill()
+
+
+def _start(arguments: Sequence[str | Path], variables: Mapping[str, str], folder: Path) -> Process:
+    if not _needs_interpreter(variables):
+        return forking.Command.on_pipes([*map(str, arguments)], variables, folder)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command(*arguments), env=variables, cwd=folder, stdout=pipe, stderr=pipe, text=True
+    )
 
 
 def run_on_terminal(
@@ -111,14 +119,14 @@ def run_on_terminal(
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
-    process = subprocess.Popen(
-        command(*arguments),
-        env={"TERM": "xterm-256color", **variables},
-        cwd=folder,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
+    variables = {"TERM": "xterm-256color", **variables}
+    process: subprocess.Popen[bytes] | forking.Command
+    if _needs_interpreter(variables):
+        process = subprocess.Popen(
+            command(*arguments), env=variables, cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs
+        )
+    else:
+        process = forking.Command([*map(str, arguments)], variables, folder, (theirs, theirs, theirs))
     os.close(theirs)
     try:
         if interrupt_when is not None:

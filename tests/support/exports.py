@@ -25,6 +25,7 @@ from futureagi_async.export.formats import open_writer
 from futureagi_async.export.formats.csv_writer import EvaluationColumns
 from futureagi_async.export.formats.records import Batch
 from futureagi_async.testing import StandInServer
+from tests.support import samples
 from tests.support.samples import Recording, recordings
 from tests.support.sessions import open_session
 
@@ -159,6 +160,58 @@ def written(format_: str, calls: Sequence[CallExecution], **options: Any) -> byt
     writer.close()
     assert not file.closed
     return file.getvalue()
+
+
+SAMPLES = (
+    samples.served_row,
+    samples.served_chat_row,
+    samples.served_snapshot_row,
+    samples.served_version_row,
+    samples.nested_snapshot,
+    samples.documented_row,
+    samples.documented_run_test_row,
+)
+"""Rows of all lists, in both dialects."""
+
+KEYS = sorted({key for sample in SAMPLES for key in sample()} - {"id"})
+TIMES = st.sampled_from(
+    [
+        "2026-01-08T10:00:00",
+        "2026-01-08T10:00:00.123456789+05:30",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-00:01",
+    ]
+)
+VALUES = st.one_of(
+    st.just(...),
+    NUMBERS,
+    st.sampled_from([-0.0, INEXACT, 2**60, HUGE]),
+    TIMES,
+    st.booleans(),
+    TEXT,
+    JSON,
+    TURNS,
+    EVALUATIONS,
+)
+KEYS_OF_ANY_KIND = st.sampled_from([*KEYS, "", "self", "class", "__init__", 'a"b', "f0", "é"])
+
+
+@st.composite
+def records(draw: st.DrawFn) -> bytes:
+    """Draw a record of any list and dialect, some of it changed: values, keys, their order and number."""
+    row = draw(st.sampled_from(SAMPLES))(id=draw(st.sampled_from(["1", "2", "é", ""])))
+    changes = draw(st.dictionaries(KEYS_OF_ANY_KIND, VALUES, max_size=2))
+    row = samples.changed(row, changes)
+    if draw(st.booleans()):
+        row = dict(draw(st.permutations(list(row.items()))))
+    record = encoded(row)
+    twice = draw(st.none() | st.sampled_from(KEYS))
+    if twice is None:
+        return record
+    return record[:-1] + b",%b:%b}" % (
+        encoded(twice),
+        encoded(draw(VALUES.filter(lambda value: value is not ...))),
+    )
 
 
 def error_in(call: CallExecution, name: str) -> bool:

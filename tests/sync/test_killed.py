@@ -13,6 +13,7 @@ from futureagi_async.testing import Motion, StandInServer
 from tests.support.databases import ENGINES, as_exported, calls_in, database_in, rows_of
 from tests.support.killing import EACH_TIME, KILLED, Order, SyncProcess
 from tests.support.sessions import open_session
+from tests.support.slow import slow
 
 CLOCKS = ("complete_as_of", "full_read_at", "synced_at")
 
@@ -42,8 +43,11 @@ STEPS = ("COMMIT", "close", "INSERT", "create", "write", "merge", "replace")
 """What changes the database, or lets what was read count as read; ``SYNC_KILLS=all`` takes every boundary."""
 
 
-def chosen(boundaries: list[str]) -> list[int]:
-    """Return at which boundaries to die: at one of each kind, and at all that write to Delta tables."""
+def chosen(boundaries: list[str], kills: str) -> list[int]:
+    """Return at which boundaries to die: at one of each kind, and at all that write to Delta tables.
+
+    Of these, a ``few`` are one that has written something, and the last.
+    """
     if os.environ.get("SYNC_KILLS") == "all":
         return list(range(1, len(boundaries) + 1))
     places = {
@@ -51,15 +55,17 @@ def chosen(boundaries: list[str]) -> list[int]:
         for number, name in enumerate(boundaries, start=1)
         if name.split()[0] in STEPS
     }
-    return [*places.values(), len(boundaries)]
+    every = [*places.values(), len(boundaries)]
+    return every if kills == "many" else [every[len(every) // 2], every[-1]]
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.anyio
+@pytest.mark.parametrize("kills", ["few", *slow("many")])
 @pytest.mark.parametrize("is_new", [True, False], ids=["new", "there"])
 @pytest.mark.parametrize("engine", ENGINES)
 async def test_killed_at_each_step(
-    moving: StandInServer, tmp_path: Path, engine: str, *, is_new: bool
+    moving: StandInServer, tmp_path: Path, engine: str, kills: str, *, is_new: bool
 ) -> None:
     """Whatever a sync stood before when it was killed, the tables are those of one moment."""
     sources: list[CallSource] = [
@@ -82,7 +88,7 @@ async def test_killed_at_each_step(
         after = content(database_in(whole, engine))
         assert before != after
         outcomes = set()
-        for die_at in chosen(boundaries):
+        for die_at in chosen(boundaries, kills):
             folder = shutil.copytree(base, tmp_path / f"killed-{die_at}")
             database = database_in(folder, engine)
             assert SyncProcess(order_of(moving, sources, database, die_at)).wait() == KILLED

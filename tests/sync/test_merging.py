@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from futureagi_async import CallExecution, FetchReport, RunTestCalls, SourceReport
@@ -227,12 +227,22 @@ OLDER_AND_BACK = [
 """A call comes in an older version, is gone, and comes back in an older version; another comes back newer."""
 
 
-@pytest.mark.timeout(180)
-@example(readings=OLDER_AND_BACK)
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(readings=st.lists(READINGS, min_size=1, max_size=4))
-def test_rows_are_merged_as_in_a_dictionary(readings: list[Reading]) -> None:
+def test_rows_are_merged_as_in_a_dictionary() -> None:
     """Newer versions replace, older ones never do, full reads mark what is gone; both engines are equal."""
+    check_merging(OLDER_AND_BACK)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(readings=st.lists(READINGS, min_size=1, max_size=4))
+def test_any_rows_are_merged_as_in_a_dictionary(readings: list[Reading]) -> None:
+    """So are readings that nobody thought of."""
+    check_merging(readings)
+
+
+def check_merging(readings: list[Reading]) -> None:
+    """Assert that a database of each kind holds what dictionaries would, after each of these."""
     with tempfile.TemporaryDirectory() as name:
         folder, contents = Path(name), []
         for engine in ENGINES:

@@ -297,6 +297,7 @@ def test_huge_limits_return_everything(ask: Any) -> None:
     assert (reply.status, "bigint out of range" in reply.json()["message"]) == (500, True)
 
 
+@pytest.mark.slow
 def test_every_page_of_a_long_list_is_quick(start: Any) -> None:
     """A page of 100 among 10,000 rows with ties costs a few milliseconds once its rows were written."""
     ask = start(demo=False)

@@ -31,6 +31,7 @@ from futureagi_async import (
     ExecutionState,
     ExecutionStatus,
     ExportError,
+    ExportReport,
     FetchReport,
     FetchResult,
     Filter,
@@ -40,12 +41,15 @@ from futureagi_async import (
     InternalServerError,
     JsonValue,
     LatestExecution,
+    Lease,
+    MinuteBudget,
     NotFoundError,
     Outcome,
     PermissionDeniedError,
     RateLimitError,
     RecordFailure,
     RedirectError,
+    RequestBudget,
     ResponseTooLargeError,
     RetryPolicy,
     RunTest,
@@ -54,6 +58,8 @@ from futureagi_async import (
     Scenario,
     Session,
     SessionMisuseError,
+    Share,
+    ShareReceipt,
     SourceName,
     SourceReport,
     SourceSync,
@@ -69,8 +75,11 @@ from futureagi_async import (
     __version__,
     blocking,
     column,
+    commit_shares,
+    export_share,
     fetch_table,
     load_source_names,
+    plan_shares,
     read_export,
     source_from_dict,
     stream_tables,
@@ -114,6 +123,10 @@ def sessions(context: SSLContext, observe: "Observe") -> None:
         allow_insecure=False,
         strict=True,
     )
+    budget: RequestBudget = MinuteBudget(600, shared=True)
+    assert_type(Session(budget=budget).max_requests_per_minute, int | None)
+    assert_type(Lease(granted=0, wait_seconds=1.5).wait_seconds, float)
+    Session(budget=600)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(session.with_options(timeouts=Timeouts(), retry=RetryPolicy()), Session)
     assert_type((Timeouts().read, RetryPolicy().attempts), tuple[float, int])
     Session(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -424,6 +437,12 @@ async def tables(session: Session, sources: list[CallSource]) -> None:
             assert_type(part, CallsTable)
         assert_type(stream.report, FetchReport)
     assert_type(read_export("out", columns=["id"]), CallsTable)
+    shares = await plan_shares(session, sources, 100, staging="staging", counts={sources[0]: 5})
+    assert_type(shares, tuple[Share, ...])
+    receipt = await export_share(session, shares[0], "staging")
+    assert_type(receipt, ShareReceipt)
+    assert_type(receipt.fetch, FetchReport)
+    assert_type(await commit_shares([receipt, shares[1].failed("gone")], "staging", "out"), ExportReport)
     call = CallExecution.from_json(b"{}", sources[0])
     assert_type(call, CallExecution)
     assert_type(CallsTable.from_calls([call]), CallsTable)

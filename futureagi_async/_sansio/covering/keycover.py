@@ -20,6 +20,8 @@ from futureagi_async._sansio.covering.places import Holes
 from futureagi_async._sansio.covering.tails import EndConfidence, TailRead
 
 UNREADABLE_FRONT = "A row at the front could not be read."
+_RESTING_SECONDS = 60.0
+"""A list whose rows are all older is taken to rest: it will hardly change while it is read."""
 
 
 class KeyCover:
@@ -226,6 +228,7 @@ class KeyCover:
                 self._sizes,
                 page_size=self._page_size,
                 unreadable=self.unreadable,
+                resting=self._newest < self._began - _RESTING_SECONDS,
                 bottom=bottom,
                 expected_end=self._holes.limit_for(rows) if rows < inf else inf,
             )

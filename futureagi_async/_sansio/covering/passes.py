@@ -23,7 +23,10 @@ _MOST_SPARSE = 4
 
 
 class Pass:
-    """Reads from the front down to the key ``bottom`` (-inf: the end of the list)."""
+    """Reads from the front down to the key ``bottom`` (-inf: the end of the list).
+
+    ``resting`` says that nothing moves the list's rows from page to page: windows then overlap less.
+    """
 
     def __init__(
         self,
@@ -34,6 +37,7 @@ class Pass:
         *,
         page_size: int,
         unreadable: Sequence[int],
+        resting: bool = False,
         bottom: float = -inf,
         expected_end: float = inf,
     ) -> None:
@@ -57,7 +61,7 @@ class Pass:
         self._edges: dict[int, tuple[float, float]] = {}
         """First and last key of the windows read."""
         self._repairs = Repairs(self.ranges, holes, bounds, sizes)
-        self._overlap = max(sizes.overlap, page_size // 10)
+        self._overlap = sizes.overlap if resting else max(sizes.overlap, page_size // 10)
         self._sparse = 1
         """By how much windows are larger, because most places deliver nothing."""
         self._neighbours = self._disconnected = 0
@@ -101,10 +105,10 @@ class Pass:
 
     def _window(self) -> PageRequest:
         size = int(min(self._page_size * self._sparse, max(self._page_size, self._bounds.utmost)))
-        start = max(0, self._planned_to - self._overlap * self._sparse)
-        rest = self._wanted_to() - start
-        if self._bottom == -inf and rest <= size * 6 // 5:
-            return tail_window(self._wanted_to() - 1, rest - 1, size)
+        start = max(0, min(self._planned_to, self._count) - self._overlap * self._sparse)
+        if self._bottom == -inf and self._count - start <= size * 6 // 5:  # places past the end cost nothing
+            end = self._wanted_to() - 1
+            return tail_window(end, end - start, size)
         return window_from(start, self._planned_to, size, self._sizes.spread)
 
     def _wanted_to(self) -> int:

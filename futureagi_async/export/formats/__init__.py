@@ -40,7 +40,7 @@ def open_writer(
     format: str,  # noqa: A002 - the word users look for
     file: BinaryIO,
     *,
-    sources: Iterable[CallSource] = (),
+    sources: Iterable[CallSource | None] = (),
     normalised: bool = False,
     evaluations: "Sequence[EvaluationColumn]" = (),
     side_file: BinaryIO | None = None,

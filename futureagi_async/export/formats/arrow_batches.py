@@ -22,7 +22,7 @@ from futureagi_async.export.formats.arrow_arrays import (
     times_of,
     transcript_column,
 )
-from futureagi_async.export.formats.arrow_fast import FastColumns, Rows, RowSchemas, SlowPathNeededError
+from futureagi_async.export.formats.arrow_fast import FastColumns
 from futureagi_async.export.formats.projection import WHOLE, Projection
 from futureagi_async.export.formats.records import (
     NULL,
@@ -36,6 +36,7 @@ from futureagi_async.export.formats.records import (
     wire_evals,
     wire_turns,
 )
+from futureagi_async.export.formats.row_schemas import Rows, RowSchemas, SlowPathNeededError
 from futureagi_async.export.formats.schema import JSON_PARTS, PLAIN, SourceColumns
 from futureagi_async.models import CallExecution
 from futureagi_async.sources import CallSource

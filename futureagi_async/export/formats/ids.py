@@ -11,7 +11,7 @@ import msgspec
 from futureagi_async._sansio.decoding.fragments import JSON_ERRORS
 from futureagi_async.errors import ExportError
 from futureagi_async.export.formats import check_compression, decompression_faults, open_decompressed
-from futureagi_async.export.formats.csv_writer import original_text
+from futureagi_async.export.formats.csv_cells import original_text
 from futureagi_async.export.formats.projection import left_out_of
 
 SourceAndId: TypeAlias = tuple[int | None, str]

@@ -1,6 +1,7 @@
 """JSON Lines: records as the server sent them, or normalised to documented names and units."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, Final, TypeAlias
 
@@ -11,6 +12,7 @@ from msgspec import Raw
 from futureagi_async._sansio.decoding.fragments import Fields
 from futureagi_async._sansio.decoding.misfits import Misfits, placed
 from futureagi_async.errors import DecodingError
+from futureagi_async.export.formats.jsonl_fast import TRANSCRIPTS, FastLines
 from futureagi_async.export.formats.projection import GROUPS, WHOLE, Projection
 from futureagi_async.export.formats.records import (
     Batch,
@@ -22,6 +24,7 @@ from futureagi_async.export.formats.records import (
     transcript_key,
     turns_of,
 )
+from futureagi_async.export.formats.row_schemas import RowColumns, RowSchemas, SlowPathNeededError
 from futureagi_async.export.formats.schema import JSON_PARTS, MODEL_FIELDS, SourceColumns
 from futureagi_async.models import CallExecution, EvalOutput, TranscriptTurn
 from futureagi_async.sources import CallSource
@@ -40,6 +43,17 @@ class Normaliser:
 
     source_columns: SourceColumns
     projection: Projection = WHOLE
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of each object, in their order."""
+        names = ("id", "source", *_SCALARS, "transcript", "eval_outputs", *_AS_SENT)
+        kept = self.projection.calls
+        return [
+            name
+            for name in (*names, "rerun_snapshots", "extra", "misfits")
+            if not kept.keys().isdisjoint(GROUPS.get(name, (name,)))
+        ]
 
     def line(self, call: CallExecution) -> tuple[bytes, bool]:
         """Return the call as one JSON object, and whether its ``misfits`` are filled."""
@@ -155,17 +169,28 @@ class NormalisedWriter:
     """Calls whose ``misfits`` are filled."""
 
     def __init__(
-        self, file: BinaryIO, *, sources: Iterable[CallSource] = (), projection: Projection = WHOLE
+        self, file: BinaryIO, *, sources: Iterable[CallSource | None] = (), projection: Projection = WHOLE
     ) -> None:
         self._file = file
-        self._normaliser = Normaliser(SourceColumns(sources), projection)
+        source_columns = SourceColumns(sources)
+        self._normaliser = Normaliser(source_columns, projection)
+        self._fast = FastLines(self._normaliser.keys, source_columns, projection)
+        self._row_schemas = RowSchemas(projection, as_sent=TRANSCRIPTS)
 
     def write(self, batch: Batch) -> None:
         """Append one line a call."""
-        for call in batch.calls():
-            line, has_misfits = self._normaliser.line(call)
-            self._file.write(b"%b\n" % line)
-            self.misfits += has_misfits
+        made: dict[int, bytes | None] = dict.fromkeys(range(len(batch.raws)))
+        alike, _ = self._row_schemas.sort(batch.raws)
+        for rows in alike:
+            with suppress(SlowPathNeededError):
+                made |= zip(rows.places, self._fast.lines(RowColumns(rows, batch)), strict=True)
+        for place, line in made.items():
+            self._file.write(b"%b\n" % (line or self._carefully(batch.restore(place))))
+
+    def _carefully(self, call: CallExecution) -> bytes:
+        line, has_misfits = self._normaliser.line(call)
+        self.misfits += has_misfits
+        return line
 
     def close(self) -> None:
         """Do nothing: each call is written at once."""

@@ -27,7 +27,7 @@ class ParquetWriter:
         self,
         file: BinaryIO,
         *,
-        sources: Iterable[CallSource] = (),
+        sources: Iterable[CallSource | None] = (),
         side_file: BinaryIO | None = None,
         projection: Projection = WHOLE,
     ) -> None:

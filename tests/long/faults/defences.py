@@ -111,7 +111,7 @@ DEFENCES = [
     ),
     Defence(
         "a kept connection that closed is replaced",
-        lambda: [(aiohttp.client, "IDEMPOTENT_METHODS", frozenset())],
+        lambda: [(retrying, "LOST_TRIES", 1)],
         ("kept connection closed",),
     ),
     Defence(

@@ -33,6 +33,7 @@ from tests.support.sessions import (
     open_session,
     tls_contexts,
 )
+from tests.support.slow import slow
 
 ROOT = Path(__file__).parents[3]
 EXPORTS = {35, 36, 37, 38}
@@ -77,7 +78,7 @@ pytestmark = pytest.mark.anyio
 IDS = [record_id(number) for number in range(10_000)]
 
 
-@pytest.mark.parametrize("trouble", ["refuses connections", "answers 502", "answers 500"])
+@pytest.mark.parametrize("trouble", ["answers 502", *slow("refuses connections", "answers 500")])
 async def test_a_dead_server_and_thousands_of_ids(trouble: str) -> None:
     """A hundred retries at most, and an outcome for each id: each can be asked for again."""
     ids = IDS[:1_000] if trouble == "answers 500" else IDS
@@ -170,6 +171,7 @@ async def answer_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
     await answer()(reader, writer)
 
 
+@pytest.mark.slow
 async def test_thousands_of_queued_calls_do_not_time_out() -> None:
     """They wait for a slot, in turn, for longer than a try may take; that counts towards no limit."""
     limits = Timeouts(connect=1, read=1, attempt=1, deadline=1)
