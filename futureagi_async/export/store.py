@@ -616,7 +616,7 @@ class Store:
         if different := self.parameters.differences(_PARAMETERS.decode(parameters)):
             raise ExportError(
                 f"{self.target} holds an unfinished export with other parameters: "
-                f"{'; '.join(different)}. Give the same to go on with it, or begin anew with {RESTART}."
+                f"{'; '.join(different)}. Use the same to continue it, or begin anew with {RESTART}."
             )
         self.began_at = datetime.fromisoformat(began_at)
         return True

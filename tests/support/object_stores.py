@@ -48,9 +48,18 @@ class S3Server:
 
     def objects(self, prefix: str = "", bucket: str = BUCKET) -> dict[str, bytes]:
         """Return all objects, by name behind the prefix."""
+        return {name: self.read(prefix + name, bucket) for name in self.names(prefix, bucket)}
+
+    def names(self, prefix: str = "", bucket: str = BUCKET) -> list[str]:
+        """Return the names of all objects, behind the prefix."""
         listed = self.client.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ())
-        keys = [each["Key"] for each in listed]
-        return {key[len(prefix) :]: self.read(key, bucket) for key in keys}
+        return [each["Key"][len(prefix) :] for each in listed]
+
+    def clear(self) -> None:
+        """Delete all objects."""
+        if names := self.names():
+            keys = [{"Key": name} for name in names]
+            self.client.delete_objects(Bucket=BUCKET, Delete={"Objects": keys})
 
     def read(self, key: str, bucket: str = BUCKET) -> bytes:
         """Return an object."""
