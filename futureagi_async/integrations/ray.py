@@ -28,6 +28,7 @@ from anyio.from_thread import start_blocking_portal
 
 try:
     import ray
+    from ray.exceptions import RayError, RayTaskError
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(f"{__name__} needs Ray: pip install 'ray[data]>=2.40'", name="ray") from error
 
@@ -370,7 +371,7 @@ class _ActorBudget:
 def _budget_errors() -> Iterator[None]:
     try:
         yield
-    except ray.exceptions.RayError as error:  # its text is a page long
+    except RayError as error:  # its text is a page long
         raise BudgetError(f"The actor that holds the budget is lost ({type(error).__name__}).") from None
 
 
@@ -395,6 +396,7 @@ def _read(read: Callable[..., Any], job: _Job, coordinator: Any, share: str) -> 
     reporter = _Reporter(coordinator, share)
 
     async def main() -> object:
+        result: object = None
         async with (
             anyio.create_task_group() as tasks,
             Session(
@@ -404,7 +406,7 @@ def _read(read: Callable[..., Any], job: _Job, coordinator: Any, share: str) -> 
             ) as session,
         ):
             tasks.start_soon(reporter.run)
-            result: object = await read(session, reporter.note if job.tells_progress else None)
+            result = await read(session, reporter.note if job.tells_progress else None)
             tasks.cancel_scope.cancel()
         return result
 
@@ -460,7 +462,7 @@ class _Reporter:
             return
         news = _News(self._share, self._progress, tuple(self._events))
         self._progress, self._events = None, []
-        with suppress(ray.exceptions.RayError):
+        with suppress(RayError):
             self._coordinator.tell.remote(news)
 
 
@@ -487,7 +489,7 @@ class _Told:
             self._asked = self._coordinator.take_news.remote()
         if ray.wait([self._asked], timeout=seconds)[0]:
             asked, self._asked = self._asked, None
-            with suppress(ray.exceptions.RayError):
+            with suppress(RayError):
                 self._pass_on(ray.get(asked))
 
     def forget(self, share: Share) -> None:
@@ -634,9 +636,9 @@ class _Cluster:
     def _outcome_of(self, task: Any) -> Any:
         try:
             result = ray.get(task)
-        except ray.exceptions.RayTaskError as error:
+        except RayTaskError as error:
             return error.cause if isinstance(error.cause, Exception) else error
-        except ray.exceptions.RayError as error:
+        except RayError as error:
             times = f"{self.attempts} times" if self.attempts > 1 else "once"
             return ExportError(f"Its worker was lost, tried {times} ({type(error).__name__}).")
         return result.error if isinstance(result, _Failure) else result
