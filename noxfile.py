@@ -43,7 +43,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types: the package with mypy, the public API with mypy and pyright."""
-    _install(session)
+    _install(session, "-e", ".[all,test,ray]")
     session.run("mypy")
     session.run("pyright")
 
@@ -67,6 +67,13 @@ def slow(session: nox.Session) -> None:
     """Run the tests that the suite leaves out: the same promises, longer and more often."""
     _install(session)
     session.run("pytest", "-m", "slow", *session.posargs)
+
+
+@nox.session
+def ray(session: nox.Session) -> None:
+    """Run what needs Ray, on a small one on this machine: exports, and the example in docs/examples."""
+    _install(session, "-e", ".[all,test,ray]")
+    session.run("pytest", "-n", "0", "tests/integrations/test_ray.py", *session.posargs, env={"RAY": "1"})
 
 
 @nox.session

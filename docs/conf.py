@@ -27,6 +27,7 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # tests/test_notebook.py runs it
 
+autodoc_mock_imports = ["ray"]  # too large to draw a page
 autodoc_class_signature = "mixed"
 autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"

@@ -332,7 +332,7 @@ class Requester:
         )
         if pause is None:
             return None
-        cost = self._quota.take(error)
+        cost = self._quota.take(error, attempt)
         return None if cost is None else (pause, cost)
 
     async def _pause_all(self, seconds: float, timeouts: Timeouts) -> None:

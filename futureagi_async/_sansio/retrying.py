@@ -41,10 +41,12 @@ class RetryQuota:
 
     tokens: int = QUOTA_CAPACITY
 
-    def take(self, error: FutureAGIError) -> int | None:
+    def take(self, error: FutureAGIError, attempt: int) -> int | None:
         """Pay for a retry after ``error``: what it cost, or ``None`` where the quota is used up."""
         if error.retry_after is not None:
             return 0  # the server asked for patience, and gets it
+        if replaces_connection(error, attempt):
+            return 0
         cost = QUOTA_COST_TIMEOUT if isinstance(error, APITimeoutError) else QUOTA_COST
         if self.tokens < cost:
             return None
@@ -54,6 +56,11 @@ class RetryQuota:
     def give_back(self, cost: int) -> None:
         """Return what the last retry cost (1 for none) after a success."""
         self.tokens = min(QUOTA_CAPACITY, self.tokens + max(1, cost))
+
+
+def replaces_connection(error: FutureAGIError, attempt: int) -> bool:
+    """Whether a retry only replaces a connection that was lost unanswered, as happens to kept ones."""
+    return isinstance(error, APIConnectionError) and error.lost and attempt < LOST_TRIES
 
 
 def is_unanswered(error: FutureAGIError) -> bool:
@@ -152,7 +159,7 @@ def retry_delay_seconds(
     """
     if attempt >= max_attempts(error, policy):
         return None
-    if isinstance(error, APIConnectionError) and error.lost and attempt < LOST_TRIES:
+    if replaces_connection(error, attempt):
         pause = 0.0
     elif error.retry_after is not None:
         pause = min(error.retry_after, policy.max_retry_after) + jitter

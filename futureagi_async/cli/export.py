@@ -1,15 +1,16 @@
 """The command `export` and its options."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import attrs
 from cyclopts import Group, Parameter
 
 import futureagi_async as sdk
+from futureagi_async.cli.clusters import ClusterOptions, check_fits, export_by_ray
 from futureagi_async.cli.connection import (
     AT_LEAST_ONE,
     Connection,
@@ -31,7 +32,6 @@ from futureagi_async.cli.summary import print_reasons, print_summary, summary_js
 if TYPE_CHECKING:
     from futureagi_async.cli.display import Display
     from futureagi_async.cli.progress import Progress
-    from futureagi_async.export import OnProgress
 
 OUTPUT = Group("Output", sort_key=2)
 
@@ -143,6 +143,8 @@ Examples:
   futureagi-async export --run-test ID --quiet -o - | jq .overall_score
   futureagi-async export --run-test ID --format parquet --partition date \\
       --drop transcript,call_summary --redact -o lake/
+  futureagi-async export --all --ray --fetchers 4 \\
+      --max-requests-per-minute 600 --format parquet -o s3://lake/2026-01-31/
 
 Interrupted by Ctrl-C, a crash or a power cut? The same command continues.
   A file or a manifest appears under its name only when it is whole.
@@ -176,6 +178,7 @@ def export(
     output: OutputOptions,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
+    cluster: ClusterOptions = ClusterOptions(),  # noqa: B008 - frozen
     max_outage: MaxOutage = 900,
 ) -> int:
     """Write all calls of run tests, agent versions and test executions into files.
@@ -188,31 +191,31 @@ def export(
 
     _check_fits(output)
     with connect(connection) as endpoint, _open_target(output) as target:
+        check_fits(cluster, endpoint, limits, _not_shared(output))
         sources = find_sources(endpoint, name_sources(lists_or_samples(lists, endpoint.stand_in)), limits)
         progress = Progress(sources)
         display = make_display(progress, open_stderr(), quiet=output.quiet)
-        session = endpoint.session(
-            observers=(progress.observe, display.on_event),
-            max_in_flight=limits.max_in_flight,
-            max_requests_per_minute=limits.max_requests_per_minute,
-            files=_files_of(output),
-        )
 
         def advance(news: "sdk.ExportProgress") -> None:
             progress.write(news)
             display.advance()
 
-        write = _writer(
-            session,
-            sources,
-            target,
-            output,
-            page_size=limits.page_size,
-            max_outage=max_outage,
-            on_progress=advance,
-        )
+        options = {**_options_of(output), "max_outage": max_outage, "on_progress": advance}
+        observers = (progress.observe, display.on_event)
         try:
-            report = run_async(partial(_show_while, display, session, write))
+            if cluster.by_ray:
+                options |= {"format": output.format or "jsonl", "observers": observers}
+                with usage_errors(), display:
+                    report = export_by_ray(endpoint, sources, target, cluster, limits, options)
+            else:
+                session = endpoint.session(
+                    observers=observers,
+                    max_in_flight=limits.max_in_flight,
+                    max_requests_per_minute=limits.max_requests_per_minute,
+                    files=_files_of(output),
+                )
+                write = _writer(session, sources, target, output, limits.page_size, options)
+                report = run_async(partial(_show_while, display, session, write))
         except StoppedBySignalError:
             raise StoppedBySignalError(_kept(progress, output) or "nothing new was written.") from None
         except sdk.FutureAGIError as error:
@@ -272,10 +275,8 @@ def _writer(
     sources: "list[sdk.CallSource]",
     target: str,
     output: OutputOptions,
-    *,
     page_size: int,
-    max_outage: float,
-    on_progress: "OnProgress",
+    options: "Mapping[str, Any]",
 ) -> "Callable[[], Awaitable[sdk.ExportReport]]":
     return partial(
         sdk.export_calls,
@@ -283,25 +284,40 @@ def _writer(
         sources,
         target,
         format=output.format,
-        transcripts=output.transcripts,
         resume=not output.restart,
-        overwrite=output.force,
-        ordered=output.ordered,
-        normalised=output.normalised,
-        columns=_names(output.columns) or None,
-        drop=_names(output.drop),
-        redact=output.redact,
-        partition=output.partition,
-        part_rows=output.part_rows,
-        page_size=page_size,
-        include_provider_data=output.include_provider_data,
-        since=output.since_manifest,
         recordings=output.recordings,
         allow_private_hosts=output.allow_private_hosts,
-        max_outage=max_outage,
-        work_dir=output.work_dir,
-        on_progress=on_progress,
+        page_size=page_size,
+        **options,
     )
+
+
+def _options_of(output: OutputOptions) -> "dict[str, Any]":
+    """Return the arguments that an export takes here and by many machines."""
+    return {
+        "transcripts": output.transcripts,
+        "overwrite": output.force,
+        "ordered": output.ordered,
+        "normalised": output.normalised,
+        "columns": _names(output.columns) or None,
+        "drop": _names(output.drop),
+        "redact": output.redact,
+        "partition": output.partition,
+        "part_rows": output.part_rows,
+        "include_provider_data": output.include_provider_data,
+        "since": output.since_manifest,
+        "work_dir": output.work_dir,
+    }
+
+
+def _not_shared(output: OutputOptions) -> dict[str, bool]:
+    """Return the options that an export by many machines does not have, and whether they are given."""
+    return {
+        "-o -": output.to_stdout,
+        "--restart": output.restart,
+        "--recordings": output.recordings is not None,
+        "--allow-private-hosts": output.allow_private_hosts,
+    }
 
 
 def _names(given: tuple[str, ...]) -> list[str]:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from cyclopts import CoercionError, CycloptsError, MissingArgumentError
-from cyclopts.exceptions import UnusedCliTokensError
+from cyclopts.exceptions import ConsumeMultipleError, UnusedCliTokensError
 
 WHERE_IDS_ARE: Final = (
     "Check the id: 'futureagi-async ls' lists what these keys can see, and an export has the ids of calls."
@@ -107,6 +107,8 @@ def usage_message(error: CycloptsError) -> str:
 
 def _problem(error: CycloptsError) -> str:
     match error:
+        case ConsumeMultipleError():
+            return f"{error.keyword} takes one value at most, not {error.actual_count}."
         case MissingArgumentError():
             return _missing(error)
         case UnusedCliTokensError():

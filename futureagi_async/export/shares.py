@@ -14,7 +14,7 @@ from datetime import datetime
 from itertools import chain, count
 from math import inf
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import attrs
 import msgspec
@@ -25,7 +25,6 @@ from futureagi_async.errors import ExportError, FutureAGIError
 from futureagi_async.export.fetching import CallReader
 from futureagi_async.export.files import digest_file
 from futureagi_async.export.formats.projection import Projection, choose_columns
-from futureagi_async.export.job import ExportRequest, check_request, run_export
 from futureagi_async.export.locations import open_location, read_base_at, read_manifest_at
 from futureagi_async.export.manifest import (
     BaseExport,
@@ -52,6 +51,9 @@ from futureagi_async.export.targets import PART_NAME, BucketTarget, read_path, r
 from futureagi_async.models import FetchReport, SourceReport
 from futureagi_async.options import check_count, check_kind
 from futureagi_async.sources import CallSource, check_sources
+
+if TYPE_CHECKING:
+    from futureagi_async.export.job import ExportRequest
 
 PLAN: Final = "plan.json"
 _RECEIPT_NAME: Final = re.compile(r"([0-9]{6,})-([0-9]{6,})-([0-9]+)\.json")
@@ -219,6 +221,8 @@ async def plan_shares(
     """
     redactor = make_redactor(redact, redact_key, os.environ)
     redact_key = None  # some tracebacks show a frame's variables
+    from futureagi_async.export.job import ExportRequest, check_request
+
     if format == "csv":
         raise ValueError(
             "format can't be 'csv': its columns depend on all calls, and no share sees them all."
@@ -274,7 +278,7 @@ def _check_counts(counts: Mapping[CallSource, int] | None) -> Mapping[CallSource
 
 async def _plan(
     session: ShareReader,
-    request: ExportRequest,
+    request: "ExportRequest",
     requests: int,
     counts: Mapping[CallSource, int],
     staging: Path | Address | None,
@@ -422,6 +426,8 @@ async def export_share(
         return receipt.of(share)
     attempt = f"{share.id}-{secrets.token_hex(8)}"
     with opened.workplace(attempt, share.parameters.format, unfinished) as workplace:
+        from futureagi_async.export.job import run_export
+
         request = _request_of(session, share, workplace, redactor)
         await run_export(attrs.evolve(request, max_outage=max_outage, on_progress=on_progress))
         made = await run_sync(_describe, share, attempt, workplace)
@@ -451,7 +457,9 @@ def _open_for(place: Path | Address, share: Share) -> Staging:
 
 def _request_of(
     session: CallReader, share: Share, workplace: Workplace, redactor: Redactor | None
-) -> ExportRequest:
+) -> "ExportRequest":
+    from futureagi_async.export.job import ExportRequest
+
     parameters = share.parameters
     moments = zip(share.sources, share.changed_since, strict=True)
     since = {source: moment for source, moment in moments if moment is not None}

@@ -247,10 +247,9 @@ def read_export(report: ExportReport, *, evaluations: bool = False, **options: A
         raise ValueError(f"report must be of an export with format='parquet', not {report.format!r}.")
     import ray.data
 
-    root = str(report.path).rstrip("/") + "/"
-    wanted = [
-        path for path in map(str, report.files) if path.removeprefix(root).startswith("_eval") == evaluations
-    ]
+    root = _absolute(report.path).rstrip("/") + "/"
+    files = {path: path.removeprefix(root) for path in map(_absolute, report.files)}
+    wanted = [path for path, name in files.items() if name.startswith("_evaluations/") == evaluations]
     if not wanted:
         tables = read_tables(report.path)
         return ray.data.from_arrow(tables.evaluations if evaluations else tables.calls)

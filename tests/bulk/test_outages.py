@@ -505,7 +505,7 @@ async def test_a_wait_that_ends_early_leaves_nothing_behind(job: str, how: str) 
             assert len(server.requests) == sent
         check_no_task_left(before)
         assert clock.sleepers == 0
-        assert session._requester._slots._taken == 0
+        assert session._requester._slots.taken == 0
         assert not session._requester._running
     assert {type(error) for error in ended} == ({SessionMisuseError} if how == "closed" else set())
     assert outages_of(told) == [OutageBegan, OutageEnded]

@@ -87,6 +87,7 @@ def test_lists_of_one_run_test_are_told_apart(
 
 
 ID = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"
+_BY_RAY = ["--run-test", ID, "-o", "out", "--max-requests-per-minute", "60", "--ray"]
 WRONG = {
     "no output": (
         ["--run-test", ID],
@@ -104,6 +105,19 @@ WRONG = {
         ["--run-test", ID, "-o", "out", "--since-manifest", "ftp://b/m.json"],
         "--since-manifest must be on",
     ),
+    "ray without a limit": (
+        ["--run-test", ID, "-o", "out", "--ray"],
+        "--ray needs --max-requests-per-minute",
+    ),
+    "ray begun anew": (
+        [*_BY_RAY, "--restart"],
+        "error: --ray does not go with --restart: leave one out.",
+    ),
+    "ray and audio": ([*_BY_RAY, "--recordings", "audio"], "--ray does not go with --recordings"),
+    "ray and a proxy": ([*_BY_RAY, "--proxy", "http://p:1"], "--ray does not go with --proxy"),
+    "ray on stdout": ([*_BY_RAY, "-o", "-"], "-o"),
+    "two addresses of ray": ([*_BY_RAY, "a:1", "b:1"], "--ray takes one value at most, not 2."),
+    "no fetchers": ([*_BY_RAY, "--fetchers", "0"], "--fetchers"),
     "quiet and verbose": (["--run-test", ID, "-o", "out", "-q", "-v"], "--quiet and --verbose exclude"),
     "two things on stdout": (["--run-test", ID, "-o", "-", "--json"], "and so does -o -: leave one out."),
     "parquet on stdout": (["--run-test", ID, "-o", "-", "--format", "parquet"], "needs a file"),
@@ -274,7 +288,15 @@ def test_install_lines_name_what_the_extras_name() -> None:
     assert set(named) <= known
 
 
-@pytest.mark.parametrize("library", ["fastapi", "opentelemetry"])
+def test_ray_is_named_where_it_is_missing() -> None:
+    """``--ray`` needs a library that no other option needs."""
+    arguments = ["futureagi-async", "export", *_BY_RAY]
+    finished = run_python("-c", f"import sys; sys.modules['ray'] = None; sys.argv = {arguments}; {START}")
+    assert finished.returncode == 2
+    assert finished.stderr == "error: --ray needs Ray: pip install 'ray[data]>=2.40'\n"
+
+
+@pytest.mark.parametrize("library", ["fastapi", "opentelemetry", "ray"])
 def test_integrations_say_what_they_need(library: str) -> None:
     """Without its library, importing an integration says how to install it."""
     code = f"import sys; sys.modules[{library!r}] = None; import futureagi_async.integrations.{library}"

@@ -91,7 +91,7 @@ def test_what_is_kept_can_be_elsewhere(tmp_path: Path, store: S3Server) -> None:
         unreliable.fault = lambda _: None
         code, out, _ = run(line, tmp_path, store, server)
     assert (code, json.loads(out)["resumed"]) == (0, 1)
-    assert "_manifest.json" in store.objects("kept/")
+    assert "_manifest.json" in store.names("kept/")
     assert names_in(tmp_path / "kept") == set()
 
 

@@ -42,7 +42,7 @@ class Tally:
     partial: int = 0
     """Kills after which a manifest stood without its parts."""
     leftovers: int = 0
-    """Runs after which something was left in the target, a share had no receipt, or several, or the staging did
+    """Runs after which something was left in the target, a share had not one receipt, or the staging did
     not say where it went."""
     read_twice: int = 0
     """The most requests that running again after one kill cost beyond those of a run left alone."""

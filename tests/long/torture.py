@@ -144,7 +144,7 @@ async def check_usable(session: Session, server: StandInServer) -> None:
     requester = session._requester
     client = requester._transport._client
     assert client is not None
-    assert requester._slots._taken == 0
+    assert requester._slots.taken == 0
     assert not requester._running
     assert client.connector is not None
     assert not client.connector._acquired

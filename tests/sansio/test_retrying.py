@@ -179,7 +179,7 @@ def test_retry_after_does_not_make_errors_retryable() -> None:
 def retries_until_empty(quota: RetryQuota, error: FutureAGIError) -> int:
     """Count the retries that a quota pays for when none succeeds."""
     count = 0
-    while quota.take(error) is not None:
+    while quota.take(error, 1) is not None:
         count += 1
         assert count < 10_000
     return count
@@ -194,7 +194,7 @@ def test_dead_server_costs_a_hundred_retries() -> None:
 def test_quota_is_returned_on_success() -> None:
     """A retry that succeeds returns what it cost, so that it can be spent again."""
     quota = RetryQuota()
-    cost = quota.take(LOST)
+    cost = quota.take(LOST, 1)
     assert cost == QUOTA_COST
     assert quota.tokens == QUOTA_CAPACITY - QUOTA_COST
     quota.give_back(cost)
@@ -206,9 +206,9 @@ def test_first_successes_refill_slowly() -> None:
     quota = RetryQuota()
     assert retries_until_empty(quota, LOST) == 100
     for _ in range(QUOTA_COST):
-        assert quota.take(LOST) is None
+        assert quota.take(LOST, 1) is None
         quota.give_back(0)
-    assert quota.take(LOST) == QUOTA_COST
+    assert quota.take(LOST, 1) == QUOTA_COST
     for _ in range(2 * QUOTA_CAPACITY):
         quota.give_back(QUOTA_COST_TIMEOUT)
     assert quota.tokens == QUOTA_CAPACITY
@@ -217,17 +217,26 @@ def test_first_successes_refill_slowly() -> None:
 def test_retry_after_costs_nothing() -> None:
     """Waiting as the server asked is paid for by nobody, even when the quota is used up."""
     quota = RetryQuota(tokens=0)
-    assert quota.take(told_to_wait(5)) == 0
-    assert quota.take(LOST) is None
+    assert quota.take(told_to_wait(5), 1) == 0
+    assert quota.take(LOST, 1) is None
     assert quota.tokens == 0
+
+
+def test_a_lost_connection_is_replaced_for_nothing_once() -> None:
+    """A kept connection may end at any time, which says nothing of the server; ending again does."""
+    lost = errors.APIConnectionError("gone", retryable=True)
+    lost.lost = True
+    quota = RetryQuota(tokens=0)
+    assert quota.take(lost, 1) == 0
+    assert quota.take(lost, 2) is None
 
 
 def test_quota_never_goes_into_debt() -> None:
     """Where a timeout costs more than is left, nothing is taken."""
     quota = RetryQuota(tokens=QUOTA_COST)
-    assert quota.take(errors.APITimeoutError("late", retryable=True)) is None
+    assert quota.take(errors.APITimeoutError("late", retryable=True), 1) is None
     assert quota.tokens == QUOTA_COST
-    assert quota.take(LOST) == QUOTA_COST
+    assert quota.take(LOST, 1) == QUOTA_COST
 
 
 OUTAGES = ("refused connection", "timeout", "not HTTP", *map(str, GATEWAY_STATUSES))

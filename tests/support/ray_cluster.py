@@ -91,6 +91,24 @@ def start_driver(
     )
 
 
+def run_script(
+    address: str, server: StandInServer, folder: Path, code: str, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a script that is connected to the cluster, whose workers find the server."""
+    variables = {"env_vars": {"FI_BASE_URL": server.base_url}}
+    connect = f"import ray; ray.init({address!r}, runtime_env={variables!r}, logging_level='error')\n"
+    (folder / "script.py").write_text(connect + code)
+    return subprocess.run(
+        [sys.executable, "script.py", *arguments],
+        cwd=folder,
+        env=environment() | {"PYTHONWARNINGS": "default"} | RAY_SETTINGS,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=150,
+    )
+
+
 def main(address: str, base_url: str, target: str, *run_test_ids: str) -> None:
     """Be a driver."""
     import ray
