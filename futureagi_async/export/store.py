@@ -770,7 +770,7 @@ def digest_lines(rows: sqlite3.Cursor, *lines: str) -> list[str]:
 
 def _connect(path: Path) -> sqlite3.Connection:
     """Open a database, for one thread after the other."""
-    database = sqlite3.connect(path, _BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         for pragma in _PRAGMAS:
             database.execute(pragma)
