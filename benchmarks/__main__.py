@@ -1,6 +1,7 @@
 """Runs every benchmark, each in a process of its own: ``python -m benchmarks``.
 
-``--rounds 3`` makes a quick run of it, ``--write docs/performance.md`` puts the tables into the page.
+``--rounds 3`` makes a quick run of it, ``--write docs/performance.md`` puts the tables into the page, with a
+picture of each benchmark's tables above them.
 """
 
 import argparse
@@ -11,10 +12,20 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-TABLES = (
-    *("decode_page", "fetch_pages", "loop_stall", "export_records", "export_lists"),
-    *("fetch_tables", "import_time", "count_requests", "cover_time"),
-)
+from benchmarks.plots import write_plots
+
+TABLES = {
+    "decode_page": "Decode a page",
+    "fetch_pages": "Read pages over HTTP",
+    "loop_stall": "Stall the event loop",
+    "export_records": "Write records",
+    "export_lists": "Export lists",
+    "fetch_tables": "Fetch tables",
+    "import_time": "Start",
+    "count_requests": "Requests that a proof takes",
+    "cover_time": "Time that a proof takes",
+}
+"""Of each benchmark the heading that its tables get."""
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
 PEERS = ("aiohttp", "msgspec", "cattrs", "orjson", "httpx", "pydantic", "requests", "pandas", "pyarrow")
 
@@ -46,8 +57,14 @@ def write_figures(page: Path, tables: list[str]) -> None:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise SystemExit(f"{page} has no place for figures: {BEGIN} ... {END}")
-    figures = "\n\n".join((begin, describe_machine(), *tables, end))
+    picture = "![The tables below as bars; a line marks a goal](_static/performance/{}.svg)"
+    sections = [
+        f"### {heading}\n\n{picture.format(name)}\n\n{table}"
+        for (name, heading), table in zip(TABLES.items(), tables, strict=True)
+    ]
+    figures = "\n\n".join((begin, describe_machine(), *sections, end))
     page.write_text(f"{before}{figures}{after}")
+    write_plots(page, figures)
 
 
 def main() -> None:

@@ -31,7 +31,8 @@ from futureagi_async.testing import StandInServer
 
 RECORDS = 100_000
 FEW = 2_000
-GOAL = 1.5
+GOAL, PARQUET_GOAL = 1.5, 1.4
+NORMALISED = "normalised.jsonl"
 _BATCH = 1_000
 _BUFFER_BYTES = 256 * 1024
 
@@ -50,13 +51,16 @@ class Way:
 
 BY_HAND = Way("read, and write the bytes", "write_bytes", "bytes.jsonl")
 PREBUILT = Way("read, and write prebuilt record batches", "write_prebuilt", "ready.parquet")
+PARQUET = Way("export_calls, Parquet", "export", "calls.parquet", PREBUILT.name, PARQUET_GOAL)
 WAYS = (
     BY_HAND,
     Way("export_calls, JSON Lines", "export", "calls.jsonl", BY_HAND.name, GOAL),
     Way("export_calls, JSON Lines in parts with SHA-256", "export", "lines", BY_HAND.name),
     PREBUILT,
-    Way("export_calls, Parquet", "export", "calls.parquet", PREBUILT.name, GOAL),
+    PARQUET,
     Way("export_calls, Parquet in parts, evaluations too", "export", "tables", PREBUILT.name),
+    Way("export_calls, CSV, against Parquet", "export", "calls.csv", PARQUET.name, GOAL),
+    Way("export_calls, normalised lines, against Parquet", "export", NORMALISED, PARQUET.name, GOAL),
 )
 
 
@@ -71,10 +75,9 @@ async def write_bytes(session: Session, source: RunTestCalls, target: Path) -> N
 
 
 async def export(session: Session, source: RunTestCalls, target: Path) -> None:
-    """Export; a directory of tables by its name."""
-    report = await export_calls(
-        session, source, target, format="parquet" if target.name == "tables" else None
-    )
+    """Export; a directory of tables and normalised lines by their names."""
+    format_ = "parquet" if target.name == "tables" else None
+    report = await export_calls(session, source, target, format=format_, normalised=target.name == NORMALISED)
     assert report.complete
 
 

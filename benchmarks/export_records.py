@@ -10,10 +10,11 @@ import json
 import os
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import attrs
@@ -40,6 +41,7 @@ from futureagi_async.export.formats.schema import CALLS, EVALUATIONS
 
 LINES_GOAL = 1.3
 PARQUET_GOAL = 1.5
+TEXT_GOAL = 1.5
 PAGES = 20
 ROWS = 100
 _BUFFER_BYTES = 256 * 1024
@@ -48,6 +50,7 @@ _BATCH = 250
 _ONE_THREAD = arrow_json.ReadOptions(use_threads=False, block_size=16 * 1024**2)
 
 WRITING = "writing prebuilt record batches"
+CSV, NORMALISED = "CSV, against Parquet", "JSON Lines, normalised, against Parquet"
 
 
 @attrs.define(frozen=True)
@@ -163,10 +166,12 @@ def table_figures(session: ReadBefore, folder: Path, rounds: int) -> Iterator[Fi
         "Parquet, evaluations too": partial(write_synced, target, write_both),
         "orjson.loads, nothing kept": lambda: deque(map(orjson.loads, raws), maxlen=0),
         "Arrow's own JSON reader, and its columns written": partial(write_synced, target, read_by_arrow),
-        "CSV": partial(write_synced, target, partial(write, "csv", evaluations=noted.columns())),
-        "JSON Lines, normalised": partial(write_synced, target, partial(write, "jsonl", normalised=True)),
+        CSV: partial(write_synced, target, partial(write, "csv", evaluations=noted.columns())),
+        NORMALISED: partial(write_synced, target, partial(write, "jsonl", normalised=True)),
     }
-    yield from compare(rivals, {"Parquet": PARQUET_GOAL}, rounds, units=len(calls))
+    goals = {"Parquet": PARQUET_GOAL, CSV: TEXT_GOAL, NORMALISED: TEXT_GOAL}
+    against = dict.fromkeys((CSV, NORMALISED), "Parquet")
+    yield from compare(rivals, goals, rounds, units=len(calls), against=against)
 
 
 def stage(calls: Sequence[CallExecution]) -> list[Batch]:
@@ -240,13 +245,20 @@ def share_figures(session: ReadBefore, rounds: int) -> Iterator[Figure]:
     yield from compare(steps, {}, rounds, units=sum(len(batch.raws) for batch in staged))
 
 
-def compare(rivals: dict[str, Run], goals: dict[str, float], rounds: int, units: int) -> Iterator[Figure]:
-    """Measure rivals against the first one."""
+def compare(
+    rivals: dict[str, Run],
+    goals: dict[str, float],
+    rounds: int,
+    units: int,
+    against: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Figure]:
+    """Measure rivals against the first one, or against another."""
     timings = interleave(rivals, rounds=rounds)
     first = next(iter(rivals))
     for name in rivals:
         each = timings.microseconds(name, units=units)
-        yield Figure(f"{name} ({each:.1f} µs a record)", timings.ratio(name, first), goals.get(name))
+        ratio = timings.ratio(name, against.get(name, first))
+        yield Figure(f"{name} ({each:.1f} µs a record)", ratio, goals.get(name))
 
 
 def main() -> None:

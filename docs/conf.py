@@ -1,10 +1,10 @@
 """Builds the site: ``nox -s docs``, or ``sphinx-build -W docs docs/_build/html``."""
 
+import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
 
-from docutils import nodes
-from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
+sys.path.insert(0, str(Path(__file__).parent))  # all_commands
 
 project = "futureagi_async"
 author = "The futureagi_async contributors"
@@ -18,6 +18,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "cyclopts.ext.sphinx",
+    "all_commands",
 ]
 exclude_patterns = ["_build", "examples"]
 default_role = "py:obj"  # docstrings set names in single backticks: links where there is something to link to
@@ -45,31 +46,5 @@ html_css_files = ["site.css"]
 copybutton_prompt_text = "$ "
 smartquotes = False  # "--option" stays as it is typed
 
-linkcheck_ignore = [r"https://api\.futureagi\.com", r"https://app\.futureagi\.com"]  # these want keys
+linkcheck_ignore = [r"http://$", r"https://(api|app)\.futureagi\.com"]  # an ending of --help; these want keys
 linkcheck_timeout = 20
-
-
-class AllCommands(SphinxDirective):
-    """Shows each command: what cyclopts' own directive makes of it, then its examples and exit codes."""
-
-    def run(self) -> list[nodes.Node]:
-        """Write the page's source; the parser goes on with it."""
-        from futureagi_async.cli import app
-
-        app.help = ""  # it would stand above each command
-        lines: list[str] = []
-        for name in app:
-            if name.startswith("-"):  # --help and --version
-                continue
-            lines += [".. cyclopts:: futureagi_async.cli:app", f"   :commands: {name}"]
-            lines += ["   :heading-level: 2", "   :flatten-commands:", ""]
-            if said := app[name].help_epilogue:
-                lines += [".. code-block:: text", "", *(f"   {line}" for line in said.splitlines()), ""]
-        source, _ = self.get_source_info()
-        self.state_machine.insert_input(lines, source)
-        return []
-
-
-def setup(app: Sphinx) -> None:
-    """Add the directive."""
-    app.add_directive("all-commands", AllCommands)

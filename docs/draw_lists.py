@@ -1,7 +1,7 @@
 """Draws docs/_static/moving-list.svg and cover.svg: what paging loses, and how the client finds it.
 
 ``python docs/draw_lists.py`` writes both, from reads of the stand-in server: the same list, with the same
-changes at the same moments, page after page and with a cover. A test compares the pictures with what this
+changes at the same moments, page after page and with a cover. A test compares the titles with what this
 would write.
 """
 

@@ -255,10 +255,13 @@ def test_the_picture_of_the_layers_is_current() -> None:
 
 
 @pytest.mark.parametrize("name", ["moving-list.svg", "cover.svg"])
-def test_the_pictures_of_moving_lists_are_current(name: str) -> None:
-    """A picture of a read is what a read of the stand-in gives today: what paging loses, the client finds."""
-    draw = runpy.run_path(str(DOCS / "draw_lists.py"))["DRAWN"][name]
-    assert (DOCS / "_static" / name).read_text() == draw(), "run: python docs/draw_lists.py"
+def test_the_pictures_of_moving_lists_say_what_is_true(name: str) -> None:
+    """A read of the stand-in gives what a picture's titles say: what paging loses, the client finds."""
+    drawn = runpy.run_path(str(DOCS / "draw_lists.py"))["DRAWN"][name]()
+    titles = re.compile(r'class="title"[^>]*>([^<]*)<')
+    assert titles.findall((DOCS / "_static" / name).read_text()) == titles.findall(drawn), (
+        "run: python docs/draw_lists.py"
+    )
 
 
 def test_every_error_and_event_is_explained() -> None:

@@ -42,13 +42,13 @@ _COMMANDS: Final = {
     "gate": ("gate", "Check figures of calls against rules, for CI: the exit code tells."),
     "kpis": ("kpis", "Show a test execution's key figures."),
     "ls": ("ls", "List what there is: run tests, their executions, agents, their versions."),
-    "plan": ("plan", "Say what an export of lists would cost, after some small requests."),
-    "report": ("report", "Write an HTML page with plots, on calls or on what changed."),
+    "plan": ("plan", "Estimate what an export would cost, with a few small requests."),
+    "report": ("report", "Write an HTML page with plots, about a run or about what changed."),
     "serve": ("serve", "Run a stand-in server with sample data, until Ctrl-C."),
     "sync": ("sync", "Bring a database up to date with the calls of lists."),
-    "verify": ("verify", "Check whether an export is as it was written."),
+    "verify": ("verify", "Check whether the files of an export are as they were written."),
     "wait": ("waiting", "Wait until a test execution, its calls and their evaluations are final."),
-    "watch": ("waiting", "Watch a test execution: its calls by status, and evaluations pending."),
+    "watch": ("waiting", "Watch a test execution: its calls by status, and its pending evaluations."),
 }
 """Of each command its module, and its line in the list: the first sentence of its docstring.
 

@@ -169,7 +169,7 @@ _STDOUT: Final = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 _FILES: Final = 11  # open at once: standard streams, the event loop, the lock, the index, its log, and a part
 _FILES_OF_TABLES: Final = 4  # more where SQLite sorts, or details and several parts are open
 _FILES_OF_RECORDINGS: Final = 8
-_GO_ON: Final = "the same command again goes on from there."
+_GO_ON: Final = "run the same command again to continue."
 
 
 def export(

@@ -166,7 +166,7 @@ async def _show_while(
 def _kept(progress: "Progress") -> str:
     if not progress.stages["reading"].records:
         return "the database is as it was."
-    return "the database is as it was; the same command goes on from what was read."
+    return "the database is unchanged; run the same command again to continue."
 
 
 def _conclude(report: "sdk.SyncReport", options: SyncOptions) -> None:

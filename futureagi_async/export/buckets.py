@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -260,20 +260,28 @@ class BucketDestination:
         self._begin_to_put(path, part)
         return part
 
+    def receive_object(self, key: str, part: Part) -> Part:
+        """Begin to copy an object of the same bucket, under its final name."""
+        part = self._named(part)
+        self._parts.append(part)
+        self._begin_to_put(key, part)
+        return part
+
     def _named(self, part: Part) -> Part:
         return msgspec.structs.replace(part, name=self._name_of(part.name, part.sha256))
 
-    def _begin_to_put(self, path: Path, part: Part) -> None:
+    def _begin_to_put(self, source: Path | str, part: Part) -> None:
         if part.name not in self._received:
             self._received.add(part.name)
-            self._tasks.start_soon(self._put_part, path, part)
+            self._tasks.start_soon(self._put_part, source, part)
 
     async def receive_recording(self, folder: Path, file: RecordingFile) -> RecordingFile:
         """Put a recording, where they are to be in the bucket, and remove it from the disk."""
         if self._recordings is None or file.path is None or file.sha256 is None:
             return file
         path, name = folder / file.path, self._name_of(file.path, file.sha256)
-        await self._put_file(path, f"{self._recordings}/{name}")
+        object_name = f"{self._recordings}/{name}"
+        await self._put(object_name, partial(self._objects.put_file, object_name, path))
         with export_errors(path, "remove"):
             path.unlink()
         return msgspec.structs.replace(file, path=name)
@@ -285,9 +293,13 @@ class BucketDestination:
             sha256 = hashlib.sha256(f"{sha256} {base.e_tag} {base.version}".encode()).hexdigest()
         return str(path.with_name(f"{path.stem}-{sha256[:_DIGEST_CHARACTERS]}{path.suffix}"))
 
-    async def _put_part(self, path: Path, part: Part) -> None:
+    async def _put_part(self, source: Path | str, part: Part) -> None:
+        """Put a file, or copy the object that a key names."""
         try:
-            await self._put_file(path, part.name)
+            if isinstance(source, Path):
+                await self._put(part.name, partial(self._objects.put_file, part.name, source))
+            else:
+                await self._put(part.name, partial(self._objects.copy, source, part.name, part.bytes))
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as error:  # noqa: BLE001 - raised again, outside of the group
@@ -297,12 +309,12 @@ class BucketDestination:
         self._there.add(part.name)
         self._progress.set()
 
-    async def _put_file(self, path: Path, name: str) -> None:
+    async def _put(self, name: str, put: Callable[[], Awaitable[None]]) -> None:
         async with self._slots:
             async with self._log_lock:
                 await run_sync(self._log.note, [name])
             try:
-                await self._objects.put_file(name, path)
+                await put()
             except ExportError as error:
                 raise ExportError(f"{error} {KEPT}") from None
 

@@ -17,6 +17,7 @@ from anyio.to_thread import run_sync
 
 from futureagi_async._version import __version__
 from futureagi_async.errors import ExportError
+from futureagi_async.export.buckets import BucketDestination
 from futureagi_async.export.destinations import Destination, Permissions
 from futureagi_async.export.files import digest_file, locked
 from futureagi_async.export.manifest import (
@@ -282,9 +283,14 @@ class _Commit:
             return
         copies: list[Path] = []
         for part, name in merged.renumbered(staged.manifest.parts, drop_empty=self._has_records()):
-            path, is_copy = await run_sync(self._fetch, staging, staged, share, part, name)
-            merged.parts.append(destination.receive(path, msgspec.structs.replace(part, name=name)))
-            copies += [path] if is_copy else []
+            found = await run_sync(self._find, staging, staged, share, part, name)
+            renamed = msgspec.structs.replace(part, name=name)
+            if isinstance(found, Path):
+                merged.parts.append(destination.receive(found, renamed))
+                copies += [found] if found == self.target.unfinished(name) else []
+            else:
+                assert isinstance(destination, BucketDestination)  # as `_find` says
+                merged.parts.append(destination.receive_object(found, renamed))
         pairs = await run_sync(self._fetch_pairs, staging, staged, share)
         await run_sync(merged.add_pairs, pairs)
         merged.add(staged.of(share), staged.manifest)
@@ -298,19 +304,22 @@ class _Commit:
     def _has_records(self) -> bool:
         return any(receipt.records for receipt in self.receipts)
 
-    def _fetch(
-        self, staging: Staging, staged: Receipt, share: Share, part: Part, name: str
-    ) -> tuple[Path, bool]:
-        """Return a local file of a part, whose digest was checked, and whether it is to be removed later."""
-        is_in_place = isinstance(self.target, BucketTarget) and isinstance(staging, LocalStaging)
-        path = None if is_in_place else self.target.unfinished(name)
-        found = _fetch_checked(staging, staged, share, part.name, part.sha256, path)
-        return found, not is_in_place
+    def _find(self, staging: Staging, staged: Receipt, share: Share, part: Part, name: str) -> Path | str:
+        """Check a part's digest; return a local file of it, or its key in the target's own bucket."""
+        staged_name = f"{ATTEMPTS}/{staged.attempt}/{part.name}"
+        target = self.target
+        if isinstance(target, BucketTarget):
+            if isinstance(staging, LocalStaging):
+                _check_digest(staging, staged_name, staging.digest(staged_name), part.sha256, share)
+                return staging.path / staged_name
+            if staging.address.is_in_bucket_of(target.address):
+                _check_digest(staging, staged_name, staging.digest(staged_name), part.sha256, share)
+                return staging.address.key(staged_name)
+        return _fetch(staging, staged_name, part.sha256, share, target.unfinished(name))
 
     def _fetch_pairs(self, staging: Staging, staged: Receipt, share: Share) -> Path:
-        return _fetch_checked(
-            staging, staged, share, PAIRS, staged.pairs_sha256, self.target.unfinished(PAIRS)
-        )
+        staged_name = f"{ATTEMPTS}/{staged.attempt}/{PAIRS}"
+        return _fetch(staging, staged_name, staged.pairs_sha256, share, self.target.unfinished(PAIRS))
 
     def _tell(self, records: int, size: int) -> None:
         if self.on_progress is not None:
@@ -318,18 +327,19 @@ class _Commit:
             self.on_progress(ExportProgress(phase=phase, records=records, bytes=size))
 
 
-def _fetch_checked(
-    staging: Staging, staged: Receipt, share: Share, name: str, sha256: str, path: Path | None
-) -> Path:
-    staged_name = f"{ATTEMPTS}/{staged.attempt}/{name}"
-    found = staging.fetch(staged_name, path)
-    if found is None or digest_file(found) != sha256:
+def _fetch(staging: Staging, name: str, sha256: str, share: Share, path: Path) -> Path:
+    found = digest_file(path) if staging.fetch(name, path) else None
+    _check_digest(staging, name, found, sha256, share)
+    return path
+
+
+def _check_digest(staging: Staging, name: str, found: str | None, sha256: str, share: Share) -> None:
+    if found != sha256:
         what = "is missing" if found is None else "was changed, since its SHA-256 is not that of its receipt"
         raise ExportError(
-            f"{staging.url(staged_name)} {what}. Remove {staging.url(f'{RECEIPTS}/{share.id}')}-*.json, and "
-            "export that share again."
+            f"{staging.url(name)} {what}. Remove {staging.url(f'{RECEIPTS}/{share.id}')}-*.json, and export "
+            "that share again."
         )
-    return found
 
 
 class _Merged:
@@ -433,7 +443,7 @@ def _number_of(part: Part) -> int:
 
 def _remove_orphans(place: Path | Address, after: float) -> None:
     """Remove what attempts left that no receipt names; what can't be removed now can be the next time."""
-    with suppress(ExportError):
+    with suppress(ExportError, msgspec.MsgspecError):  # a receipt that can't be read may name any of them
         staging = open_staging(place)
         old = {attempt for attempt, age in staging.ages().items() if age >= after}
         if not old:

@@ -263,7 +263,7 @@ class _Job:
                 if not checkpoints:
                     raise
                 raise ExportError(
-                    f"Can't go on with the export in {self.request.target}: {error} Use the session's "
+                    f"Can't continue the export in {self.request.target}: {error} Use the session's "
                     f"former options, or begin anew with {RESTART}."
                 ) from error
             if checkpoints:

@@ -4,6 +4,7 @@ An error tells what was tried, the status and the store's own word for it, and n
 may repeat addresses with signatures, and answers in which stores echo keys.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -74,6 +75,10 @@ class Address:
     def url(self, name: str) -> str:
         """Return the address of an object below the prefix."""
         return f"{self.scheme}://{self.bucket}/{self.key(name)}"
+
+    def is_in_bucket_of(self, other: "Address") -> bool:
+        """Whether another address is of the same bucket."""
+        return (self.scheme, self.bucket) == (other.scheme, other.bucket)
 
     def server(self, environment: Mapping[str, str]) -> str:
         """Return what tells apart buckets of one name on several servers."""
@@ -226,6 +231,28 @@ class ObjectStore:
                 )
             else:
                 await self._check_same(name, size)
+
+    async def copy(self, key: str, name: str, size: int) -> None:
+        """Let the store copy an object of the same bucket, under a name as for `put_file`."""
+        with store_errors(self.address, "write", name):
+            if await self._size_async(name) is None:
+                await self._obstore.copy_async(self._store, key, self.address.key(name))
+            else:
+                await self._check_same(name, size)
+
+    def digest(self, name: str) -> str | None:
+        """Return the SHA-256 of an object, read some megabytes at a time; ``None`` where there is none."""
+        digest = hashlib.sha256()
+        with store_errors(self.address, "read", name):
+            try:
+                found = self._obstore.get(self._store, self.address.key(name))
+            except FileNotFoundError as error:
+                if _is_bucket_missing(str(error)):
+                    raise
+                return None
+            for piece in found.stream(min_chunk_size=_READ_BYTES):
+                digest.update(piece)
+        return digest.hexdigest()
 
     def delete(self, names: Sequence[str]) -> None:
         """Delete objects; those that are not there are no error."""

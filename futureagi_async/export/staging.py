@@ -11,16 +11,18 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
-from typing import Final, Protocol
+from typing import Final, TypeAlias
 
 import attrs
 from anyio.to_thread import run_sync
 
+from futureagi_async.errors import ExportError
 from futureagi_async.export.files import (
     create_file,
+    digest_file,
     export_errors,
     is_file_below,
     make_directory,
@@ -35,7 +37,7 @@ ATTEMPTS: Final = "attempts"
 RECEIPTS: Final = "receipts"
 PAIRS: Final = "pairs.jsonl"
 """What an attempt has beside its export: the sorted pairs of a source's place and an id."""
-_NEW: Final = ".new"
+NO_SHARE: Final = "000000-000000"
 _NO_LINK: Final = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
 
 
@@ -48,55 +50,12 @@ class Workplace:
     """A local file for its pairs."""
 
 
-class Staging(Protocol):
-    """What plans, attempts and commits do in a staging. Names are relative to it; all but `keep` blocks."""
-
-    def url(self, name: str) -> str:
-        """Return what callers are told of a file."""
-        ...
-
-    def read(self, name: str) -> bytes | None:
-        """Return a small file, ``None`` where there is none."""
-        ...
-
-    def create(self, name: str, content: bytes) -> bool:
-        """Make a file durably, unless there is one; whether it was made."""
-        ...
-
-    def names(self, folder: str) -> list[str]:
-        """Return the names of the files in a folder."""
-        ...
-
-    def workplace(
-        self, attempt: str, format_: str, work_dir: Path | None
-    ) -> AbstractContextManager[Workplace]:
-        """Give an attempt a place of its own for the length of a block."""
-        ...
-
-    async def keep(self, attempt: str, workplace: Workplace) -> None:
-        """Bring an attempt's pairs to its export, durably."""
-        ...
-
-    def fetch(self, name: str, path: Path | None) -> Path | None:
-        """Return a local file with what a staged one holds, which is not to be changed.
-
-        That is ``path``, made anew, or where that is ``None`` and nothing needs to be copied the file itself;
-        ``None`` where there is no such file.
-        """
-        ...
-
-    def ages(self) -> dict[str, float]:
-        """Return how many seconds ago each attempt wrote last."""
-        ...
-
-    def remove(self, attempt: str) -> None:
-        """Remove what an attempt wrote."""
-        ...
-
-
 @attrs.define(frozen=True)
 class LocalStaging:
-    """A folder, on this machine or on a network file system that all workers have mounted."""
+    """A folder, on this machine or on a network file system that all workers have mounted.
+
+    Names are relative to it, here and in `BucketStaging`, and all methods but `keep` block.
+    """
 
     path: Path
 
@@ -104,40 +63,45 @@ class LocalStaging:
         return str(self.path)
 
     def url(self, name: str) -> str:
-        """Return its path."""
+        """Return what callers are told of a file."""
         return str(self.path / name)
 
     def read(self, name: str) -> bytes | None:
-        """Read it."""
+        """Return a small file, ``None`` where there is none."""
         with export_errors(self.path / name, "read"):
             return (self.path / name).read_bytes() if is_file_below(self.path, name) else None
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write it under another name, and link it: a link is never half a file, and replaces none."""
-        path = self.path / name
-        make_directory(path.parent, parents=True)
-        new = path.with_name(f"{path.name}-{secrets.token_hex(8)}{_NEW}")
-        write_synced(new, content)
+        """Make a file durably, unless there is one; whether it was made.
+
+        It is written elsewhere, and linked: a link is never half a file, and replaces none. What a process
+        leaves there that is killed is removed as that of an attempt is.
+        """
+        path, folder = self.path / name, self.path / ATTEMPTS / f"{NO_SHARE}-{secrets.token_hex(8)}"
+        for each in (path.parent, folder):
+            make_directory(each, parents=True)
         try:
+            write_synced(folder / path.name, content)
             with export_errors(path):
-                try:
-                    path.hardlink_to(new)
-                except FileExistsError:
-                    return False
+                path.hardlink_to(folder / path.name)
+        except ExportError as error:
+            if isinstance(error.__cause__, FileExistsError):
+                return False
+            raise
         finally:
-            new.unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
         sync_directory(path.parent)
         return True
 
     def names(self, folder: str) -> list[str]:
-        """List them."""
+        """Return the names of what is in a folder."""
         with export_errors(self.path / folder, "read"), suppress(FileNotFoundError):
-            return sorted(path.name for path in (self.path / folder).iterdir() if path.suffix != _NEW)
+            return sorted(path.name for path in (self.path / folder).iterdir())
         return []
 
     @contextmanager
     def workplace(self, attempt: str, format_: str, work_dir: Path | None) -> Iterator[Workplace]:
-        """Give it a folder in the staging, of which nothing stays that only going on would need."""
+        """Give an attempt a folder of its own for the length of a block; an error leaves nothing of it."""
         folder = self.path / ATTEMPTS / attempt
         target = Target(folder, format_, is_directory=True)
         try:
@@ -148,16 +112,21 @@ class LocalStaging:
         shutil.rmtree(target.work, ignore_errors=True)
 
     async def keep(self, attempt: str, workplace: Workplace) -> None:
-        """Sync the folder that they are in."""
+        """Bring an attempt's pairs to its export, durably."""
         await run_sync(sync_directory, workplace.pairs.parent)
 
-    def fetch(self, name: str, path: Path | None) -> Path | None:
-        """Link it, or copy it from another file system."""
+    def digest(self, name: str) -> str | None:
+        """Return the SHA-256 of a file, ``None`` where there is none."""
+        return digest_file(self.path / name) if is_file_below(self.path, name) else None
+
+    def fetch(self, name: str, path: Path) -> bool:
+        """Make a local file of what a staged one holds, which is not to be changed; whether there is one.
+
+        That is a link to it, or a copy on another file system.
+        """
         staged = self.path / name
         if not is_file_below(self.path, name):
-            return None
-        if path is None:
-            return staged
+            return False
         with export_errors(path):
             path.unlink(missing_ok=True)
             try:
@@ -166,15 +135,15 @@ class LocalStaging:
                 if error.errno not in _NO_LINK:
                     raise
                 _copy(staged, path)
-        return path
+        return True
 
     def ages(self) -> dict[str, float]:
-        """Look at the newest file of each."""
+        """Return how many seconds ago each attempt wrote last."""
         now = time.time()
         return {name: now - _last_write(self.path / ATTEMPTS / name) for name in self.names(ATTEMPTS)}
 
     def remove(self, attempt: str) -> None:
-        """Remove its folder."""
+        """Remove what an attempt wrote."""
         folder = self.path / ATTEMPTS / attempt
         with export_errors(folder, "remove"), suppress(FileNotFoundError):
             shutil.rmtree(folder)
@@ -241,12 +210,15 @@ class BucketStaging:
         """Put them."""
         await self._objects.put_file(f"{ATTEMPTS}/{attempt}/{PAIRS}", workplace.pairs)
 
-    def fetch(self, name: str, path: Path | None) -> Path | None:
+    def digest(self, name: str) -> str | None:
+        """Read it without keeping it."""
+        return self._objects.digest(name)
+
+    def fetch(self, name: str, path: Path) -> bool:
         """Download it."""
-        assert path is not None
         with export_errors(path):
             path.unlink(missing_ok=True)
-        return path if self._objects.download(name, path) else None
+        return self._objects.download(name, path)
 
     def ages(self) -> dict[str, float]:
         """Look at the newest object of each."""
@@ -261,6 +233,9 @@ class BucketStaging:
         self._objects.delete([name for name, _ in self._objects.modified(f"{ATTEMPTS}/{attempt}")])
 
 
-def open_staging(place: Path | Address) -> LocalStaging | BucketStaging:
+Staging: TypeAlias = LocalStaging | BucketStaging
+
+
+def open_staging(place: Path | Address) -> Staging:
     """Return what an argument names."""
     return LocalStaging(place) if isinstance(place, Path) else BucketStaging(place)

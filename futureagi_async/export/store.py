@@ -616,7 +616,7 @@ class Store:
         if different := self.parameters.differences(_PARAMETERS.decode(parameters)):
             raise ExportError(
                 f"{self.target} holds an unfinished export with other parameters: "
-                f"{'; '.join(different)}. Give the same to go on with it, or begin anew with {RESTART}."
+                f"{'; '.join(different)}. Use the same to continue it, or begin anew with {RESTART}."
             )
         self.began_at = datetime.fromisoformat(began_at)
         return True
@@ -770,7 +770,7 @@ def digest_lines(rows: sqlite3.Cursor, *lines: str) -> list[str]:
 
 def _connect(path: Path) -> sqlite3.Connection:
     """Open a database, for one thread after the other."""
-    database = sqlite3.connect(path, _BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         for pragma in _PRAGMAS:
             database.execute(pragma)

@@ -22,7 +22,7 @@ _DIGEST_CHARACTERS = 32
 
 WORK = ".export"
 RESTART = "resume=False (--restart)"
-KEPT = "What was read is kept: the same export again goes on from there."
+KEPT = "What was read is kept: run the same export again to continue."
 EVALUATIONS = "_evaluations"
 """The folder of parts with evaluations, in a directory: one table's readers skip the other by its name."""
 PART_NAME = re.compile(

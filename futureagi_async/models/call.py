@@ -16,9 +16,21 @@ from futureagi_async.sources import CallSource
 PROVIDER_DATA: Final = ("call_metadata", "provider_call_data")
 """Keys of version rows and snapshots; what is under them may include other parties' keys."""
 
+PART_KEYS: Final = (
+    *("transcript", "transcripts", "eval_outputs", "eval_metrics", "scenario_columns"),
+    *("recordings", "tool_outputs", "rerun_snapshots"),
+)
+"""Keys of a record's nested parts."""
+
+
+class SentParts(LazyFields):
+    """Keeps each nested part of a record as bytes, for the decoder to read it when it is asked for."""
+
+    __slots__ = tuple(f"sent_{key}" for key in PART_KEYS)
+
 
 @attrs.define(kw_only=True, repr=False, weakref_slot=False)
-class CallExecution(LazyFields, Plain):
+class CallExecution(SentParts, Plain):
     """One call of a simulation: a row of any list, a rerun snapshot, or the full detail.
 
     Every documented field of the five endpoints is here under its documented name and unit; a

@@ -14,19 +14,17 @@ class LazyFields:
     nothing afterwards. Comparing, pickling, copying and ``attrs.asdict`` read the fields in the
     ordinary way, and so see no difference.
 
-    The decoder that makes a record sets three slots of its own besides; a record made in any other
-    way has all its fields set and needs none of them.
+    The decoder that makes a record sets slots of its own besides; a record made in any other way has all
+    its fields set and needs none of them.
     """
 
-    __slots__ = ("field_cache", "field_reader", "row")
+    __slots__ = ("field_reader", "row")
 
     lazy_fields: frozenset[str] = frozenset()
 
     field_reader: FieldReader
     row: int
     """The record's place among its neighbours; -1 for one that stands alone."""
-    field_cache: Any
-    """What the reader keeps between two fields."""
 
     def __getattr__(self, name: str) -> Any:
         if name not in type(self).lazy_fields:

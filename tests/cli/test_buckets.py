@@ -84,14 +84,14 @@ def test_what_is_kept_can_be_elsewhere(tmp_path: Path, store: S3Server) -> None:
         code, _, said = run(line, tmp_path, store, server)
         assert code == 1
         assert re.search(
-            r"permission was denied \(403 AccessDenied\).* What was read is kept: the same", said
+            r"permission was denied \(403 AccessDenied\).* What was read is kept: run the same", said
         )
         (kept,) = (tmp_path / "kept").iterdir()
         assert {"objects.jsonl", "index.db"} <= names_in(kept)
         unreliable.fault = lambda _: None
         code, out, _ = run(line, tmp_path, store, server)
     assert (code, json.loads(out)["resumed"]) == (0, 1)
-    assert "_manifest.json" in store.objects("kept/")
+    assert "_manifest.json" in store.names("kept/")
     assert names_in(tmp_path / "kept") == set()
 
 

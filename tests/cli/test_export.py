@@ -298,7 +298,7 @@ def test_an_export_waits_for_so_long(tmp_path: Path) -> None:
             _, said = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 1
     assert re.search(r"No request was answered for \d s \(max_outage\)\. \(GET ", said)
-    assert "the same command again goes on from there." in said
+    assert "run the same command again to continue." in said
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.support.commands import (
     wait_until,
 )
 
-SAID = "Interrupted: 20 records are kept: the same command again goes on from there.\n"
+SAID = "Interrupted: 20 records are kept: run the same command again to continue.\n"
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_failed_export_can_be_gone_on_with(tmp_path: Path) -> None:
         failed = run_command(*arguments, variables=environment(server), folder=tmp_path)
         assert failed.returncode == 1
         assert failed.stderr.startswith("error: ")
-        assert failed.stderr.endswith("20 records are kept: the same command again goes on from there.\n")
+        assert failed.stderr.endswith("20 records are kept: run the same command again to continue.\n")
         assert failed.stderr.count("\n") == 1
         server.clear_faults()
         assert run_command(*arguments, variables=environment(server), folder=tmp_path).returncode == 0

@@ -134,7 +134,7 @@ def test_interrupted_it_can_be_gone_on_with(tmp_path: Path) -> None:
             process.send_signal(signal.SIGTERM)
             err = process.communicate(timeout=PATIENCE_SECONDS)[1]
         assert process.returncode == 130
-        assert err.endswith("the database is as it was; the same command goes on from what was read.\n")
+        assert err.endswith("the database is unchanged; run the same command again to continue.\n")
         assert names_in(tmp_path) == {".calls.duckdb.sync"}
         server.clear_faults()
         finished = run_command(*arguments, variables=variables, folder=tmp_path)

@@ -61,8 +61,7 @@ def cache(tmp_path: Path) -> Path:
 def store(running_store: S3Server, monkeypatch: pytest.MonkeyPatch, cache: Path) -> S3Server:
     """Let this process find the server, whose bucket is empty."""
     use_store(monkeypatch, running_store, cache)
-    for key in running_store.objects():
-        running_store.client.delete_object(Bucket=BUCKET, Key=key)
+    running_store.clear()
     return running_store
 
 
@@ -188,11 +187,11 @@ async def test_a_finished_export_is_left_as_it_is(
 async def test_a_replaced_export_leaves_nothing(served: StandInServer, store: S3Server) -> None:
     """With ``resume=False`` the new manifest takes the old one's place, and then the old parts go."""
     await export(served, TARGET, format="parquet")
-    old = store.objects("out/").keys()
+    old = set(store.names("out/"))
     report = await export(served, TARGET, resume=False, part_rows=1_000, format="parquet")
     assert not report.already_finished
     check_whole(store)
-    assert store.objects("out/").keys() & old == {"_manifest.json"}
+    assert old.intersection(store.names("out/")) == {"_manifest.json"}
     assert len(report.files) == 2
     assert verify_export(TARGET).ok
 
@@ -200,9 +199,9 @@ async def test_a_replaced_export_leaves_nothing(served: StandInServer, store: S3
 async def test_names_in_a_replacement_are_never_the_old_ones(served: StandInServer, store: S3Server) -> None:
     """Even parts of equal content have other names, so that who removes the old ones harms no one."""
     await export(served, TARGET, ordered=True)
-    old = {name for name in store.objects("out/") if PART.fullmatch(name)}
+    old = {name for name in store.names("out/") if PART.fullmatch(name)}
     await export(served, TARGET, ordered=True, resume=False)
-    new = {name for name in store.objects("out/") if PART.fullmatch(name)}
+    new = {name for name in store.names("out/") if PART.fullmatch(name)}
     assert len(new) == len(old)
     assert not new & old
     check_whole(store)
@@ -267,7 +266,7 @@ async def test_recordings_go_into_the_bucket(
         report = await export_calls(session, SOURCE, TARGET, **options)
         assert len(audio.requests) <= 2 + after  # the other one may have been under way
     names = sorted(str(file.path) for file in report.recordings)
-    assert sorted(store.objects("out/audio/")) == names
+    assert sorted(store.names("out/audio/")) == names
     assert all(re.fullmatch(r"[0-9a-f-]{36}-combined-[0-9a-f]{32}\.mp3", name) for name in names)
     assert store.manifest("out/")["recordings_folder"] == "audio"
     assert report.complete
@@ -483,7 +482,7 @@ async def test_every_put_may_fail(
             ExportError, match=r"permission was denied \(403 AccessDenied\).*What was read is kept"
         ):
             await export(served, TARGET, **options)
-        assert "out/_manifest.json" not in store.objects()
+        assert "out/_manifest.json" not in store.names()
     unreliable.fault = lambda _: None
     served.clear_requests()
     report = await export(served, TARGET, **options)
@@ -530,7 +529,7 @@ async def test_a_manifest_whose_answer_never_came_is_known(
         ExportError, match=r"could not do it, however often it was asked \(500 InternalError\)"
     ):
         await export(served, TARGET, resume=False)
-    assert len(store.objects("out/")) > len(store.manifest("out/")["parts"]) + 1
+    assert len(store.names("out/")) > len(store.manifest("out/")["parts"]) + 1
     unreliable.fault = lambda _: None
     served.clear_requests()
     assert (await export(served, TARGET)).already_finished
@@ -552,7 +551,7 @@ async def test_an_incomplete_export_is_replaced_by_the_next_run(
         again = await export_calls(session, SOURCE, TARGET, **options)
     assert again.complete
     assert verify_export(TARGET).ok
-    assert len([name for name in store.objects("out/") if name.startswith("calls-")]) == 1
+    assert len([name for name in store.names("out/") if name.startswith("calls-")]) == 1
     assert left_in(cache) == []
 
 
@@ -796,9 +795,9 @@ async def test_without_obstore(served: StandInServer, monkeypatch: pytest.Monkey
 
 
 async def test_shares_of_a_bucket_become_an_export_in_it(
-    served: StandInServer, store: S3Server, cache: Path, tmp_path: Path
+    served: StandInServer, store: S3Server, unreliable: UnreliableStore, cache: Path, tmp_path: Path
 ) -> None:
-    """The staging is a prefix, the target another, or a directory; its tables are those of one export."""
+    """The store itself copies the parts; a directory gets them, too; tables are those of one export."""
     staging, sources = f"s3://{BUCKET}/staging/", all_lists(served)
     local = await export(served, tmp_path / "alone", format="parquet", ordered=True)
     async with open_session(served) as session:
@@ -810,6 +809,7 @@ async def test_shares_of_a_bucket_become_an_export_in_it(
         assert served.requests == []
     report = await commit_shares(receipts, staging, TARGET)
     assert (report.path, report.records, report.complete) == (TARGET, local.records, True)
+    assert {f"{TARGET}{key.removeprefix('out/')}" for key in unreliable.copied} == set(report.files)
     assert verify_export(TARGET).problems == ()
     check_whole(store)
     assert left_in(cache) == []

@@ -64,6 +64,11 @@ def write(
 
 def check_same(calls: Sequence[CallExecution], projection: Projection = WHOLE) -> None:
     """Compare both ways: without bytes to decode, a writer can only restore calls."""
+    one, other = EvaluationColumns(), EvaluationColumns()
+    one.note_batch(batch_of(calls))
+    for call in calls:
+        other.note(call)
+    assert one.columns() == other.columns()
     for format_ in FORMATS:
         batch = batch_of(calls)
         unreadable = attrs.evolve(batch, raws=[b""] * len(calls))

@@ -116,8 +116,7 @@ class Stage:
     def prepare(self, way: Way) -> None:
         """Empty the bucket, or leave an incomplete export there that is to be replaced."""
         self.between.fault = lambda _: None
-        for key in self.store.objects():
-            self.store.client.delete_object(Bucket=BUCKET, Key=key)
+        self.store.clear()
         if way.replaces:
             old = Way("", {"part_rows": 150})
             assert self.start(old).wait() == 0

@@ -42,8 +42,8 @@ class Tally:
     partial: int = 0
     """Kills after which a manifest stood without its parts."""
     leftovers: int = 0
-    """Runs that left something in the target, a share without a receipt or with several, or a staging that
-    did not say where it went."""
+    """Runs after which something was left in the target, a share had not one receipt, or the staging did
+    not say where it went."""
     read_twice: int = 0
     """The most requests that running again after one kill cost beyond those of a run left alone."""
 

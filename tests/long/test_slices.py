@@ -77,11 +77,12 @@ def test_killed_exports_into_a_bucket_go_on() -> None:
     assert sum(tally.kills for tally in tallies.values()) >= 4
 
 
-def test_killed_commits_of_shares_go_on() -> None:
+@pytest.mark.parametrize("every", [64, *slow(7)])
+def test_killed_commits_of_shares_go_on(every: int) -> None:
     """Killed between steps of a commit, the same run again makes the single export of it."""
-    tally = shares.run_all(every=23, last=80)
+    tally = shares.run_all(every=every, last=80)
     assert tally.is_good, list(shares.table(tally))
-    assert tally.kills == 4
+    assert tally.kills >= 2
     assert tally.read_twice == 0
 
 

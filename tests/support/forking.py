@@ -55,6 +55,7 @@ def _server() -> str:
         server = subprocess.Popen(
             [sys.executable, "-c", f"from tests.support import forking; forking.serve({listener.fileno()})"],
             stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             env=os.environ | _WITHOUT_THREADS | {"PYTHONWARNINGS": "error"},
             cwd=Path(__file__).parents[2],
             pass_fds=[listener.fileno()],
@@ -65,6 +66,8 @@ def _server() -> str:
         server.communicate()  # closes its stdin
         folder.cleanup()
 
+    assert server.stdout is not None
+    assert server.stdout.readline(), "the server that starts commands could not begin"
     return address
 
 
@@ -178,6 +181,7 @@ def serve(descriptor: int) -> None:
     running: dict[int, socket.socket] = {}
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, lambda *_: _tell_ends(running))
+    print("ready", flush=True)  # noqa: T201 - to the process that began it
     with socket.socket(fileno=descriptor) as listener:
         while listener in select.select([listener, sys.stdin], [], [])[0]:
             connection, _ = listener.accept()

@@ -48,9 +48,18 @@ class S3Server:
 
     def objects(self, prefix: str = "", bucket: str = BUCKET) -> dict[str, bytes]:
         """Return all objects, by name behind the prefix."""
+        return {name: self.read(prefix + name, bucket) for name in self.names(prefix, bucket)}
+
+    def names(self, prefix: str = "", bucket: str = BUCKET) -> list[str]:
+        """Return the names of all objects, behind the prefix."""
         listed = self.client.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ())
-        keys = [each["Key"] for each in listed]
-        return {key[len(prefix) :]: self.read(key, bucket) for key in keys}
+        return [each["Key"][len(prefix) :] for each in listed]
+
+    def clear(self) -> None:
+        """Delete all objects."""
+        if names := self.names():
+            keys = [{"Key": name} for name in names]
+            self.client.delete_objects(Bucket=BUCKET, Delete={"Objects": keys})
 
     def read(self, key: str, bucket: str = BUCKET) -> bytes:
         """Return an object."""
@@ -110,6 +119,8 @@ class UnreliableStore:
     def __init__(self, server: S3Server) -> None:
         self.requests: list[str] = []
         """Method and key of each."""
+        self.copied: list[str] = []
+        """Keys that the store was told to copy other objects to."""
         self.fault: Callable[[str], Fault | None] = lambda _: None
         """Called with method and key."""
         self._behind = urlsplit(server.endpoint).netloc
@@ -141,6 +152,8 @@ class UnreliableStore:
         path, _, query = handler.path.partition("?")
         request = f"{handler.command} {unquote(path).removeprefix(f'/{BUCKET}/')}"
         self.requests.append(f"{request}?{query}" if "uploadId" in query else request)
+        if "x-amz-copy-source" in handler.headers:
+            self.copied.append(request.removeprefix("PUT "))
         fault = self.fault(request) or NO_FAULT
         if fault.until is not None:
             fault.until.wait(30)

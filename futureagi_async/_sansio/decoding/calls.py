@@ -14,16 +14,15 @@ from futureagi_async._sansio.decoding.wire import (
     CALL_KEYS,
     ELSEWHERE,
     MILLISECONDS_BESIDE_MS,
-    PART_KEYS,
     PARTS,
     SCALAR_KEYS,
     TIMES,
     CallWire,
     RecordWire,
     ScenarioWire,
-    SentParts,
 )
 from futureagi_async.models import CallExecution, JsonValue, ReadOnlyDict, Scenario
+from futureagi_async.models.call import PART_KEYS
 from futureagi_async.models.values import EMPTY
 
 CallHook: TypeAlias = Callable[[Fragment, Any], CallExecution]
@@ -64,7 +63,7 @@ def make_call_hook(hook_of: HookOf) -> CallHook:
         if wire.is_snapshot or wire.is_snapshot is UNSET or list_context.snapshots_of is not None:
             _complete_snapshot(call, wire, list_context.snapshots_of)
         call.field_reader = reader
-        call.row = fragment.index  # type: ignore[misc]  # a slot of LazyFields
+        call.row = fragment.index
         return call
 
     return structure_call
@@ -92,13 +91,13 @@ def _make_copy() -> Callable[[CallExecution, RecordWire], CallExecution]:
     lines += [f"    call.{name} = wire.{name}" for name in CallWire.__struct_fields__ if name not in chosen]
     for name, keys in SCALAR_KEYS.items():
         lines += [*_choose(name, keys), f"    call.{name} = value"]
-    lines.append(f"    call.field_cache = SentParts({', '.join(f'wire.{key}' for key in PART_KEYS)})")
+    lines += [f"    call.sent_{key} = wire.{key}" for key in PART_KEYS]
     for name in PARTS:
         # asked for later, each would take as long as twenty of these lines
         absent = " is ".join((*(f"wire.{key}" for key in CALL_KEYS.get(name, (name,))), "UNSET"))
         lines.append(f"    if {absent}: call.{name} = None")
     lines.append("    return call")
-    names: dict[str, Any] = {"UNSET": UNSET, "UTC": UTC, "as_aware": _as_aware, "SentParts": SentParts}
+    names: dict[str, Any] = {"UNSET": UNSET, "UTC": UTC, "as_aware": _as_aware}
     exec("\n".join(lines), names)  # noqa: S102 - made of the names above alone
     made: Callable[[CallExecution, CallWire], CallExecution] = names["copy"]
     return made

@@ -1,4 +1,10 @@
-"""Nested parts of a record, decoded when they are first read."""
+"""Nested parts of a record, each decoded when it is first read, and no other with it.
+
+The pass that reads a record's scalars notes where each part lies in the record (`SentParts`), and that it is
+JSON. When a part is read, `NestedReader` decodes it from there in one go into structs, which are copied into
+slotted objects. What does not fit the structs is decoded once more, value by value (`misfits`), which also
+gives errors their paths. Nothing decoded is kept but the part itself.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -27,12 +33,10 @@ from futureagi_async._sansio.decoding.misfits import (
 from futureagi_async._sansio.decoding.provider_data import without_provider_data
 from futureagi_async._sansio.decoding.wire import (
     CALL_KEYS,
-    PART_KEYS,
     CallWire,
     ColumnWire,
     EvalWire,
     PartsWire,
-    SentParts,
     from_ms,
     is_pending,
     is_skipped,
@@ -40,7 +44,7 @@ from futureagi_async._sansio.decoding.wire import (
 )
 from futureagi_async.errors import DecodingError
 from futureagi_async.models import CallExecution, Column, EvalOutput, JsonValue, ReadOnlyDict, TranscriptTurn
-from futureagi_async.models.call import PROVIDER_DATA
+from futureagi_async.models.call import PART_KEYS, PROVIDER_DATA, SentParts
 
 Turns: TypeAlias = tuple[TranscriptTurn, ...]
 Evals: TypeAlias = dict[str, EvalOutput]
@@ -194,6 +198,7 @@ _decode_part_leniently: Mapping[str, Callable[[Raw], tuple[Any, Misfits]]] = {
     "transcripts": decode_turns_leniently,
     "eval_outputs": decode_evals_leniently,
 }
+_SLOTS: Mapping[str, str] = dict(zip(PART_KEYS, SentParts.__slots__, strict=True))
 _FIELDS = frozenset((*CallWire.__struct_fields__, *PART_KEYS)) - frozenset(PROVIDER_DATA)
 _OTHER_NAMES = frozenset(key for keys in CALL_KEYS.values() for key in keys[1:])
 
@@ -212,10 +217,9 @@ class NestedReader:
     def __call__(self, call: CallExecution, name: str) -> Any:
         if name not in _decode_part:
             return self._extra(call) if name == "extra" else self._without_provider_data(call)
-        sent: SentParts = call.field_cache
-        key, part = name, getattr(sent, name)
+        key, part = name, getattr(call, _SLOTS[name])
         if part is UNSET:
-            key, part = "transcripts", sent.transcripts
+            key, part = "transcripts", getattr(call, _SLOTS["transcripts"])
         try:
             value = _decode_part[key](part)
         except JSON_ERRORS as error:

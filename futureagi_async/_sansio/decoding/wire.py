@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from futureagi_async.models.call import PROVIDER_DATA
+from futureagi_async.models.call import PART_KEYS, PROVIDER_DATA
 from futureagi_async.sources import AgentVersionCalls, CallSource, TestExecutionCalls
 
 Number = int | float | None
@@ -142,10 +142,6 @@ class PartsWire(Struct, gc=False):
     rerun_snapshots: list[Raw] | UnsetType | None = UNSET
 
 
-PART_KEYS = PartsWire.__struct_fields__
-"""Keys of nested parts."""
-
-
 class RecordWire(CallWire, gc=False):
     """A call row: its scalars, and its nested parts as bytes."""
 
@@ -157,19 +153,6 @@ class RecordWire(CallWire, gc=False):
     recordings: Raw | UnsetType = UNSET
     tool_outputs: Raw | UnsetType = UNSET
     rerun_snapshots: Raw | UnsetType = UNSET
-
-
-class SentParts(Struct, gc=False):
-    """The nested parts of a call row as bytes, which a call keeps until it is asked for them."""
-
-    transcript: Raw | UnsetType
-    transcripts: Raw | UnsetType
-    eval_outputs: Raw | UnsetType
-    eval_metrics: Raw | UnsetType
-    scenario_columns: Raw | UnsetType
-    recordings: Raw | UnsetType
-    tool_outputs: Raw | UnsetType
-    rerun_snapshots: Raw | UnsetType
 
 
 class ColumnWire(Struct):

@@ -1,8 +1,8 @@
 """Records as bytes: their fields, turns and evaluations, read without making objects."""
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, Set
 from functools import lru_cache
-from operator import itemgetter
+from itertools import chain, repeat
 from typing import Final, TypeAlias
 
 import attrs
@@ -227,10 +227,18 @@ def extra_names(keys: Iterable[str]) -> list[str]:
     return sorted(decode_call(msgspec.json.encode(dict.fromkeys(keys) | {"id": ""}), "").extra)
 
 
-def extra_template(names: Iterable[str]) -> bytes:
-    """Return the JSON of an object with these keys, with a place for each value."""
-    pairs = [msgspec.json.encode(name).replace(b"%", b"%%") + b":%b" for name in names]
-    return b"{%b}" % b",".join(pairs)
+def join_objects(columns: Mapping[str, Iterable[Raw]]) -> Iterator[bytes]:
+    """Return JSON objects with these keys, of values by the column; at least one.
+
+    Joining pieces takes half the time of filling a template.
+    """
+    pieces = chain.from_iterable(zip(map(repeat, _keys(columns)), columns.values(), strict=True))
+    return map(b"".join, zip(*pieces, repeat(b"}"), strict=False))
+
+
+def _keys(names: Iterable[str]) -> list[bytes]:
+    """Return what stands before each value of an object."""
+    return [(b"," if place else b"{") + msgspec.json.encode(name) + b":" for place, name in enumerate(names)]
 
 
 _KEY_SETS = 256  # remembered; a list has one or two
@@ -240,8 +248,9 @@ _KEY_SETS = 256  # remembered; a list has one or two
 def _extra_writer(keys: tuple[str, ...], removed_keys: frozenset[str]) -> Callable[[Fields], bytes]:
     """Return what writes the extra of records with these keys."""
     names = [name for name in extra_names(keys) if name not in removed_keys]
-    template = extra_template(names)
     if not names:
-        return lambda _fields: template
-    pick = itemgetter(*names)
-    return lambda fields: template % pick(fields)
+        return lambda _fields: b"{}"
+    keys_there = _keys(names)
+    return lambda fields: b"".join(
+        [*chain.from_iterable(zip(keys_there, map(fields.__getitem__, names), strict=True)), b"}"]
+    )

@@ -28,7 +28,7 @@ from futureagi_async.export.formats.records import (
     WireEvals,
     decode_evals,
     extra_names,
-    extra_template,
+    join_objects,
     transcript_key,
 )
 from futureagi_async.export.formats.schema import JSON_PARTS, PLAIN
@@ -314,11 +314,9 @@ class RowColumns:
 
     def extras(self) -> list[bytes]:
         """Return each row's ``extra`` as JSON."""
-        names = self.schema.extra
-        template = extra_template(names)
-        if not names:
-            return [template] * len(self.nothing)
-        return [template % each for each in zip(*map(self.sent.__getitem__, names), strict=True)]
+        if not self.schema.extra:
+            return [b"{}"] * len(self.nothing)
+        return list(join_objects({name: self.sent[name] for name in self.schema.extra}))
 
 
 def in_utc(moments: Sequence[datetime | None]) -> Sequence[datetime | None]:

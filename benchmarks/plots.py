@@ -1,0 +1,129 @@
+"""Draws the tables of a benchmark as bars: one SVG, in which misses of goals stand out.
+
+``python -m benchmarks --write docs/performance.md`` draws them. ``python -m benchmarks.plots
+docs/performance.md`` draws those of the tables that stand in the page.
+"""
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+
+import attrs
+
+WIDTH, LABELS, BARS = 820, 440, 290
+_ROW, _BAR, _HEADING = 22, 14, 34
+_NUMBER = re.compile(r"[0-9.]+")
+_STYLE = """
+svg { color-scheme: light dark }
+.paper { fill: light-dark(#ffffff, #131416) }
+.reached { fill: light-dark(#2f9a55, #4cae72) }
+.missed { fill: light-dark(#d98e14, #e8a53a) }
+.peer { fill: light-dark(#b9c6d6, #55626f) }
+.goal { stroke: light-dark(#1b2733, #ffffff); stroke-width: 2 }
+text { font: 13px system-ui, sans-serif; fill: light-dark(#1b2733, #dbe3ec) }
+.heading { font-weight: bold }
+.value, .label { font-size: 12px }
+.label { text-anchor: end }
+"""
+
+
+@attrs.frozen
+class Bar:
+    """A row of a table."""
+
+    measure: str
+    measured: str
+    goal: str
+    reached: str
+
+    @property
+    def length(self) -> float:
+        """What was measured, as a number."""
+        return _number(self.measured)
+
+    @property
+    def style(self) -> str:
+        """Whether a goal was reached; a peer has none."""
+        return {"yes": "reached", "": "peer"}.get(self.reached, "missed")
+
+
+@attrs.frozen
+class Table:
+    """A table as `benchmarks.rounds.print_table` prints it."""
+
+    heading: str
+    bars: Sequence[Bar]
+
+
+def read_tables(text: str) -> Iterator[Table]:
+    """Return the tables of a text in Markdown."""
+    for block in re.split(r"\n\s*\n", text):
+        lines = [line for line in block.splitlines() if line.startswith("|")]
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+        if len(rows) > 2 and rows[0][1:] == ["measured", "goal", "reached"]:
+            yield Table(rows[0][0], [Bar(*row) for row in rows[2:]])
+
+
+def draw(tables: Sequence[Table]) -> str:
+    """Return an SVG of the tables, each on a scale of its own."""
+    body, height = [], 8.0
+    for table in tables:
+        height += _HEADING
+        body.append(f'<text class="heading" x="12" y="{height - 12:g}">{escape(table.heading)}</text>')
+        longest = max(bar.length for bar in table.bars)
+        goals = [_number(bar.goal) for bar in table.bars if bar.goal]
+        scale = BARS / max(longest, *goals, 1e-9)
+        for bar in table.bars:
+            body += _bar(bar, height, scale)
+            height += _ROW
+    height += 12
+    size = f'viewBox="0 0 {WIDTH} {height:g}" width="{WIDTH}" height="{height:g}"'
+    label = escape("; ".join(table.heading for table in tables))
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{label}">'
+    paper = f'<rect class="paper" width="{WIDTH}" height="{height:g}"/>'
+    return "\n".join([head, f"<style>{_STYLE}</style>", paper, *body, "</svg>", ""])
+
+
+def _bar(bar: Bar, top: float, scale: float) -> Iterator[str]:
+    """Return a label, a bar with what was measured, and a line at the goal."""
+    length, base = bar.length * scale, top + _BAR - 2
+    yield f'<text class="label" x="{LABELS}" y="{base:g}">{escape(bar.measure)}</text>'
+    at = f'x="{LABELS + 10}" y="{top:g}" width="{max(length, 1):.1f}" height="{_BAR}"'
+    yield f'<rect class="{bar.style}" {at} rx="2"/>'
+    ends = [length]
+    if bar.goal:
+        ends.append(goal := _number(bar.goal) * scale)
+        at = f"M{LABELS + 10 + goal:.1f} {top - 3:g}v{_BAR + 6}"
+        yield f'<path class="goal" d="{at}"><title>goal: {escape(bar.goal)}</title></path>'
+    yield f'<text class="value" x="{LABELS + 16 + max(ends):.1f}" y="{base:g}">{escape(bar.measured)}</text>'
+
+
+def _number(text: str) -> float:
+    found = _NUMBER.search(text)
+    return float(found[0]) if found else 0.0
+
+
+def write_plots(page: Path, text: str) -> None:
+    """Write the pictures that a text in Markdown refers to, from the tables below each."""
+    for part in re.split(r"\n(?=!\[)", text)[1:]:
+        found = re.match(r"!\[.*\]\((.+\.svg)\)", part)
+        if found is None:
+            raise ValueError(f"not a picture: {part[:60]!r}")
+        section = re.split(r"\n#", part)[0]
+        shown = [attrs.evolve(table, bars=_shown(table.bars)) for table in read_tables(section)]
+        target = page.parent / found[1]
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(draw([table for table in shown if table.bars]))
+
+
+def _shown(bars: Sequence[Bar]) -> list[Bar]:
+    """Leave out what is better read in the table: memory, which has its own goals."""
+    return [bar for bar in bars if not bar.measure.startswith("memory")]
+
+
+if __name__ == "__main__":
+    page = Path(sys.argv[1])
+    figures = page.read_text().partition("<!-- figures -->")[2]
+    write_plots(page, figures)
