@@ -42,14 +42,14 @@ class Slots:
     """Lets so many tasks in at a time. Waiting costs nothing; a free slot costs no turn of the event loop."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self.taken = 0
         self._urgent: _Waiters = OrderedDict()
         self._others: _Waiters = OrderedDict()
 
     def set_limit(self, limit: int) -> None:
         """Change how many there are; with fewer, those that are taken are waited for."""
-        self._limit = limit
+        self.limit = limit
         self._grant_slots()
 
     def acquire(self, *, urgent: bool) -> "_Slot":
@@ -63,7 +63,7 @@ class Slots:
 
     async def take(self, *, urgent: bool) -> None:
         """Wait for a slot."""
-        if self.taken < self._limit:
+        if self.taken < self.limit:
             self.taken += 1
         else:
             await self._wait(self._urgent if urgent else self._others)
@@ -86,7 +86,7 @@ class Slots:
             raise
 
     def _grant_slots(self) -> None:
-        while self.taken < self._limit and (waiters := self._urgent or self._others):
+        while self.taken < self.limit and (waiters := self._urgent or self._others):
             self.taken += 1
             turn, _ = waiters.popitem(last=False)
             turn.set()
@@ -381,7 +381,8 @@ class Requester:
             self._concurrency.succeeded()
         elif is_throttling(outcome):
             self._concurrency.throttled(sent_at=sent_at, now=received_at)
-        self._slots.set_limit(self._concurrency.limit)
+        if self._slots.limit != (limit := self._concurrency.limit):
+            self._slots.set_limit(limit)
 
     def _plan_retry(
         self, error: FutureAGIError, attempt: int, retry: RetryPolicy, seconds_left: float

@@ -122,6 +122,8 @@ def _choices(source: CallSource) -> _Query:
     """Return what narrows a list down."""
     match source:
         case RunTestCalls():
+            if source.search is None and source.status is None:
+                return ()
             return _given(search=source.search, status=source.status)
         case AgentVersionCalls():
             return ()
@@ -150,7 +152,7 @@ def _json(value: object) -> str:
 
 
 def _checked(request: Request) -> Request:
-    if sum(len(value) for _, value in request.query) < MAX_QUERY_BYTES // _MOST_BYTES_A_CHARACTER:
+    if sum([len(value) for _, value in request.query]) < MAX_QUERY_BYTES // _MOST_BYTES_A_CHARACTER:
         return request
     size = len(request.query_string)
     if size > MAX_QUERY_BYTES:
