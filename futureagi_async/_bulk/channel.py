@@ -16,7 +16,7 @@ T = TypeVar("T")
 class Channel(Generic[T]):
     """Hands over one item at a time. The consumer is done with it when it asks for the next one.
 
-    A memory object stream of anyio, and an event for each item, would take 30 µs more a page.
+    A memory object stream of anyio, and an event for each item, would take 10 µs more for each.
     """
 
     def __init__(self) -> None:
