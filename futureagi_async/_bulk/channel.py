@@ -70,9 +70,8 @@ class Channel(Generic[T]):
         self._changed.set()
 
     def close(self) -> None:
-        """Let go of what was not received, and of who waits for more."""
+        """Say that nobody may ask for more; the senders have taken back what was not received."""
         self._closed = True
-        self._items.clear()
         self._changed.set()
 
 

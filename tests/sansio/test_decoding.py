@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from futureagi_async import DecodingError, RunTestCalls
@@ -177,6 +177,7 @@ def _repeats(value: Any) -> bool:
     st.sampled_from([json.dumps, partial(json.dumps, ensure_ascii=False), _escape_all]),
     st.sampled_from([":", " : "]),
 )
+@example((("a", 1), ("a", ":")), _escape_all, ":")
 def test_a_key_that_comes_twice_is_found_wherever_it_is(
     pairs: Any, dumps: Callable[[Any], str], colon: str
 ) -> None:
