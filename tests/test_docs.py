@@ -44,6 +44,15 @@ def blocks(language: str) -> list[Any]:
     ]
 
 
+def quick_first(found: list[Any]) -> list[Any]:
+    """Leave the sessions of most pages to ``nox -s slow``: each starts commands that take their time."""
+    quick = ("README", "install", "tutorial", "index")
+    return [
+        each if each.id.startswith(quick) else pytest.param(*each.values, id=each.id, marks=pytest.mark.slow)
+        for each in found
+    ]
+
+
 def holds_tests(example: str) -> bool:
     """Whether an example consists of tests, which `test_plugin_elsewhere` runs."""
     return re.search(r"^def test_", example, re.MULTILINE) is not None
@@ -149,7 +158,7 @@ def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.mark.usefixtures("bucket")
-@pytest.mark.parametrize("session", blocks("console"))
+@pytest.mark.parametrize("session", quick_first(blocks("console")))
 def test_console_sessions_happen_as_shown(session: str, tmp_path: Path, programs: Path) -> None:
     """A command succeeds, and prints the lines shown; ``...`` stands for anything within a line."""
     path = os.pathsep.join([str(programs), os.environ["PATH"]])

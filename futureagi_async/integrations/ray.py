@@ -498,6 +498,8 @@ class _Told:
 
     def finish(self, share: Share, receipt: ShareReceipt) -> None:
         """Tell of a share that is done."""
+        self.poll(_TICK_SECONDS)  # what was asked for before it told the rest
+        self.poll(_TICK_SECONDS)
         told = self._running.pop(share.id, {})
         self._finished.add(share.id)  # what it told last may arrive after this
         size = told["reading"].bytes if "reading" in told else receipt.bytes
@@ -614,7 +616,7 @@ class _Cluster:
                     running[start(item)] = (item, attempt)
                 done, _ = ray.wait(list(running), timeout=_TICK_SECONDS)
                 if told is not None:
-                    told.poll(_TICK_SECONDS if len(done) == len(running) and not waiting else 0.0)
+                    told.poll()
                 for task in done:
                     item, attempt = running.pop(task)
                     outcome = self._outcome_of(task)

@@ -202,6 +202,7 @@ def test_hostile_text_is_text(hostile_page: str) -> None:
     assert list(page.all("h1")) == [{}]
 
 
+@pytest.mark.slow
 def test_the_page_stays_small(tmp_path: Path) -> None:
     """However much was said, asked and answered: under 5 MB, and what is left out is said."""
     calls = hostile_calls() * 1
@@ -217,6 +218,7 @@ def test_the_page_stays_small(tmp_path: Path) -> None:
     assert "more turns are not on this page" in html
 
 
+@pytest.mark.slow
 def test_hundreds_of_names_are_cut_to_the_first(tmp_path: Path) -> None:
     """Scenarios, reasons and choices have no bounds; tables and charts have."""
     calls = make_calls(600)
@@ -256,6 +258,7 @@ def test_the_dark_has_colours_of_its_own(compared: str) -> None:
     assert drawn <= replaced
 
 
+@pytest.mark.slow
 def test_charts_are_written_as_images(tmp_path: Path) -> None:
     """One for each chart of the page, as wide as a slide needs; the directory is made."""
     folder = tmp_path / "deep" / "slides"
@@ -291,6 +294,7 @@ async def test_an_exports_transcripts_are_found(served: StandInServer, tmp_path:
     assert Page(html).text.count(reasons[0]) == reasons.count(reasons[0])
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_an_export_to_csv_has_no_transcripts(served: StandInServer, tmp_path: Path) -> None:
     """Its report does without."""

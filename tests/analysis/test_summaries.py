@@ -316,6 +316,7 @@ async def test_an_export_of_changes_is_not_all(tmp_path: Path) -> None:
     assert summarise(tmp_path / "changes").verdict.completeness == "incomplete"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lines", *slow("csv", "parquet")])
 async def test_memory_does_not_grow_with_texts(name: str, tmp_path: Path) -> None:
     """Of an export with 40 MB of text, no more than a few records are in memory at a time."""

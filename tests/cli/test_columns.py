@@ -7,6 +7,7 @@ import pytest
 
 from futureagi_async import read_export, verify_export
 from tests.support.commands import environment, run_in_shell
+from tests.support.slow import slow
 
 KEY = "c4n4ry-redact-key"
 
@@ -18,7 +19,7 @@ def run(line: str, folder: Path, **variables: str) -> tuple[int, bytes, str]:
 
 
 @pytest.mark.parametrize(
-    "options", ["--columns id,status --columns overall_score", "--columns 'overall_score, status'"]
+    "options", ["--columns id,status --columns overall_score", *slow("--columns 'overall_score, status'")]
 )
 def test_columns_are_named_with_commas_or_one_by_one(tmp_path: Path, options: str) -> None:
     """They come in the order of the whole table, and the id with them."""
@@ -29,6 +30,7 @@ def test_columns_are_named_with_commas_or_one_by_one(tmp_path: Path, options: st
     assert len(lines) > 800
 
 
+@pytest.mark.slow
 def test_a_whole_command(tmp_path: Path) -> None:
     """The summary tells what was left out and replaced, for people and as JSON; the key is nowhere."""
     line = "run export --demo --drop transcript,customer_name --redact --partition source --format parquet"

@@ -66,6 +66,7 @@ def test_several_are_compared_with_the_first(
     assert "No scenario differs beyond chance." in printed
 
 
+@pytest.mark.slow
 def test_a_demo_needs_nothing(tmp_path: Path) -> None:
     """Without keys and names, samples are compared."""
     done = run_command("compare", "--demo", variables=environment(), folder=tmp_path)
@@ -150,6 +151,7 @@ def test_long_lists_of_what_is_alone_are_cut(
     assert "more could not be compared; see --json." in shown
 
 
+@pytest.mark.slow
 def test_terminals_without_blocks_get_other_signs(served: StandInServer, tmp_path: Path) -> None:
     """Where blocks can't be written, bars are made of signs that can."""
     variables = environment(served, PYTHONIOENCODING="ascii", LC_ALL="C", COLUMNS="140")

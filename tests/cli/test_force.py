@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import environment, names_in, run_in_shell
+from tests.support.slow import slow
 
 FORCED = b"replace it with --force.\n"
 
@@ -15,7 +16,7 @@ def run(line: str, folder: Path) -> tuple[int, bytes]:
     return finished.returncode, finished.stderr
 
 
-@pytest.mark.parametrize("prepare", ["printf 'id,mine\\n1,x\\n' > notes.csv", "ln -s other notes.csv"])
+@pytest.mark.parametrize("prepare", ["printf 'id,mine\\n1,x\\n' > notes.csv", *slow("ln -s other notes.csv")])
 def test_a_strangers_file_is_refused_in_one_line(tmp_path: Path, prepare: str) -> None:
     """The user is told what is in the way and how to replace it; with ``--force`` it is."""
     code, said = run(f"{prepare}; run export --demo -q -o notes.csv", tmp_path)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import PATIENCE_SECONDS, command, environment, run_command, run_in_shell, started
+from tests.support.slow import slow
 
 
 @pytest.mark.parametrize(
@@ -14,9 +15,11 @@ from tests.support.commands import PATIENCE_SECONDS, command, environment, run_c
     [
         ["--help"],
         ["exprot"],
-        ["call", "--demo"],
-        ["export", "--demo", "--ordered", "-o", "-"],
-        ["gate", "--demo", "--min", "score=100"],
+        *slow(
+            ["call", "--demo"],
+            ["export", "--demo", "--ordered", "-o", "-"],
+            ["gate", "--demo", "--min", "score=100"],
+        ),
     ],
 )
 def test_an_interpreter_of_its_own_makes_no_difference(tmp_path: Path, arguments: list[str]) -> None:

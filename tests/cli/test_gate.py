@@ -75,6 +75,7 @@ def test_what_does_not_exist_ends_with_1(served: StandInServer, tmp_path: Path) 
     assert not done.stdout
 
 
+@pytest.mark.slow
 def test_waiting_for_the_execution(served: StandInServer, tmp_path: Path) -> None:
     """With --wait the figures are those of the end."""
     execution = served.test_execution_ids[2]

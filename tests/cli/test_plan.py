@@ -20,6 +20,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInServer]:
         yield running
 
 
+@pytest.mark.slow
 def test_the_demo_is_planned(tmp_path: Path) -> None:
     """A line a list and one for all fit 80 columns; nothing is written."""
     finished = run_command("plan", "--demo", "--transcripts", variables=environment(), folder=tmp_path)

@@ -33,6 +33,7 @@ def test_the_demo_compares_two_versions(tmp_path: Path) -> None:
     assert names_in(tmp_path) == {"report.html"}
 
 
+@pytest.mark.slow
 def test_lists_and_exports_are_reported_on(served: StandInServer, tmp_path: Path) -> None:
     """By name, by id, and from files without any key; transcripts are read unless they are left out."""
     variables = environment(served)

@@ -224,6 +224,7 @@ def test_few_open_files_are_enough_to_look(served: StandInServer, tmp_path: Path
     assert (finished.returncode, finished.stderr) == (0, b"")
 
 
+@pytest.mark.slow
 def test_few_open_files_are_enough_for_a_demo(tmp_path: Path) -> None:
     """With its own server in the same process, too."""
     finished = run_in_shell(

@@ -142,6 +142,7 @@ def test_interrupted_it_can_be_gone_on_with(tmp_path: Path) -> None:
     assert names_in(tmp_path) == {"calls.duckdb"}
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_the_merging(tmp_path: Path) -> None:
     """Bars are drawn while it runs, and gone at the end."""
     code, output = run_on_terminal("sync", "--demo", "calls.duckdb", variables=environment(), folder=tmp_path)

@@ -20,6 +20,7 @@ from tests.support.commands import (
     started,
     wait_until,
 )
+from tests.support.slow import slow
 
 QUICK = {"calls_at_once": 5, "call_seconds": 1, "evaluation_seconds": 1}
 POLL = ("--poll", "0.05")
@@ -127,7 +128,7 @@ def test_the_last_state_is_json(served: StandInServer, tmp_path: Path) -> None:
     assert json.loads(late.stdout)["counts"] == {"pending": 15, "ongoing": 5}
 
 
-@pytest.mark.parametrize("columns", [40, 80])
+@pytest.mark.parametrize("columns", [80, *slow(40)])
 def test_a_terminal_gets_a_board(served: StandInServer, tmp_path: Path, columns: int) -> None:
     """Calls by status with bars, and what is pending; what stays at the end is the last state."""
     execution_id = started_run(served, calls=30)
@@ -156,7 +157,7 @@ def test_ctrl_c_ends_it(served: StandInServer, tmp_path: Path) -> None:
     assert (process.returncode, err) == (130, "Interrupted.\n")
 
 
-@pytest.mark.parametrize("command", ["wait", "watch"])
+@pytest.mark.parametrize("command", ["wait", *slow("watch")])
 def test_the_demo_runs_to_its_end(tmp_path: Path, command: str) -> None:
     """Without keys, and quickly enough to look at."""
     done = run_command(command, "--demo", "--timeout", "2", variables=environment(), folder=tmp_path)

@@ -116,6 +116,7 @@ async def test_a_prefix_holds_parts_and_a_manifest(
     assert checked.directory == TARGET
 
 
+@pytest.mark.slow
 async def test_tables_of_a_prefix_are_those_of_a_directory(
     served: StandInServer, store: S3Server, tmp_path: Path
 ) -> None:
@@ -131,6 +132,7 @@ async def test_tables_of_a_prefix_are_those_of_a_directory(
         assert few.calls.equals(here.calls.select(["id", "status"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("partition", ["date", *slow("source")])
 async def test_parts_in_folders(
     served: StandInServer, store: S3Server, tmp_path: Path, partition: str
@@ -280,6 +282,7 @@ async def test_recordings_go_into_the_bucket(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moves", [False, True])
 async def test_full_parts_go_up_while_others_are_read(
     store: S3Server, unreliable: UnreliableStore, *, moves: bool
@@ -422,6 +425,7 @@ def served_records(store: S3Server) -> int:
     return int(store.manifest("out/")["records"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [False, True])
 async def test_a_writer_that_comes_late_loses(
     served: StandInServer, store: S3Server, unreliable: UnreliableStore, tmp_path: Path, *, before: bool
@@ -794,6 +798,7 @@ async def test_without_obstore(served: StandInServer, monkeypatch: pytest.Monkey
     assert not served.requests
 
 
+@pytest.mark.slow
 async def test_shares_of_a_bucket_become_an_export_in_it(
     served: StandInServer, store: S3Server, unreliable: UnreliableStore, cache: Path, tmp_path: Path
 ) -> None:

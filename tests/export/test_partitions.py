@@ -285,6 +285,7 @@ async def test_a_newer_version_is_in_its_day_alone(tmp_path: Path) -> None:
     assert len(found) == len(set(found)) == report.records
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_many_folders_need_few_files_open(served: StandInServer, tmp_path: Path) -> None:
     """Far more folders than descriptors are written, each call in its own."""

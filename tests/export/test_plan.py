@@ -38,6 +38,7 @@ from futureagi_async.testing import ServerCost, StandInServer
 from tests.support.exports import pages_asked
 from tests.support.raw_server import raw_server
 from tests.support.sessions import FakeClock, answer, open_session, tls_contexts
+from tests.support.slow import slow
 
 
 @pytest.mark.anyio
@@ -103,7 +104,7 @@ LISTS: dict[str, tuple[ServerCost, bool, Callable[[StandInServer], list[CallSour
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("case", LISTS)
+@pytest.mark.parametrize("case", ["short lists", *slow(*(LISTS.keys() - {"short lists"}))])
 async def test_a_plan_tells_the_time_to_a_factor_of_two(case: str, tmp_path: Path) -> None:
     """On a server whose answers take what requests and rows cost, however many of them it makes at once.
 

@@ -19,6 +19,7 @@ from tests.support.exports import (
     redo_digest,
 )
 from tests.support.sessions import open_session, read_body, respond
+from tests.support.slow import slow
 
 duckdb = pytest.importorskip("duckdb")
 pandas = pytest.importorskip("pandas")
@@ -70,7 +71,7 @@ async def test_evaluations_are_a_table_of_their_own(
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("reader", ["pandas", "pyarrow", "duckdb"])
+@pytest.mark.parametrize("reader", ["duckdb", *slow("pandas", "pyarrow")])
 async def test_an_incomplete_export_can_be_read_too(
     served: StandInServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str
 ) -> None:

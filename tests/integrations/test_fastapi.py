@@ -306,6 +306,7 @@ def test_wrong_parameters_are_refused_before_any_request(service: ServedApp, ups
     assert not upstream.requests
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_collections")
 def test_two_hundred_requests_at_once(service: ServedApp, upstream: StandInServer) -> None:
     """All are answered, one pool serves them, and the event loop stays responsive meanwhile."""

@@ -54,6 +54,7 @@ async def test_a_call_that_breaks_its_pages_is_named(kind: str) -> None:
     assert broken.requests <= whole.requests + 2 * log2(PAGE_SIZE) + 6
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 @pytest.mark.parametrize("kind", ONE_KIND)
 async def test_naive_paging_loses_rows_in_the_same_harness(kind: str) -> None:
@@ -62,6 +63,7 @@ async def test_naive_paging_loses_rows_in_the_same_harness(kind: str) -> None:
     assert run.naive_missed > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [WAYS[1], WAYS[2]], ids=lambda way: way.name)
 def test_killed_exports_go_on(way: Way) -> None:
     """Killed by SIGKILL at some of all moments, nothing is lost, doubled, or seen unfinished."""
@@ -77,6 +79,7 @@ def test_killed_exports_into_a_bucket_go_on() -> None:
     assert sum(tally.kills for tally in tallies.values()) >= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [64, *slow(7)])
 def test_killed_commits_of_shares_go_on(every: int) -> None:
     """Killed between steps of a commit, the same run again makes the single export of it."""

@@ -46,7 +46,7 @@ def set_in_motion(server: StandInServer, sources: list[CallSource], motion: Moti
 @pytest.mark.timeout(180)
 @pytest.mark.anyio
 @pytest.mark.parametrize("syncs", SYNCS)
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", [ENGINES[0], *slow(*ENGINES[1:])])
 async def test_changes_add_up_to_a_complete_export(
     moving: StandInServer, tmp_path: Path, engine: str, syncs: int
 ) -> None:
@@ -66,10 +66,11 @@ async def test_changes_add_up_to_a_complete_export(
         assert as_exported(database) == await exported(session, sources, tmp_path / "export")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.anyio
 @pytest.mark.parametrize("syncs", SYNCS)
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", [ENGINES[0], *slow(*ENGINES[1:])])
 async def test_full_reads_find_what_was_deleted(
     moving: StandInServer, tmp_path: Path, engine: str, syncs: int
 ) -> None:

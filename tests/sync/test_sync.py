@@ -33,12 +33,13 @@ from futureagi_async.testing import StandInServer
 from tests.support.databases import ENGINES, as_exported, calls_in, content_of, database_in, exported, rows_of
 from tests.support.exports import StopHereError, details_asked, names_in, pages_asked, stop_after
 from tests.support.sessions import UNKNOWN_ID, open_session
+from tests.support.slow import slow
 
 EACH_TIME = timedelta(0)
 ONCE = RetryPolicy(attempts=1)
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=[ENGINES[0], *slow(*ENGINES[1:])])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Name a database, in either engine."""
     return database_in(tmp_path, request.param)
