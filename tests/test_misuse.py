@@ -300,6 +300,32 @@ async def test_closing_ends_what_is_under_way(futureagi_server: StandInServer) -
     assert len(server.requests) == 4
 
 
+@pytest.mark.anyio
+async def test_closing_cancels_requests_and_not_their_tasks(futureagi_server: StandInServer) -> None:
+    """A task goes on with the error; one that is cancelled at the same time ends as cancelled."""
+    server = futureagi_server
+    server.stall(times=FOREVER)
+    session = make_session(server)
+    await session.__aenter__()
+
+    async def ask() -> str:
+        with pytest.raises(SessionMisuseError):
+            await session.get_kpis(UNKNOWN_ID)
+        task = asyncio.current_task()
+        assert task is not None
+        assert not task.cancelling()
+        await anyio.lowlevel.checkpoint()
+        return "went on"
+
+    going_on, cancelled = asyncio.create_task(ask()), asyncio.create_task(session.get_kpis(UNKNOWN_ID))
+    await wait_until(lambda: server.in_flight == 2)
+    cancelled.cancel()
+    await session.close()
+    assert await going_on == "went on"
+    await asyncio.wait([cancelled])
+    assert cancelled.cancelled()
+
+
 class SlowToStop(FakeClock):
     """A clock whose sleepers take their time when they are cancelled."""
 

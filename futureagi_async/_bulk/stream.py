@@ -61,9 +61,10 @@ class PageIterator:
         if self._sort is not None:
             return await self._next_sorted(self._sort)
         async for step in self._steps:
-            calls = step.page.calls + (step.newer if self._fan_out.options.updates else ())
-            if calls:
-                return attrs.evolve(step.page, calls=calls)
+            if step.newer and self._fan_out.options.updates:
+                return attrs.evolve(step.page, calls=step.page.calls + step.newer)
+            if step.page.calls:
+                return step.page
         raise StopAsyncIteration
 
     async def _next_sorted(self, external_sort: ExternalSort) -> CallPage:

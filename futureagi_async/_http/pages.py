@@ -124,7 +124,8 @@ async def read_page(
     asked_for = source
     if isinstance(source, TestExecutionCalls):
         asked_for = _narrowed(await filter_check.resolve(source), wanted)
-        request = requests.page_request(asked_for, page=wanted.page, limit=wanted.limit)
+        if asked_for is not source:
+            request = requests.page_request(asked_for, page=wanted.page, limit=wanted.limit)
 
     def decode(reply: Reply) -> ListBody:
         body = decoding.decode_list(reply.body, request.endpoint, checks)

@@ -60,6 +60,7 @@ class Transport:
         self._ssl_context = ssl_context
         self._connector = connector
         self._client: aiohttp.ClientSession | None = None
+        self._limits: tuple[Timeouts, float, aiohttp.ClientTimeout] | None = None
 
     async def open(self) -> None:
         """Make the pool; no connection is opened yet."""
@@ -88,28 +89,25 @@ class Transport:
         assert client is not None
         if client.closed:
             raise SessionMisuseError("The connector that was handed to the session is closed.")
-        for_server, for_tunnel = proxy.headers(self.origin) if proxy else ({}, {})
+        headers, for_tunnel = self._keys.headers(), None
+        if proxy is not None:
+            for_server, for_tunnel = proxy.headers(self.origin)
+            headers |= for_server
         failure: FutureAGIError
         is_answered = False
         try:
             async with client.get(
                 self._url(request),
-                headers=self._keys.headers() | for_server,
+                headers=headers,
                 allow_redirects=False,
                 proxy=proxy.url if proxy else None,
                 proxy_headers=for_tunnel or None,
-                timeout=aiohttp.ClientTimeout(
-                    total=seconds,
-                    sock_connect=timeouts.connect,
-                    sock_read=timeouts.read,
-                    ceil_threshold=math.inf,
-                ),
+                timeout=self._timeout(timeouts, seconds),
             ) as response:
                 is_answered = True
                 body = await self._read(response, request)
-                fields = response.headers.items()
-                headers = {name.lower(): self._keys.redact(text) or "" for name, text in fields}
-                return Reply(response.status, headers, body)
+                fields = {name.lower(): text for name, text in response.headers.items()}
+                return Reply(response.status, self._keys.redact_values(fields), body)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, EOFError) as error:
             failure = _advise(translate(error, seconds), error)
             if isinstance(failure, APIConnectionError):
@@ -123,16 +121,28 @@ class Transport:
         raise failure
 
     def _url(self, request: Request) -> URL:
-        url = URL(f"{self._base}{request.target}", encoded=True)
-        if (url.scheme, url.host, url.port) != (self.origin.scheme, self.origin.host, self.origin.port):
+        target = request.target
+        if not target.startswith("/"):  # else host and port might go on in it
             _refuse_origin()
-        return url
+        return URL(f"{self._base}{target}", encoded=True)
+
+    def _timeout(self, timeouts: Timeouts, seconds: float) -> aiohttp.ClientTimeout:
+        """Return the limits as aiohttp takes them; most requests have those of the one before."""
+        if self._limits is None or self._limits[0] is not timeouts or self._limits[1] != seconds:
+            limits = aiohttp.ClientTimeout(
+                total=seconds,
+                sock_connect=timeouts.connect,
+                sock_read=timeouts.read,
+                ceil_threshold=math.inf,
+            )
+            self._limits = timeouts, seconds, limits
+        return self._limits[2]
 
     async def _read(self, response: aiohttp.ClientResponse, request: Request) -> bytes:
         encoding = response.headers.get("Content-Encoding", "").strip().lower()
         reader = BodyReader(encoding, max_bytes=self._max_response_bytes, endpoint=request.endpoint)
         try:
-            async for piece in response.content.iter_any():
+            while piece := await response.content.readany():
                 reader.feed(piece)
                 piece = b""  # else seen in this frame where the next read is cancelled
             body = reader.finish()

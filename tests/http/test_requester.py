@@ -264,6 +264,43 @@ async def test_an_allowance_is_not_saved_up_over_a_pause(futureagi_server: Stand
         tasks.cancel_scope.cancel()
 
 
+async def test_the_next_request_is_sent_before_a_page_is_decoded(futureagi_server: StandInServer) -> None:
+    """Who has waited for the slot sends while the answer that freed it still waits to be decoded."""
+    server = futureagi_server
+    told: list[str] = []
+    async with (
+        open_session(
+            server, max_in_flight=1, observers=[lambda event: told.append(type(event).__name__)]
+        ) as session,
+        anyio.create_task_group() as tasks,
+    ):
+
+        async def read() -> None:
+            await get_kpis(session, server)
+            told.append("decoded")
+
+        tasks.start_soon(read)
+        tasks.start_soon(read)
+    one, answered = "RequestSent", "ResponseReceived"
+    assert told == [one, answered, one, "decoded", answered, "decoded"]
+
+
+async def test_nobody_sends_past_an_answer_that_asks_for_patience(futureagi_server: StandInServer) -> None:
+    """Who has waited for the slot sees the pause that came with the answer which freed it."""
+    server, clock = futureagi_server, FakeClock(held=True)
+    server.fail(status=429, headers={"Retry-After": "30"})
+    async with (
+        open_session(server, max_in_flight=1, clock=clock) as session,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(get_kpis, session, server)
+        tasks.start_soon(get_kpis, session, server)
+        await wait_until(lambda: clock.sleepers == 2)
+        assert len(server.requests) == 1
+        clock.advance(31)
+    assert [request.status for request in server.requests] == [429, 200, 200]
+
+
 class Users:
     """Tasks that take a slot each and keep it until told."""
 

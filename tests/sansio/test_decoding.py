@@ -1,15 +1,20 @@
 """Pages, details and key figures as a whole: envelopes, bad records, and bytes that are no answer."""
 
 import json
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from futureagi_async import DecodingError, RunTestCalls
 from futureagi_async._sansio import decoding, requests
 from futureagi_async._sansio.decoding import Checks
-from futureagi_async._sansio.decoding.fragments import Fragment, ListContext
+from futureagi_async._sansio.decoding.fragments import Fragment, ListContext, check_keys
 from futureagi_async.models import (
     CallExecution,
     CallPage,
@@ -134,6 +139,52 @@ def test_an_envelope_names_each_key_once(body: bytes, key: str) -> None:
     with pytest.raises(DecodingError, match=f"The key '{key}' occurs twice") as caught:
         decoding.decode_list(body, requests.RUN_TEST_CALLS)
     assert caught.value.retryable
+
+
+_TEXTS = st.text(st.sampled_from('ab:",\\{} é'), max_size=4)
+_VALUES = st.recursive(
+    st.none() | st.integers() | _TEXTS,
+    lambda inner: st.lists(inner, max_size=2) | st.lists(st.tuples(_TEXTS, inner), max_size=2).map(tuple),
+    max_leaves=4,
+)
+
+
+def _escape_all(value: Any) -> str:
+    """Write a text with each of its characters as an escape."""
+    if not isinstance(value, str):
+        return json.dumps(value)
+    return '"' + "".join(f"\\u{ord(character):04x}" for character in value) + '"'
+
+
+def _json(value: Any, dumps: Callable[[Any], str], colon: str) -> str:
+    """Write JSON in which a tuple is an object, as pairs of keys and values."""
+    if isinstance(value, tuple):
+        return "{" + ",".join(dumps(key) + colon + _json(item, dumps, colon) for key, item in value) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(_json(item, dumps, colon) for item in value) + "]"
+    return dumps(value)
+
+
+def _repeats(value: Any) -> bool:
+    if isinstance(value, tuple):
+        keys = [key for key, _ in value]
+        return len(set(keys)) < len(keys) or any(_repeats(item) for _, item in value)
+    return isinstance(value, list) and any(map(_repeats, value))
+
+
+@given(
+    st.lists(st.tuples(_TEXTS, _VALUES), max_size=4).map(tuple),
+    st.sampled_from([json.dumps, partial(json.dumps, ensure_ascii=False), _escape_all]),
+    st.sampled_from([":", " : "]),
+)
+@example((("a", 1), ("a", ":")), _escape_all, ":")
+def test_a_key_that_comes_twice_is_found_wherever_it_is(
+    pairs: Any, dumps: Callable[[Any], str], colon: str
+) -> None:
+    """Whatever the keys and texts are made of, colons, quotes and escapes among them, and nowhere else."""
+    body = _json(pairs, dumps, colon).encode()
+    with pytest.raises(DecodingError) if _repeats(pairs) else nullcontext():
+        check_keys(body, [], "/")
 
 
 LONG = b'{"id": "a", "x": "%b", "y": %%b, "z": "%b"}' % (b"x" * 100, b"z" * 100)

@@ -68,13 +68,31 @@ def check_keys(body: bytes, records: Sequence[Raw], endpoint: str) -> None:
         if len(pairs) > len(dict(pairs)):
             twice.extend(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
 
+    rest = _without(records, body)
+    if _has_distinct_keys(rest):
+        return
     try:
-        json.loads(_without(records, body), object_pairs_hook=note)
+        json.loads(rest, object_pairs_hook=note)
     except (ValueError, RecursionError):
         return  # something else of it looks like a record: it was not cut where it should
     if twice:
         problem = f"The key {twice[0][:40]!r} occurs twice"
         raise DecodingError.at(problem, endpoint=endpoint, retryable=True)
+
+
+def _has_distinct_keys(text: bytes) -> bool:
+    """Whether some JSON is surely an object without others in it, whose keys are all different.
+
+    It counts colons: one for each key, and those in strings. That takes 2 µs, where to see all pairs takes 7.
+    """
+    if b"\\" in text:
+        return False
+    try:
+        found = _OBJECT.decode(text)
+    except JSON_ERRORS:
+        return False
+    in_strings = sum(value.count(":") for value in found.values() if isinstance(value, str))
+    return text.count(b":") - in_strings == len(found)
 
 
 _EDGE = 64  # bytes: to prepare the search for a whole record takes longer than decoding one
