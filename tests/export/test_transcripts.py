@@ -170,7 +170,7 @@ async def test_refused_keys_stop_the_details(served: StandInServer, tmp_path: Pa
     """Keys that are withdrawn meanwhile end the export; what was read is kept."""
     source = TestExecutionCalls(served.test_execution_ids[2])
     served.fail("/simulate/call-executions/", status=401, after=3, times=1_000)
-    async with open_session(served) as session:
+    async with open_session(served, max_in_flight=1) as session:
         with pytest.raises(AuthenticationError):
             await export_calls(session, source, tmp_path / "out", transcripts=True)
         read = len(details_asked(served))
