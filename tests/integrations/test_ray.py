@@ -205,7 +205,9 @@ def test_ctrl_c_ends_all_tasks(cluster: str, slow: StandInServer, tmp_path: Path
         wait_until(lambda: finished(tmp_path / "out"))
         driver.send_signal(signal.SIGINT)
         _, errors = driver.communicate(timeout=60)
-    assert "KeyboardInterrupt" in errors
+    assert driver.returncode != 0
+    # Now and then the signal meets Ray's core where its own check then ends the driver.
+    assert "KeyboardInterrupt" in errors or "task_manager.cc" in errors, errors
     asked = len(slow.requests)
     wait_until(lambda: not pids_of(SHARE) and not pids_of(BUDGET) and not slow.in_flight)
     time.sleep(1.5)  # what was left behind would ask again in this time
