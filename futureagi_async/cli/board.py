@@ -3,8 +3,6 @@
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import TracebackType
-from typing import Self
 
 import attrs
 from rich.cells import cell_len
@@ -23,6 +21,7 @@ from futureagi_async.cli.formatting import (
     status_text,
     to_json,
 )
+from futureagi_async.cli.live import Redrawn, Silent
 from futureagi_async.cli.streams import write_json
 from futureagi_async.events import Event, ExecutionChecked, OutageBegan, OutageEnded
 
@@ -37,19 +36,8 @@ def state_json(state: "sdk.ExecutionState") -> bytes:
     return to_json(attrs.asdict(state, recurse=False))
 
 
-class Progress:
+class Progress(Silent):
     """Says nothing; the others say how far the test execution is."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
 
     def on_event(self, event: Event) -> None:
         """Take note of what the session tells."""
@@ -112,7 +100,7 @@ class JsonLines(Changes):
         write_json(state_json(state))
 
 
-class Board(Progress):
+class Board(Redrawn, Progress):
     """A board on a terminal, redrawn in place."""
 
     def __init__(
@@ -129,18 +117,6 @@ class Board(Progress):
             refresh_per_second=_REFRESHES_PER_SECOND,
             transient=transient,
         )
-
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._live.stop()
 
     def on_event(self, event: Event) -> None:
         """Keep what is to be shown."""

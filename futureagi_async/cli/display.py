@@ -3,8 +3,6 @@
 import re
 from collections.abc import Sequence
 from functools import partial
-from types import TracebackType
-from typing import Self
 
 import attrs
 from rich.cells import cell_len
@@ -15,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from futureagi_async.cli.formatting import Fitted, flow, format_bytes, format_count, format_duration
+from futureagi_async.cli.live import Redrawn, Silent
 from futureagi_async.cli.progress import ListProgress, PhaseProgress, Progress
 from futureagi_async.events import Event, OutageEnded, ProbePlanned, SessionPaused
 
@@ -172,7 +171,7 @@ _PLAIN_LINE_SECONDS = 5.0
 _ROWS_BESIDE_LISTS = 5  # two of totals, one on hidden lists, and the prompt
 
 
-class Display:
+class Display(Silent):
     """Shows nothing; the others show something while their ``with`` block runs."""
 
     def on_event(self, event: Event) -> None:
@@ -181,19 +180,8 @@ class Display:
     def advance(self) -> None:
         """Take note that the export went on, as the progress has counted."""
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
-
-
-class LiveDisplay(Display):
+class LiveDisplay(Redrawn, Display):
     """The bars, redrawn in place and gone at the end."""
 
     def __init__(self, progress: Progress, console: Console) -> None:
@@ -203,18 +191,6 @@ class LiveDisplay(Display):
             refresh_per_second=_REFRESHES_PER_SECOND,
             transient=True,
         )
-
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._live.stop()
 
 
 class PlainDisplay(Display):

@@ -148,11 +148,7 @@ class ObjectStore:
     def read(self, name: str, most: int) -> tuple[bytes, Version] | None:
         """Return a small object and its version, ``None`` where there is none."""
         with store_errors(self.address, "read", name):
-            try:
-                found = self._obstore.get(self._store, self.address.key(name))
-            except FileNotFoundError as error:
-                if _is_bucket_missing(str(error)):
-                    raise
+            if (found := self._get(name)) is None:
                 return None
             meta = found.meta
             if meta["size"] > most:
@@ -240,15 +236,20 @@ class ObjectStore:
             else:
                 await self._check_same(name, size)
 
+    def _get(self, name: str) -> Any:
+        """Open an object, ``None`` where there is none; a bucket that is missing is an error."""
+        try:
+            return self._obstore.get(self._store, self.address.key(name))
+        except FileNotFoundError as error:
+            if _is_bucket_missing(str(error)):
+                raise
+            return None
+
     def digest(self, name: str) -> str | None:
         """Return the SHA-256 of an object, read some megabytes at a time; ``None`` where there is none."""
         digest = hashlib.sha256()
         with store_errors(self.address, "read", name):
-            try:
-                found = self._obstore.get(self._store, self.address.key(name))
-            except FileNotFoundError as error:
-                if _is_bucket_missing(str(error)):
-                    raise
+            if (found := self._get(name)) is None:
                 return None
             for piece in found.stream(min_chunk_size=_READ_BYTES):
                 digest.update(piece)

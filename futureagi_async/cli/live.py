@@ -1,0 +1,39 @@
+"""What commands show while they wait: nothing, or what a terminal redraws in place."""
+
+from types import TracebackType
+from typing import Self
+
+from rich.live import Live
+
+
+class Silent:
+    """Shows nothing; others show something while their ``with`` block runs."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pass
+
+
+class Redrawn(Silent):
+    """Shows what a live display draws, for as long as the block runs."""
+
+    _live: Live
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._live.stop()
