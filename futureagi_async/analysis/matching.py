@@ -8,8 +8,8 @@ import attrs
 import numpy as np
 
 from futureagi_async.analysis.bootstrap import Pairs
-from futureagi_async.analysis.names import slug
 from futureagi_async.analysis.sample import NOTHING, EvaluationSample, Sample, ScenarioKey
+from futureagi_async.analysis.texts import slug
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 import attrs
 
-from futureagi_async.analysis.names import counted, slug
+from futureagi_async.analysis.texts import counted, slug
 from futureagi_async.analysis.values import (
     Comparison,
     Completeness,

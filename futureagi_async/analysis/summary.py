@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from futureagi_async.analysis.measures import MEASURES
-from futureagi_async.analysis.names import counted
 from futureagi_async.analysis.sample import (
     NOTHING,
     Collector,
@@ -17,6 +16,7 @@ from futureagi_async.analysis.sample import (
     State,
     Words,
 )
+from futureagi_async.analysis.texts import counted
 from futureagi_async.analysis.values import (
     Counts,
     EvaluationSummary,

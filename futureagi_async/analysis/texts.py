@@ -1,4 +1,4 @@
-"""Text and numbers as a page shows them: short, harmless, and with no more digits than they deserve."""
+"""Text and numbers as a page shows them, short and harmless, and as the addresses of figures hold them."""
 
 import re
 import unicodedata
@@ -10,6 +10,7 @@ _COMMANDS: Final = re.compile(
 """Control characters, and those that turn the direction of writing around."""
 _SURROGATES: Final = re.compile("[\ud800-\udfff\ufffe\uffff]")  # no text that can be written
 _REPLACEMENT: Final = "\ufffd"
+_NO_WORD: Final = re.compile(r"[\W_]+")
 _LONGEST_LABEL: Final = 120
 _CHARACTER_PIXELS: Final = 7.2  # of fonts that are wider than usual
 _MINUS: Final = "\N{MINUS SIGN}"
@@ -82,3 +83,14 @@ def percent(share: float | None, *, signed: bool = False) -> str:
 def count(amount: int, noun: str) -> str:
     """Return such as ``1 call`` or ``2,000 calls``."""
     return f"{amount:,} {noun if amount == 1 else noun + 's'}"
+
+
+def slug(name: str) -> str:
+    """Return a name as it stands in the address of a figure: ``Goal Reached!`` is ``goal_reached``."""
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return _NO_WORD.sub("_", folded).strip("_") or "_"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return such as ``1 call`` or ``2,000 calls``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import attrs
 
 from futureagi_async.analysis.intervals import Interval, share_interval
-from futureagi_async.analysis.names import counted, slug
+from futureagi_async.analysis.texts import counted, slug
 from futureagi_async.models.html import MAX_ROWS, html_table
 from futureagi_async.words import CallStatus
 
