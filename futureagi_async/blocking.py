@@ -1,11 +1,11 @@
-"""The same reads for code without async: each call opens a session, reads, and closes it.
+"""The same reads for code without async: each function opens a session, reads, and closes it.
 
 from futureagi_async import RunTestCalls, blocking
 table = blocking.fetch_table(RunTestCalls(run_test_id))     # keys from FI_API_KEY and FI_SECRET_KEY
 
-Where an event loop runs already, as in a notebook, the read has a loop and a thread of its own, and the
-caller waits. In a coroutine of a server that would hold up everybody: await the functions themselves there.
-For more than one read, `run` keeps one session.
+These functions also work where an event loop is already running, as in a notebook: the read then has its own
+loop in its own thread, and the caller waits. In a coroutine of a server this would block all other requests:
+await the async functions there. To make several reads with one session, use `run`.
 """
 
 import asyncio
@@ -38,14 +38,14 @@ P = ParamSpec("P")
 
 
 def run(read: Callable[[Session], Awaitable[T]], session: Session | None = None) -> T:
-    """Open a session, let ``read`` use it, close it, and return what ``read`` returned.
+    """Open a session, call ``read`` with it, close it, and return the result of ``read``.
 
-    ``read`` is an async function that takes the session. Whatever it raises arrives as it is; an interruption
-    (Ctrl+C, or a notebook's stop button) cancels it first.
+    An exception of ``read`` is raised unchanged. An interruption (Ctrl+C, or a notebook's stop button)
+    cancels ``read`` first.
 
     Args:
-        read: What to do, for instance an ``async def`` with several reads.
-        session: One that was not opened yet; by default ``Session()``, with the environment's keys.
+        read: An async function that takes the session, for instance one with several reads.
+        session: A session that was not opened yet. Default: ``Session()``, with the environment's keys.
 
     """
     work = partial(_with_session, read, session or Session())
@@ -69,7 +69,7 @@ async def _with_session(read: Callable[[Session], Awaitable[T]], session: Sessio
 
 
 def _blocking(read: Callable[Concatenate[Session, P], Awaitable[T]]) -> Callable[P, T]:
-    """Return a function of the same arguments without the session."""
+    """Return the same function without its first parameter, the session."""
 
     @wraps(read)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:

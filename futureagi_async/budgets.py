@@ -1,4 +1,4 @@
-"""What a session asks before it sends a request, where several share a number of requests a minute."""
+"""The interface of a request budget: several sessions share one limit of requests per minute."""
 
 from typing import Protocol, runtime_checkable
 
@@ -23,39 +23,39 @@ def _check_wait(instance: "Lease", _attribute: "attrs.Attribute[float]", value: 
 
 @attrs.define(frozen=True)
 class Lease:
-    """What a budget grants: so many requests now, or none, and when to ask again."""
+    """The answer of a budget: how many requests may be sent now, or when to ask again."""
 
     granted: int = attrs.field(validator=_check_granted)
-    """Requests that may be sent; they lapse 2 s after they were asked for."""
+    """Number of requests that may be sent. They lapse 2 s after the lease was asked for."""
     wait_seconds: float = attrs.field(default=0.0, validator=_check_wait)
-    """Where none is granted: ask again after so long."""
+    """If ``granted`` is 0: seconds after which to ask again."""
 
 
 @runtime_checkable
 class RequestBudget(Protocol):
-    """How many requests may be sent: one allowance for all sessions that hold the same budget.
+    """One limit of requests per minute, for all sessions that use the same budget.
 
-    A session asks before each try of a request, retries included; no request is sent without. It leases
-    several at a time, as many as it has in flight or waiting, and never sends one on a lease that was asked
-    for more than 2 s ago. So a budget that counts a request when it grants it knows within 2 s, and what the
-    answer takes to arrive, when it is sent.
+    A session leases requests before it sends them; a retry needs a lease, too. One lease covers as many
+    requests as the session has in flight or waiting. A lease lapses 2 s after the session asked for it. So a
+    budget that counts requests when it grants them knows the time of sending to within 2 s, plus the time
+    that its answer takes to arrive.
 
-    A method that raises, or does not answer within ``Timeouts.attempt``, ends the request with a
-    `BudgetError`. A budget that knows how to outlast a fault (an actor that is restarted) does so itself.
+    If a method raises, or does not return within ``Timeouts.attempt``, the request fails with `BudgetError`.
+    A budget that can recover from a fault (such as the restart of an actor) must do so itself.
     """
 
     async def lease(self, most: int) -> Lease:
-        """Grant from 1 to ``most`` requests, or none and the seconds to wait; return without waiting."""
+        """Grant 1 to ``most`` requests, or none and the seconds to wait. Return without waiting."""
         ...
 
     async def give_back(self, unused: int) -> None:
-        """Take back requests of a lease that will not be sent.
+        """Take back leased requests that will not be sent.
 
-        A session gives back what it did not use for a second, what lapsed, and the rest when it is closed.
-        What it raises is logged and does no harm.
+        A session gives back requests that it did not use for a second, requests that lapsed, and, when it is
+        closed, the rest. An error of this method is logged and has no other effect.
         """
         ...
 
     async def pause(self, seconds: float) -> None:
-        """Grant nothing to anyone for so long: the server asked one of the sessions to wait."""
+        """Grant nothing to any session for so many seconds: the server asked one of them to wait."""
         ...

@@ -1,13 +1,13 @@
-"""Everything this package raises besides ``ValueError`` and ``TypeError``.
+"""The exceptions of this package. Wrong arguments raise ``ValueError`` or ``TypeError`` instead.
 
 ::
 
     FutureAGIError
-    ├── APIConnectionError          no usable answer arrived
-    │   ├── APITimeoutError         ... in time
+    ├── APIConnectionError          no usable response arrived
+    │   ├── APITimeoutError         ... within the limits of Timeouts
     │   ├── ResponseTooLargeError   ... within max_response_bytes
-    │   └── TLSError                ... over a connection that can be trusted
-    ├── APIStatusError              the server answered, but not with the data
+    │   └── TLSError                ... because the TLS connection is not trusted
+    ├── APIStatusError              the server answered with an error status
     │   ├── RedirectError           3xx; never followed
     │   ├── BadRequestError         400
     │   ├── AuthenticationError     401
@@ -15,26 +15,26 @@
     │   ├── NotFoundError           404, and the 500 that means "no such test execution"
     │   ├── RateLimitError          429
     │   └── InternalServerError     5xx
-    ├── DecodingError               an answer, or one record of it, has the wrong shape
-    ├── FilterIgnoredError          the server ignores a filter and sends unfiltered rows
+    ├── DecodingError               a response, or one record of it, has the wrong shape
+    ├── FilterIgnoredError          the server ignored a filter and sent unfiltered rows
     ├── SessionMisuseError          the session was used before opening, after closing, in another
     │                               event loop, or after a fork
-    ├── BudgetError                 the budget that a session asks before each request failed
-    ├── NameLookupError             no run test, agent or version has this name, or several have
-    ├── WaitTimeoutError            what was waited for was not final in time; in `models`, with its state
-    ├── ExportError                 the files of an export could not be written or do not belong to it
-    └── SyncError                   a database is in use, is not ours, or was changed by something else
+    ├── BudgetError                 the session's request budget failed
+    ├── NameLookupError             no run test, agent or version has this name, or several have it
+    ├── WaitTimeoutError            a wait timed out; has the last state; defined in `models`
+    ├── ExportError                 an export's files could not be written, or belong to another export
+    └── SyncError                   a database is in use, or not ours, or was changed by another program
 
-Wrong arguments are ``ValueError`` or ``TypeError``, raised before any request.
+Wrong arguments raise ``ValueError`` or ``TypeError`` before any request.
 """
 
 from typing import Self
 
 
 class FutureAGIError(Exception):
-    """The root of the tree; every error carries these facts, ``None`` where unknown.
+    """Base class of all errors of this package. Fields are ``None`` if their value is unknown.
 
-    Errors can be pickled, and hold no key and no request header.
+    Errors can be pickled. They contain no key and no request header.
     """
 
     def __init__(
@@ -55,24 +55,24 @@ class FutureAGIError(Exception):
         self.message = message
         self.method = method
         self.path = path
-        """The path asked for, without host and query."""
+        """The path of the request, without host and query."""
         self.status = status
-        """The HTTP status, ``None`` where no answer arrived."""
+        """The HTTP status; ``None`` if no response arrived."""
         self.request_id = request_id
-        """The server's ``x-request-id``, worth quoting to the vendor's support."""
+        """The server's ``x-request-id``; quote it when you contact the vendor's support."""
         self.attempts = attempts
         """How often the request was sent."""
         self.elapsed = elapsed
-        """Seconds from the first sending until the error, pauses included."""
+        """Seconds from the first attempt to the error, pauses included."""
         self.retry_after = retry_after
-        """Seconds the server asked to wait."""
+        """Seconds that the server asked the client to wait."""
         self.body = body
-        """The start of the answer's body, at most 2,000 characters."""
+        """The start of the response body, at most 2,000 characters."""
         self.retryable = retryable
         """Whether the same request may succeed later."""
 
     def about(self, method: str, path: str, attempts: int, elapsed: float) -> Self:
-        """Fill in which request failed, and return the error."""
+        """Set which request failed, and return the error."""
         self.method, self.path, self.attempts, self.elapsed = method, path, attempts, elapsed
         return self
 
@@ -100,36 +100,36 @@ def _rebuild(kind: type[FutureAGIError], message: str) -> FutureAGIError:
 
 
 class APIConnectionError(FutureAGIError):
-    """No usable answer arrived: name lookup, connecting, a cut or garbled answer."""
+    """No usable response arrived: name resolution or connecting failed, or the response was cut off."""
 
     garbled: bool = False
-    """Whether what arrived was not HTTP."""
+    """Whether the received bytes were not HTTP."""
     lost: bool = False
-    """Whether the connection ended before anything of an answer arrived."""
+    """Whether the connection ended before the first byte of a response arrived."""
 
 
 class APITimeoutError(APIConnectionError):
-    """The answer did not arrive within the limits of `Timeouts`."""
+    """The response did not arrive within the limits of `Timeouts`."""
 
 
 class ResponseTooLargeError(APIConnectionError):
-    """The decoded answer is larger than the session's ``max_response_bytes``."""
+    """The decompressed response is larger than the session's ``max_response_bytes``."""
 
 
 class TLSError(APIConnectionError):
-    """The server's certificate or the TLS handshake cannot be trusted; never retried."""
+    """The server's certificate or the TLS handshake is not trusted; never retried."""
 
 
 class APIStatusError(FutureAGIError):
-    """The server answered with an error; ``status`` and ``message`` are its own."""
+    """The server answered with an error status; ``status`` and ``message`` come from the response."""
 
 
 class RedirectError(APIStatusError):
-    """The server answered 3xx. Redirects are never followed, so that keys stay with their origin."""
+    """The server answered 3xx. Redirects are never followed, so that no other server gets the keys."""
 
 
 class BadRequestError(APIStatusError):
-    """400: the server refused a parameter."""
+    """400: the server rejected a parameter."""
 
 
 class AuthenticationError(APIStatusError):
@@ -137,72 +137,70 @@ class AuthenticationError(APIStatusError):
 
 
 class PermissionDeniedError(APIStatusError):
-    """403: the keys are good but may not read this workspace."""
+    """403: the keys are valid, but may not read this workspace."""
 
 
 class NotFoundError(APIStatusError):
-    """404, or the served API's 500 for a test execution that does not exist."""
+    """404, or the 500 of the served API for a test execution that does not exist."""
 
 
 class RateLimitError(APIStatusError):
-    """429: too many requests; ``retry_after`` holds the seconds the server asked for."""
+    """429: too many requests; ``retry_after`` has the seconds that the server asked to wait."""
 
 
 class InternalServerError(APIStatusError):
-    """5xx. The served API answers 500 to some wrong parameters too; those are not ``retryable``."""
+    """5xx. The served API also answers 500 to some wrong parameters; those errors are not ``retryable``."""
 
 
 class DecodingError(FutureAGIError):
-    """An answer, or one record of it, does not have the documented shape."""
+    """A response, or one record of it, does not have the documented shape."""
 
     endpoint: str | None = None
     """The path template of the endpoint, such as ``/simulate/call-executions/{call_execution_id}/``."""
     json_path: str | None = None
-    """Where in the answer, such as ``$.results[2].transcript[0].content``."""
+    """The position in the response, such as ``$.results[2].transcript[0].content``."""
 
     @classmethod
     def at(cls, problem: str, *, endpoint: str, json_path: str = "$", retryable: bool = False) -> Self:
-        """Build the error for one place of an answer."""
+        """Build the error for one position in a response."""
         error = cls(f"{problem} at {json_path} of {endpoint}", retryable=retryable)
         error.endpoint, error.json_path = endpoint, json_path
         return error
 
 
 class FilterIgnoredError(FutureAGIError):
-    """The server answered 200 with rows that a filter should have left out; none of them is delivered.
+    """The server answered 200 with rows that a filter should have excluded; no row is delivered.
 
-    It skips filters that it can't apply, and ignores those on a column that it does not know. The same error
-    tells of an evaluation's name that stands for none, or for several.
+    The server skips filters that it can't apply, and filters on columns that it does not know. A session also
+    raises this error if a filter's evaluation name matches no evaluation, or several.
     """
 
     error_messages: tuple[str, ...] = ()
-    """What the server said about the filters it skipped; empty where it said nothing."""
+    """What the server said about the skipped filters; empty if it said nothing."""
 
 
 class NameLookupError(FutureAGIError):
-    """A name that nothing has, or several things have: use one of the ids.
-
-    ``candidates`` are the ids and names of those that have it; where none has, of what there is.
-    """
+    """No item has this name, or several items have it: use one of the ids in ``candidates``."""
 
     candidates: tuple[tuple[str, str], ...] = ()
+    """Ids and names of the items with this name; if no item has it, those of the existing items."""
 
 
 class SessionMisuseError(FutureAGIError):
-    """The session can't be used here: not open, closed, in another event loop, or after a fork."""
+    """The session can't be used here: not open, closed, in another event loop, or in a forked process."""
 
 
 class BudgetError(FutureAGIError):
-    """The session's `RequestBudget` raised, or did not answer in time; the request was not sent."""
+    """The session's `RequestBudget` raised an error or did not answer in time; the request was not sent."""
 
 
 class ExportError(FutureAGIError):
-    """The files of an export could not be written, or belong to another export."""
+    """The files of an export could not be written, or they belong to another export."""
 
 
 class SyncError(FutureAGIError):
-    """A database could not be synced: it is in use, not one of ours, or was changed by something else."""
+    """A database could not be synced: it is in use, or not ours, or was changed by another program."""
 
 
 STOPS_JOB = (AuthenticationError, BudgetError, PermissionDeniedError, SessionMisuseError, TLSError)
-"""Errors of one request that all other requests of a job would meet too: the job ends at once."""
+"""Errors that every other request of the job would get too: the job stops at once."""

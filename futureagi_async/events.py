@@ -1,8 +1,8 @@
-"""What a session tells its observers: frozen values without keys, bodies or query strings.
+"""The events that a session sends to its observers. They contain no keys, bodies or query strings.
 
-A ``source`` is the one that was given, with what it searches and filters for.
+An observer is any callable that takes one `Event`. It runs in the event loop, so it must return quickly.
 
-An observer is any callable that takes one `Event`; it runs in the event loop and should be quick.
+``source`` is the source that you passed to the read, including its search text and filters.
 """
 
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from futureagi_async.sources import CallSource
 
 
 def _request_number() -> int:
-    """Tells the requests of a session apart, those of one path too; events are equal without it."""
+    """Number of the request in its session. It distinguishes requests of one path; `==` ignores it."""
     return attrs.field(default=0, eq=False)
 
 
 @attrs.define(frozen=True, kw_only=True)
 class RequestSent:
-    """One try of a request is about to be sent."""
+    """An attempt of a request is about to be sent."""
 
     endpoint: str
     """The path template, such as ``/simulate/call-executions/{call_execution_id}/``."""
@@ -34,7 +34,7 @@ class RequestSent:
 
 @attrs.define(frozen=True, kw_only=True)
 class ResponseReceived:
-    """A try was answered; also with an error status."""
+    """A response arrived for an attempt, with a good or an error status."""
 
     endpoint: str
     path: str
@@ -48,27 +48,27 @@ class ResponseReceived:
 
 @attrs.define(frozen=True, kw_only=True)
 class RetryPlanned:
-    """A try failed and another follows after a pause."""
+    """An attempt failed, and another one follows after a pause."""
 
     endpoint: str
     path: str
     attempt: int
     error: str
-    """The error's class name."""
+    """The class name of the error."""
     delay_seconds: float
     request_number: int = _request_number()
 
 
 @attrs.define(frozen=True, kw_only=True)
 class SessionPaused:
-    """The server asked to wait; no request of the session is sent for so long."""
+    """The server asked the client to wait. The session sends no request for ``delay_seconds``."""
 
     delay_seconds: float
 
 
 @attrs.define(frozen=True, kw_only=True)
 class RequestFailed:
-    """A request failed for good."""
+    """A request failed, and no further attempt follows."""
 
     endpoint: str
     path: str
@@ -81,7 +81,7 @@ class RequestFailed:
 
 @attrs.define(frozen=True, kw_only=True)
 class RequestCancelled:
-    """The caller, or the closing of the session, gave a request up; whether it was sent or waited."""
+    """The caller cancelled a request, or closed the session; the request was in flight or still waiting."""
 
     endpoint: str
     path: str
@@ -90,50 +90,55 @@ class RequestCancelled:
 
 @attrs.define(frozen=True, kw_only=True)
 class OutageBegan:
-    """The server answers no request of a bulk read any more; it waits, and asks again now and then."""
+    """The server stopped answering during a bulk read, which now waits and sends probes."""
 
     error: str
-    """The class name of the error that the last request ended in."""
+    """The class name of the last request's error."""
     status: int | None
-    """What a gateway in front of the API answered."""
+    """The status from a gateway in front of the API, if one answered."""
     seconds: float
-    """Since the last answer."""
+    """Seconds since the last response."""
     max_outage: float
-    """Seconds without an answer after which the read gives up."""
+    """Seconds without a response after which the read gives up."""
 
 
 @attrs.define(frozen=True, kw_only=True)
 class ProbePlanned:
-    """A bulk read without answers asks again after a pause, one request at a time."""
+    """During an outage, a bulk read sends one probe after a pause."""
 
     delay_seconds: float
 
 
 @attrs.define(frozen=True, kw_only=True)
 class OutageEnded:
-    """The server answers again; or the bulk read ended without that, given up or cancelled."""
+    """An outage ended: the server answers again, or the bulk read gave up or was cancelled."""
 
     answered: bool
+    """Whether the server answers again."""
     seconds: float
-    """From the last answer before it."""
+    """Seconds since the last response before the outage."""
     probes: int
-    """Requests that asked whether it was over, in vain."""
+    """Number of probes without a response."""
 
 
 @attrs.define(frozen=True, kw_only=True)
 class PageArrived:
-    """A page of a bulk read was decoded."""
+    """A page of a bulk read arrived and was decoded."""
 
     source: CallSource
     page: int
+    """Page number, from 1."""
     limit: int
+    """Requested number of rows."""
     records: int
+    """Records on the page that had not arrived before."""
     count: int
+    """The length of the list, as the server reported it."""
 
 
 @attrs.define(frozen=True, kw_only=True)
 class VerdictReached:
-    """A bulk read is done with a source."""
+    """A bulk read has finished a source."""
 
     source: CallSource
     verdict: Verdict
@@ -143,11 +148,11 @@ class VerdictReached:
 
 @attrs.define(frozen=True, kw_only=True)
 class ExecutionChecked:
-    """`Session.wait_for_execution` or `Session.watch_calls` looked at a test execution."""
+    """`Session.wait_for_execution` or `Session.watch_calls` checked a test execution."""
 
     state: ExecutionState
     delay_seconds: float
-    """Until it looks again; 0 where it does not."""
+    """Seconds until the next check; 0 if there is none."""
 
 
 Event: TypeAlias = (

@@ -1,4 +1,4 @@
-"""Filters of a test execution's calls: `column(...)`, and the rules by which the server applies them."""
+"""Filters for the calls of a test execution: `column(...)`, and the rules of the server for them."""
 
 import math
 import re
@@ -52,9 +52,9 @@ _COLUMNS: Final = {
 _KINDS: Final = {column: kind for kind, columns in _COLUMNS.items() for column in columns.split()}
 
 BUILT_IN_COLUMNS: Final = frozenset(column for column, kind in _KINDS.items() if kind != "display")
-"""What every test execution can be filtered by, whatever its columns."""
+"""Columns that every test execution can be filtered by."""
 EVALUATION_PREFIX: Final = "eval:"
-"""Stands before the name of an evaluation, where its id is wanted."""
+"""Prefix for the name of an evaluation in place of its id."""
 
 # Operators on text that also take a list ("any of these"). There the server splits a bare text at its commas.
 _LISTS: Final = {"text": _EQUALITY, "dataset": _EQUALITY, "persona": _EQUALITY | _CONTAINING}
@@ -62,18 +62,18 @@ _TEXT_TYPES: Final = frozenset({"text", "categorical"})
 
 _BOTH_SIDES: Final = "read two sources, one filtered with less_than and one with greater_than"
 _INSTEAD: Final = {
-    "list": "the documents' 'list' is spelled 'categorical' (ids) or 'text', with filter_op 'in'",
-    "not_in_between": "the documents' 'not_in_between' is spelled 'not_between'",
-    "display": "filter the calls after reading them; a dataset column of this name has a UUID to filter by",
-    "call": "use is_in([...]), on the wire filter_type 'categorical' with filter_op 'in'",
+    "list": "write 'categorical' (ids) or 'text' with filter_op 'in'; the documents' 'list' does not work",
+    "not_in_between": "write 'not_between'; the documents' 'not_in_between' does not work",
+    "display": "filter the calls after reading them; for a dataset column of this name use its UUID",
+    "call": "use is_in([...]), which sends filter_type 'categorical' with filter_op 'in'",
     "scenario in": "read one source for each scenario, filtered with equals",
-    "scenario not_in": "combine one not_equals filter for each scenario: all must hold",
+    "scenario not_in": "combine one not_equals filter for each scenario; a call must pass all of them",
     "creation not_equals": "use not_between with the first and the last moment of the day",
-    "response between": "combine two filters, greater_than_or_equal and less_than_or_equal: both must hold",
+    "response between": "combine two filters, greater_than_or_equal and less_than_or_equal",
     "response not_between": _BOTH_SIDES,
     "response not_equals": _BOTH_SIDES,
-    "evaluation in": "read one source for each value, with equals; give a dataset column by its name",
-    "evaluation not_in": "combine one not_equals for each value; give a dataset column by its name",
+    "evaluation in": "read one source for each value, with equals; name a dataset column by its name",
+    "evaluation not_in": "combine one not_equals for each value; name a dataset column by its name",
     "evaluation not_equals": "for numbers use not_between(x, x), for a bool equals(not x)",
 }
 
@@ -91,7 +91,7 @@ def _is_flag(value: str) -> bool:
 
 
 # What a value must be, by filter_type (two kinds of column are stricter), and what would happen otherwise.
-_UNFILTERED: Final = "the server would answer with unfiltered rows"
+_UNFILTERED: Final = "the server would send unfiltered rows"
 _SENDABLE: Final = (is_sendable, "text without NUL; the server would answer 500, or match something else")
 _VALUES: Final[Mapping[str, tuple[Callable[[Any], object], str]]] = {
     "text": _SENDABLE,
@@ -108,7 +108,7 @@ _VALUES: Final[Mapping[str, tuple[Callable[[Any], object], str]]] = {
 
 
 def _kind_of(column_id: str) -> str:
-    """Return the kind of a column, by which `_APPLIED` says what works on it."""
+    """Return the kind of a column; `_APPLIED` has the operators of each kind."""
     if column_id in _KINDS:
         return _KINDS[column_id]
     if column_id.startswith("persona."):
@@ -127,7 +127,7 @@ def _check_column_id(value: str | UUID) -> str:
     if not value or not is_sendable(_plain(value)):
         raise ValueError(f"a column id is text without NUL, not {brief(value)}; {_UNFILTERED}, or 500")
     if value == EVALUATION_PREFIX:
-        raise ValueError(f"{EVALUATION_PREFIX!r} needs the name of an evaluation behind it")
+        raise ValueError(f"{EVALUATION_PREFIX!r} needs the name of an evaluation after it")
     return canonical_uuid(value) or _plain(value)
 
 
@@ -137,11 +137,10 @@ def _hashable(value: object) -> Any:
 
 @attrs.frozen
 class Filter:
-    """One condition on the calls of a test execution, in the server's words; `column(...)` makes it.
+    """One condition on the calls of a test execution, in the server's terms. Make it with `column(...)`.
 
-    Raises `ValueError` where the server would not apply it, and warns about a status that is not documented.
-    The last four fields mean nothing to the server; they are kept for those who share filters with the web
-    interface.
+    Raises `ValueError` if the server would not apply it. Warns about a status that is not documented. The
+    server ignores the last four fields; they are kept for people who share filters with the web interface.
     """
 
     column_id: str = attrs.field(converter=_check_column_id)
@@ -161,7 +160,7 @@ class Filter:
 
     @property
     def evaluation_name(self) -> str | None:
-        """The evaluation's name, where the column is given as ``eval:NAME``; a session looks its id up."""
+        """The evaluation's name if the column is ``eval:NAME``. A session looks up its id."""
         is_name = self.column_id.startswith(EVALUATION_PREFIX)
         return self.column_id.removeprefix(EVALUATION_PREFIX) if is_name else None
 
@@ -169,7 +168,7 @@ class Filter:
         return f"{self.column_id} {self.filter_op} {brief(self.filter_value)}"
 
     def to_dict(self) -> dict[str, object]:
-        """Give the item for the `filters` parameter of `GET /simulate/test-executions/{id}/`."""
+        """Return the item for the `filters` parameter of `GET /simulate/test-executions/{id}/`."""
         value = list(self.filter_value) if isinstance(self.filter_value, tuple) else self.filter_value
         config = {"filter_type": self.filter_type, "filter_op": self.filter_op, "filter_value": value}
         if self.col_type is not None:
@@ -185,7 +184,7 @@ def _rule_fault(item: Filter) -> str | None:
         return None
     hints = (_INSTEAD.get(key) for key in (op, item.filter_type, f"{kind} {op}", kind))
     works = "; ".join(f"{name} {', '.join(sorted(ops))}" for name, ops in _APPLIED[kind].items())
-    return f"is not applied, {_UNFILTERED} or 400: {next(filter(None, hints), f'what works is {works}')}"
+    return f"is not applied, {_UNFILTERED} or 400: {next(filter(None, hints), f'these work: {works}')}"
 
 
 def _value_fault(item: Filter) -> str | None:
@@ -200,7 +199,7 @@ def _value_fault(item: Filter) -> str | None:
     if is_list and not takes_list:
         return f"needs one value, not {brief(value)}; {_UNFILTERED}, or match something else"
     if op in _CONTAINING and "" in values:
-        return "needs a text to look for: every row contains the empty one"
+        return "needs a search text: every row contains the empty text"
     is_right, needed = _VALUES.get(f"{kind} {item.filter_type}") or _VALUES[item.filter_type]
     wrong = [each for each in values if not _holds(is_right, each)]
     return f"needs {needed} (got {brief(wrong[0])})" if wrong else None
@@ -218,7 +217,7 @@ def _warn_of_unknown_statuses(item: Filter) -> None:
     words = value if isinstance(value, tuple) else (value,)
     if op in _EQUALITY and isinstance(value, str):
         words = tuple(word.strip() for word in value.split(","))
-    effect = "it may leave out no call" if op.startswith("not_") else "it may find no call"
+    effect = "it may exclude no call" if op.startswith("not_") else "it may find no call"
     matches_case = op in _MEMBERSHIP or len(words) > 1
     for word in map(str, words):
         is_part = op in _CONTAINING and any(word.casefold() in known for known in CallStatus)
@@ -231,10 +230,10 @@ _TEXT_FIELDS: Final = {"filter_type", "filter_op", "display_name", "source", "ou
 
 
 def check_filter(item: FilterLike) -> Filter:
-    """Turn a raw item, `{"column_id": ..., "filter_config": {...}}` as documented, into a `Filter`.
+    """Return the `Filter` for a raw item of the API, `{"column_id": ..., "filter_config": {...}}`.
 
-    Raises `ValueError`, naming the item, for what the server rejects or accepts without applying it. Whether
-    the test execution has the column is found out when it is read: `FilterIgnoredError`.
+    Raises `ValueError`, which shows the item, if the server would reject or silently ignore it. Whether the
+    test execution has the column is known only when it is read; see `FilterIgnoredError`.
     """
     if isinstance(item, Filter):
         return item
@@ -269,15 +268,16 @@ Value: TypeAlias = str | int | float | datetime | UUID
 
 @attrs.frozen
 class ColumnFilter:
-    """A column to filter by; each method makes a `Filter`.
+    """A column to filter by. Each method returns a `Filter`.
 
-    Raises `TypeError` for values that the column does not take, `ValueError` for what would not be applied.
+    Methods raise `TypeError` for values of a type that the column does not have, and `ValueError` for a
+    filter that the server would not apply.
     """
 
     column_id: str = attrs.field(converter=_check_column_id)
 
     def equals(self, value: Value) -> Filter:
-        """Keep calls with this value; of a datetime, its whole day in UTC."""
+        """Keep calls with this value; for a datetime, calls of its whole day in UTC."""
         return self._filter("equals", value)
 
     def not_equals(self, value: Value) -> Filter:
@@ -371,17 +371,19 @@ def _listed(values: Iterable[str | UUID]) -> tuple[str | UUID, ...]:
 
 
 def column(column_id: str | UUID) -> ColumnFilter:
-    """Name a column to filter the calls of a test execution by: `column("overall_score").between(5, 9)`.
+    """Return a column to filter the calls of a test execution: `column("overall_score").between(5, 9)`.
 
-    Text: `status`, `scenario`, `call_type`, `simulation_call_type`, `agent_definition`, `persona.<field>`.
-    Numbers: `overall_score`, `duration` and `response_time` (seconds), `latency` (ms), `cost` (cents).
-    Datetimes: `created_at` or `timestamp`, which both filter by the call's creation. Only `is_in`:
-    `call_execution_id`. Numbers, text or bools: an evaluation, by UUID or as `eval:NAME` (its scores from 0
-    to 100), and columns of the scenario's dataset, by name, UUID or `scenario_<id>_dataset_<column id>`.
+    * Text: `status`, `scenario`, `call_type`, `simulation_call_type`, `agent_definition`, `persona.<field>`.
+    * Numbers: `overall_score`, `duration` and `response_time` (seconds), `latency` (ms), `cost` (cents).
+    * Datetimes: `created_at` and `timestamp`. Both filter by the creation of the call.
+    * Ids: `call_execution_id`, with `is_in` only.
+    * Evaluations, by UUID or as `eval:NAME`: numbers (scores from 0 to 100), text or bools.
+    * Columns of the scenario's dataset, by name, UUID or `scenario_<id>_dataset_<column id>`: numbers, text
+      or bools.
 
-    The served API silently ignores a filter on a name that it does not know, and sends every row. A session
-    raises `FilterIgnoredError` instead, with the nearest name that the test execution has; the same where no
-    evaluation, or more than one, is named so. The server answers 500 where a number meets a dataset column of
-    other text. In `contains` on dataset and persona columns, it takes `%` and `_` for wildcards.
+    The served API silently ignores a filter on an unknown name, and sends every row. A session raises
+    `FilterIgnoredError` instead, with the nearest name that the test execution has. It also raises it if
+    no evaluation, or more than one, has the name. The server answers 500 to a number filter on a dataset
+    column with other text. `contains` on dataset and persona columns treats `%` and `_` as wildcards.
     """
     return ColumnFilter(column_id)

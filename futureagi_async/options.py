@@ -1,4 +1,4 @@
-"""Options of a session and of bulk reads; the checks that arguments have in common."""
+"""Options of a session and of bulk reads, and the argument checks that several modules share."""
 
 import re
 import sys
@@ -13,13 +13,13 @@ T = TypeVar("T")
 MAX_PAGE_SIZE = 1_000_000  # far above any list; far below where the served API overflows
 
 Priority: TypeAlias = Literal["interactive", "bulk"]
-"""Who gets the next free slot of a session: an ``interactive`` request before all ``bulk`` ones."""
+"""Which requests get the next free slot of a session: all ``interactive`` ones go before ``bulk`` ones."""
 
 OnError: TypeAlias = Literal["raise", "collect"]
-"""Whether a bulk read ends at its first error, or reads on and reports them."""
+"""Whether a bulk read stops at its first error, or continues and reports the errors at the end."""
 
 Consistency: TypeAlias = Literal["complete", "fast"]
-"""Whether a bulk read goes on until a list is provably covered, or reads each page once."""
+"""Whether a bulk read continues until a list is provably covered, or reads each page once."""
 
 
 def _check_seconds(_instance: object, attribute: "attrs.Attribute[float]", value: object) -> None:
@@ -35,35 +35,36 @@ def _check_attempts(_instance: object, attribute: "attrs.Attribute[int]", value:
 
 @attrs.define(frozen=True)
 class Timeouts:
-    """Limits in seconds. Waiting for a free slot of the session counts towards none of them."""
+    """Limits of a request, in seconds. None of them includes the wait for a free slot of the session."""
 
     connect: float = attrs.field(default=10.0, validator=_check_seconds)
-    """To connect, TLS handshake included."""
+    """Maximum seconds for connecting, TLS handshake included."""
     read: float = attrs.field(default=30.0, validator=_check_seconds)
-    """Between two pieces of an answer."""
+    """Maximum seconds between two received chunks of a response."""
     attempt: float = attrs.field(default=60.0, validator=_check_seconds)
-    """One try, with its whole body."""
+    """Maximum seconds for one attempt, with the whole response body."""
     deadline: float = attrs.field(default=120.0, validator=_check_seconds)
-    """One call with all its tries and the pauses between them."""
+    """Maximum seconds for one request with all its attempts and the pauses between them."""
 
 
 @attrs.define(frozen=True)
 class RetryPolicy:
-    """How often, and how patiently, a failed request is sent again.
+    """How many times a failed request is sent again, and how long the session waits before each retry.
 
-    The pause before the n-th retry is a random share of ``min(max_delay, base_delay * 2**(n-1))``
-    (full jitter), so that many clients do not come back at the same moment. A ``Retry-After`` of the
-    server takes its place, up to ``max_retry_after``.
+    The wait before retry ``n`` is a random value from 0 to ``min(max_delay, base_delay * 2**(n-1))`` ("full
+    jitter"), so that many clients do not retry at the same moment. If the server sends ``Retry-After``, the
+    session waits that long instead, but at most ``max_retry_after``.
     """
 
     attempts: int = attrs.field(default=4, validator=_check_attempts)
-    """Tries in all, the first included; 1 only retries, once, where a connection was lost unanswered."""
+    """Maximum number of attempts, the first one included. With 1 there are no retries, except one if the
+    connection was lost before a response began."""
     base_delay: float = attrs.field(default=0.25, validator=_check_seconds)
-    """Seconds."""
+    """Seconds; the upper bound of the wait before the first retry. It doubles with each retry."""
     max_delay: float = attrs.field(default=20.0, validator=_check_seconds)
-    """Seconds."""
+    """Seconds; no upper bound grows beyond this."""
     max_retry_after: float = attrs.field(default=120.0, validator=_check_seconds)
-    """Seconds; a server that asks for more is waited for this long."""
+    """Seconds; the longest wait for a ``Retry-After``."""
 
 
 def check_count(name: str, value: object, *, at_most: int | None = None) -> None:

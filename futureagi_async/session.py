@@ -1,4 +1,4 @@
-"""`Session`: the one entry point. One method per endpoint, and the bulk reads over them."""
+"""`Session`: one method per endpoint, and the bulk reads."""
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -90,36 +90,41 @@ ReadOne: TypeAlias = Callable[[RequestOptions, str], Awaitable[T]]
 
 
 class Session:
-    """A connection pool to the simulate API; use it as ``async with Session() as session:``.
+    """A client of the simulate API with its own connection pool: ``async with Session() as session:``.
 
-    Make it anywhere; no event loop is needed. Open it once, and use it in the event loop that opened
-    it. Many tasks may share it. Missing or malformed keys, and an ``http://`` base URL of another
-    machine, are a `ValueError` before any request.
+    You can create a session anywhere; it needs no event loop. Open it once, and use it only in the event loop
+    that opened it. Many tasks can share one session. The constructor raises `ValueError` for missing or
+    malformed keys, and for an ``http://`` base URL on another machine.
 
     Args:
-        api_key: Sent as ``X-Api-Key``; default ``FI_API_KEY`` from the environment.
-        secret_key: Sent as ``X-Secret-Key``; default ``FI_SECRET_KEY``.
-        base_url: Default ``FI_BASE_URL``, else ``https://api.futureagi.com``.
-        max_in_flight: Requests under way at once; waiting for a free slot counts towards no timeout.
+        api_key: Sent as ``X-Api-Key``. Default: ``FI_API_KEY`` from the environment.
+        secret_key: Sent as ``X-Secret-Key``. Default: ``FI_SECRET_KEY`` from the environment.
+        base_url: Default: ``FI_BASE_URL`` from the environment, else ``https://api.futureagi.com``.
+        max_in_flight: Maximum number of concurrent requests. No timeout includes the wait for a free slot.
         timeouts: Limits in seconds for each request.
-        retry: How often failed requests are sent again.
-        max_requests_per_minute: Never send more than this in any minute: a tenth at once, and then evenly.
-        budget: Asked before each request instead, where several sessions share an allowance: a
-            `MinuteBudget` in one process, any other `RequestBudget` over many.
-        max_response_bytes: Largest decoded answer; also bounds memory, times ``max_in_flight``.
-        proxy: URL of an HTTP proxy to use.
+        retry: How often failed requests are sent again, and after which pauses.
+        max_requests_per_minute: Maximum number of requests in any minute. A tenth of them may be sent at
+            once; the session spreads the others evenly.
+        budget: Use this in place of ``max_requests_per_minute`` if several sessions share one limit. The
+            session asks it before each request. A `MinuteBudget` works within one process, any other
+            `RequestBudget` across processes.
+        max_response_bytes: Maximum size of a decompressed response. ``max_in_flight`` responses of this size
+            are the upper bound of the memory for responses.
+        proxy: URL of an HTTP proxy.
         ssl_context: For private certificate authorities or client certificates.
-        connector: An aiohttp connector to use in place of an own pool. The session does not close it.
+        connector: An aiohttp connector to use in place of the session's own pool. The session does not
+            close it.
         trust_env: Use the proxy of the environment (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``,
             ``NO_PROXY``), as curl does. Netrc is never read, because its ``Authorization`` header would
             make the server refuse the keys.
         observers: Called with each `futureagi_async.events.Event`.
-        allow_insecure: Allow ``http://`` to other machines, which shows the keys to the network.
-        validate: ``"lazy"`` checks transcript, evaluations and other nested parts when they are first
-            read, ``"eager"`` with the record they belong to.
-        strict: Raise `DecodingError` for a value of a type that the documents do not allow. By default the
-            field is ``None`` and ``misfits`` has what was sent; see `CallExecution.misfits`.
-        clock: Time and randomness, for tests.
+        allow_insecure: Allow ``http://`` to other machines. This exposes the keys to the network.
+        validate: ``"lazy"`` checks the transcript, the evaluations and other nested parts of a record when
+            you first read them. ``"eager"`` checks them when the record is decoded.
+        strict: Raise `DecodingError` if a value has a type that the API documents do not allow. By default
+            such a field is ``None``, and ``misfits`` has the value that the server sent; see
+            `CallExecution.misfits`.
+        clock: Source of time and randomness, for tests.
     """
 
     def __init__(
@@ -205,17 +210,17 @@ class Session:
         pass
 
     async def close(self) -> None:
-        """Cancel requests under way, wait for them to end, and close the pool; again is harmless."""
+        """Cancel pending requests, wait until they end, and close the pool. A second call does nothing."""
         await self._requester.close()
 
     @property
     def max_in_flight(self) -> int:
-        """Requests under way at once, at most."""
+        """Maximum number of concurrent requests."""
         return self._requester.max_in_flight
 
     @property
     def max_requests_per_minute(self) -> int | None:
-        """Requests in any minute, at most; ``None`` for no limit, or where another budget sets it."""
+        """Maximum number of requests in any minute; ``None`` without a limit or with another budget."""
         return self._budget.requests_per_minute if isinstance(self._budget, MinuteBudget) else None
 
     def with_options(
@@ -225,14 +230,14 @@ class Session:
         retry: RetryPolicy | None = None,
         priority: Priority | None = None,
     ) -> "Session":
-        """Return a view of this session with other timeouts, retries or priority, on the same pool.
+        """Return a view of this session with other timeouts, retries or priority. It shares the pool.
 
         Args:
             timeouts: For example ``Timeouts(deadline=2)`` for a request that a user waits for.
-            retry: How often failed requests are sent again.
-            priority: Who gets the next free slot: ``"interactive"`` goes before ``"bulk"``. By default,
-                reads of one thing are interactive, and reads of many (streams, exports,
-                ``fetch_...``) are bulk. So an export delays a handler by one slot at most.
+            retry: How often failed requests are sent again, and after which pauses.
+            priority: Which requests get the next free slot: ``"interactive"`` ones go before ``"bulk"`` ones.
+                By default, methods that read one item are interactive, and methods that read many (streams,
+                exports, ``fetch_...``) are bulk. So an export delays a request handler by at most one slot.
         """
         view = type(self).__new__(type(self))
         vars(view).update(vars(self))
@@ -245,18 +250,21 @@ class Session:
     async def get_call_execution(self, call_execution_id: str | UUID) -> CallExecution:
         """Return one call in full detail, transcript included.
 
-        Raises `NotFoundError` for an unknown call. The id of a snapshot is not the id of a call: use
-        ``call.call_execution_id``. Source: ``GET /simulate/call-executions/{call_execution_id}/``.
+        Raises `NotFoundError` for an unknown call. A snapshot has an id of its own, which this endpoint does
+        not know: pass ``call.call_execution_id`` instead.
+
+        Source: ``GET /simulate/call-executions/{call_execution_id}/``.
         """
         key = check_id(call_execution_id, "call_execution_id")
         return await self._read_call(self._options("interactive"), key)
 
     async def get_kpis(self, test_execution_id: str | UUID, *, check: bool = False) -> ExecutionKPIs:
-        """Return a test execution's key figures.
+        """Return the KPIs (key figures) of a test execution.
 
-        The server sends the average of an evaluation ``Score`` as ``avg_score``, and nothing in the answer
-        shows it. ``check`` also reads the names of the evaluations, with one small page of calls, and moves
-        figures that an evaluation may have replaced to ``collisions``.
+        An evaluation can overwrite a figure of the server: the average of an evaluation named ``Score`` is
+        sent as ``avg_score``, and the response does not show it. With ``check=True`` the session also reads
+        the names of the evaluations, by one small page of calls. It moves the figures that an evaluation may
+        have overwritten to ``collisions``.
 
         Raises `NotFoundError` for an unknown test execution.
         Source: ``GET /simulate/test-executions/{test_execution_id}/kpis/``.
@@ -267,14 +275,17 @@ class Session:
     async def list_run_tests(
         self, search: str | None = None, simulation_type: SimulationType | None = None
     ) -> tuple[RunTest, ...]:
-        """Return the run tests of the keys' workspace, newest first.
+        """Return the run tests of the workspace that the keys belong to, newest first.
 
-        All pages are read, one after another, and each run test comes once. Unlike a list of calls, this
-        small list has no proof: a run test that is created or deleted meanwhile may be in it or not.
+        The session reads all pages, one after another, and returns each run test once. It does not verify
+        that the list is complete, as it does for lists of calls: a run test that is created or deleted during
+        the read may be missing or present.
 
         Args:
-            search: Only those with this text in their name or their agent's, in any case.
-            simulation_type: Only those of an ``"agent_definition"``, or of a ``"prompt"``.
+            search: Return only run tests whose name, or whose agent's name, contains this text. Case is
+                ignored.
+            simulation_type: Return only run tests of an ``"agent_definition"``, or only those of a
+                ``"prompt"``.
 
         Source: ``GET /simulate/run-tests/``.
         """
@@ -290,14 +301,17 @@ class Session:
     async def list_test_executions(
         self, run_test_id: str | UUID, status: str | None = None, search: str | None = None
     ) -> tuple[TestExecution, ...]:
-        """Return the executions of a run test, newest first; without a proof, as `list_run_tests`.
+        """Return the executions of a run test, newest first.
+
+        Completeness is not verified; see `list_run_tests`.
 
         Raises `NotFoundError` for an unknown run test.
 
         Args:
-            run_test_id: Whose executions.
-            status: Only those in this one state, an `ExecutionStatus` word in any case.
-            search: Only those with this text in the name of the run test, its agent or a scenario.
+            run_test_id: The id of the run test.
+            status: Return only executions in this one state: an `ExecutionStatus` value, in any case.
+            search: Return only executions where the name of the run test, of its agent or of a scenario
+                contains this text.
 
         Source: ``GET /simulate/run-tests/{run_test_id}/executions/``.
         """
@@ -317,11 +331,13 @@ class Session:
     async def list_agent_definitions(
         self, search: str | None = None, agent_type: AgentType | None = None
     ) -> tuple[AgentDefinition, ...]:
-        """Return the agents of the keys' workspace, newest first; without a proof, as `list_run_tests`.
+        """Return the agents of the workspace, newest first.
+
+        Completeness is not verified; see `list_run_tests`.
 
         Args:
-            search: Only those with this text in their name, in any case.
-            agent_type: Only those that talk (``"voice"``) or write (``"text"``).
+            search: Return only agents whose name contains this text. Case is ignored.
+            agent_type: Return only voice agents (``"voice"``) or only chat agents (``"text"``).
 
         Source: ``GET /simulate/agent-definitions/``.
         """
@@ -335,7 +351,9 @@ class Session:
         )
 
     async def list_agent_versions(self, agent_id: str | UUID) -> tuple[AgentVersion, ...]:
-        """Return the versions of an agent, newest first; without a proof, as `list_run_tests`.
+        """Return the versions of an agent, newest first.
+
+        Completeness is not verified; see `list_run_tests`.
 
         Raises `NotFoundError` for an unknown agent.
         Source: ``GET /simulate/agent-definitions/{agent_id}/versions/``.
@@ -349,17 +367,18 @@ class Session:
         *,
         since: datetime | timedelta | None = None,
     ) -> tuple[CallSource, ...]:
-        """Return every run test and every agent version of the keys' workspace, as sources to read.
+        """Return every run test and every agent version of the workspace, as sources to read.
 
-        ``await session.fetch_calls(await session.all_sources())`` reads everything there is. The list of a
-        run test has the calls of all its executions; the list of an agent version has its evaluated calls.
+        ``await session.fetch_calls(await session.all_sources())`` reads all calls of the workspace. The list
+        of a run test has the calls of all its executions; the list of an agent version has its evaluated
+        calls. Completeness of the returned tuple is not verified; see `list_run_tests`.
 
         Args:
-            kinds: ``"run_tests"``, ``"agent_versions"`` or both; in this order, each newest first.
-            since: Only run tests that ran later than this moment, or than so long ago, and the versions of
-                the agents that those run tests have now. (The server does not say when a version ran.)
-
-        These lists have no proof, see `list_run_tests`.
+            kinds: ``"run_tests"``, ``"agent_versions"`` or both. The result has this order, newest first
+                within each kind.
+            since: Return only run tests whose last execution is later than this. A `datetime` is a moment; a
+                `timedelta` counts back from now. Of the agents, it keeps the versions of those that these
+                run tests use now. (The server does not report when a version was last run.)
         """
         wanted = AllSources(kinds, since)
         return await finding.find_all(self._lister, wanted, datetime.now(UTC), self.max_in_flight)
@@ -367,13 +386,12 @@ class Session:
     async def find_sources(
         self, names: Iterable[CallSource | SourceName] | CallSource | SourceName
     ) -> tuple[CallSource, ...]:
-        """Look up names of run tests and agents: return the sources they stand for, each once, in order.
+        """Look up names of run tests and agents, and return the sources in the order given, each once.
 
-        ``RunTestNamed("Checkout flow")``, ``AgentVersionNamed("Support bot", "latest")``,
-        ``LatestExecution("Checkout flow")`` and ``AllSources()`` are looked up. Ids and sources cost no
-        request.
+        `RunTestNamed`, `AgentVersionNamed`, `LatestExecution` and `AllSources` need a lookup, for example
+        ``AgentVersionNamed("Support bot", "latest")``. Ids and sources need no request.
 
-        Raises `NameLookupError`, with the candidates, if nothing has a name or several things have it.
+        Raises `NameLookupError`, with the candidates, if no item has a name or several items have it.
         """
         given = (names,) if isinstance(names, CallSource | SourceName) else tuple(names)
         return await finding.find_sources(self._lister, given, datetime.now(UTC), self.max_in_flight)
@@ -381,9 +399,9 @@ class Session:
     async def get_page(self, source: CallSource, *, page: int = 1, limit: int = 100) -> CallPage:
         """Return one page of a list of calls.
 
-        Records that do not decode are in ``failures``. Raises `NotFoundError` for an unknown list, and for
-        agent versions also past the last page ("Invalid page."). Raises `FilterIgnoredError` if the server
-        skipped a filter and sent unfiltered rows.
+        Records that can't be decoded are in ``failures``. Raises `NotFoundError` for an unknown list; for
+        agent versions also for a page after the last one ("Invalid page."). Raises `FilterIgnoredError` if
+        the server skipped a filter and sent unfiltered rows.
         """
         check_sources([source])
         return await self._read_page(source, page, limit)
@@ -397,10 +415,12 @@ class Session:
         page: int = 1,
         limit: int = 100,
     ) -> TestExecutionPage:
-        """Return a test execution with one page of its calls (transcripts are withheld there).
+        """Return a test execution with one page of its calls. The server sends no transcripts here.
 
         Raises `NotFoundError` for an unknown test execution, and `FilterIgnoredError` if the server
-        skipped a filter. Source: ``GET /simulate/test-executions/{test_execution_id}/``.
+        skipped a filter.
+
+        Source: ``GET /simulate/test-executions/{test_execution_id}/``.
         """
         source = TestExecutionCalls(test_execution_id, search=search, filters=filters)
         return cast(TestExecutionPage, await self._read_page(source, page, limit))
@@ -419,8 +439,10 @@ class Session:
         """Return grouped rows of a test execution.
 
         ``row_groups`` are column ids. The served API accepts only dataset columns
-        (``scenario_<scenario id>_dataset_<column id>``), and answers 500 to others. It groups over all test
-        executions, and ignores ``filters``. Source: ``GET /simulate/test-executions/{test_execution_id}/``.
+        (``scenario_<scenario id>_dataset_<column id>``); it answers 500 to other columns. It groups the rows
+        of all test executions, and ignores ``filters``.
+
+        Source: ``GET /simulate/test-executions/{test_execution_id}/``.
         """
         asking = partial(
             requests.groups_request, row_groups=row_groups, group_keys=group_keys, page=page, limit=limit
@@ -457,30 +479,30 @@ class Session:
         changed_since: Mapping[CallSource, datetime] | None = None,
         resume: Iterable[bytes] = (),
     ) -> AbstractAsyncContextManager[CallStream]:
-        """Read the calls of all sources at once: ``async with session.stream_calls(...) as stream``.
+        """Stream the calls of all sources: ``async with session.stream_calls(...) as stream``.
 
-        Calls arrive while pages are read. Reading waits while the caller is busy. Leaving the block early
-        cancels the rest. Each call is delivered once per source. ``stream.report`` says of each source
-        whether it is provably complete.
+        ``async for call in stream`` yields calls while further pages are being read. Reading pauses while
+        your code is busy. If you leave the block early, the remaining requests are cancelled. Each call is
+        delivered once per source. ``stream.report`` says of each source whether it is provably complete.
 
         Args:
-            sources: What to read; a source given twice is read twice.
-            page_size: Rows a request, about; pages overlap a little.
-            ordered: Yield by source, then newest first, then by id. Nothing is yielded until everything
-                was read; records wait in a temporary file.
-            on_error: ``"raise"`` ends at the first failed page or record. ``"collect"`` continues, and
-                reports them. Refused keys end the job in either case.
-            consistency: ``"complete"`` reads until the list is provably covered. ``"fast"`` reads
-                each page once, and says ``incomplete`` of every list that is longer than a page.
+            sources: The lists to read. A source that is given twice is read twice.
+            page_size: Approximate number of rows per request; pages overlap slightly.
+            ordered: Sort by source, then newest first, then by id. The stream yields nothing until everything
+                was read; the records wait in a temporary file.
+            on_error: ``"raise"`` stops at the first failed page or record. ``"collect"`` continues, and puts
+                the failures in the report. If the server refuses the keys, both stop.
+            consistency: ``"complete"`` reads until the list is provably covered. ``"fast"`` reads each page
+                once, and reports ``incomplete`` for every list of more than one page.
             updates: Yield a call again if a newer version of it was read.
             deadline: Seconds after which reading stops. The report then says ``incomplete``.
-            max_outage: How many seconds to wait for a server that stopped answering. The read asks from time
-                to time whether it is back, and in the end raises the last error. 0 does not wait.
+            max_outage: How many seconds to wait for a server that stopped answering. During the outage the
+                stream sends a probe from time to time; at the end it raises the last error. 0 does not wait.
             changed_since: For some of the sources: read only what changed since this moment, for example
-                the ``complete_as_of`` of an earlier report. This can't show which calls were deleted, nor
-                which calls entered an agent version's list or a filtered list with an older change.
+                the ``complete_as_of`` of an earlier report. Such a read can't detect deleted calls. It also
+                misses calls that entered an agent version's list or a filtered list with an older change.
             resume: The checkpoints of the `Step` objects of an earlier stream over the same sources, in their
-                order. The read continues from there, and does not deliver those steps again.
+                order. The read continues after them, and does not deliver those steps again.
         """
         checked = check_sources(sources)
         check_count("page_size", page_size, at_most=MAX_PAGE_SIZE)
@@ -519,9 +541,9 @@ class Session:
         max_outage: float = MAX_OUTAGE_SECONDS,
         changed_since: Mapping[CallSource, datetime] | None = None,
     ) -> FetchResult:
-        """Return all calls of all sources in one list, with their report; see `stream_calls`.
+        """Return all calls of all sources in one list, with the report; see `stream_calls`.
 
-        If a call changed while the list was read, you get its newest version.
+        If a call changed during the read, you get its newest version.
         """
         async with self.stream_calls(
             sources,
@@ -540,9 +562,9 @@ class Session:
     ) -> list[Outcome[CallExecution]]:
         """Return the full details of many calls: one `Outcome` for each id, in the order given.
 
-        If the server stops answering, the read waits for up to ``max_outage`` seconds (0: not at all), and
-        then asks again for the ids that got no answer. When the time is up, or after 100 unanswered ids in a
-        row with ``max_outage=0``, it stops asking. The outcomes of the other ids are then errors, too.
+        If the server stops answering, the read waits for up to ``max_outage`` seconds, and then requests the
+        ids without a response again. ``max_outage=0`` does not wait; it gives up after 100 failed ids in a
+        row. After giving up, the outcomes of all remaining ids are errors, too.
         """
         checked = self._check_ids(ids, "call_execution_id")
         async with self._open_outcomes(checked, self._read_call, max_outage) as outcomes:
@@ -551,10 +573,11 @@ class Session:
     def stream_call_executions(
         self, ids: Iterable[str | UUID], *, max_outage: float = MAX_OUTAGE_SECONDS
     ) -> AbstractAsyncContextManager[AsyncIterator[Outcome[CallExecution]]]:
-        """Read the full details of many calls: ``async with session.stream_call_executions(ids) as each``.
+        """Stream the full details of many calls, in an ``async with`` block.
 
-        ``async for outcome in each`` gives one `Outcome` for each different id as it arrives. At most
-        ``max_in_flight`` ids are in flight. Otherwise as `fetch_call_executions`.
+        In ``async with session.stream_call_executions(ids) as stream``, ``async for outcome in stream``
+        yields one `Outcome` for each distinct id, as it arrives. At most ``max_in_flight`` ids are in flight.
+        Otherwise this works as `fetch_call_executions`.
         """
         checked = self._check_ids(ids, "call_execution_id")
         opened = self._open_outcomes(checked, self._read_call, max_outage)
@@ -567,9 +590,9 @@ class Session:
         check: bool = False,
         max_outage: float = MAX_OUTAGE_SECONDS,
     ) -> list[Outcome[ExecutionKPIs]]:
-        """Return the key figures of many test executions: one `Outcome` for each id, in the order given.
+        """Return the KPIs of many test executions: one `Outcome` for each id, in the order given.
 
-        ``check`` works as in `get_kpis`, with a second request for each id, and ``max_outage`` as in
+        ``check`` works as in `get_kpis`, with a second request for each id. ``max_outage`` works as in
         `fetch_call_executions`.
         """
         checked = self._check_ids(test_execution_ids, "test_execution_id")
@@ -585,23 +608,24 @@ class Session:
         *,
         max_outage: float = MAX_OUTAGE_OF_A_WAIT_SECONDS,
     ) -> ExecutionState:
-        """Return the state of a test execution once it is final; ``status`` says how it ended.
+        """Wait until a test execution is final, and return its state; ``status`` says how it ended.
 
-        A test execution is final if it is completed, failed or cancelled, no call is under way, and no
-        evaluation is pending. The whole list of its calls is read to make sure. A failed or cancelled one may
-        never finish some calls and evaluations: it is final when nothing has changed for a minute.
+        A test execution is final if it is completed, failed or cancelled, no call is in progress, and no
+        evaluation is pending. The session reads the whole list of its calls to verify this. A failed or
+        cancelled test execution may leave calls and evaluations unfinished for ever: it is final when nothing
+        has changed for a minute.
 
-        Most looks cost one small request. They come every ``poll`` seconds at first, and up to a minute apart
-        while nothing changes. They take at most half of ``max_requests_per_minute``. Observers get an
-        `events.ExecutionChecked` for each.
+        Most checks cost one small request. The first ones come every ``poll`` seconds. While nothing changes,
+        the pause grows up to a minute. Checks use at most half of ``max_requests_per_minute``. Observers get
+        an `events.ExecutionChecked` for each check.
 
-        Raises `WaitTimeoutError`, which has the last state, and `NotFoundError` for an unknown test
-        execution, also if it is deleted meanwhile.
+        Raises `WaitTimeoutError`, which has the last state. Raises `NotFoundError` for an unknown test
+        execution, and for one that is deleted during the wait.
 
         Args:
-            test_execution_id: Which one.
-            timeout: Seconds; 0 looks once, ``None`` waits for ever.
-            poll: The shortest pause between two looks, in seconds.
+            test_execution_id: The id of the test execution.
+            timeout: Seconds; 0 checks once, ``None`` waits without a limit.
+            poll: The shortest pause between two checks, in seconds.
             max_outage: How many seconds to wait for a server that stopped answering.
         """
         source = TestExecutionCalls(test_execution_id)
@@ -617,16 +641,16 @@ class Session:
         *,
         max_outage: float = MAX_OUTAGE_OF_A_WAIT_SECONDS,
     ) -> AbstractAsyncContextManager[AsyncIterator[CallExecution]]:
-        """Yield each call when it is final: ``async with session.watch_calls(source) as finished``.
+        """Stream each call once it is final: ``async with session.watch_calls(source) as stream``.
 
-        ``async for call in finished`` gives each call of the list once, when it is completed, failed or
-        cancelled and none of its evaluations is pending. Calls that are already final come at once. It ends
-        with the test execution, see `wait_for_execution`; for other lists, when every call is final. It gives
-        no snapshots, and no calls that a failed or cancelled test execution leaves unfinished. No request is
-        sent while the caller is busy.
+        ``async for call in stream`` yields each call of the list once, when it is completed, failed or
+        cancelled and none of its evaluations is pending. Calls that are already final come first. The stream
+        of a test execution ends when the test execution is final; see `wait_for_execution`. Other streams end
+        when every call is final. Snapshots are not delivered, nor are calls that a failed or cancelled test
+        execution leaves unfinished. No request is sent while your code is busy.
 
-        Raises `WaitTimeoutError` after ``timeout`` seconds, by default never. Otherwise as
-        `wait_for_execution`.
+        Raises `WaitTimeoutError` after ``timeout`` seconds; by default there is no limit. Otherwise this
+        works as `wait_for_execution`.
         """
         (checked,) = check_sources([source])
         options = self._wait_options(timeout, poll, max_outage)
@@ -716,11 +740,11 @@ class Session:
 
     @property
     def _lister(self) -> "Session":
-        """The view that looks up many things: behind those who read one, unless it was told otherwise."""
+        """The view for reads of many items: "bulk", unless `with_options` set a priority."""
         return self if self._priority else self.with_options(priority="bulk")
 
     def _options(self, usual: Priority) -> RequestOptions:
-        """Return how requests are made that have this priority unless the session was told another."""
+        """Return the options of a request: ``usual`` is its priority if `with_options` set no other."""
         urgent = (self._priority or usual) == "interactive"
         return RequestOptions(self._timeouts, self._retry, urgent=urgent)
 
@@ -738,7 +762,7 @@ class Session:
 
 
 class _OpenedByWith(AbstractAsyncContextManager[T]):
-    """What a block opens and closes; whoever leaves out the ``async with`` is told how it is used."""
+    """An async context manager that explains its use if the ``async with`` is missing."""
 
     def __init__(self, opened: AbstractAsyncContextManager[T], usage: str) -> None:
         self._opened = opened
@@ -771,9 +795,9 @@ class _OpenedByWith(AbstractAsyncContextManager[T]):
 def _choose_budget(
     budget: RequestBudget | None, max_requests_per_minute: int | None, clock: Clock
 ) -> RequestBudget | None:
-    """Return the budget to ask: the one given, else, if there is a limit, one of this session's own."""
+    """Return the budget to ask: the given one, or a new one for this session if there is a limit."""
     if budget is not None and max_requests_per_minute is not None:
-        raise ValueError("budget and max_requests_per_minute exclude each other: the budget sets the limit.")
+        raise ValueError("Pass budget or max_requests_per_minute, not both: the budget sets the limit.")
     if max_requests_per_minute is not None:
         check_count("max_requests_per_minute", max_requests_per_minute)
         return MinuteBudget(max_requests_per_minute, clock=clock)
@@ -786,7 +810,7 @@ def _choose_budget(
 
 
 def choose_proxy(proxy: str | None, origin: Origin, *, trust_env: bool) -> Proxy | None:
-    """Return the proxy to use: the one given, else, if trusted, the environment's."""
+    """Return the proxy to use: the given one, or, with ``trust_env``, the environment's."""
     if proxy is None:
         return read_proxy(origin, os.environ) if trust_env else None
     if not isinstance(proxy, str):

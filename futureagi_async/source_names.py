@@ -1,4 +1,4 @@
-"""Lists of calls named as people name them: frozen values for `Session.find_sources` to look up."""
+"""Names of lists of calls: frozen values that `Session.find_sources` looks up."""
 
 import re
 from collections.abc import Iterable
@@ -27,9 +27,9 @@ _LIKE_AN_ID = re.compile(r"[0-9a-fA-F-]{30,}")
 
 
 def check_name(value: str, name: str) -> str:
-    """Return an id in its canonical form, or a name without spaces around it.
+    """Return an id in its canonical form, or a name without surrounding spaces.
 
-    Raises `TypeError` or `ValueError` for no text, an empty one, and what looks like an id but is none.
+    Raises `TypeError` if the value is not text, and `ValueError` if it is empty or a malformed id.
     """
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a name or an id, not {brief(value)}.")
@@ -63,14 +63,14 @@ _HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 
 
 def parse_since(text: str) -> datetime | timedelta:
-    """Read how long ago (``12h``, ``30d``, ``4w``) or a moment (ISO 8601; UTC where it names no zone)."""
+    """Read a duration before now (``12h``, ``30d``, ``4w``) or an ISO 8601 time (UTC if it has no zone)."""
     if ago := _AGO.fullmatch(text.strip()):
         return timedelta(hours=int(ago[1]) * _HOURS[ago[2]])
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
         raise ValueError(
-            f"since must be how long ago (12h, 30d, 4w) or a moment (2026-01-31), not {brief(text)}."
+            f"since must be a duration before now (12h, 30d, 4w) or a time (2026-01-31), not {brief(text)}."
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
@@ -89,22 +89,22 @@ def _since(value: datetime | timedelta | None) -> datetime | timedelta | None:
     if value is not None and not isinstance(value, datetime | timedelta):
         raise TypeError(f"since must be a datetime, a timedelta or None, not {brief(value)}.")
     if isinstance(value, datetime) and value.tzinfo is None:
-        raise ValueError("since must name its zone: datetime(..., tzinfo=UTC).")
+        raise ValueError("since needs a time zone: datetime(..., tzinfo=UTC).")
     if isinstance(value, timedelta) and value < timedelta(0):
-        raise ValueError(f"since must not be negative: it is how long ago, not {value}.")
+        raise ValueError(f"since must be a duration before now, 0 or more, not {value}.")
     return value
 
 
 @attrs.frozen
 class RunTestNamed:
-    """All calls of the run test with this name, or this id; otherwise as `RunTestCalls`."""
+    """All calls of the run test with this name or id. Otherwise as `RunTestCalls`."""
 
     run_test: str = attrs.field(converter=_run_test)
     search: str | None = attrs.field(default=None, kw_only=True, converter=check_search)
     status: str | None = attrs.field(default=None, kw_only=True, converter=check_one_state)
 
     def as_source(self) -> "RunTestCalls | Self":
-        """Return the source itself where an id names it already, and there is nothing to look up."""
+        """Return the source if the run test is given by its id, else this name."""
         if not is_id(self.run_test):
             return self
         return RunTestCalls(self.run_test, search=self.search, status=self.status)
@@ -112,27 +112,27 @@ class RunTestNamed:
 
 @attrs.frozen
 class AgentVersionNamed:
-    """The calls of a version of the agent with this name, or this id; see `AgentVersionCalls`.
+    """The calls of one version of the agent with this name or id; see `AgentVersionCalls`.
 
-    ``version`` is a version's name (``v3``), its id, or ``latest``.
+    ``version`` is the name of a version (``v3``), its id, or ``latest``.
     """
 
     agent: str = attrs.field(converter=_agent)
     version: str = attrs.field(converter=_version)
 
     def as_source(self) -> "AgentVersionCalls | Self":
-        """Return the source itself where two ids name it already, and there is nothing to look up."""
+        """Return the source if agent and version are given by their ids, else this name."""
         if not (is_id(self.agent) and is_id(self.version)):
             return self
         return AgentVersionCalls(self.agent, self.version)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``AGENT:VERSION``; the last colon counts, since an agent's name may have some."""
+        """Read ``AGENT:VERSION``, split at the last colon, because an agent's name may contain colons."""
         agent, colon, version = text.rpartition(":")
         if not colon:
             raise ValueError(
-                "an agent version is AGENT:VERSION, two ids or names with a colon between, such as "
+                "an agent version has the form AGENT:VERSION, two ids or names with a colon between, such as "
                 f"'Support bot:latest', not {brief(text)}."
             )
         return cls(agent, version)
@@ -140,7 +140,7 @@ class AgentVersionNamed:
 
 @attrs.frozen
 class LatestExecution:
-    """The calls of the last execution of the run test with this name, or this id.
+    """The calls of the latest execution of the run test with this name or id.
 
     Otherwise as `TestExecutionCalls`.
     """
@@ -153,7 +153,7 @@ class LatestExecution:
     def parse(
         cls, text: str, *, search: str | None = None, filters: Iterable[FilterLike] = ()
     ) -> "TestExecutionCalls | Self":
-        """Read ``latest:RUN_TEST``, or a test execution's id, which needs no looking up."""
+        """Read ``latest:RUN_TEST``, or the id of a test execution, which needs no lookup."""
         word, colon, run_test = text.partition(":")
         if colon and word.strip() == LATEST:
             return cls(run_test, search=search, filters=filters)
@@ -162,11 +162,11 @@ class LatestExecution:
 
 @attrs.frozen
 class AllSources:
-    """Every run test and agent version that the keys' workspace has; see `Session.all_sources`."""
+    """Every run test and every agent version of the workspace; see `Session.all_sources`."""
 
     kinds: tuple[SourceKind, ...] = attrs.field(default=get_args(SourceKind), converter=_kinds)
     since: datetime | timedelta | None = attrs.field(default=None, converter=_since)
 
 
 SourceName: TypeAlias = RunTestNamed | AgentVersionNamed | LatestExecution | AllSources
-"""What has to be looked up before it can be read."""
+"""A name that `Session.find_sources` looks up."""

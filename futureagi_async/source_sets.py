@@ -1,4 +1,4 @@
-"""Sets of sources that people keep in a TOML file."""
+"""Sets of sources in a TOML file."""
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -27,7 +27,7 @@ def load_sources(
 ) -> list[CallSource]:
     """Return the sources of one set of a TOML file, each once, in the order of the file.
 
-    A set is a table; its keys are lists, whose entries are ids or, where there is more to say, tables::
+    A set is a table, and its keys are lists. An entry of a list is an id, or a table with more fields::
 
         [nightly]
         run_tests = ["RUN_TEST_ID", {id = "RUN_TEST_ID", status = "completed", search = "parcel"}]
@@ -35,17 +35,17 @@ def load_sources(
         test_executions = ["TEST_EXECUTION_ID", {id = "TEST_EXECUTION_ID", search = "parcel", filters = []}]
         urls = ["https://app.futureagi.com/dashboard/simulate/test/RUN_TEST_ID"]
 
-    Without ``set`` the file must hold a single one. Addresses are read as by `source_from_url`; filters are
-    those of `TestExecutionCalls`. For sets with names, or with ``all``, see `load_source_names`.
+    If you leave out ``set``, the file must have exactly one. URLs are read by `source_from_url`; filters are
+    those of `TestExecutionCalls`. For sets with names, or with ``all``, use `load_source_names`.
 
-    Raises `OSError` for a file that can't be read, and `ValueError` for everything else that is wrong in it,
-    with the file, the set and the key.
+    Raises `OSError` if the file can't be read. Raises `ValueError` for any mistake in it; the message names
+    the file, the set and the key.
     """
     sources: list[CallSource] = []
     for each in load_source_names(path, set):
         if not isinstance(each, CallSource):
             raise ValueError(  # noqa: TRY004 - the file's value, not the caller's type
-                f"{path}: {_described(each)} has to be looked up: use "
+                f"{path}: {_described(each)} needs a lookup: use "
                 "await session.find_sources(load_source_names(...))."
             )
         sources.append(each)
@@ -56,9 +56,10 @@ def load_source_names(
     path: str | PathLike[str],
     set: str | None = None,  # noqa: A002 - the word of the command line
 ) -> list[CallSource | SourceName]:
-    """Return what one set of a TOML file names, for `Session.find_sources` to look up.
+    """Return the sources and names of one set of a TOML file, for `Session.find_sources`.
 
-    As `load_sources`, but names may stand where ids do, and a set may take in everything there is::
+    This works as `load_sources`, but an entry can be a name in place of an id, and ``all`` stands for the
+    whole workspace::
 
         [nightly]
         run_tests = ["Checkout flow", {id = "Refund chats", status = "failed"}]
@@ -66,7 +67,7 @@ def load_source_names(
         test_executions = ["latest:Checkout flow"]
 
         [everything]
-        all = true                                             # or ["run_tests"], or with more to say:
+        all = true                                             # or ["run_tests"], or with more fields:
         # all = {kinds = ["run_tests", "agent_versions"], since = "30d"}   # or a date, or a date and time
     """
     file = Path(path)
@@ -77,7 +78,7 @@ def load_source_names(
     except ValueError as error:
         raise ValueError(f"{file}: [{name}] {error}") from error
     if not names:
-        raise ValueError(f"{file}: [{name}] names no list of calls: it needs {_KEYS_TEXT}.")
+        raise ValueError(f"{file}: [{name}] names no list of calls: add one of {_KEYS_TEXT}.")
     return names
 
 
@@ -101,7 +102,7 @@ def _tables(file: Path) -> Mapping[str, Mapping[str, object]]:
         raise ValueError(f"{file} is not TOML: {error}.") from error
     if stray := [key for key, table in tables.items() if not isinstance(table, dict)]:
         raise ValueError(
-            f"{file}: {stray[0]} stands outside of a set: put it below a line such as [nightly]."
+            f"{file}: {stray[0]} stands before the first set: put it below a line such as [nightly]."
         )
     return tables
 
@@ -109,11 +110,11 @@ def _tables(file: Path) -> Mapping[str, Mapping[str, object]]:
 def _choose(tables: Mapping[str, object], name: str | None, file: Path) -> str:
     known = ", ".join(tables)
     if not tables:
-        raise ValueError(f"{file} holds no set: begin one with a line such as [nightly].")
+        raise ValueError(f"{file} has no set: begin one with a line such as [nightly].")
     if name is None and len(tables) > 1:
-        raise ValueError(f"{file} holds several sets, choose one: {known}.")
+        raise ValueError(f"{file} has several sets, choose one: {known}.")
     if name is not None and name not in tables:
-        raise ValueError(f"{file} holds no set {name!r}; it holds {known}.")
+        raise ValueError(f"{file} has no set {name!r}; it has {known}.")
     return name if name is not None else next(iter(tables))
 
 
@@ -123,7 +124,7 @@ def _names(table: Mapping[str, object]) -> Iterator[CallSource | SourceName]:
             yield from _all(entries)
             continue
         if key not in _READERS:
-            raise ValueError(f"{key} is not a key of a set; its keys are {_KEYS_TEXT}.")
+            raise ValueError(f"{key} is not a key of a set; the keys are {_KEYS_TEXT}.")
         for number, entry in enumerate(_listed(key, entries), start=1):
             try:
                 yield _READERS[key](entry)
@@ -148,13 +149,13 @@ def _all_fields(value: object) -> dict[str, Any] | None:
             return {"kinds": value}
         case dict():
             if unknown := sorted(value.keys() - {"kinds", "since"}):
-                raise ValueError(f"{unknown[0]} is not known here: kinds, since are.")
+                raise ValueError(f"{unknown[0]} is not a field here; the fields are kinds, since.")
             return {**value} | ({"since": _moment(value["since"])} if "since" in value else {})
     raise TypeError(f"it must be true, a list of kinds or a table, not {brief(value)}.")
 
 
 def _moment(value: object) -> datetime | timedelta:
-    """Return a date, a date and time (UTC where they name no zone), or a text that `parse_since` reads."""
+    """Return a date, a date and time (UTC if it has no zone), or the value of a text for `parse_since`."""
     match value:
         case datetime():
             return value if value.tzinfo else value.replace(tzinfo=UTC)
@@ -162,7 +163,7 @@ def _moment(value: object) -> datetime | timedelta:
             return datetime(value.year, value.month, value.day, tzinfo=UTC)
         case str():
             return parse_since(value)
-    raise TypeError(f'since must be a date, or how long ago, such as "30d", not {brief(value)}.')
+    raise TypeError(f'since must be a date, or a duration before now such as "30d", not {brief(value)}.')
 
 
 def _listed(key: str, entries: object) -> list[Any]:
@@ -208,7 +209,8 @@ def _fields(entry: Entry, required: str, optional: set[str]) -> dict[str, Any]:
             f'it must be an id, a name or a table such as {{{required} = "..."}}, not {brief(entry)}.'
         )
     if unknown := sorted(entry.keys() - optional - {required}):
-        raise ValueError(f"{unknown[0]} is not known here: {', '.join((required, *sorted(optional)))} are.")
+        known = ", ".join((required, *sorted(optional)))
+        raise ValueError(f"{unknown[0]} is not a field here; the fields are {known}.")
     if required not in entry:
         raise ValueError(f"{required} is missing.")
     return dict(entry)

@@ -1,4 +1,4 @@
-"""Sources by the addresses that people copy: those of the API, and of the dashboard's pages."""
+"""Sources from URLs: those of the API, and those of the dashboard's pages."""
 
 import json
 import re
@@ -18,7 +18,7 @@ _EXECUTION_TABS = "(?:/(?:call-details|performance|analytics|optimization_runs))
 _PAGING = {"page", "limit"}
 _MOST_PARAMETERS = 50
 _WHAT_WORKS = (
-    "what does is an address of the API (/simulate/run-tests/ID/call-executions/, "
+    "use a URL of the API (/simulate/run-tests/ID/call-executions/, "
     "/simulate/test-executions/ID/, /simulate/agent-definitions/ID/versions/ID/call-executions/) or of a "
     "dashboard page (/dashboard/simulate/test/ID, /dashboard/simulate/test/ID/ID, "
     "/dashboard/simulate/agent-definitions/ID?version=ID)"
@@ -26,16 +26,18 @@ _WHAT_WORKS = (
 
 
 def source_from_url(url: str) -> CallSource:
-    """Return the list of calls that an address names; nothing is sent there.
+    """Return the list of calls that a URL stands for. Nothing is sent to the URL.
 
-    Understood are, on any host, the API's own addresses of the three lists with their ``search``, ``status``
-    and ``filters`` (``page`` and ``limit`` are left aside, since the whole list is read), and the dashboard's
-    pages of run tests, test executions and agent versions. Of a dashboard's page only the ids count, not what
-    it shows of the list at the moment.
+    Any host is accepted. These URLs are known:
 
-    Raises `ValueError` for every other address, saying what would do, and for what can't be asked for.
-    Nothing of the address is repeated in an error but a wrong filter, since it might hold a key; in a warning
-    nothing but a status that looks like a word.
+    * the API's URLs of the three lists, with ``search``, ``status`` and ``filters``. ``page`` and ``limit``
+      are ignored, since the whole list is read.
+    * the dashboard's pages of run tests, test executions and agent versions. Only the ids count, not the
+      filters that the page shows at the moment.
+
+    Raises `ValueError` for any other URL and for bad parameters; the message says which URLs work. A URL may
+    contain a key. So an error repeats nothing of it except a wrong filter, and a warning repeats only a
+    status that looks like a word.
     """
     if not isinstance(url, str):
         raise TypeError(f"url must be a str, not {type(url).__name__}.")
@@ -52,9 +54,7 @@ def _run_test(run_test_id: str, query: str) -> RunTestCalls:
     try:
         return RunTestCalls(run_test_id, search=given.get("search"), status=given.get("status"))
     except ValueError:  # it repeats what was given
-        raise ValueError(
-            "url has a search or a status that can't be asked for; a status is one word."
-        ) from None
+        raise ValueError("url has a bad search or status; a status is one word.") from None
 
 
 def _agent_version(agent_id: str, version_id: str, query: str) -> AgentVersionCalls:
@@ -65,7 +65,7 @@ def _agent_version(agent_id: str, version_id: str, query: str) -> AgentVersionCa
 def _test_execution(test_execution_id: str, query: str) -> TestExecutionCalls:
     given = _parameters(query)
     if given.keys() & {"row_groups", "group_keys"}:
-        raise ValueError("url asks for groups of rows, which are not calls: leave row_groups out.")
+        raise ValueError("url asks for groups of rows, which are not calls: remove row_groups.")
     _check_known(given, {"search", "filters"})
     filters = _filters(given.get("filters", "[]"))
     return TestExecutionCalls(test_execution_id, search=given.get("search"), filters=filters)
@@ -82,7 +82,7 @@ def _test_execution_page(_: str, test_execution_id: str, __: str) -> TestExecuti
 def _agent_page(agent_id: str, query: str) -> AgentVersionCalls:
     if not (version_id := canonical_uuid(dict(parse_qsl(query)).get("version"))):
         raise ValueError(
-            "url names an agent without a version: choose one on that page, which adds ?version=ID."
+            "url has an agent but no version: choose a version on that page, which adds ?version=ID."
         )
     return AgentVersionCalls(agent_id, version_id)
 
@@ -96,7 +96,7 @@ _READERS: tuple[tuple[str, Callable[..., CallSource]], ...] = (
     (f"{_PAGES}/environments/[^/]+/runs/{_ID}/{_ID}/?", _test_execution_page),
     (f"{_PAGES}/agent-definitions/{_ID}/?", _agent_page),
 )
-"""Paths, and what makes a source of the ids in them and of the query."""
+"""Path patterns, and the function that makes a source of the ids in the path and the query."""
 
 
 def _split(url: str) -> SplitResult:
@@ -110,21 +110,21 @@ def _split(url: str) -> SplitResult:
 
 
 def _parameters(query: str) -> Mapping[str, str]:
-    """Return the query's parameters but empty ones, which the server takes for none."""
+    """Return the query's parameters without empty ones, which the server ignores."""
     try:
         pairs = parse_qsl(query, errors="strict", max_num_fields=_MOST_PARAMETERS)
     except ValueError:
         raise ValueError("url has a query that can't be read.") from None
     parameters = dict(pairs)
     if len(parameters) < len(pairs):
-        raise ValueError("url gives a parameter twice: which one is meant can't be told.")
+        raise ValueError("url has the same parameter twice: keep one.")
     return parameters
 
 
 def _check_known(given: Mapping[str, str], known: set[str]) -> None:
     if given.keys() - known - _PAGING:
         allowed = ", ".join(sorted(known | _PAGING))
-        raise ValueError(f"url has a parameter that this list does not take; it takes {allowed}.")
+        raise ValueError(f"url has a parameter that this list does not have; it has {allowed}.")
 
 
 def _filters(text: str) -> list[Mapping[str, object]]:
@@ -138,9 +138,9 @@ def _filters(text: str) -> list[Mapping[str, object]]:
 
 
 def _near_miss(path: str) -> str:
-    """Say what an address names instead of a list of calls, as far as that is known."""
+    """Say what a URL stands for instead of a list of calls, if that is known."""
     if re.fullmatch(f"{_API}/call-executions/{_ID}/?", path):
         return "url names a single call, not a list"
     if re.fullmatch(f"{_API}/test-executions/{_ID}/kpis/?", path):
-        return "url names key figures, not a list of calls"
-    return "url names no list of calls"
+        return "url names KPIs, not a list of calls"
+    return "url does not name a list of calls"

@@ -1,4 +1,4 @@
-"""What to read: frozen values that each name one list of calls, checked before any request is sent."""
+"""Sources: frozen values that each name one list of calls. They are checked before any request is sent."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -13,10 +13,10 @@ from futureagi_async.words import CallStatus, warn_if_unknown
 
 
 def check_id(value: str | UUID, name: str) -> str:
-    """Return an id as the lower-case UUID text that the server routes by.
+    """Return an id as the lower-case UUID text that the server uses in paths.
 
-    Raises `TypeError` for what is neither str nor UUID, and `ValueError` for text of any other form than
-    8-4-4-4-12 hexadecimal digits: it would lead to another address, or to a 404 in HTML.
+    Raises `TypeError` for a value that is neither str nor UUID. Raises `ValueError` for text that does not
+    have the form 8-4-4-4-12 of hexadecimal digits: its request would go to another path, or get a 404.
     """
     if not isinstance(value, str | UUID):
         raise TypeError(f"{name} must be a UUID or its text, not {brief(value)}.")
@@ -56,12 +56,12 @@ def _check_text(value: str, name: str) -> str:
 
 
 def check_search(value: str | None) -> str | None:
-    """Return a text to search for, or raise `TypeError` or `ValueError`."""
+    """Return a search text, or raise `TypeError` or `ValueError`."""
     return None if value is None else _check_text(value, "search")
 
 
 def check_one_state(value: str | None) -> str | None:
-    """Return the one state to choose, or raise `TypeError` or `ValueError`."""
+    """Return one status, or raise `TypeError` or `ValueError`."""
     if value is None:
         return None
     status = _check_text(value, "status")
@@ -91,12 +91,14 @@ def check_filters(values: Iterable[FilterLike]) -> tuple[Filter, ...]:
 class RunTestCalls:
     r"""All calls of a run test, over all its executions.
 
-    ``search`` keeps calls whose phone number or scenario name contains the text, in any case; ``%``, ``_``
-    and ``\`` are wildcards. ``status`` keeps calls with exactly this status. A word that is not in
-    `CallStatus` is a `UserWarning`, and is sent all the same.
+    ``search`` keeps calls whose phone number or scenario name contains the text. Case is ignored; ``%``,
+    ``_`` and ``\`` are wildcards. ``status`` keeps calls with exactly this status. A status that is not in
+    `CallStatus` gives a `UserWarning`, and is sent anyway.
 
-    The list also holds snapshots taken before reruns (`is_snapshot`). Its count includes deleted calls, which
-    are not delivered. Raises `ValueError` or `TypeError` for a bad id, an empty text, or several statuses.
+    The list also contains snapshots of calls before a rerun (`is_snapshot`). The server's count includes
+    deleted calls, which it does not deliver. Raises `ValueError` or `TypeError` for a bad id, an empty text,
+    or several statuses.
+
     Source: `GET /simulate/run-tests/{run_test_id}/call-executions/`.
     """
 
@@ -108,16 +110,16 @@ class RunTestCalls:
 
     @property
     def ids(self) -> dict[str, str]:
-        """What the list is found by, under the names of the arguments."""
+        """The ids in the list's path, by argument name."""
         return {"run_test_id": self.run_test_id}
 
     @property
     def label(self) -> str:
-        """The list in words, without what is searched for in it: that may be a customer's own."""
+        """A short description of the list, without the search text, which may be personal data."""
         return f"run test {self.run_test_id}"
 
     def to_dict(self) -> dict[str, object]:
-        """Return kind, ids and choices, ready for JSON."""
+        """Return kind, ids, search and status as a dict for JSON."""
         return {"kind": self.kind, **self.ids, "search": self.search, "status": self.status}
 
     def __str__(self) -> str:
@@ -128,10 +130,11 @@ class RunTestCalls:
 class AgentVersionCalls:
     """The completed and evaluated calls of one version of an agent.
 
-    The server lists no others, and withholds the turns of chat calls. A call enters the list when its
-    evaluations are done, often behind its front, so the list may grow in its middle while it is read.
+    The server lists no other calls, and sends no turns of chat calls. A call enters the list when its
+    evaluations are done, and often not at the top. So the list may grow in the middle during a read.
 
     Raises `ValueError` or `TypeError` for a bad id.
+
     Source: `GET /simulate/agent-definitions/{agent_id}/versions/{version_id}/call-executions/`.
     """
 
@@ -142,16 +145,16 @@ class AgentVersionCalls:
 
     @property
     def ids(self) -> dict[str, str]:
-        """What the list is found by, under the names of the arguments."""
+        """The ids in the list's path, by argument name."""
         return {"agent_id": self.agent_id, "version_id": self.version_id}
 
     @property
     def label(self) -> str:
-        """The list in words."""
+        """A short description of the list."""
         return f"agent version {self.version_id}"
 
     def to_dict(self) -> dict[str, object]:
-        """Return kind and ids, ready for JSON."""
+        """Return kind and ids as a dict for JSON."""
         return {"kind": self.kind, **self.ids}
 
     def __str__(self) -> str:
@@ -162,12 +165,14 @@ class AgentVersionCalls:
 class TestExecutionCalls:
     """The calls of one test execution.
 
-    ``search`` keeps calls with this text in phone number, scenario name, summary, transcript or dataset row.
-    ``filters``, from `column`, must all hold; raw items as documented are accepted too, see `check_filter`.
-    Whether the server applies them is found out by the first read, see `FilterIgnoredError`.
+    ``search`` keeps calls with this text in the phone number, scenario name, summary, transcript or dataset
+    row. ``filters`` keeps calls that pass all filters. Make filters with `column`, or pass raw filter items
+    of the API; see `check_filter`. The first read checks that the server applies them; see
+    `FilterIgnoredError`.
 
-    The server withholds transcripts and recordings in this list. Raises `ValueError` or `TypeError` for a bad
-    id, an empty search, and every filter that the server would reject or silently not apply.
+    The server sends no transcripts and no recordings in this list. Raises `ValueError` or `TypeError` for a
+    bad id, an empty search text, and a filter that the server would reject or silently ignore.
+
     Source: `GET /simulate/test-executions/{test_execution_id}/`.
     """
 
@@ -180,16 +185,16 @@ class TestExecutionCalls:
 
     @property
     def ids(self) -> dict[str, str]:
-        """What the list is found by, under the names of the arguments."""
+        """The ids in the list's path, by argument name."""
         return {"test_execution_id": self.test_execution_id}
 
     @property
     def label(self) -> str:
-        """The list in words, without what is searched and filtered for in it."""
+        """A short description of the list, without search text and filters, which may be personal data."""
         return f"test execution {self.test_execution_id}"
 
     def to_dict(self) -> dict[str, object]:
-        """Return kind, ids and choices, ready for JSON."""
+        """Return kind, ids, search and filters as a dict for JSON."""
         filters = [item.to_dict() for item in self.filters]
         return {"kind": self.kind, **self.ids, "search": self.search, "filters": filters}
 
@@ -208,10 +213,10 @@ _KINDS: Final[Mapping[str, type[CallSource]]] = {
 
 
 def source_from_dict(fields: Mapping[str, object]) -> CallSource:
-    """Return the source that its ``to_dict()`` was made of, as manifests and normalised lines hold it.
+    """Return the source for a dict that ``to_dict()`` made, as in manifests and normalised lines.
 
-    Other keys than those of the kind's arguments, such as ``index``, do not count. Raises `ValueError` or
-    `TypeError` for what names no source.
+    Keys that are not arguments of the source, such as ``index``, are ignored. Raises `ValueError` or
+    `TypeError` if the dict describes no source.
     """
     if not isinstance(fields, Mapping):
         raise TypeError(f"A source's dict must be a mapping, not {brief(fields)}.")
@@ -234,7 +239,7 @@ def _described(label: str, **choices: str | None) -> str:
 
 
 def check_sources(sources: Iterable[CallSource] | CallSource) -> tuple[CallSource, ...]:
-    """Return the sources as a tuple, or raise `TypeError` naming what is none."""
+    """Return the sources as a tuple, or raise `TypeError` for an item that is not a source."""
     kinds = "RunTestCalls, AgentVersionCalls or TestExecutionCalls"
     if isinstance(sources, CallSource):
         return (sources,)
@@ -248,7 +253,7 @@ def check_sources(sources: Iterable[CallSource] | CallSource) -> tuple[CallSourc
 
 
 def check_changed_since(since: Mapping[CallSource, datetime] | None) -> dict[CallSource, float]:
-    """Return the times as Unix seconds, or raise where one is none or names no zone."""
+    """Return the times as Unix seconds. Raise if a value is not a datetime or has no time zone."""
     if since is not None and not isinstance(since, Mapping):
         raise TypeError(f"changed_since must map sources to times, not {type(since).__name__}.")
     seconds: dict[CallSource, float] = {}
@@ -256,6 +261,6 @@ def check_changed_since(since: Mapping[CallSource, datetime] | None) -> dict[Cal
         check_sources([source])
         check_kind("A time of changed_since", moment, datetime)
         if moment.tzinfo is None:
-            raise ValueError("A time of changed_since must name its zone: datetime(..., tzinfo=UTC).")
+            raise ValueError("A time of changed_since needs a time zone: datetime(..., tzinfo=UTC).")
         seconds[source] = moment.timestamp()
     return seconds

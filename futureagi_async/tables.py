@@ -1,6 +1,6 @@
 """Calls as Arrow tables: `fetch_table`, `stream_tables`, `read_export`. Needs pyarrow.
 
-Rows are made from the records' bytes, as Parquet exports make them, and have the same columns.
+Rows are made from the JSON of the records, with the columns of a Parquet export.
 """
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -43,23 +43,23 @@ _MAX_OUTAGE_SECONDS = 60.0
 class CallsTable:
     """Calls and their evaluations as Arrow tables, with the columns of a Parquet export.
 
-    pandas, polars, DuckDB and anything else that takes Arrow can read the calls from the value itself:
+    pandas, polars, DuckDB and every other library that supports Arrow can use the object directly:
     ``table.to_pandas()``, ``polars.DataFrame(table)``, ``duckdb.sql("SELECT ... FROM results")`` for a
     variable ``results``. ``docs/export-formats.md`` describes the columns.
     """
 
     calls: Any
-    """`pyarrow.Table`: one row for each call of each source. A ``transcript`` is null if the list
-    withholds it."""
+    """`pyarrow.Table`: one row for each call of each source. ``transcript`` is null if the list does not
+    send transcripts."""
     evaluations: Any = None
-    """`pyarrow.Table`: one row for each evaluation of each call, by ``call_id`` and ``source_index``;
-    ``None`` if it was not asked for."""
+    """`pyarrow.Table`: one row for each evaluation of each call; join by ``call_id`` and ``source_index``.
+    ``None`` if it was not requested."""
     report: FetchReport | None = None
     """What was read of each source, and whether that is provably everything; ``None`` if unknown."""
     transcripts_gone: tuple[str, ...] = ()
-    """Calls that were deleted before their detail could be read; their transcript is null."""
+    """Ids of calls that were deleted before their details could be read; their transcript is null."""
     transcript_failures: tuple[FutureAGIError, ...] = ()
-    """Details that could not be read, of calls whose transcript is null."""
+    """Errors of details that could not be read; the transcript of these calls is null."""
 
     @classmethod
     def from_calls(
@@ -70,9 +70,9 @@ class CallsTable:
         evaluations: bool = True,
         columns: Iterable[str] | None = None,
     ) -> Self:
-        """Return calls that were read as objects. If a call is there more than once, the last one counts.
+        """Return a table of calls that you already have as objects. The last version of a call counts.
 
-        ``source_index`` is the place among the sources of the report, else the order in which they come.
+        ``source_index`` is the position among the sources of the report, or else the order of appearance.
         """
         chosen = _check_columns(columns)
         newest = {(call.source, call.id): call for call in _check_calls(calls)}
@@ -91,7 +91,7 @@ class CallsTable:
 
     @property
     def num_rows(self) -> int:
-        """How many calls there are."""
+        """Number of calls."""
         return int(self.calls.num_rows)
 
     def to_pandas(self, **options: Any) -> Any:
@@ -105,7 +105,7 @@ class CallsTable:
         return polars.from_arrow(self.calls)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Give the calls to whatever reads Arrow's PyCapsule interface."""
+        """Export the calls through Arrow's PyCapsule interface."""
         return self.calls.__arrow_c_stream__(requested_schema)
 
     def __len__(self) -> int:
@@ -130,11 +130,11 @@ class CallsTable:
 
 
 _PREVIEW = ("id", "status", "scenario_name", "start_time", "duration", "overall_score", "ended_reason")
-"""What is shown of a call in a notebook: nothing that a customer said or is called."""
+"""Columns of the preview in a notebook, without names and words of customers."""
 
 
 def _batch_of(calls: Sequence[CallExecution]) -> Batch:
-    """Return the records of calls, without provider data; those that have none get one."""
+    """Return the records of calls, without provider data. Calls without a record get one."""
     raws = [call.as_sent() if call.raw else b"" for call in calls]
 
     def restore(place: int) -> CallExecution:
@@ -155,21 +155,24 @@ def _verdict(report: FetchReport | None) -> str:
 def read_export(
     path: str | PathLike[str], *, evaluations: bool = True, columns: Iterable[str] | None = None
 ) -> CallsTable:
-    """Return what a finished export holds: a directory or prefix, with its manifest's verdict, or a file.
+    """Return the calls of a finished export: of a directory or prefix, with the manifest's report, or a file.
 
-    It reads Parquet and JSON Lines, as sent and normalised. A single file has no manifest, so its ``report``
-    is ``None``. JSON Lines as sent name no source. If several sources were exported together without
-    ``ordered``, the columns of the source are null, and an empty transcript may be a withheld one.
+    It reads Parquet and both kinds of JSON Lines, as sent and normalised. A single file has no manifest, so
+    its ``report`` is ``None``. JSON Lines as sent do not say which source a call belongs to: if several
+    sources were exported together without ``ordered``, the source columns are null, and an empty
+    transcript may be one that the list did not send.
 
-    Files are read as they are; `verify_export` compares them with the manifest's digests. Raises
-    `ExportError` for what holds no export, an unfinished one, files that were cut off, and CSV; `ValueError`
-    for columns that there are not. Works without a session, and reads every file: in an event loop call it
-    by ``anyio.to_thread.run_sync``.
+    The function does not verify the files; `verify_export` compares them with the manifest's digests. It
+    needs no session. It reads files in the calling thread, so use ``anyio.to_thread.run_sync`` in an event
+    loop.
+
+    Raises `ExportError` if there is no export, if it is unfinished or a file is truncated, and for CSV.
+    Raises `ValueError` for unknown columns.
 
     Args:
         path: The directory, or ``s3://``, ``gs://`` or ``az://`` and a prefix; its manifest; or a file.
         evaluations: Also return the table of evaluations.
-        columns: Those of the table of calls, in this order; by default all. Parquet reads no others.
+        columns: Columns of the table of calls, in this order. Default: all. Only these are read from Parquet.
 
     """
     wanted = Wanted(evaluations, _check_columns(columns))
@@ -216,7 +219,7 @@ class PageStream(StepStream, Protocol):
 
 @attrs.define(frozen=True, kw_only=True)
 class TableOptions:
-    """What a table is made of."""
+    """The options of a table."""
 
     sources: tuple[CallSource, ...]
     evaluations: bool
@@ -246,30 +249,30 @@ async def fetch_table(
     max_outage: float = _MAX_OUTAGE_SECONDS,
     changed_since: Mapping[CallSource, datetime] | None = None,
 ) -> CallsTable:
-    """Read all calls of all sources into Arrow tables, with the report on them.
+    """Read all calls of all sources into Arrow tables, with the report.
 
-    A call is there once for each source, in its newest version. Values that no column can hold are in
-    ``misfits``, as sent. Sources without calls give a table without rows, with all columns.
+    Each call appears once per source, in its newest version. Values that no column can hold are in
+    ``misfits``, as sent. Sources without calls give a table with all columns and no rows.
 
-    Raises `ValueError` and `TypeError` for wrong arguments before any request, `ModuleNotFoundError` where
+    Raises `ValueError` and `TypeError` for wrong arguments before any request, `ModuleNotFoundError` if
     pyarrow is not installed, and otherwise what `futureagi_async.Session.stream_calls` raises.
 
     Args:
         session: An open `futureagi_async.Session`.
-        sources: What to read.
+        sources: The lists to read.
         evaluations: Also make the table of evaluations.
-        columns: Those of the table of calls, in this order; by default all.
-        transcripts: Also read the details of calls whose list withholds the transcript, one request a
-            call, and add their ``transcript``, and ``recordings`` where the list names none.
-        include_provider_data: Keep ``call_metadata`` and ``provider_call_data`` in ``extra``: they may hold
-            other parties' keys.
-        page_size: Rows a request, about.
-        ordered: Sort rows by source, then newest first, then by id, whatever arrives first.
-        on_error: ``"raise"`` ends at the first failure, ``"collect"`` reads on and reports them.
-        consistency: ``"fast"`` reads each page once, and proves nothing of longer lists.
-        deadline: Seconds after which reading lists stops; the report then says ``incomplete``.
-        max_outage: How many seconds to wait for a server that answers nothing any more.
-        changed_since: For some of the sources: read only what changed since then.
+        columns: Columns of the table of calls, in this order. Default: all.
+        transcripts: Also read the details of calls whose list does not send transcripts, with one request
+            per call. Adds their ``transcript``, and ``recordings`` if the list has none.
+        include_provider_data: Keep ``call_metadata`` and ``provider_call_data`` in ``extra``. They may
+            contain other parties' keys.
+        page_size: Approximate number of rows per request.
+        ordered: Sort rows by source, then newest first, then by id.
+        on_error: ``"raise"`` stops at the first failure, ``"collect"`` continues and reports the failures.
+        consistency: ``"fast"`` reads each page once; lists of more than one page are then ``incomplete``.
+        deadline: Seconds after which reading lists stops. The report then says ``incomplete``.
+        max_outage: How many seconds to wait for a server that stopped answering.
+        changed_since: For some of the sources: read only what changed since this moment.
 
     """
     opened = stream_tables(
@@ -312,10 +315,12 @@ def stream_tables(
 ) -> "AbstractAsyncContextManager[TableStream]":
     """Read calls that do not fit into memory, in an ``async with`` block.
 
-    In ``async with stream_tables(...) as stream``, ``async for table in stream`` gives a `CallsTable` of
-    ``batch_rows`` calls at a time; ``stream.report`` says in the end whether they were all. Otherwise as
-    `fetch_table`, but for a call that changed while the list was read: it comes as it was read first.
-    ``updates`` gives it again, in its newer version; ``ordered`` gives the newest version alone.
+    In ``async with stream_tables(...) as stream``, ``async for table in stream`` yields a `CallsTable` of
+    ``batch_rows`` calls at a time. After the last one, ``stream.report`` says whether the calls are complete.
+
+    The arguments are those of `fetch_table`. If a call changes during the read, you get the version that was
+    read first. With ``updates`` you also get the newer version, in a later table. With ``ordered`` you get
+    only the newest version.
     """
     check_count("batch_rows", batch_rows)
     options = TableOptions(
@@ -353,7 +358,7 @@ async def _open_tables(
 
 
 class TableStream:
-    """Calls as they arrive, in tables. Iterate it once, inside its ``async with`` block."""
+    """Calls in tables, as they arrive. Iterate it once, inside its ``async with`` block."""
 
     def __init__(self, session: DetailReader, stream: PageStream, options: TableOptions) -> None:
         self._session = session
@@ -367,23 +372,23 @@ class TableStream:
         self._waiting_bytes = 0
         self._ended = False
         self._has_repeats = len(self._place_of) < len(options.sources)
-        """Whether a call may have come more than once for a source."""
+        """Whether a call may have arrived more than once for a source."""
         self._gone: list[str] = []
         self._failures: list[FutureAGIError] = []
 
     @property
     def report(self) -> FetchReport:
-        """What was read so far; final once the stream has ended."""
+        """What was read so far; final after the last table."""
         return self._stream.report
 
     @property
     def transcripts_gone(self) -> tuple[str, ...]:
-        """Calls that were deleted before their detail could be read."""
+        """Ids of calls that were deleted before their details could be read."""
         return tuple(self._gone)
 
     @property
     def transcript_failures(self) -> tuple[FutureAGIError, ...]:
-        """Details that could not be read."""
+        """Errors of details that could not be read."""
         return tuple(self._failures)
 
     def __aiter__(self) -> Self:
@@ -394,7 +399,7 @@ class TableStream:
         return CallsTable(select(made.calls, self._options.columns), made.evaluations)
 
     async def collect(self) -> CallsTable:
-        """Read to the end; of a call that came more than once, keep the newest version."""
+        """Read to the end, and return one table. It has the newest version of each call."""
         wanted = self._options.columns
         kept = None if wanted is None else tuple(dict.fromkeys((*wanted, *KEY)))
         tables: list[MadeTables] = []
@@ -426,7 +431,7 @@ class TableStream:
         return await run_sync(self._maker.make, batch)
 
     async def _take_page(self) -> None:
-        """Let the calls of the next page wait; a newer version takes the place of one that still waits."""
+        """Add the calls of the next page to the queue; a newer version replaces one in the queue."""
         try:
             if self._pages is not None:
                 calls: Sequence[CallExecution] = (await anext(self._pages)).calls
@@ -444,7 +449,7 @@ class TableStream:
             self._waiting_bytes += len(call.raw)
 
     async def _batch(self, calls: Sequence[CallExecution]) -> Batch:
-        """Return the records of calls, with their details where these are asked for."""
+        """Return the records of calls, with their details if they were requested."""
         with_provider_data = self._options.include_provider_data
         raws = [call.as_sent(include_provider_data=with_provider_data) for call in calls]
         has_detail: set[int] = set()
@@ -469,7 +474,7 @@ class TableStream:
         return Batch(raws, [call.source for call in calls], restore, has_detail)
 
     async def _read_details(self, ids: Iterable[str]) -> dict[str, bytes]:
-        """Read details; those of calls that are gone by now, or that can't be read, are noted."""
+        """Read details. Note the ids of deleted calls, and the errors of details that could not be read."""
         details: dict[str, bytes] = {}
         opened = self._session.stream_call_executions(sorted(ids), max_outage=self._options.max_outage)
         async with opened as outcomes:

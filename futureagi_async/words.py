@@ -1,4 +1,4 @@
-"""The documented words for states, and the warning about a word that is none of them."""
+"""The documented values of status fields, and the warning about other values."""
 
 import sys
 import warnings
@@ -12,7 +12,7 @@ _LONGEST_WORD: Final = 16  # what is longer may be a key that came with an addre
 
 
 class CallStatus(StrEnum):
-    """The documented words for a call's state; `CallExecution.status` holds any ``str``."""
+    """The documented values of a call's status. `CallExecution.status` can be any ``str``."""
 
     PENDING = "pending"
     QUEUED = "queued"
@@ -24,7 +24,7 @@ class CallStatus(StrEnum):
 
 
 class ExecutionStatus(StrEnum):
-    """The documented words for a test execution's state; `TestExecutionPage.status` holds any ``str``."""
+    """The documented values of a test execution's status. `TestExecutionPage.status` can be any ``str``."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -49,25 +49,26 @@ def warn_if_unknown(
     matches_case: bool = True,
     effect: str = "it may find no call",
 ) -> None:
-    """Warn the caller about a word that is not documented: a list read with it would look complete.
+    """Warn the caller about a value that is not documented, since the read could silently find nothing.
 
-    The word still passes, as the server may know it by now. The warning names the caller's line.
+    The value is sent anyway, because the server may have learned it since. The warning names the caller's
+    line.
     """
     words = [str(word) for word in known]
     if given in words or (not matches_case and given.casefold() in words):
         return
     found = nearest(given, words)
     if given.casefold() in words:
-        problem = f"{name} {given!r} is matched in exactly this case"
+        problem = f"{name} {given!r} is compared case-sensitively"
     else:
         shown = f" {given!r}" if found or (given.isalpha() and len(given) <= _LONGEST_WORD) else ""
-        problem = f"{name}{shown} is not a documented word"
-    meant = f"did you mean {found[0]!r}?" if found else f"documented are {', '.join(words)}."
+        problem = f"{name}{shown} is not a documented value"
+    meant = f"did you mean {found[0]!r}?" if found else f"the documented values are {', '.join(words)}."
     warnings.warn(f"{problem}, so {effect}: {meant}", UserWarning, stacklevel=_frames_of_package() + 1)
 
 
 def _frames_of_package() -> int:
-    """Count the innermost frames that are this package's, or code that attrs made for it."""
+    """Count the innermost frames that belong to this package, or to code that attrs generated for it."""
     frame, depth = sys._getframe(1), 1  # noqa: SLF001 - before Python 3.12, warnings can't skip a package
     while frame.f_back is not None:
         frame = frame.f_back

@@ -230,7 +230,7 @@ WRONG: dict[str, tuple[Callable[[Session], Any], type[Exception], str]] = {
     "no source": (lambda s: s.find_sources(["Checkout flow"]), TypeError, "name of one is expected"),
     "no kinds": (lambda s: s.all_sources([]), ValueError, "kinds must not be empty"),
     "a date": (lambda s: s.all_sources(since="yesterday"), TypeError, "since must be a datetime"),
-    "no zone": (lambda s: s.all_sources(since=datetime(2026, 1, 1)), ValueError, "must name its zone"),
+    "no zone": (lambda s: s.all_sources(since=datetime(2026, 1, 1)), ValueError, "needs a time zone"),
 }
 
 

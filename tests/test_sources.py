@@ -286,32 +286,32 @@ REFUSED = {
     f"ftp://{SECRET}/simulate/run-tests/{RUN}/call-executions/": "must begin with https://",
     f"https:///simulate/run-tests/{RUN}/call-executions/": "must begin with https://",
     f"https://[{SECRET}/x": "must begin with https://",
-    f"https://me:{SECRET}@app.futureagi.com/dashboard/{SECRET}": "names no list of calls: what does is",
-    f"{API}/simulate/run-tests/{RUN}/": "names no list of calls",
-    f"{API}/simulate/run-tests/{SECRET}/call-executions/": "names no list of calls",
-    f"{API}/simulate/run-tests/{RUN}x/call-executions/": "names no list of calls",
+    f"https://me:{SECRET}@app.futureagi.com/dashboard/{SECRET}": "does not name a list of calls: use a URL",
+    f"{API}/simulate/run-tests/{RUN}/": "does not name a list of calls",
+    f"{API}/simulate/run-tests/{SECRET}/call-executions/": "does not name a list of calls",
+    f"{API}/simulate/run-tests/{RUN}x/call-executions/": "does not name a list of calls",
     f"{API}/simulate/call-executions/{RUN}/": "names a single call, not a list",
-    f"{API}/simulate/test-executions/{EXECUTION}/kpis/": "names key figures",
-    f"{API}/simulate/run-tests/{RUN}/call-executions/?api_key={SECRET}": "takes limit, page, search, status",
+    f"{API}/simulate/test-executions/{EXECUTION}/kpis/": "names KPIs, not a list",
+    f"{API}/simulate/run-tests/{RUN}/call-executions/?api_key={SECRET}": "it has limit, page, search, status",
     f"{API}/simulate/agent-definitions/{AGENT}/versions/{VERSION}/call-executions/?search=x": (
-        "it takes limit, page."
+        "it has limit, page."
     ),
     f"{API}/simulate/test-executions/{EXECUTION}/?row_groups=[1]": "groups of rows",
     f"{API}/simulate/test-executions/{EXECUTION}/?filters=%7B": "filters that are not a JSON list",
     f"{API}/simulate/test-executions/{EXECUTION}/?filters=7": "filters that are not a JSON list",
     f"{API}/simulate/test-executions/{EXECUTION}/?filters={'[' * 50_000}": "filters that are not a JSON list",
     f"{API}/simulate/test-executions/{EXECUTION}/?filters=[1]": "must be a mapping",
-    f"{API}/simulate/run-tests/{RUN}/call-executions/?status=failed&status=queued": "a parameter twice",
+    f"{API}/simulate/run-tests/{RUN}/call-executions/?status=failed&status=queued": "same parameter twice",
     f"{API}/simulate/run-tests/{RUN}/call-executions/?status=failed,queued": "a status is one word",
     f"{API}/simulate/run-tests/{RUN}/call-executions/?status={SECRET}%20x": "a status is one word",
     f"{API}/simulate/run-tests/{RUN}/call-executions/?search=%ff": "query that can't be read",
     f"{API}/simulate/run-tests/{RUN}/call-executions/?{'a=1&' * 60}": "query that can't be read",
-    f"{PAGES}/test": "names no list of calls",
-    f"{PAGES}/test/{RUN}/settings": "names no list of calls",
-    f"{PAGES}/test/{RUN}/{EXECUTION}/{AGENT}": "names no list of calls",
-    f"{PAGES}/agent-definitions/{AGENT}": "an agent without a version",
-    f"{PAGES}/agent-definitions/{AGENT}?version={SECRET}": "an agent without a version",
-    f"{PAGES}/agent-definitions/create-new-agent-definition": "names no list of calls",
+    f"{PAGES}/test": "does not name a list of calls",
+    f"{PAGES}/test/{RUN}/settings": "does not name a list of calls",
+    f"{PAGES}/test/{RUN}/{EXECUTION}/{AGENT}": "does not name a list of calls",
+    f"{PAGES}/agent-definitions/{AGENT}": "an agent but no version",
+    f"{PAGES}/agent-definitions/{AGENT}?version={SECRET}": "an agent but no version",
+    f"{PAGES}/agent-definitions/create-new-agent-definition": "does not name a list of calls",
 }
 
 
@@ -435,21 +435,25 @@ def test_a_single_set_need_not_be_chosen(tmp_path: Path) -> None:
 
 MISTAKES = {
     "[a": "is not TOML: ",
-    "": "holds no set",
-    f'run_tests = ["{ONE}"]': "run_tests stands outside of a set",
-    "[a]\n[b]": "holds several sets, choose one: a, b",
-    "[a]": "[a] names no list of calls: it needs run_tests, agent_versions, test_executions, urls, all",
+    "": "has no set",
+    f'run_tests = ["{ONE}"]': "run_tests stands before the first set",
+    "[a]\n[b]": "has several sets, choose one: a, b",
+    "[a]": "[a] names no list of calls: add one of run_tests, agent_versions, test_executions, urls, all",
     "[a]\nrun_tests = []": "[a] names no list of calls",
-    f'[a]\nrun_test = ["{ONE}"]': "[a] run_test is not a key of a set; its keys are run_tests, ",
+    f'[a]\nrun_test = ["{ONE}"]': "[a] run_test is not a key of a set; the keys are run_tests, ",
     f'[a]\nrun_tests = "{ONE}"': "[a] run_tests must be a list",
-    f'[a]\nrun_tests = ["{ONE}", "abc"]': "run test 'abc' has to be looked up: use await session.find",
+    f'[a]\nrun_tests = ["{ONE}", "abc"]': "run test 'abc' needs a lookup: use await session.find",
     "[a]\nrun_tests = [7]": 'entry 1: it must be an id, a name or a table such as {id = "..."}, not 7',
     '[a]\nrun_tests = [{ status = "x" }]': "[a] run_tests, entry 1: id is missing",
-    f'[a]\nrun_tests = [{{ id = "{ONE}", state = "x" }}]': "state is not known here: id, search, status are",
+    f'[a]\nrun_tests = [{{ id = "{ONE}", state = "x" }}]': (
+        "state is not a field here; the fields are id, search, status"
+    ),
     f'[a]\nrun_tests = [{{ id = "{ONE}", status = 7 }}]': "entry 1: status must be a str",
     f'[a]\nrun_tests = [{{ id = "{ONE}", search = "" }}]': "entry 1: search must not be empty",
     "[a]\nrun_tests = [{ id = 7 }]": "entry 1: run_test must be a name or an id, not 7",
-    f'[a]\nagent_versions = ["{ONE}"]': "[a] agent_versions, entry 1: an agent version is AGENT:VERSION",
+    f'[a]\nagent_versions = ["{ONE}"]': (
+        "[a] agent_versions, entry 1: an agent version has the form AGENT:VERSION"
+    ),
     f'[a]\nagent_versions = [{{ agent = "{ONE}" }}]': "entry 1: version is missing",
     "[a]\nagent_versions = [7]": 'such as {agent = "..."}',
     f'[a]\ntest_executions = [{{ id = "{ONE}", filters = [1] }}]': "[a] test_executions, entry 1: filter 1",
@@ -457,14 +461,16 @@ MISTAKES = {
     f'[a]\nrun_tests = ["{ONE[:-1]}"]': "[a] run_tests, entry 1: run_test must be a UUID",
     '[a]\ntest_executions = ["Checkout flow"]': "entry 1: test_execution_id must be a UUID",
     '[a]\nagent_versions = ["Support bot:"]': "entry 1: version must be a name or an id, not ''",
-    "[a]\nall = true": "sources.toml: 'all' has to be looked up",
+    "[a]\nall = true": "sources.toml: 'all' needs a lookup",
     "[a]\nall = false": "[a] names no list of calls",
     "[a]\nall = 1": "[a] all: it must be true, a list of kinds or a table, not 1",
     '[a]\nall = ["calls"]': "[a] all: kinds must be 'run_tests' or 'agent_versions', not 'calls'",
-    '[a]\nall = { since = "soon" }': "[a] all: since must be how long ago (12h, 30d, 4w) or a moment",
-    "[a]\nall = { since = 30 }": "[a] all: since must be a date, or how long ago",
-    "[a]\nall = { age = 30 }": "[a] all: age is not known here: kinds, since are.",
-    '[a]\nurls = ["https://x.example/?key=sk-secret"]': "[a] urls, entry 1: url names no list of calls",
+    '[a]\nall = { since = "soon" }': "[a] all: since must be a duration before now (12h, 30d, 4w) or a time",
+    "[a]\nall = { since = 30 }": "[a] all: since must be a date, or a duration before now",
+    "[a]\nall = { age = 30 }": "[a] all: age is not a field here; the fields are kinds, since.",
+    '[a]\nurls = ["https://x.example/?key=sk-secret"]': (
+        "[a] urls, entry 1: url does not name a list of calls"
+    ),
     "[a]\nurls = [7]": "[a] urls, entry 1: url must be a str",
 }
 
@@ -484,7 +490,7 @@ def test_mistakes_are_told_with_file_set_and_key(tmp_path: Path, content: str) -
 def test_an_unknown_set_is_told_with_the_known_ones(written: Path) -> None:
     """A name that the file does not hold, also the empty one, is refused."""
     for name in ("daily", ""):
-        with pytest.raises(ValueError, match=f"holds no set '{name}'; it holds nightly, weekly"):
+        with pytest.raises(ValueError, match=f"has no set '{name}'; it has nightly, weekly"):
             load_sources(written, name)
 
 

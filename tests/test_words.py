@@ -30,7 +30,7 @@ ID = "1234abcd-0000-4000-8000-00000000beef"
 RUN_TEST = f"https://api.futureagi.com/simulate/run-tests/{ID}/call-executions/"
 EXECUTION = f"https://api.futureagi.com/simulate/test-executions/{ID}/"
 
-DOCUMENTED = "documented are pending, queued, ongoing, completed, failed, analyzing, cancelled."
+DOCUMENTED = "the documented values are pending, queued, ongoing, completed, failed, analyzing, cancelled."
 
 
 def raw_status(op: str, value: object) -> dict[str, object]:
@@ -42,15 +42,15 @@ def raw_status(op: str, value: object) -> dict[str, object]:
 WARNED: dict[str, tuple[Callable[[], object], str]] = {
     "misspelled": (
         lambda: RunTestCalls(ID, status="compelted"),
-        "status 'compelted' is not a documented word, so it may find no call: did you mean 'completed'?",
+        "status 'compelted' is not a documented value, so it may find no call: did you mean 'completed'?",
     ),
     "capital": (
         lambda: RunTestCalls(ID, status="Completed"),
-        "status 'Completed' is matched in exactly this case, so it may find no call: did you mean",
+        "status 'Completed' is compared case-sensitively, so it may find no call: did you mean",
     ),
     "unlike any": (
         lambda: RunTestCalls(ID, status="registered"),
-        f"status 'registered' is not a documented word, so it may find no call: {DOCUMENTED}",
+        f"status 'registered' is not a documented value, so it may find no call: {DOCUMENTED}",
     ),
     "of executions": (
         lambda: RunTestCalls(ID, status=ExecutionStatus.EVALUATING),
@@ -65,22 +65,22 @@ WARNED: dict[str, tuple[Callable[[], object], str]] = {
     "raw filter": (lambda: check_filter(raw_status("equals", "faild")), "did you mean 'failed'?"),
     "among others": (
         lambda: column("status").is_in(["failed", "cancelled", "Queued"]),
-        "'Queued' is matched in",
+        "'Queued' is compared case-sens",
     ),
     "list for equals": (
         lambda: check_filter(raw_status("equals", ["failed", "Queued"])),
-        "'Queued' is matched",
+        "'Queued' is compared case-sens",
     ),
     "between commas": (lambda: check_filter(raw_status("equals", "failed, quued")), "did you mean 'queued'?"),
     "part of none": (
         lambda: column("status").contains("compelt"),
-        "status 'compelt' is not a documented word",
+        "status 'compelt' is not a documented value",
     ),
     "left out": (
         lambda: column("status").not_equals("compelted"),
-        "status 'compelted' is not a documented word, so it may leave out no call: did you mean 'completed'?",
+        "status 'compelted' is not a documented value, so it may exclude no call: did you mean 'completed'?",
     ),
-    "left out, several": (lambda: column("status").not_in(["compelted"]), "so it may leave out no call"),
+    "left out, several": (lambda: column("status").not_in(["compelted"]), "so it may exclude no call"),
 }
 
 
@@ -128,7 +128,7 @@ def test_a_set_of_sources_warns_its_loader(tmp_path: Path) -> None:
 
 def test_what_may_be_a_key_is_not_repeated() -> None:
     """A status of an address that is like no word is not shown: somebody may have put a key there."""
-    with pytest.warns(UserWarning, match="documented are pending, queued") as caught:
+    with pytest.warns(UserWarning, match="the documented values are pending, queued") as caught:
         source_from_url(f"{RUN_TEST}?status=sk-very-secret-token")
     assert "sk-very" not in str(caught[0].message)
 
@@ -167,7 +167,7 @@ def test_commands_say_it_in_one_line(
     lists = [word for id_ in served.run_test_ids for word in ("--run-test", id_)]
     assert run(["plan", *lists, "--status", "compelted"]) == 0
     assert capsys.readouterr().err == (
-        "warning: status 'compelted' is not a documented word, so it may find no call: did you mean "
+        "warning: status 'compelted' is not a documented value, so it may find no call: did you mean "
         "'completed'?\n"
     )
     assert {request.query["status"] for request in served.requests} == {"compelted"}

@@ -1,4 +1,4 @@
-"""What callers hold: calls, pages, key figures and reports. No JSON, no HTTP."""
+"""The values that reads return: calls, pages, KPIs and reports. No JSON, no HTTP."""
 
 from futureagi_async.models.call import CallExecution
 from futureagi_async.models.discovery import AgentDefinition, AgentVersion, RunTest, TestExecution

@@ -1,4 +1,4 @@
-"""`CallExecution`: one class for a call, wherever it was read."""
+"""`CallExecution`: one class for calls of all endpoints."""
 
 import json
 from collections.abc import Mapping
@@ -14,31 +14,32 @@ from futureagi_async.models.values import EMPTY, EvalOutput, JsonValue, Scenario
 from futureagi_async.sources import CallSource
 
 PROVIDER_DATA: Final = ("call_metadata", "provider_call_data")
-"""Keys of version rows and snapshots; what is under them may include other parties' keys."""
+"""Keys of the voice provider's data, in version rows and snapshots. It may include other parties' keys."""
 
 PART_KEYS: Final = (
     *("transcript", "transcripts", "eval_outputs", "eval_metrics", "scenario_columns"),
     *("recordings", "tool_outputs", "rerun_snapshots"),
 )
-"""Keys of a record's nested parts."""
+"""Keys of the nested parts of a record."""
 
 
 class SentParts(LazyFields):
-    """Keeps each nested part of a record as bytes, for the decoder to read it when it is asked for."""
+    """Keeps each nested part of a record as bytes, until it is first read and decoded."""
 
     __slots__ = tuple(f"sent_{key}" for key in PART_KEYS)
 
 
 @attrs.define(kw_only=True, repr=False, weakref_slot=False)
 class CallExecution(SentParts, Plain):
-    """One call of a simulation: a row of any list, a rerun snapshot, or the full detail.
+    """One call of a simulation: a row of a list, a snapshot before a rerun, or the full detail.
 
-    Every documented field of the five endpoints is here under its documented name and unit; a
-    field that a listing does not deliver is ``None``, and so is one that was sent as something the
-    documents do not allow: ``misfits`` has what was sent. Transcript, evaluations and the other nested
-    parts are checked when they are first read; a wrong shape of one of them (an object for a list)
-    raises `DecodingError` there. ``repr`` is short on purpose: records may hold personal data and
-    providers' keys.
+    The fields have the names and units of the API documents, for all five endpoints. A field is ``None`` if
+    the endpoint does not send it, or if the server sent a value of a type that the documents do not allow;
+    ``misfits`` then has that value.
+
+    The nested parts, such as transcript and evaluations, are checked when you first read them. A part with
+    the wrong shape (an object in place of a list) raises `DecodingError` there. ``repr`` shows only id and
+    status, because records may contain personal data and providers' keys.
 
     Sources: ``GET /simulate/call-executions/{call_execution_id}/`` and the three lists of calls.
     """
@@ -58,21 +59,21 @@ class CallExecution(SentParts, Plain):
     )
 
     id: str
-    """UUID of the call; of the snapshot where ``is_snapshot``."""
+    """UUID of the call, or of the snapshot if ``is_snapshot``."""
     source: CallSource | None = None
-    """The list it was read from; ``None`` for a detail."""
+    """The list that the call was read from; ``None`` for a detail."""
     status: str | None = None
-    """A `CallStatus` word, or one invented since."""
+    """A `CallStatus` value, or a newer one that this package does not know."""
     session_id: str | None = None
     service_provider_call_id: str | None = None
     test_execution_id: str | None = None
     simulation_call_type: str | None = None
-    """``voice`` or ``text``; not documented, sent by the served API."""
+    """``voice`` or ``text``. Not documented, but sent by the served API."""
     call_type: str | None = None
-    """``Inbound`` or ``Outbound``; snapshots and version lists send the provider's own word."""
+    """``Inbound`` or ``Outbound``; in snapshots and version lists the provider's own term."""
 
     timestamp: datetime | None = None
-    """Last change (the key lists are sorted by), although the documents call it creation."""
+    """Time of the last change, and the sort key of the lists. (The documents call it the creation.)"""
     created_at: datetime | None = None
     start_time: datetime | None = None
     duration: float | None = None
@@ -81,9 +82,9 @@ class CallExecution(SentParts, Plain):
     scenario: Scenario | None = None
     scenario_id: str | None = None
     overall_score: float | None = None
-    """On the server's scale, which is not fixed (documents say 0-10 and 0-100)."""
+    """On the server's scale, which varies: the documents mention 0-10 and 0-100."""
     customer_name: str | None = None
-    """The simulated customer; the served API sends their phone number."""
+    """Name of the simulated customer; the served API sends the phone number."""
     call_summary: str | None = None
     ended_reason: str | None = None
     audio_url: str | None = None
@@ -100,11 +101,11 @@ class CallExecution(SentParts, Plain):
     """Seconds; voice only."""
     user_interruption_count: float | None = None
     user_interruption_rate: float | None = None
-    """Documented as a proportion; the served API sends interruptions a minute."""
+    """Documented as a proportion; the served API sends interruptions per minute."""
     user_wpm: float | None = None
     bot_wpm: float | None = None
     talk_ratio: float | None = None
-    """Documented as a proportion; the served API sends agent time over user time."""
+    """Documented as a proportion; the served API sends agent time divided by user time."""
     ai_interruption_count: float | None = None
     ai_interruption_rate: float | None = None
     total_tokens: float | None = None
@@ -115,68 +116,67 @@ class CallExecution(SentParts, Plain):
     turn_count: float | None = None
     csat_score: float | None = None
     stt_cost: float | None = None
-    """US dollars, like the other costs; documented, not sent by the served API."""
+    """US dollars, like the other costs. Documented, but not sent by the served API."""
     llm_cost: float | None = None
     tts_cost: float | None = None
     storage_cost: float | None = None
     total_cost: float | None = None
 
     is_snapshot: bool | None = False
-    """Whether this is a call's state kept before a rerun. Its ``id`` is then not a call's id. ``None``
-    for a misfit alone."""
+    """Whether this is the state of a call before a rerun. If so, ``id`` is not the id of a call. ``None``
+    only for a misfit."""
     original_call_execution_id: str | None = None
-    """For a snapshot, the id of the call it was taken of."""
+    """For a snapshot: the id of the call that it belongs to."""
     snapshot_timestamp: datetime | None = None
     rerun_type: str | None = None
 
     transcript: tuple[TranscriptTurn, ...] | None = None
-    """``None`` where the listing withholds it (test executions; text calls of versions)."""
+    """``None`` if the endpoint does not send it (test executions; chat calls of agent versions)."""
     eval_outputs: Mapping[str, EvalOutput] | None = None
-    """By evaluation id."""
+    """Evaluation results by evaluation id."""
     eval_metrics: Mapping[str, JsonValue] | None = None
     scenario_columns: Mapping[str, JsonValue] | list[JsonValue] | None = None
-    """By column name (the detail is documented as an array); as sent."""
+    """Values by column name, as sent. (The documents describe an array for the detail.)"""
     recordings: Mapping[str, JsonValue] | None = None
-    """As sent; `recording_urls` gives one shape for all listings."""
+    """As sent. `recording_urls` gives one shape for all endpoints."""
     tool_outputs: Mapping[str, JsonValue] | None = None
     rerun_snapshots: "tuple[CallExecution, ...] | None" = None
     extra: Mapping[str, JsonValue] = EMPTY
-    """Every key of the record that filled no field."""
+    """All keys of the record that belong to no field."""
     misfits: Mapping[str, JsonValue] = EMPTY
-    """What was sent for fields that can't hold it, such as ``{"overall_score": "7.5"}``.
+    """Sent values of a type that their field can't hold, such as ``{"overall_score": "7.5"}``.
 
-    By the field's name; inside nested parts, once these were read, by path:
+    The key is the name of the field. Misfits inside nested parts appear once the part was read, by path:
     ``transcript[0].content``, ``eval_outputs['ID'].reason``, ``rerun_snapshots[0].duration``. A number
-    beyond all floats is its JSON text.
+    too large for a float is kept as its JSON text.
     """
 
     raw: bytes = attrs.field(default=b"", eq=False)
-    """The record's JSON as the server sent it; empty for one built by hand."""
+    """The record's JSON as the server sent it; empty for a call that your own code created."""
     may_hold_provider_data: bool = attrs.field(default=True, eq=False)
-    """Whether ``raw`` and ``extra`` have what the voice provider knows (``call_metadata``,
-    ``provider_call_data``, or snapshots that may): it may include other parties' keys."""
+    """Whether ``raw`` and ``extra`` may contain the voice provider's data (``call_metadata``,
+    ``provider_call_data``), also inside snapshots. That data may include other parties' keys."""
     _without_provider_data: bytes = attrs.field(default=b"", eq=False)
 
     def as_sent(self, *, include_provider_data: bool = False) -> bytes:
         """Return the record's JSON on one line, byte for byte as the server sent it.
 
-        ``call_metadata`` and ``provider_call_data``, which may include other parties' keys, are left
-        out unless ``include_provider_data`` asks for them. Raises `ValueError` for a call that was
-        built by hand.
+        ``call_metadata`` and ``provider_call_data`` are left out, since they may include other parties' keys;
+        ``include_provider_data`` keeps them. Raises `ValueError` for a call without a record, which your own
+        code created.
         """
         holds_more = self.may_hold_provider_data and not include_provider_data
         record = self._without_provider_data if holds_more else self.raw
         if not record:
-            raise ValueError(f"Call {self.id} was built by hand: the server sent no record of it.")
+            raise ValueError(f"Call {self.id} has no record as sent: your own code created it.")
         return on_one_line(record)
 
     def to_dict(self, *, include_provider_data: bool = False) -> PlainDict:
-        """Return the call as a dict that ``json.dumps`` takes, with documented names and units.
+        """Return the call as a dict for ``json.dumps``, with documented names and units.
 
-        It has the keys of a line of normalised JSON Lines: the fields in their order, ``scenario`` and turns
-        as dicts, evaluations by id, times as texts in UTC. ``misfits`` also has what was sent for a part
-        whose shape is wrong. ``call_metadata`` and ``provider_call_data`` are left out unless asked for,
-        see `as_sent`.
+        The keys are those of normalised JSON Lines: the fields in their order, ``scenario`` and turns as
+        dicts, evaluations by id, times as UTC text. ``misfits`` also has the sent value of a nested part with
+        the wrong shape. ``call_metadata`` and ``provider_call_data`` are left out by default; see `as_sent`.
         """
         wrong: PlainDict = {}
         made: PlainDict = {"id": self.id, "source": plain(self.source)}
@@ -196,23 +196,23 @@ class CallExecution(SentParts, Plain):
         return made
 
     def to_json(self, *, include_provider_data: bool = False) -> bytes:
-        """Return `to_dict` as one line of JSON in UTF-8, without a newline at its end; see `from_json`."""
+        """Return `to_dict` as one line of JSON in UTF-8, without a newline at the end; see `from_json`."""
         return encode(self.to_dict(include_provider_data=include_provider_data))
 
     @classmethod
     def from_json(cls, line: bytes | str, source: CallSource | None = None) -> "CallExecution":
-        """Return the call that a line of JSON Lines holds: as sent, or normalised, as `to_json` writes it.
+        """Return the call of a JSON line: as sent, or normalised, as `to_json` writes it.
 
-        A normalised line brings its source, and no record: ``raw`` is empty. Of a line as sent, ``source`` is
-        the list it was read from, which decides whether an empty transcript is one that the list withholds.
-        Raises `DecodingError` for a line that holds no call.
+        A normalised line includes its source, but no record, so ``raw`` is empty. For a line as sent, pass
+        the list that it was read from as ``source``: it decides whether an empty transcript means that the
+        list does not send transcripts. Raises `DecodingError` for a line without a call.
         """
         from futureagi_async._sansio.decoding.lines import decode_line
 
         return decode_line(line, source)
 
     def _plain_part(self, name: str, wrong: PlainDict | None) -> Any:
-        """Return a nested part; one of no known shape is put into ``wrong``, or else returned as sent."""
+        """Return a nested part. If its shape is wrong, put it into ``wrong``, or return it as sent."""
         try:
             return plain(getattr(self, name))
         except DecodingError:
@@ -227,12 +227,12 @@ class CallExecution(SentParts, Plain):
 
     @property
     def call_execution_id(self) -> str:
-        """The id to ask details for: a snapshot's original, else the call's own."""
+        """The id to request details with: a snapshot's original id, else the call's own."""
         return self.original_call_execution_id or self.id
 
     @property
     def recording_urls(self) -> Mapping[str, str]:
-        """URLs of the audio by ``combined``, ``stereo``, ``customer``, ``assistant``; no empty ones."""
+        """URLs of the audio by ``combined``, ``stereo``, ``customer``, ``assistant``, without empty ones."""
         sent = self.recordings or {}
         mono = sent.get("mono")
         if isinstance(mono, dict):  # a snapshot's shape
@@ -250,7 +250,7 @@ class CallExecution(SentParts, Plain):
 
 
 _FREE_PARTS: Final = ("eval_metrics", "scenario_columns", "recordings", "tool_outputs")
-"""Nested parts whose keys are free."""
+"""Nested parts without a fixed set of keys."""
 _SCALARS: Final = [
     field.name
     for field in attrs.fields(CallExecution)
@@ -259,7 +259,7 @@ _SCALARS: Final = [
 
 
 def on_one_line(record: bytes) -> bytes:
-    """Return a record's JSON without its newlines: they stand between its tokens, if anywhere."""
+    """Return a record's JSON without newlines. JSON allows them only between tokens."""
     if b"\n" in record or b"\r" in record:
         return record.translate(None, delete=b"\r\n")
     return record

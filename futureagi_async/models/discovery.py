@@ -1,4 +1,4 @@
-"""What there is to read: run tests, their executions, agents and their versions."""
+"""Run tests, their executions, agents and their versions."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -14,18 +14,17 @@ from futureagi_async.sources import AgentVersionCalls, RunTestCalls, TestExecuti
 
 @attrs.define(frozen=True, kw_only=True)
 class Listed(Plain):
-    """What the values of all these lists have in common.
+    """Fields that the items of all these lists have.
 
-    Secrets and phone numbers that the server sends with them are kept nowhere: ``api_key``,
-    ``websocket_headers``, ``contact_number``, an agent's configuration, and every other key whose name
-    suggests such a thing.
+    Secrets and phone numbers in the response are discarded: ``api_key``, ``websocket_headers``,
+    ``contact_number``, an agent's configuration, and every other key whose name suggests a secret.
     """
 
     id: str
     extra: Mapping[str, JsonValue] = attrs.field(default=EMPTY, repr=False)
-    """Every other key, without secrets."""
+    """All other keys, without secrets."""
     misfits: Mapping[str, JsonValue] = EMPTY
-    """Values of types that the documents do not allow, by the name of the field, which is ``None`` then."""
+    """Sent values of a type that the documents do not allow, by field name. The field is ``None`` then."""
 
 
 @attrs.define(frozen=True, kw_only=True)
@@ -36,19 +35,19 @@ class RunTest(Listed):
     """
 
     name: str | None = None
-    """It need not be unique."""
+    """Not necessarily unique."""
     description: str | None = None
     agent_definition_id: str | None = None
-    """``None`` for a prompt."""
+    """``None`` for a run test of a prompt."""
     agent_version_id: str | None = None
-    """The version that it runs with now; earlier executions may have used others."""
+    """The version that the run test uses now; earlier executions may have used others."""
     source_type: str | None = None
     """``agent_definition`` or ``prompt``."""
     last_run_at: datetime | None = None
     created_at: datetime | None = None
 
     def calls(self, *, search: str | None = None, status: str | None = None) -> RunTestCalls:
-        """Return its calls, over all its executions, as a source to read."""
+        """Return the calls of all its executions as a source to read."""
         return RunTestCalls(self.id, search=search, status=status)
 
 
@@ -63,7 +62,7 @@ class TestExecution(Listed):
 
     run_test_id: str
     status: str | None = None
-    """An `ExecutionStatus` word, or one invented since; in lower case, however the server writes it."""
+    """An `ExecutionStatus` value in lower case, or a newer one that this package does not know."""
     started_at: datetime | None = None
     duration: float | None = None
     """Seconds."""
@@ -72,7 +71,7 @@ class TestExecution(Listed):
     agent_definition: str | None = None
     """The agent's name; ``None`` for a prompt."""
     agent_version: str | None = None
-    """The version's name; ``None`` where the server does not send it."""
+    """The version's name; ``None`` if the server does not send it."""
 
     def calls(self, *, search: str | None = None, filters: Iterable[FilterLike] = ()) -> TestExecutionCalls:
         """Return its calls as a source to read."""
@@ -87,13 +86,13 @@ class AgentDefinition(Listed):
     """
 
     name: str | None = None
-    """It need not be unique."""
+    """Not necessarily unique."""
     agent_type: str | None = None
     """``voice`` or ``text``."""
     provider: str | None = None
     inbound: bool | None = None
     latest_version: int | None = None
-    """The number of its latest version."""
+    """The number of the latest version."""
     latest_version_id: str | None = None
 
 
@@ -107,7 +106,7 @@ class AgentVersion(Listed):
     agent_id: str
     version_number: int | None = None
     name: str | None = None
-    """Such as ``v3``."""
+    """For example ``v3``."""
     status: str | None = None
     """``draft``, ``active``, ``archived`` or ``deprecated``."""
     is_active: bool | None = None

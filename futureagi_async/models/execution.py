@@ -1,4 +1,4 @@
-"""`ExecutionState`: how far a test execution is, and the error of one that took too long."""
+"""`ExecutionState`: the progress of a test execution, and the error of a wait that timed out."""
 
 from collections.abc import Mapping
 
@@ -9,23 +9,23 @@ from futureagi_async.errors import FutureAGIError
 
 @attrs.define(frozen=True, kw_only=True)
 class ExecutionState:
-    """How far a test execution was when it was looked at last."""
+    """The state of a test execution at the last check."""
 
     id: str
     status: str | None
-    """An `ExecutionStatus` word in lower case, or one invented since; ``None`` where none was sent."""
+    """An `ExecutionStatus` value in lower case, or a newer one; ``None`` if the server sent none."""
     counts: Mapping[str, int]
-    """Calls by status, a `CallStatus` word in lower case; ``"unknown"`` counts those without one."""
+    """Number of calls by `CallStatus` value in lower case; ``"unknown"`` counts calls without a status."""
     pending_evaluations: int
     """Evaluations without a result, over all calls."""
     is_final: bool
-    """Whether nothing will change any more: see `Session.wait_for_execution`."""
+    """Whether nothing will change any more; see `Session.wait_for_execution`."""
     elapsed: float
-    """Seconds since the waiting began."""
+    """Seconds since the wait began."""
 
     @property
     def calls(self) -> int:
-        """How many calls there are."""
+        """Number of calls."""
         return sum(self.counts.values())
 
     def __str__(self) -> str:
@@ -35,7 +35,7 @@ class ExecutionState:
 
 
 class WaitTimeoutError(FutureAGIError, TimeoutError):
-    """What was waited for did not become final in time; ``state`` is what was seen last."""
+    """A test execution or list of calls was not final in time; ``state`` is the last state."""
 
     state: ExecutionState | None = None
-    """``None`` for a list of calls that is not a test execution's."""
+    """``None`` for a list of calls other than a test execution's."""

@@ -1,16 +1,16 @@
-"""Small HTML tables, for notebooks: everything escaped, nothing longer than a screen."""
+"""Small HTML tables for notebooks. All text is escaped, and tables are at most a screen long."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Final
 
 MAX_ROWS: Final = 12
-"""Shown of a table in a notebook."""
+"""Maximum number of rows in a notebook."""
 _MAX_CHARACTERS = 80
 
 
 def html_table(caption: str, header: Sequence[str], rows: Iterable[Sequence[object]], note: str = "") -> str:
-    """Return a table as HTML: texts clipped and escaped, ``note`` below it."""
+    """Return a table as HTML: text is clipped and escaped, ``note`` is below the table."""
     head = "".join(f"<th>{escape(name)}</th>" for name in header)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     below = f"<p>{escape(note)}</p>" if note else ""

@@ -1,4 +1,4 @@
-"""`ExecutionKPIs`: the key figures of one test execution."""
+"""`ExecutionKPIs`: the KPIs (key figures) of one test execution."""
 
 from collections.abc import Mapping
 
@@ -13,13 +13,14 @@ _SHOWN = 6  # of a mapping's keys
 
 @attrs.define(frozen=True, kw_only=True, repr=False)
 class ExecutionKPIs(Plain):
-    """Key figures of a test execution; ``None`` where the answer has none.
+    """KPIs of a test execution. A field is ``None`` if the response does not have it.
 
-    The served API sends every figure for voice and text agents alike, and 0.0 also where it has no
-    data. Nothing in an answer marks which keys come from evaluations: an evaluation whose average
-    is named like a fixed figure (``Score`` gives ``avg_score``) replaces it on the server, and looks
-    like it. ``get_kpis(id, check=True)`` compares with the names of the execution's evaluations, and
-    moves such figures to ``collisions``; without ``check`` only those that their shape gives away.
+    The served API sends every figure for voice and text agents alike, and 0.0 if it has no data.
+
+    The response does not show which keys come from evaluations. If the average of an evaluation has the name
+    of a fixed figure (``Score`` gives ``avg_score``), the server sends it in place of that figure.
+    ``get_kpis(id, check=True)`` compares the keys with the names of the execution's evaluations, and moves
+    such figures to ``collisions``. Without ``check``, only figures with the wrong shape are moved there.
 
     Source: ``GET /simulate/test-executions/{test_execution_id}/kpis/``.
     """
@@ -34,12 +35,12 @@ class ExecutionKPIs(Plain):
     """0 to 100."""
     failed_calls: int | None = None
     total_duration: float | None = None
-    """Seconds, all calls together."""
+    """Seconds, sum over all calls."""
     agent_type: str | None = None
     """``voice`` or ``text``."""
     is_inbound: bool | None = None
     scenario_graphs: Mapping[str, JsonValue] | None = None
-    """By scenario id."""
+    """Graphs by scenario id."""
     avg_agent_latency: float | None = None
     """Seconds; voice only."""
     avg_user_interruption_count: float | None = None
@@ -62,24 +63,25 @@ class ExecutionKPIs(Plain):
     avg_csat_score: float | None = None
 
     eval_averages: Mapping[str, float] = EMPTY
-    """``avg_[metric_name]`` by ``metric_name`` (lower case, underscores for spaces)."""
+    """``avg_<metric_name>`` by ``metric_name``, in lower case, with underscores for spaces."""
     choice_counts: Mapping[str, Mapping[str, int]] = EMPTY
-    """For evaluations that choose a word: how often each was chosen, by metric name."""
+    """For evaluations with choices: how often each choice occurred, by metric name."""
     collisions: Mapping[str, JsonValue] = EMPTY
-    """By a fixed figure's name, what was sent there by, or perhaps by, an evaluation; the figure is ``None``.
+    """Values that an evaluation sent, or may have sent, in place of a fixed figure, by the figure's name.
 
-    Counts of choices are an evaluation's for certain. A number, which only ``check=True`` puts here, is the
-    evaluation's average (0 to 100) if it has results, and else the figure itself, in the server's unit.
+    The figure itself is ``None``. Counts of choices always come from an evaluation. Numbers appear here only
+    with ``check=True``: they are the evaluation's average (0 to 100) if the evaluation has results, and
+    otherwise the figure itself, in the server's unit.
     """
     extra: Mapping[str, JsonValue] = EMPTY
-    """Every other key."""
+    """All other keys."""
     misfits: Mapping[str, JsonValue] = EMPTY
-    """What was sent for figures that can't hold it, by name, such as ``{"avg_score": "7.5"}``."""
+    """Sent values of a type that their figure can't hold, by name, such as ``{"avg_score": "7.5"}``."""
     raw: bytes = attrs.field(default=b"", eq=False, repr=False)
-    """The answer as the server sent it."""
+    """The response body as the server sent it."""
 
     def __repr__(self) -> str:
-        """Show the figures that there are; of mappings the first keys, or how many."""
+        """Show the figures that have a value; of mappings the first keys, or their number."""
         fields = [(name, getattr(self, name)) for name in self.to_dict()]
         shown = ", ".join(f"{name}={_shown(value)}" for name, value in fields if value not in (None, {}))
         return f"<ExecutionKPIs: {shown}>"

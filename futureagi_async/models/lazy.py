@@ -4,18 +4,17 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 FieldReader: TypeAlias = Callable[[Any, str], Any]
-"""How a decoder reads one field of a record later: it is given the record and the field's name."""
+"""Decodes one field of a record later; arguments: the record and the field's name."""
 
 
 class LazyFields:
-    """Leaves the slots of some fields unset until they are asked for.
+    """Leaves the slots of some fields empty until they are read.
 
-    Python calls ``__getattr__`` only where a slot is empty, so a field costs its decoding once and
-    nothing afterwards. Comparing, pickling, copying and ``attrs.asdict`` read the fields in the
-    ordinary way, and so see no difference.
+    Python calls ``__getattr__`` only for an empty slot, so a field is decoded once. Comparing, pickling,
+    copying and ``attrs.asdict`` read the fields in the ordinary way.
 
-    The decoder that makes a record sets slots of its own besides; a record made in any other way has all
-    its fields set and needs none of them.
+    ``field_reader`` and ``row`` are set by the decoder. A record that was created in another way has all its
+    fields set, and does not need them.
     """
 
     __slots__ = ("field_reader", "row")
@@ -24,7 +23,7 @@ class LazyFields:
 
     field_reader: FieldReader
     row: int
-    """The record's place among its neighbours; -1 for one that stands alone."""
+    """The record's position among the records of its response; -1 for a single record."""
 
     def __getattr__(self, name: str) -> Any:
         if name not in type(self).lazy_fields:

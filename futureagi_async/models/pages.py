@@ -1,4 +1,4 @@
-"""Pages: what one list request gives."""
+"""Pages: the responses to list requests."""
 
 from collections.abc import Mapping
 
@@ -16,12 +16,12 @@ def _short_columns(columns: tuple[Column, ...]) -> str:
 
 @attrs.define(frozen=True)
 class RecordFailure(Plain):
-    """A record of a page that did not decode; the page's other records did."""
+    """A record of a page that could not be decoded. The page's other records are not affected."""
 
     index: int
-    """Its place in the page, from 0."""
+    """Position on the page, from 0."""
     id: str | None
-    """Its id where that much could be read."""
+    """The record's id, if it could be read."""
     error: DecodingError
     raw: bytes = attrs.field(repr=False)
     """The record's JSON as the server sent it."""
@@ -29,19 +29,19 @@ class RecordFailure(Plain):
 
 @attrs.define(frozen=True, kw_only=True)
 class Page(Plain):
-    """What every page of a list tells."""
+    """Fields that the pages of all lists have."""
 
     count: int
-    """Rows in the whole list when the server looked, which is not always how many it delivers."""
+    """Rows of the whole list according to the server. It may deliver fewer."""
     has_next: bool
-    """Whether the server announced a further page (its URL is not followed, nor shown)."""
+    """Whether the server announced a next page. (Its URL is not followed, and not stored.)"""
     total_pages: int
-    """As sent, else computed from ``count`` and the page size."""
+    """As sent, else calculated from ``count`` and the page size."""
     current_page: int
-    """From 1; as sent, else the one asked for."""
+    """Page number from 1: as sent, else the requested one."""
     misfits: Mapping[str, JsonValue] = EMPTY
-    """What was sent for the page's own fields that can't hold it, by name or path, such as
-    ``{"column_order[3].visible": "yes"}``. Those of its calls are the calls' own."""
+    """Sent values of a type that a field of the page can't hold, by name or path, such as
+    ``{"column_order[3].visible": "yes"}``. Misfits of the calls are in each call."""
 
 
 @attrs.define(frozen=True, kw_only=True)
@@ -50,16 +50,16 @@ class CallPage(Page):
 
     calls: tuple[CallExecution, ...] = attrs.field(repr=lambda calls: f"<{len(calls)} calls>")
     failures: tuple[RecordFailure, ...] = ()
-    """Records that did not decode."""
+    """Records that could not be decoded."""
     error_messages: tuple[str, ...] = ()
-    """What the server said about filters that it could not apply; test executions only."""
+    """The server's messages about filters that it could not apply; only for test executions."""
     elapsed: float | None = attrs.field(default=None, eq=False)
-    """Seconds from the sending of the request until the whole answer was there; of the last try only."""
+    """Seconds from sending the request to the end of the response; of the last attempt only."""
 
 
 @attrs.define(frozen=True, kw_only=True)
 class TestExecutionPage(CallPage):
-    """A test execution with one page of its calls; the lists withhold transcripts.
+    """A test execution with one page of its calls, which have no transcripts.
 
     Source: ``GET /simulate/test-executions/{test_execution_id}/``.
     """
@@ -67,26 +67,27 @@ class TestExecutionPage(CallPage):
     __test__ = False
 
     status: str | None = None
-    """An `ExecutionStatus` word, or one invented since."""
+    """An `ExecutionStatus` value, or a newer one that this package does not know."""
     provider: str | None = None
-    """The agent's provider, such as ``vapi`` or ``prompt``; absent past the last page."""
+    """The agent's provider, such as ``vapi`` or ``prompt``; ``None`` after the last page."""
     agent_type: str | None = None
-    """``voice`` or ``text``; absent past the last page."""
+    """``voice`` or ``text``; ``None`` after the last page."""
     column_order: tuple[Column, ...] = attrs.field(default=(), repr=_short_columns)
-    """Without columns of no usable id, which are misfits."""
+    """The columns; one without a usable id is in ``misfits`` instead."""
 
 
 @attrs.define(frozen=True, kw_only=True)
 class GroupPage(Page):
     """One page of grouped rows of a test execution.
 
-    The served API computes dataset groups over *all* test executions and ignores filters there, so
-    treat its numbers with care.
+    The served API groups the rows of *all* test executions, and ignores filters. So these numbers may not
+    be those of the one test execution.
 
     Source: ``GET /simulate/test-executions/{test_execution_id}/`` with ``row_groups``.
     """
 
     groups: tuple[Mapping[str, JsonValue], ...] = attrs.field(repr=lambda groups: f"<{len(groups)} groups>")
-    """Aggregates, one mapping a group; the keys depend on the execution's columns."""
+    """Aggregates, one mapping per group. The keys depend on the columns of the execution."""
     column_order: tuple[Column, ...] = attrs.field(default=(), repr=_short_columns)
     error_messages: tuple[str, ...] = ()
+    """The server's messages about filters that it could not apply."""

@@ -10,24 +10,24 @@ from typing import Any, ClassVar, TypeAlias
 import attrs
 
 PlainDict: TypeAlias = dict[str, Any]
-"""Keys and values as ``json.dumps`` takes them."""
+"""A dict that ``json.dumps`` accepts."""
 
 _NOT_DATA = ("raw",)
 _LAST = ("extra", "misfits")
 
 
 class Plain:
-    """Gives an attrs value as plain JSON: its fields under their own names."""
+    """Adds ``to_dict`` and ``to_json`` to an attrs class: its fields, under their own names."""
 
     __slots__ = ()
 
     added: ClassVar[tuple[str, ...]] = ()
-    """Properties that stand before the fields."""
+    """Names of properties to put before the fields."""
 
     def to_dict(self) -> PlainDict:
-        """Return the value as a dict that ``json.dumps`` takes, units as in the fields.
+        """Return the value as a dict for ``json.dumps``, with the units of the fields.
 
-        Times are texts in UTC. ``misfits`` is ``None`` where there are none.
+        Times are UTC text. ``misfits`` is ``None`` if there are none.
         """
         kind: Any = type(self)
         made = {name: plain(getattr(self, name)) for name in _names_of(kind)}
@@ -36,7 +36,7 @@ class Plain:
         return made
 
     def to_json(self) -> bytes:
-        """Return `to_dict` as one line of JSON in UTF-8, without a newline at its end."""
+        """Return `to_dict` as one line of JSON in UTF-8, without a newline at the end."""
         return encode(self.to_dict())
 
 
@@ -50,7 +50,7 @@ _AS_THEY_ARE = frozenset((type(None), bool, int, float, str))
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON knows it: times as texts in UTC, errors as their class and message."""
+    """Return a value for JSON: times as UTC text, errors as their class and message."""
     if type(value) in _AS_THEY_ARE:  # most are
         return value
     if hasattr(value, "to_dict"):
@@ -68,15 +68,15 @@ def plain(value: Any) -> Any:
             return {"error": type(value).__name__, "message": str(value)}
         case str() | int() | float():  # of a kind of their own, such as `CallStatus`
             return value
-    raise TypeError(f"A {type(value).__name__} has no place in JSON.")
+    raise TypeError(f"A {type(value).__name__} can't be converted to JSON.")
 
 
 def utc_text(moment: datetime) -> str:
-    """Return a time in UTC, such as ``2026-01-31T12:00:00Z``; one without a zone is UTC already."""
+    """Return a time in UTC, such as ``2026-01-31T12:00:00Z``. A time without a zone is taken as UTC."""
     aware = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     return aware.isoformat().replace("+00:00", "Z")
 
 
 def encode(value: Any) -> bytes:
-    """Return compact JSON; raises `ValueError` for a number that JSON has not, such as NaN."""
+    """Return compact JSON. Raises `ValueError` for a number that JSON does not allow, such as NaN."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()

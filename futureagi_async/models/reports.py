@@ -1,4 +1,4 @@
-"""What a bulk read says about itself."""
+"""The reports of a bulk read."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -23,35 +23,35 @@ class SourceReport(Plain):
 
     source: CallSource
     verdict: Verdict
-    """``complete`` is a proof; everything else is ``incomplete``, with the ``reason``."""
+    """``complete`` if the list is provably covered; in all other cases ``incomplete``, with a ``reason``."""
     reason: str
-    """One sentence for people: what the verdict rests on, or what is missing."""
+    """One sentence for people: why the verdict is ``complete``, or what is missing."""
     expected: int | None
-    """The newest ``count`` the server gave; ``None`` before any answer."""
+    """The latest ``count`` from the server; ``None`` before the first response."""
     received: int
-    """Different records delivered, snapshots included."""
+    """Number of distinct records that were delivered, snapshots included."""
     duplicates: int = 0
-    """Records that arrived again and were not delivered twice."""
+    """Number of records that arrived again. They were not delivered twice."""
     updates: int = 0
-    """Records that arrived again and had changed since they were first read; some of them were asked for
-    twice on purpose, so there may be more of them than ``duplicates``."""
+    """Number of records that arrived again in a newer version. This can exceed ``duplicates``, which does not
+    count rows that were requested twice on purpose."""
     requests: int = 0
-    """Pages asked for."""
+    """Number of pages requested."""
     retries: int = 0
-    """Tries beyond the first, over all pages."""
+    """Number of retries, over all pages."""
     sweeps: int = 0
-    """How often the front was read again to catch what changed meanwhile."""
+    """How many times the top of the list was read again to find changes during the read."""
     gaps_repaired: int = 0
-    """Places where two pages did not join, and a further page closed the gap."""
+    """Number of gaps between two pages that a further page closed."""
     overlapping_rows: int = 0
-    """Rows asked for twice on purpose, so that pages join."""
+    """Number of rows that were requested twice on purpose, so that pages overlap."""
     misfits: int = 0
-    """Of the received, records with `CallExecution.misfits` when they came; those that lie in nested
-    parts are known then with ``Session(validate="eager")`` only."""
+    """Number of received records with `CallExecution.misfits` at the time of decoding. Misfits inside nested
+    parts are counted only with ``Session(validate="eager")``."""
     complete_as_of: datetime | None = None
-    """The server's time up to which the verdict ``complete`` holds."""
+    """If ``complete``: the verdict holds for the list at this time of the server's clock."""
     failures: tuple[FutureAGIError, ...] = ()
-    """Pages that could not be read and records that did not decode."""
+    """Pages that could not be read, and records that could not be decoded."""
 
     def __repr__(self) -> str:
         return f"<SourceReport: {self._in_words()}>"
@@ -64,7 +64,7 @@ class SourceReport(Plain):
 
 @attrs.define(frozen=True, repr=False)
 class FetchReport(Plain):
-    """What a bulk read says about itself: one `SourceReport` a source, in the order given."""
+    """The report of a bulk read: one `SourceReport` per source, in the order given."""
 
     added = ("complete", "received", "misfits")
 
@@ -77,19 +77,19 @@ class FetchReport(Plain):
 
     @property
     def received(self) -> int:
-        """Different records delivered, over all sources."""
+        """Number of distinct records that were delivered, over all sources."""
         return sum(report.received for report in self.sources)
 
     @property
     def misfits(self) -> int:
-        """Records with misfits when they came, over all sources."""
+        """Number of received records with misfits, over all sources; see `SourceReport.misfits`."""
         return sum(report.misfits for report in self.sources)
 
     def __iter__(self) -> Iterator[SourceReport]:
         return iter(self.sources)
 
     def __repr__(self) -> str:
-        """Say how it went in a few lines: of many sources, those that are incomplete first."""
+        """Show the result in a few lines; with many sources, the incomplete ones first."""
         shown, note = self._shown()
         lines = [f"  {report._in_words()}" for report in shown]  # noqa: SLF001 - of this file
         return (
@@ -110,7 +110,7 @@ class FetchReport(Plain):
         return f"{verdict}, {self.received:,} calls of {len(self.sources):,} sources"
 
     def _shown(self) -> tuple[list[SourceReport], str]:
-        """Return the sources that there is room for, and what to say of the others."""
+        """Return the sources to show, and a note about the others."""
         first = sorted(self.sources, key=lambda report: report.verdict == "complete")
         left = first[MAX_ROWS:]
         if not left:
@@ -121,7 +121,7 @@ class FetchReport(Plain):
 
 @attrs.define(frozen=True)
 class FetchResult(Plain):
-    """All calls of some sources, and the report on them."""
+    """All calls of the sources, and the report."""
 
     calls: list[CallExecution] = attrs.field(repr=lambda calls: f"<{len(calls)} calls>")
     report: FetchReport
@@ -129,7 +129,7 @@ class FetchResult(Plain):
 
 @attrs.define(frozen=True)
 class Outcome(Plain, Generic[T]):
-    """How reading one id ended: exactly one of ``value`` and ``error`` is set."""
+    """The result of reading one id: either ``value`` or ``error`` is set."""
 
     id: str
     value: T | None = None

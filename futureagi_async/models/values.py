@@ -40,21 +40,21 @@ class TranscriptTurn(LazyFields, Plain):
     lazy_fields = frozenset(("extra",))
 
     role: str | None
-    """Documented: user, assistant, system, tool_calls or tool_call_result; text agents also send tool."""
+    """Documented: user, assistant, system, tool_calls or tool_call_result. Text agents also send tool."""
     content: str | None
-    """The text said; a text agent's ``messages`` joined by newlines. Empty where there is none, ``None``
-    for a misfit (`CallExecution.misfits`) alone."""
+    """The spoken or written text. For a text agent, its ``messages`` joined by newlines. Empty if there is no
+    text; ``None`` only for a misfit (`CallExecution.misfits`)."""
     start_seconds: float | None = None
-    """Seconds from the start of the call (of its recording, where there is one); ``None`` for text."""
+    """Seconds from the start of the call (of the recording, if there is one); ``None`` for text."""
     end_seconds: float | None = None
-    """``None`` where unknown."""
+    """Seconds, like ``start_seconds``; ``None`` if unknown."""
     extra: Mapping[str, JsonValue] = EMPTY
-    """Every other key the server sent."""
+    """All other keys that the server sent."""
 
 
 @attrs.define(weakref_slot=False)
 class Scenario(Plain):
-    """The scenario a call was simulated from; a listing may deliver only one of the two."""
+    """The scenario that a call was simulated from. Some endpoints send only the id or only the name."""
 
     id: str | None = None
     name: str | None = None
@@ -62,28 +62,28 @@ class Scenario(Plain):
 
 @attrs.define(weakref_slot=False)
 class EvalOutput(Plain):
-    """The result of one evaluation of one call, whichever spelling the endpoint uses."""
+    """The result of one evaluation of one call, with the same fields for all endpoints."""
 
     id: str
-    """The evaluation's id (the key of ``eval_outputs``; documented answers use its name)."""
+    """The evaluation's id: the key of ``eval_outputs``. (In the documents' examples it is a name.)"""
     name: str | None = None
     value: JsonValue = None
-    """As sent: a number, text, bool, list of choices or object. Its scale is the evaluation's own."""
+    """As sent: a number, text, bool, list of choices or object. Each evaluation has its own scale."""
     type: str | None = None
-    """``score``, ``Pass/Fail``, ``choices``, ...; ``None`` for skipped and pending ones."""
+    """``score``, ``Pass/Fail``, ``choices`` and others; ``None`` for skipped and pending evaluations."""
     reason: str | None = None
     status: str | None = None
-    """As sent; the served API mixes cases (``Completed``, ``completed``, ``skipped``, ``error``)."""
+    """As sent. The served API mixes upper and lower case: ``Completed``, ``completed``, ``skipped``."""
     error: bool | str | None = False
-    """Whether it failed; the failure's text where the endpoint sends it. ``None`` for a misfit alone,
-    like ``skipped``."""
+    """Whether the evaluation failed, or the error text if the endpoint sends it. ``None`` only for a
+    misfit; so is ``skipped``."""
     skipped: bool | None = False
     pending: bool = False
-    """Not evaluated yet."""
+    """Whether the evaluation is not done yet."""
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The chosen words of a ``choices`` evaluation, however the endpoint wraps them."""
+        """The chosen options of a ``choices`` evaluation, in one shape for all endpoints."""
         chosen: object = self.value
         if isinstance(chosen, dict):
             chosen = chosen.get("choices", chosen.get("choice"))
@@ -94,7 +94,7 @@ class EvalOutput(Plain):
 
 @attrs.define(frozen=True)
 class Column(Plain):
-    """One column of a test execution's grid (``column_order``)."""
+    """One column in the table of a test execution (``column_order``)."""
 
     id: str
     """Usually a name such as ``timestamp`` or ``Ideal Outcome``; a UUID for evaluations."""

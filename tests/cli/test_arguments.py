@@ -67,7 +67,7 @@ def test_several_sets_have_to_be_chosen_from(
     file.write_text(f'[nightly]\nrun_tests = ["{served.run_test_ids[0]}"]\n[weekly]\n')
     for command in (["export", "-o", str(tmp_path / "c.jsonl")], ["plan"]):
         assert run([*command, "--sources", str(file)]) == 2
-        assert "holds several sets, choose one: nightly, weekly." in capsys.readouterr().err
+        assert "has several sets, choose one: nightly, weekly." in capsys.readouterr().err
     assert not served.requests
 
 
@@ -129,13 +129,13 @@ WRONG = {
     "no list": (["-o", "c.jsonl"], "--test-execution, --url or --sources, or try --demo"),
     "no address": (
         ["--url", "https://x.example/?key=k", "-o", "c.jsonl"],
-        "--url names no list of calls",
+        "--url does not name a list of calls",
     ),
     "a bad address in a file": (["--url", "@bad.txt", "-o", "c.jsonl"], "bad.txt, line 2: --url must begin"),
     "no set": (["--set", "nightly", "-o", "c.jsonl"], "--set chooses a set of a file"),
     "another set": (
         ["--sources", "s.toml", "--set", "b", "-o", "c.jsonl"],
-        "s.toml holds no set 'b'; it holds a",
+        "s.toml has no set 'b'; it has a",
     ),
     "a bad set": (
         ["--sources", "s.toml", "-o", "c.jsonl"],
@@ -151,7 +151,10 @@ WRONG = {
     ),
     "no kind": (["--all", "calls", "-o", "c.jsonl"], "--all"),
     "since of nothing": (["--run-test", ID, "--since", "30d", "-o", "c.jsonl"], "it needs --all"),
-    "no time": (["--all", "--since", "soon", "-o", "c.jsonl"], "error: --since must be how long ago"),
+    "no time": (
+        ["--all", "--since", "soon", "-o", "c.jsonl"],
+        "error: --since must be a duration before now",
+    ),
     "no version": (["--agent-version", ID, "-o", "c.jsonl"], "AGENT:VERSION"),
     "no version id": (["--agent-version", f"{ID}:", "-o", "c.jsonl"], "version must be a name or an id"),
     "no file": (["--run-test", "@missing.txt", "-o", "c.jsonl"], "can't read missing.txt: No such file"),

@@ -290,5 +290,5 @@ def test_copies_pass_on_the_same() -> None:
 @pytest.mark.parametrize("keep", [False, True])
 def test_a_call_built_by_hand_has_nothing_to_pass_on(keep: bool) -> None:
     """The server sent no record of it, and none is made up."""
-    with pytest.raises(ValueError, match="Call 1 was built by hand"):
+    with pytest.raises(ValueError, match="Call 1 has no record as sent"):
         CallExecution(id="1").as_sent(include_provider_data=keep)

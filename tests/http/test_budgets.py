@@ -428,7 +428,7 @@ def test_the_local_budget_is_what_a_limit_makes(served: StandInServer) -> None:
 
 def test_a_budget_and_a_limit_exclude_each_other(served: StandInServer) -> None:
     """Which of them should hold is not for the session to guess."""
-    with pytest.raises(ValueError, match="budget and max_requests_per_minute exclude each other"):
+    with pytest.raises(ValueError, match="Pass budget or max_requests_per_minute, not both"):
         make_session(served, budget=MinuteBudget(5), max_requests_per_minute=5)
 
 
