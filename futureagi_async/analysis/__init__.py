@@ -1,4 +1,4 @@
-"""Answers from calls: `summarise`, `compare`, and `check` of rules. Needs the extra ``[analysis]``.
+"""Analysis of calls: `summarise`, `compare`, and `check` of rules. Needs the extra ``[analysis]``.
 
 ::
 

@@ -1,6 +1,6 @@
-"""The bootstrap: intervals and tests of means and medians, by numpy and scipy.
+"""The bootstrap: confidence intervals and tests of means and medians, by numpy and scipy.
 
-Whole calls are drawn again, so that figures of the same calls stay together; where runs are paired, pairs.
+It resamples whole calls, so that all figures of a call stay together. For paired runs it resamples pairs.
 """
 
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from futureagi_async.analysis.intervals import LEVEL, Interval, stats
 from futureagi_async.analysis.sample import Doubles, Places
 
 RESAMPLES: Final = 2_000
-_VALUES_AT_ONCE: Final = 1_000_000  # weights of calls in memory: 8 MB
+_VALUES_AT_ONCE: Final = 1_000_000  # number of weights in memory: 8 MB
 
 
 def mean_interval(values: Doubles, *, seed: int = 0, resamples: int = RESAMPLES) -> Interval | None:
-    """Return the bootstrap's interval of a mean; ``None`` below two values."""
+    """Return the bootstrap interval of a mean; ``None`` for fewer than two values."""
     if len(values) < 2:
         return None
     weights = _weights(default_rng(seed), len(values), resamples)
@@ -28,7 +28,7 @@ def mean_interval(values: Doubles, *, seed: int = 0, resamples: int = RESAMPLES)
 
 @attrs.frozen
 class Pairs:
-    """Which calls of two runs belong together: ``before[i]`` and ``after[i]``."""
+    """The pairs of calls of two runs, as row numbers: ``before[i]`` and ``after[i]`` are a pair."""
 
     before: Places
     after: Places
@@ -39,7 +39,7 @@ class Pairs:
 
 @attrs.frozen
 class Draws:
-    """Differences of all columns in samples drawn again: a row a sample."""
+    """Differences of all columns, with one row per bootstrap sample."""
 
     means: Doubles
     medians: Doubles
@@ -48,10 +48,10 @@ class Draws:
 def draw_differences(
     before: Doubles, after: Doubles, pairs: Pairs, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Draws:
-    """Draw the calls of both runs again and again, and return how the columns' means and medians differ.
+    """Resample the calls of both runs, and return the differences of the columns' means and medians.
 
-    A row of ``before`` and ``after`` is a call, a column a figure, NaN where a call has none. Calls of a pair
-    are drawn together, the others for themselves; each run keeps its size.
+    In ``before`` and ``after``, a row is a call and a column is a figure; NaN if a call has no value. Both
+    calls of a pair are drawn together, all others separately. Each run keeps its size.
     """
     rng = default_rng(seed)
     first, second = _Columns.of(before, pairs.before), _Columns.of(after, pairs.after)
@@ -72,7 +72,7 @@ def draw_differences(
 
 
 def _weights(rng: Generator, calls: int, resamples: int, beside: int = 0) -> Iterator[Doubles]:
-    """Yield how often each call is drawn, a row a sample, some samples at a time."""
+    """Yield how often each call is drawn, with one row per sample, in blocks of samples."""
     at_once = max(1, _VALUES_AT_ONCE // max(1, calls, beside))
     for first in range(0, resamples, at_once):
         rows = min(at_once, resamples - first)
@@ -84,17 +84,17 @@ def _weights(rng: Generator, calls: int, resamples: int, beside: int = 0) -> Ite
 
 @attrs.frozen
 class _Columns:
-    """The values of one run, those of pairs first."""
+    """The values of one run; paired calls come first."""
 
     values: Doubles
     filled: Doubles
-    """The same with 0 for NaN."""
+    """The values with 0 in place of NaN."""
     there: Doubles
     """1 where there is a value, 0 for NaN."""
     ordered: list[Places]
-    """Of each column: the calls that have a value, by value."""
+    """For each column: the row numbers of calls with a value, sorted by value."""
     below: Doubles
-    """1 where a value is too low to be a median of calls drawn again."""
+    """1 where a value is too low to be the median of a resampled column."""
 
     @classmethod
     def of(cls, values: Doubles, paired: Places) -> "_Columns":
@@ -113,14 +113,14 @@ class _Columns:
         return cls(values, filled, there.astype(np.float64), ordered, below)
 
     def means(self, weights: Doubles) -> Doubles:
-        """Return the mean of each column, a row a sample; NaN where none of its values was drawn."""
+        """Return the mean of each column, one row per sample; NaN if no value was drawn."""
         numbers = weights @ self.there
         found = np.full(numbers.shape, np.nan)
         np.divide(weights @ self.filled, numbers, out=found, where=numbers > 0)
         return found
 
     def medians(self, weights: Doubles) -> Doubles:
-        """Return the same for medians."""
+        """Return the median of each column, one row per sample; NaN if no value was drawn."""
         found = np.full((len(weights), len(self.ordered)), np.nan)
         below, totals = weights @ self.below, weights @ self.there
         for place, order in enumerate(self.ordered):
@@ -136,10 +136,10 @@ class _Columns:
         return found
 
     def drawn_medians(self, rng: Generator, resamples: int) -> Doubles:
-        """Return medians of samples drawn again, without drawing these.
+        """Return medians of bootstrap samples, without drawing the samples.
 
-        The rank of a middle value among the drawn ones is the order statistic of as many uniform numbers,
-        which has a beta distribution (David and Nagaraja, Order Statistics, 2003, section 2.3).
+        The rank of the median of a resample has the distribution of an order statistic of uniform numbers,
+        which is a beta distribution (David and Nagaraja, Order Statistics, 2003, section 2.3).
         """
         found = np.full((resamples, self.values.shape[1]), np.nan)
         for place, order in enumerate(self.ordered):
@@ -148,7 +148,7 @@ class _Columns:
                 middle = (number + 1) // 2
                 low = rng.beta(middle, number - middle + 1, resamples)
                 high = low
-                if number % 2 == 0:  # the next of the numbers above it, all of which are alike
+                if number % 2 == 0:  # the smallest of the uniform numbers above it
                     high = low + (1 - low) * rng.beta(1, number - middle, resamples)
                 ranks = [np.minimum((each * number).astype(np.int64), number - 1) for each in (low, high)]
                 found[:, place] = (values[ranks[0]] + values[ranks[1]]) / 2
@@ -157,29 +157,29 @@ class _Columns:
 
 @attrs.frozen
 class Estimate:
-    """What chance makes of one difference."""
+    """Interval and p-value of one difference."""
 
     interval: Interval | None
     p_value: float
 
 
 def estimate_mean(draws: Doubles, before: Doubles, after: Doubles) -> Estimate:
-    """Return interval and p-value of the difference of two means; the values are those drawn from, no NaN."""
+    """Return interval and p-value of the difference of two means. The values must not contain NaN."""
     n = min(len(before), len(after))
     difference = float(after.mean() - before.mean())
     error = _standard_error(draws) * float(
         np.sqrt(n / (n - 1))
-    )  # samples drawn again vary too little by this
+    )  # corrects the bootstrap's bias in small samples
     if not error > _rounding(before, after):
         return Estimate(None, _without_variation(before, after, difference))
     return Estimate(_percentiles(draws, n), _p_value(difference, error, n))
 
 
 def estimate_median(draws: Doubles, before: Doubles, after: Doubles) -> Estimate:
-    """Return the same for medians.
+    """Return interval and p-value of the difference of two medians.
 
-    Their percentiles would be too far out, as medians of few values jump: in simulations the interval of
-    Student's t with the bootstrap's standard error keeps its 95 % (``python -m tests.long intervals``).
+    Percentile intervals are too wide here, because medians of few values jump. In simulations, Student's t
+    interval with the bootstrap's standard error keeps its 95 % (``python -m tests.long intervals``).
     """
     n = min(len(before), len(after))
     difference = float(np.median(after) - np.median(before))
@@ -197,7 +197,7 @@ def _standard_error(draws: Doubles) -> float:
 
 
 def _rounding(before: Doubles, after: Doubles) -> float:
-    """Return a variation that is none: what sums of doubles are wrong by."""
+    """Return the size of rounding errors; a smaller standard error counts as no variation."""
     return float(np.finfo(np.float64).eps * 8 * max(np.abs(before).max(), np.abs(after).max()))
 
 
@@ -206,24 +206,23 @@ def _p_value(difference: float, error: float, n: int) -> float:
 
 
 def _without_variation(before: Doubles, after: Doubles, difference: float) -> float:
-    """Return the p-value where all samples are alike, so that a standard error says nothing."""
+    """Return the p-value if all samples are equal, so that there is no standard error."""
     if difference == 0:
         return 1.0
     return float(stats().mannwhitneyu(before, after).pvalue)
 
 
 def _middle(number: int) -> slice:
-    """Return where, among sorted values, medians of values drawn again lie, but for one in 10^14."""
+    """Return the range of sorted values that has the median of a resample, but for one case in 10^14."""
     reach = int(4 * np.sqrt(number)) + 2  # eight standard deviations of the rank
     return slice(max(0, number // 2 - reach), number // 2 + reach)
 
 
 def _percentiles(draws: Doubles, n: int) -> Interval:
-    """Return the interval between two percentiles of drawn means of ``n`` values.
+    """Return the percentile interval of resampled means of ``n`` values.
 
-    The percentiles lie further out the fewer values there are, so that the interval is as wide as
-    Student's: the plain ones are too near (Hesterberg, "What Teachers Should Know About the Bootstrap",
-    2015, section 3.3).
+    The percentiles are adjusted to the width of Student's interval, because plain percentiles are too narrow
+    for few values (Hesterberg, "What Teachers Should Know About the Bootstrap", 2015, section 3.3).
     """
     found = stats()
     tail = float(found.norm.cdf(np.sqrt(n / (n - 1)) * found.t.ppf((1 - LEVEL) / 2, n - 1)))

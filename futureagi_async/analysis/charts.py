@@ -1,4 +1,4 @@
-"""The charts of a report, drawn by altair from aggregated values: none holds a call of its own."""
+"""The charts of a report, drawn by altair from aggregated values. No chart contains single calls."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ from futureagi_async.analysis.values import (
 
 WIDE: Final = 500
 NARROW: Final = 300
-"""Widths in pixels: of half a desktop's page, and of a phone's."""
+"""Widths in pixels: half a desktop page, and a phone's page."""
 
 INK: Final = "#1f2933"
 QUIET: Final = "#6b7785"
@@ -49,7 +49,7 @@ DARK: Final[Mapping[str, str]] = {
     OTHER: "#a891ff",
     PAPER: "#1b212a",
 }
-"""What a colour becomes on a dark page: a style sheet puts one in the place of the other."""
+"""The colours in dark mode. A style sheet replaces each colour by its dark one."""
 
 STATUS_COLOURS: Final[Mapping[str, str]] = {
     "completed": GOOD,
@@ -62,13 +62,13 @@ _MOST_ROWS: Final = 24
 _MOST_WORDS: Final = 8
 _MOST_CHOICES_CHARTS: Final = 6
 _MOST_BARS: Final = 45
-_LARGEST: Final = 1e100  # that is drawn: beyond, a scale overflows
+_LARGEST: Final = 1e100  # larger values are not drawn, because a scale would overflow
 _NAME: Final = 20
 _LINE: Final = 15
 _CHARACTER: Final = 7
 _BETWEEN_ROWS: Final = 7
-"""Pixels of a row's name, of each run in it, and below it."""
-_BOOTSTRAP_UP_TO: Final = 1_000  # values; above, the bootstrap and Student's t agree, and only one is quick
+"""Height in pixels of a row's name, of each run in the row, and of the space below it."""
+_BOOTSTRAP_UP_TO: Final = 1_000  # values; above, the bootstrap and Student's t agree, and that is faster
 _PERCENTILES: Final = (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99)
 LATENCIES: Final = {
     "response_time": "Response time",
@@ -79,14 +79,14 @@ LATENCIES: Final = {
 
 
 class Data:
-    """The rows that a chart draws: named in it, and not copied with each of its layers."""
+    """The data sets of a chart: referenced by name, so that layers do not copy them."""
 
     def __init__(self, alt: Any) -> None:
         self._alt = alt
         self.sets: dict[str, Sequence[Mapping[str, Any]]] = {}
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Any:
-        """Keep rows, and return what stands for them."""
+        """Add a data set, and return a reference to it."""
         name = f"rows {len(self.sets)}"
         self.sets[name] = rows
         return self._alt.NamedData(name=name)
@@ -94,19 +94,19 @@ class Data:
 
 @attrs.frozen
 class Chart:
-    """A chart: what it shows, and how it is drawn at a width."""
+    """A chart, independent of its width."""
 
     name: str
-    """Of its file."""
+    """The name of its file."""
     title: str
     note: str
-    """What stands below it: what is drawn, of how many calls."""
+    """The caption: what is drawn, and of how many calls."""
     height: int
     layers: Callable[[Any, Data, int], Any]
-    """From altair, the place for its rows, and a width: the chart without its size."""
+    """Returns the chart for altair, a `Data` and a width, without its size."""
 
     def spec(self, width: int) -> dict[str, Any]:
-        """Return the chart in Vega-Lite's JSON."""
+        """Return the chart as Vega-Lite JSON."""
         import altair
 
         data = Data(altair)
@@ -152,11 +152,11 @@ _CONFIG: Final[dict[str, Any]] = {
 
 @attrs.frozen
 class Run:
-    """One of the runs that a report is on."""
+    """A run of the report."""
 
     name: str
     word: str
-    """``before`` or ``after``; empty where there is but one."""
+    """``before`` or ``after``; empty if there is only one run."""
     colour: str
     summary: Summary
 
@@ -173,7 +173,7 @@ def runs_of(data: Summary | Comparison) -> tuple[Run, ...]:
 
 
 def charts_of(data: Summary | Comparison) -> Iterator[Chart]:
-    """Yield the charts for which there are values."""
+    """Yield the charts that have values."""
     runs = runs_of(data)
     yield from _score_chart(runs)
     if isinstance(data, Comparison):
@@ -189,7 +189,7 @@ def charts_of(data: Summary | Comparison) -> Iterator[Chart]:
 
 
 def mean_interval(measure: MeasureSummary) -> Interval | None:
-    """Return a 95 % interval of a mean: the bootstrap's, or of many values Student's."""
+    """Return a 95 % interval of a mean: by bootstrap, or by Student's t for many values."""
     if measure.n <= _BOOTSTRAP_UP_TO:
         return measure.interval()
     with np.errstate(over="ignore", invalid="ignore"):
@@ -199,7 +199,7 @@ def mean_interval(measure: MeasureSummary) -> Interval | None:
 
 
 def _colour(alt: Any, runs: Sequence[Run]) -> Any:
-    """Return the colours of the runs; a single one needs no legend."""
+    """Return the colour scale of the runs, without a legend for a single run."""
     return _colours(alt, {run.word: run.colour for run in runs})
 
 
@@ -209,7 +209,7 @@ def _colours(alt: Any, colours: Mapping[str, str]) -> Any:
 
 
 def _sizes(runs: Sequence[Run], numbers: Sequence[int]) -> str:
-    """Say how many calls are behind a chart."""
+    """Return the numbers of calls in a chart, for its caption."""
     if len(runs) == 1:
         return f"n = {numbers[0]:,}"
     return ", ".join(
@@ -264,15 +264,15 @@ def _score_chart(runs: Sequence[Run]) -> Iterator[Chart]:
     words = " and ".join(f"{each['label']}" for each in means)
     yield Chart(
         "scores",
-        "How calls scored",
-        f"Share of calls by overall score; dashed: the mean, {words}. {_sizes(runs, sizes)}.",
+        "Scores of calls",
+        f"Share of calls by overall score. Dashed line: the mean, {words}. {_sizes(runs, sizes)}.",
         200,
         layers,
     )
 
 
 def _edges(values: Doubles) -> Doubles:
-    """Return the bounds of some twenty bins, on round numbers where the scale is a usual one."""
+    """Return the edges of about twenty bins, with round numbers for usual scales."""
     low, high = float(values.min()), float(values.max())
     for top in (1.0, 5.0, 10.0, 100.0):
         if low >= 0 and high <= top and high > top / 10:
@@ -288,27 +288,27 @@ class _Mark:
 
     row: str
     line: int
-    """In that row, from 0: which run it is of."""
+    """The line within the row, from 0: the index of the run."""
     colour: str
-    """A word with a colour."""
+    """The name of a colour."""
     value: float
     interval: Interval | None
     size: str
-    """How many calls it is made of."""
+    """The number of calls, as text."""
 
 
 @attrs.frozen
 class _Rows:
-    """Rows of a chart: a name, with room for what its words need, and lines below it.
+    """Rows of a chart: a name, and below it one line per run.
 
-    Names stand in the chart and not beside it: browsers have other fonts than the machine that draws, and
-    what is beside an axis is cut where it turns out longer.
+    Names are drawn inside the plot and not as axis labels: browsers use other fonts than the renderer, and
+    axis labels that turn out wider are cut.
     """
 
     names: Sequence[str]
     lines: int
     sizes: Mapping[str, str]
-    """By name: what stands at its right."""
+    """By name: the text at the right of the row."""
 
     @property
     def height(self) -> int:
@@ -327,7 +327,7 @@ class _Rows:
         return alt.Y(field, axis=None, scale=scale)
 
     def layer(self, alt: Any, data: Data, width: int) -> Any:
-        """Return the names and what stands at their right."""
+        """Return the names, and the texts at the right."""
         beside = max((len(size) for size in self.sizes.values()), default=0) * _CHARACTER
         rows = [
             {
@@ -354,7 +354,7 @@ def _mark_chart(
     x_title: str,
     x: Mapping[str, Any],
 ) -> Chart:
-    """Return a chart with a row each: values as points, intervals as lines."""
+    """Return a chart with one row per name: values as points, intervals as lines."""
     names = list(dict.fromkeys(mark.row for mark in marks))
     sizes: dict[str, str] = {}
     for mark in marks:
@@ -395,7 +395,7 @@ _INTERVAL_WORDS: Final = "Lines are 95 % intervals"
 
 
 def _scenario_scores(scenarios: Sequence[ScenarioSummary], runs: Sequence[Run]) -> Iterator[Chart]:
-    """Show the mean score of each scenario, the lowest first."""
+    """Draw the mean score of each scenario, the lowest first."""
     scored = [each for each in scenarios if each.measures["overall_score"].mean is not None]
     scored.sort(key=lambda each: each.measures["overall_score"].mean or 0.0)
     if len(scored) < 2:
@@ -421,7 +421,7 @@ def _scenario_scores(scenarios: Sequence[ScenarioSummary], runs: Sequence[Run]) 
 
 
 def _unique(texts: Sequence[str]) -> list[str]:
-    """Return short names, of which no two are equal."""
+    """Return short names that are unique."""
     found: list[str] = []
     for text in texts:
         name = short = label(text, 48) or "no name"
@@ -433,7 +433,7 @@ def _unique(texts: Sequence[str]) -> list[str]:
 
 
 def _scenario_differences(comparison: Comparison) -> Iterator[Chart]:
-    """Show how far each scenario's mean score, else its first pass rate, moved."""
+    """Draw the change of each scenario's mean score, or of its first pass rate."""
     name = _common_figure(comparison.scenarios)
     found = [(each, _difference(each, name)) for each in comparison.scenarios]
     moved = [(each, by) for each, by in found if by is not None and abs(by.difference or 0.0) < _LARGEST]
@@ -459,8 +459,8 @@ def _scenario_differences(comparison: Comparison) -> Iterator[Chart]:
     hidden = f" The {len(shown)} largest of {len(moved):,}." if len(moved) > len(shown) else ""
     yield _mark_chart(
         "scenarios",
-        "What changed by scenario",
-        f"{figure.capitalize()}: after minus before. {_INTERVAL_WORDS}; grey: chance explains it.{hidden}",
+        "Changes by scenario",
+        f"{figure.capitalize()}: after minus before. {_INTERVAL_WORDS}; grey: not significant.{hidden}",
         marks,
         partial(_colours, colours=colours),
         f"Difference of {figure}",
@@ -468,7 +468,7 @@ def _scenario_differences(comparison: Comparison) -> Iterator[Chart]:
     )
 
 
-_KINDS: Final = {"lower": BAD, "within chance": BEFORE, "higher": GOOD}
+_KINDS: Final = {"lower": BAD, "not significant": BEFORE, "higher": GOOD}
 
 
 def _common_figure(scenarios: Sequence[ScenarioComparison]) -> str | None:
@@ -489,7 +489,7 @@ def _difference(scenario: ScenarioComparison, name: str | None) -> Difference | 
 
 def _kind(difference: Difference) -> str:
     if not difference.beyond_chance:
-        return "within chance"
+        return "not significant"
     return "higher" if (difference.difference or 0.0) > 0 else "lower"
 
 
@@ -498,7 +498,7 @@ def _kind(difference: Difference) -> str:
 
 @attrs.frozen
 class _Asked:
-    """An evaluation, with what came of it in each run; they belong together by id, else by name."""
+    """An evaluation, and its results in each run. Evaluations of runs are matched by id, else by name."""
 
     name: str
     results: tuple[EvaluationSummary | None, ...]
@@ -554,7 +554,7 @@ def _hidden(rows: int) -> str:
 
 
 def _evaluation_scores(runs: Sequence[Run]) -> Iterator[Chart]:
-    """Show the means of evaluations that give scores, those of one scale together."""
+    """Draw the means of evaluations with scores, one chart per scale."""
     scales: dict[int, list[_Mark]] = {}
     for asked in _evaluations(runs):
         found = [
@@ -614,7 +614,7 @@ def _share_chart(
     shares: Sequence[Mapping[str, Share]],
     runs: Sequence[Run],
 ) -> Chart:
-    """Return bars, a row a word."""
+    """Return a bar chart with one row per value."""
     names = _unique(words)
     of_word = [[found[word].count if word in found else 0 for found in shares] for word in words]
     sizes = {
@@ -685,7 +685,7 @@ def _percentile_chart(
                 if row["colour"] == run.word and row["percentile"] in (50, 95)
             ]
             points = alt.Chart(data(named)).encode(x, y, _colour(alt, runs))
-            # of two, the earlier run's figures stand below its line and the later's above
+            # with two runs, the labels of the earlier run are below its line, those of the later one above
             above = place == len(runs) - 1
             words = points.mark_text(
                 align="right" if above else "center",
@@ -696,7 +696,7 @@ def _percentile_chart(
             drawn += points.mark_point(filled=True, size=60, opacity=1) + words.encode(alt.Text("words:N"))
         return drawn
 
-    note = f"Half of the calls are below p50, nineteen of twenty below p95. {_sizes(runs, sizes)}."
+    note = f"50 % of the calls are below p50, 95 % below p95. {_sizes(runs, sizes)}."
     return Chart(f"latency-{name.replace('_', '-')}", title, note, 190, layers)
 
 
@@ -757,7 +757,7 @@ def _status_place(word: str) -> int:
 
 
 def _periods(days: Sequence[date]) -> tuple[str, dict[date, date]]:
-    """Return days, weeks or months, so that there are not too many bars, and where each day belongs."""
+    """Return the period (day, week or month) that gives few enough bars, and the period of each day."""
     span = (days[-1] - days[0]).days
     if span < _MOST_BARS:
         return "day", {day: day for day in days}
@@ -777,12 +777,12 @@ def _ended_reasons(runs: Sequence[Run]) -> Iterator[Chart]:
     most = sorted(words, key=lambda word: (-words[word], word))[:_MOST_WORDS]
     hidden = f" The {len(most)} most frequent of {len(words):,}." if len(words) > len(most) else ""
     shares = [{word: found.of(word) for word in most} for found in counts]
-    note = f"Share of calls, and how many. {_sizes(runs, [found.n for found in counts])}.{hidden}"
+    note = f"Share and number of calls. {_sizes(runs, [found.n for found in counts])}.{hidden}"
     yield _share_chart("ended-reasons", "Why calls ended", note, most, shares, runs)
 
 
 def colours_in_the_dark() -> str:
-    """Return style rules that put dark colours in the place of those that are drawn."""
+    """Return style rules that replace the colours by their dark ones."""
     rules = [
         f'svg [{kind}="{light}"]{{{kind}:{dark}}}'
         for light, dark in DARK.items()

@@ -1,4 +1,4 @@
-"""`compare`: two runs, and whether chance explains how they differ."""
+"""`compare`: the differences between two runs, and which are statistically significant."""
 
 import os
 from collections.abc import Iterable
@@ -17,24 +17,23 @@ if TYPE_CHECKING:
 
 
 def compare(before: "Data", after: "Data", *, seed: int = 0, resamples: int = 2_000) -> Comparison:
-    """Return how the figures of two runs differ, with 95 % intervals.
+    """Return how the figures of two runs differ, with 95 % confidence intervals.
 
-    Means and medians have intervals of a bootstrap that draws whole calls, shares Newcombe's. A difference is
-    ``beyond_chance`` after the correction of Benjamini and Hochberg over all figures (5 % false discoveries
-    among those named); the figures of scenarios are corrected together, for themselves.
+    Means and medians get bootstrap intervals, which resample whole calls; shares get Newcombe intervals. A
+    difference is ``beyond_chance`` if it is statistically significant: at a false discovery rate of 5 %, with
+    the Benjamini-Hochberg correction over all figures. The figures of scenarios are a family of their own.
 
-    Calls of the same scenario and the same row of its dataset are compared in pairs, where each row has one
-    call a run and at least half of the calls have a partner; shares are not paired, which makes their
-    intervals wider than they need be. Evaluations and scenarios belong together by id, else by a name that
-    only one has.
+    Calls with the same scenario and the same row of its dataset are compared in pairs. This needs one call
+    per row in each run, and pairs for at least half of the calls. Shares are never paired, so their intervals
+    are wider than necessary. Evaluations and scenarios are matched by id, else by name if that is unique.
 
     Args:
-        before: What `summarise` takes, or a `Summary`.
-        after: The same.
-        seed: Of the bootstrap: the same seed gives the same intervals.
-        resamples: How many samples it draws.
+        before: The earlier run: a `Summary`, or what `summarise` takes.
+        after: The later run, in the same forms.
+        seed: Seed of the bootstrap. The same seed gives the same intervals.
+        resamples: Number of bootstrap samples.
 
-    Raises what `summarise` does, and `ValueError` for less than 100 resamples.
+    Raises what `summarise` raises, and `ValueError` for fewer than 100 resamples.
 
     """
     check_installed()
@@ -48,6 +47,6 @@ def compare(before: "Data", after: "Data", *, seed: int = 0, resamples: int = 2_
 
 def _check_number(name: str, value: object, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number, not {brief(value)}.")
+        raise TypeError(f"{name} must be an int, not {brief(value)}.")
     if value < least:
         raise ValueError(f"{name} must be at least {least}, not {value}.")

@@ -1,4 +1,4 @@
-"""From two summaries to a `Comparison`."""
+"""Make a `Comparison` of two summaries."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -34,7 +34,7 @@ _MOST_NEWLY_FAILING: Final = 100
 
 
 def make_comparison(before: Summary, after: Summary, *, seed: int, resamples: int) -> Comparison:
-    """Return what differs."""
+    """Return the differences."""
     matched = Matched.of(before.sample, after.sample)
     work = _Work(matched, seed, resamples)
     pairs = matched.pairs(before.sample, after.sample)
@@ -66,7 +66,7 @@ def make_comparison(before: Summary, after: Summary, *, seed: int, resamples: in
 
 
 def _corrected(differences: Sequence[Difference]) -> list[Difference]:
-    """Return a family of differences, with what is beyond chance."""
+    """Return a family of differences, with ``beyond_chance`` set after the correction."""
     tested = [place for place, each in enumerate(differences) if each.p_value is not None]
     adjusted = adjust([differences[place].p_value or 0.0 for place in tested])
     beyond = {place for place, p_value in zip(tested, adjusted, strict=True) if p_value <= _FALSE_DISCOVERIES}
@@ -75,7 +75,7 @@ def _corrected(differences: Sequence[Difference]) -> list[Difference]:
 
 @attrs.frozen
 class _Column:
-    """A number that calls have."""
+    """A numeric figure: one value per call in each run."""
 
     name: str
     label: str
@@ -87,14 +87,14 @@ class _Column:
 
 @attrs.frozen
 class _Work:
-    """Compares the calls of two runs, or of one scenario of them."""
+    """Compares the calls of two runs, or of one scenario in both runs."""
 
     matched: Matched
     seed: int
     resamples: int
 
     def differences(self, before: Sample, after: Sample) -> list[Difference]:
-        """Return all differences, not corrected yet."""
+        """Return all differences, before the correction."""
         columns = [*_measures(before, after), *self._scores(before, after)]
         shares = [*self._results(before, after), *_states(before, after)]
         return [*self._numbers(columns, self.matched.pairs(before, after)), *shares]
@@ -139,7 +139,7 @@ class _Work:
 
 def _number_differences(column: _Column, pairs: Pairs, draws: Draws, place: int) -> Iterator[Difference]:
     before, after = (values[~np.isnan(values)] for values in (column.before, column.after))
-    together = column.before[pairs.before] + column.after[pairs.after]  # NaN where one has none
+    together = column.before[pairs.before] + column.after[pairs.after]  # NaN if one of them is NaN
     paired = int(np.count_nonzero(~np.isnan(together)))
     enough = min(len(before), len(after)) > 1
     kinds: tuple[tuple[Literal["mean", "median"], Doubles], ...]
@@ -234,7 +234,7 @@ def _has(evaluation: EvaluationSample | None, state: State) -> bool:
 
 
 def _dense(evaluation: EvaluationSample | None, calls: int) -> Doubles:
-    """Return an evaluation's scores, one a call, NaN where there is none."""
+    """Return an evaluation's scores, one per call, NaN if there is none."""
     scores = np.full(calls, np.nan)
     if evaluation is not None:
         scores[evaluation.rows] = evaluation.scores
@@ -258,9 +258,9 @@ def _choice_share(evaluation: EvaluationSample | None, choice: str) -> Share:
 
 
 def _newly_failing(matched: Matched, pairs: Pairs) -> list[CallToLookAt]:
-    """Return calls that fail an evaluation which their pair passed.
+    """Return calls that fail an evaluation which the paired call passed.
 
-    Where calls are not paired: which no earlier call of their scenario failed.
+    Without pairs: calls that fail an evaluation which no earlier call of their scenario failed.
     """
     before, after = matched.before, matched.after
     partner = dict(zip(pairs.after.tolist(), pairs.before.tolist(), strict=True))
@@ -295,7 +295,7 @@ def _passed(evaluation: EvaluationSample, row: int | None) -> bool:
 
 
 def _never_failed_before(matched: Matched, earlier: EvaluationSample, rows: Places) -> Places:
-    """Return those of the later calls whose scenario passed the evaluation before, whenever it was asked."""
+    """Return the later calls whose scenario always passed the evaluation in the earlier run."""
     places = matched.before.scenario_places
     failed = set(places[earlier.rows[earlier.states == State.NOT_PASSED]].tolist())
     passed = set(places[earlier.rows[earlier.states == State.PASSED]].tolist()) - failed

@@ -1,4 +1,4 @@
-"""Whole calls out of an export: those few that a report shows."""
+"""Read a few whole calls from an export, for a report."""
 
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -25,10 +25,10 @@ _COLUMNS: Final = (*_PLAIN, *_JSON, "transcript")
 
 
 def find_calls(folder: Path, ids: Collection[str]) -> dict[str, CallExecution]:
-    """Return those of the calls that an export has, with what a report shows of them.
+    """Return the calls with these ids from an export, with the fields that a report shows.
 
-    The first of each, where an export has several. CSV holds no turns: nothing is returned for it. Raises
-    `ExportError` for a directory that holds no finished export.
+    If an export has a call several times, the first one counts. CSV has no turns, so nothing is returned for
+    it. Raises `ExportError` for a directory without a finished export.
     """
     manifest = read_manifest(folder / MANIFEST)
     if manifest is None:
@@ -76,7 +76,7 @@ def _in_parquet(path: Path, wanted: frozenset[str]) -> Iterator[CallExecution]:
 
 
 def _call_of_row(row: dict[str, Any]) -> CallExecution:
-    """Make a call; a table has the JSON parts as they were sent, which are decoded like a record's."""
+    """Return the call of a table row. Its JSON columns are decoded like those of a record."""
     sent = {name: Raw((row.get(name) or "null").encode()) for name in _JSON}
     record = msgspec.json.encode({name: row.get(name) for name in _PLAIN} | sent)
     call = decode_call(record, "an export")

@@ -1,4 +1,4 @@
-"""Whether the libraries of the extra ``[analysis]`` are installed."""
+"""Check that the libraries of the extra ``[analysis]`` are installed."""
 
 from importlib.util import find_spec
 
@@ -6,7 +6,7 @@ _NEEDED = {"numpy": "numpy>=1.26", "scipy": "scipy>=1.12", "statsmodels": "stats
 
 
 def check_installed() -> None:
-    """Raise `ModuleNotFoundError` with a line that installs what is missing."""
+    """Raise `ModuleNotFoundError` with the command that installs the missing libraries."""
     missing = [line for name, line in _NEEDED.items() if find_spec(name) is None]
     if missing:
         lines = " ".join(f"'{line}'" for line in missing)

@@ -1,11 +1,11 @@
-"""Confidence intervals and tests of shares, and what counts as chance, by scipy and statsmodels."""
+"""Confidence intervals and tests of shares, and the correction of p-values; by scipy and statsmodels."""
 
 from typing import Any, Final
 
 import attrs
 
 LEVEL: Final = 0.95
-_LEAST_EXPECTED: Final = 5  # in each field of a table for the chi-squared test, as textbooks say
+_LEAST_EXPECTED: Final = 5  # the usual condition of the chi-squared test, for each cell of the table
 
 
 @attrs.frozen
@@ -17,34 +17,34 @@ class Interval:
     level: float = LEVEL
 
     def to_dict(self) -> dict[str, float]:
-        """Return both ends and the level."""
+        """Return low, high and level as a dict."""
         return attrs.asdict(self)
 
 
 def stats() -> Any:
-    """Return `scipy.stats`, whose types say little."""
+    """Return `scipy.stats`, whose types are incomplete."""
     from scipy import stats
 
     return stats
 
 
 def proportion() -> Any:
-    """Return statsmodels' functions for shares, which have no types."""
+    """Return statsmodels' functions for proportions, which have no types."""
     from statsmodels.stats import proportion
 
     return proportion
 
 
 def share_interval(count: int, n: int) -> Interval:
-    """Return Wilson's interval of a share."""
+    """Return the Wilson interval of a share."""
     low, high = proportion().proportion_confint(count, n, alpha=1 - LEVEL, method="wilson")
     return Interval(float(low), float(high))
 
 
 def compare_shares(before: int, n_before: int, after: int, n_after: int) -> tuple[Interval, float]:
-    """Return Newcombe's interval of the difference of two shares, and the p-value of there being none.
+    """Return the Newcombe interval of the difference of two shares, and the p-value of no difference.
 
-    The test is the chi-squared one, or Fisher's exact one where few are expected.
+    The test is the chi-squared test, or Fisher's exact test if an expected count is small.
     """
     low, high = proportion().confint_proportions_2indep(
         after, n_after, before, n_before, method="newcomb", compare="diff", alpha=1 - LEVEL
@@ -61,5 +61,5 @@ def compare_shares(before: int, n_before: int, after: int, n_after: int) -> tupl
 
 
 def adjust(p_values: list[float]) -> list[float]:
-    """Return p-values corrected after Benjamini and Hochberg (1995), in their order."""
+    """Return p-values with the Benjamini-Hochberg (1995) correction, in the same order."""
     return [float(p_value) for p_value in stats().false_discovery_control(p_values)] if p_values else []

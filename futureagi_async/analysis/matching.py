@@ -1,4 +1,4 @@
-"""What belongs together in two samples: scenarios, evaluations, and calls of the same dataset row."""
+"""Match two samples: their scenarios, evaluations, and calls of the same dataset row."""
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -16,29 +16,29 @@ T = TypeVar("T")
 
 @attrs.frozen
 class MatchedEvaluation:
-    """An evaluation that both have."""
+    """An evaluation that both samples have."""
 
     before_id: str
     after_id: str
     label: str
     address: str
-    """Its part of a figure's address: the name, or the id where several have that name."""
+    """The evaluation's part in the name of a figure: its name, or its id if the name is not unique."""
 
 
 @attrs.frozen
 class Matched:
-    """What belongs together in two samples."""
+    """Two samples, and what matches in them."""
 
     before: Sample
     after: Sample
     evaluations: Sequence[MatchedEvaluation]
     scenario_places: Mapping[int, int]
-    """Of a scenario's place in ``after``: that in ``before``."""
+    """Scenario index in ``after`` to scenario index in ``before``."""
     unmatched: Sequence[str]
 
     @classmethod
     def of(cls, before: Sample, after: Sample) -> "Matched":
-        """Match by id, and what is left by a name that stands once on either side."""
+        """Match scenarios and evaluations by id, and the rest by name if it is unique in both samples."""
         scenarios, lone_scenarios = _match(
             {key.id or f"name {key.name}": key for key in before.scenarios},
             {key.id or f"name {key.name}": key for key in after.scenarios},
@@ -61,7 +61,7 @@ class Matched:
         )
 
     def scenarios(self) -> Iterator[tuple[ScenarioKey, Sample, Sample]]:
-        """Yield the calls of each scenario that both have, in the order of their names."""
+        """Yield the calls of each scenario that both samples have, by name."""
         parts = {key: part for key, part in self.before.split() if key is not None}
         for key, part in self.after.split():
             place = NOTHING if key is None else self.after.scenarios.index(key)
@@ -71,9 +71,9 @@ class Matched:
                     yield key, earlier, part
 
     def pairs(self, before: Sample, after: Sample) -> Pairs:
-        """Return which calls are of the same scenario and dataset row, where a row has one call a run.
+        """Return pairs of calls with the same scenario and dataset row, if a row has one call in each run.
 
-        None where that is less than half of the calls: the others could not be told from chance.
+        Return no pairs if they cover less than half of the calls of the smaller run.
         """
         earlier = _unique(before, lambda place: place)
         later = _unique(after, lambda place: self.scenario_places.get(place, NOTHING))
@@ -85,7 +85,7 @@ class Matched:
 
 
 def _unique(sample: Sample, scenario: Callable[[int], int]) -> dict[Hashable, int]:
-    """Return the calls whose scenario and dataset row no other call has."""
+    """Return the calls that are alone in their scenario and dataset row."""
     keys = [
         None if row is None or (place := scenario(int(own))) == NOTHING else (place, row)
         for own, row in zip(sample.scenario_places, sample.dataset_rows, strict=True)
@@ -97,7 +97,7 @@ def _unique(sample: Sample, scenario: Callable[[int], int]) -> dict[Hashable, in
 def _match(
     before: Mapping[str, T], after: Mapping[str, T], name: Callable[[T], str | None]
 ) -> tuple[dict[str, str], list[str]]:
-    """Return ids that belong together, and what is left, in words."""
+    """Return ids that match, and a sentence for each name without a match."""
     found = {key: key for key in before if key in after}
     first = _by_name(before, found.keys(), name)
     second = _by_name(after, found.values(), name)
@@ -107,7 +107,7 @@ def _match(
         if len(earlier) == len(later) == 1:
             found[earlier[0]] = later[0]
         elif earlier and later:
-            words.append(f"{word!r} stands for several, with other ids: they are not compared.")
+            words.append(f"{word!r} has several ids, and the ids differ: not compared.")
         else:
             words.append(f"{word!r} is only in the {'earlier' if earlier else 'later'} calls.")
     return found, words

@@ -1,4 +1,4 @@
-"""The fields that are analysed: numbers with their units, and words."""
+"""The analysed fields: numbers with their units, and fields whose values are counted."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -28,17 +28,17 @@ FIELDS: Final[Mapping[str, str]] = {
     "tts_cost": "$",
     "storage_cost": "$",
 }
-"""The model's numbers; the documented dialect sends the interruption rates as proportions."""
+"""Numeric fields of `CallExecution`. The documents describe interruption rates as proportions."""
 
 EXTRA: Final[Mapping[str, str]] = {
     "cost_cents": "cents",
     "customer_cost_cents": "cents",
     "agent_talk_percentage": "%",
 }
-"""What the served API sends without any document: it is in ``extra``."""
+"""Undocumented numbers of the served API, which are in ``extra``."""
 
 MEASURES: Final[Mapping[str, str]] = {**FIELDS, **EXTRA}
-"""All of them, by name."""
+"""All measures by name, with their units."""
 
 COUNTED: Final = ("status", "call_type", "simulation_call_type", "ended_reason")
-"""The fields whose words are counted."""
+"""The fields whose values are counted."""

@@ -1,4 +1,4 @@
-"""What can be analysed: calls, tables of them, and exports; read in batches, no more than is needed."""
+"""Read calls, tables and exports for an analysis, in batches and only the needed columns."""
 
 import codecs
 import hashlib
@@ -32,13 +32,13 @@ from futureagi_async.export.manifest import Manifest, find_manifest, read_manife
 from futureagi_async.export.targets import PART_NAME
 from futureagi_async.models import CallExecution, EvalOutput, FetchReport
 
-_ROWS = 2_000  # of columns at a time
-_RECORDS = 50  # whole ones, of perhaps 100 kB each
+_ROWS = 2_000  # rows per batch of columns
+_RECORDS = 50  # whole records per batch, of perhaps 100 kB each
 _MOMENTS: Final = ("start_time", "created_at", "timestamp")
 _PLAIN: Final = ("id", "is_snapshot", *COUNTED, "scenario_id", "scenario_name", *_MOMENTS)
 _JSON: Final = ("eval_outputs", "scenario_columns", "extra")
 COLUMNS: Final = (*_PLAIN, *FIELDS, *_JSON)
-"""The columns of a table of calls that are read."""
+"""The columns that are read of a table of calls."""
 
 _fields = attrgetter(*FIELDS)
 
@@ -47,7 +47,7 @@ _fields = attrgetter(*FIELDS)
 
 
 def add_calls(collector: Collector, calls: Iterable[CallExecution]) -> None:
-    """Take calls, some at a time."""
+    """Add calls to the collector, in batches."""
     rest = iter(calls)
     while some := list(islice(rest, _RECORDS)):
         for call in some:
@@ -74,7 +74,7 @@ def _rows_of(calls: Sequence[CallExecution]) -> Rows:
 def _table(rows: Sequence[Sequence[float | None]]) -> Doubles:
     try:
         return np.array(rows, np.float64)
-    except OverflowError:  # a whole number that no double holds
+    except OverflowError:  # an integer that is too large for a float
         return np.array([[_double(value) for value in row] for row in rows], np.float64)
 
 
@@ -102,7 +102,7 @@ def _extra_of(call: CallExecution) -> Sequence[float | None]:
 
 
 def _numbers_of(sent: bytes | Raw | str | None) -> Sequence[float | None]:
-    """Return the numbers in an object's JSON; what is no number is none."""
+    """Return the numbers in a JSON object. A value that is not a number is ``None``."""
     if not sent:
         return _NO_EXTRA
     try:
@@ -142,7 +142,7 @@ def _row_of_call(call: CallExecution) -> bytes | None:
 
 
 def dataset_row(columns: object) -> bytes | None:
-    """Return what is equal for calls of one row of a dataset: a sum of its cells, as no id of it is sent."""
+    """Return a digest of a dataset row's cells, because the server does not send the row's id."""
     named: list[tuple[str, object]] = []
     if isinstance(columns, Mapping):
         named = [(name, _cell(entry)) for name, entry in columns.items()]
@@ -168,9 +168,9 @@ def _name_in(entry: object) -> object:
 
 
 def add_table(collector: Collector, calls: Any, evaluations: Any = None) -> None:
-    """Take a pyarrow table of calls, with the columns of an export to Parquet or some of them.
+    """Add a pyarrow table of calls, with all or some columns of a Parquet export.
 
-    ``evaluations``, the long table, is looked into where ``calls`` has not the column ``eval_outputs``.
+    ``evaluations`` is the table of evaluations; it is used if ``calls`` has no column ``eval_outputs``.
     """
     _check_columns(calls.column_names, "The table")
     outputs = None
@@ -212,7 +212,7 @@ def _outputs_by_call(table: Any) -> dict[str, dict[str, EvalOutput]]:
 
 def _check_columns(names: Iterable[str], where: str) -> None:
     if "id" not in names:
-        raise ValueError(f"{where} has no column id: these are not the calls of an export.")
+        raise ValueError(f"{where} has no column id: it is not a table of calls.")
 
 
 def _rows_of_batch(batch: Any) -> Rows:
@@ -255,7 +255,7 @@ def _dataset_row_in(sent: str | bytes | Raw | None) -> bytes | None:
 
 
 def _evaluations_in(sent: str | bytes | None) -> Mapping[str, EvalOutput] | None:
-    """Return evaluations as sent, decoded like those of a call."""
+    """Return evaluations of their JSON, decoded like those of a record."""
     if not sent or sent == "null":
         return {}
     record = b'{"id":"","eval_outputs":%b}' % (sent.encode() if isinstance(sent, str) else sent)
@@ -269,9 +269,9 @@ def _evaluations_in(sent: str | bytes | None) -> Mapping[str, EvalOutput] | None
 
 
 def add_export(collector: Collector, folder: Path) -> Manifest:
-    """Take the calls in an export's directory, and return its manifest.
+    """Add the calls of an export's directory, and return its manifest.
 
-    Raises `ExportError` for a directory that holds none, and for parts that are missing or were changed in
+    Raises `ExportError` for a directory without an export, and for parts that are missing or have another
     size.
     """
     where = find_manifest(folder)
@@ -287,11 +287,13 @@ def add_export(collector: Collector, folder: Path) -> Manifest:
     for part in manifest.parts:
         path = folder / part.name
         if not PART_NAME.fullmatch(part.name):
-            raise ExportError(f"Can't use {where}: it lists {part.name!r}, which is no part.")
+            raise ExportError(f"Can't use {where}: it lists {part.name!r}, which is not the name of a part.")
         if not is_file(path) or path.stat().st_size != part.bytes:
-            raise ExportError(f"{path} is not as the export left it. Look with verify_export.")
+            raise ExportError(
+                f"{path} is missing or was changed since the export. Check it with verify_export."
+            )
         if part.records is None:
-            continue  # evaluations, which the calls hold, too
+            continue  # a part with evaluations, which the calls have, too
         faults: tuple[type[Exception], ...] = (OSError, ValueError, *JSON_ERRORS, *decompression_faults(path))
         try:
             add(collector, path)
@@ -329,7 +331,7 @@ def _add_csv(collector: Collector, path: Path) -> None:
 
 
 def _cells(row: bytes) -> list[tuple[str, bool]]:
-    """Return the text of each cell, and whether there is a value in it."""
+    """Return the text of each cell, and whether it has a value."""
     cells: list[tuple[str, bool]] = []
     place = 0
     while True:
@@ -362,7 +364,7 @@ def _rows_of_csv(rows: Sequence[Sequence[tuple[str, bool]]], places: Mapping[str
 
 
 def _finite(text: str) -> float | None:
-    """Return a number, ``None`` for one that no double holds."""
+    """Return a number; ``None`` if it is too large for a float."""
     value = float(text)
     return value if isfinite(value) else None
 
@@ -371,17 +373,17 @@ def _finite(text: str) -> float | None:
 
 
 def verdict_of_report(report: FetchReport) -> ReadVerdict:
-    """Return what a bulk read says of its lists together."""
+    """Return the combined verdict of all lists of a bulk read."""
     reasons = [f"{each.source.label}: {each.reason}" for each in report if each.verdict != "complete"]
     return _verdict(reasons, [each.complete_as_of for each in report])
 
 
 def verdict_of_manifest(manifest: Manifest) -> ReadVerdict:
-    """Return what an export says of its lists together; one of changes alone is incomplete."""
+    """Return the combined verdict of all lists of an export. An export of changes is incomplete."""
     lists = manifest.sources
     reasons = [f"{_label(each.source)}: {each.reason}" for each in lists if each.verdict != "complete"]
     if any(each.changed_since for each in lists):
-        reasons.append("The export holds only what was changed since an earlier one.")
+        reasons.append("The export has only the changes since an earlier export.")
     return _verdict(reasons, [each.complete_as_of for each in lists])
 
 

@@ -1,4 +1,4 @@
-"""`write_report`: a page on calls, or on how two runs differ, in one file that asks for nothing else."""
+"""`write_report`: an HTML page on calls or on a comparison of two runs, in one file without dependencies."""
 
 import base64
 import hashlib
@@ -41,18 +41,18 @@ _MOST_TURNS: Final = 400
 _LONGEST_TURN: Final = 4_000
 _LONGEST_REASON: Final = 600
 _MOST_TRANSCRIPT_CHARACTERS: Final = 1_500_000
-"""Of all calls together: a page of some megabytes is still quick."""
+"""Over all calls. A page of some megabytes still loads fast."""
 _MOST_EVALUATIONS: Final = 40
 _MOST_FIGURES: Final = 400
 _MOST_ROWS: Final = 100
 _MOST_FINDINGS: Final = 8
 _MOST_REASONS: Final = 20
 PNG_SCALE: Final = 3.0
-"""Pixels of an image a pixel of a chart: sharp on a slide."""
+"""Pixels of the image per pixel of the chart, for sharp slides."""
 
 
 def check_report_installed() -> None:
-    """Raise `ModuleNotFoundError` with a line that installs what a report needs."""
+    """Raise `ModuleNotFoundError` with the command that installs what a report needs."""
     check_installed()
     missing = [line for name, line in _NEEDED.items() if find_spec(name) is None]
     if missing:
@@ -69,23 +69,24 @@ def write_report(
     png: str | os.PathLike[str] | None = None,
     now: datetime | None = None,
 ) -> None:
-    """Write a page on calls, or on how two runs differ: one HTML file with plots, for any browser.
+    """Write an HTML page with charts on calls, or on a comparison of two runs: one file, for any browser.
 
-    It asks for nothing: no script, style, font or image comes from elsewhere, and a policy in it forbids
-    that. It is readable on a phone, in the dark and on paper. All that models and customers wrote is escaped,
-    and cut where it is too long. Of an incomplete read it says so at its top.
+    The page loads nothing: it contains all scripts, styles and images, and its security policy forbids other
+    ones. It works on phones, in dark mode and on paper. Text from models and customers is escaped, and cut if
+    it is too long. If a read was incomplete, the page says so at the top.
 
     Args:
-        path: The file; one that is there is replaced once the new one is whole.
-        data: What `summarise` or `compare` gave.
-        calls: Details of `calls_in_report`, or the directory of the export that they are in: transcripts,
-            reasons and links to recordings are then on the page, each behind a click. Others are ignored.
-        title: Its heading; by default what was read.
-        png: A directory for an image of each chart, for slides; it is made where there is none.
-        now: When it was made; by default now.
+        path: The file. An existing file is replaced when the new one is complete.
+        data: The result of `summarise` or `compare`.
+        calls: Details of the calls from `calls_in_report`, or the directory of their export. The page then
+            has their transcripts, the reasons of evaluations and links to recordings, folded by default.
+            Other calls are ignored.
+        title: The heading. Default: the labels of the data.
+        png: A directory for one image per chart, for slides. It is created if it does not exist.
+        now: The time that the page shows as its creation time. Default: the current time.
 
-    Raises `ExportError` for a file that can't be written, `TypeError` for other data,
-    `ModuleNotFoundError` without altair, vl-convert and Jinja.
+    Raises `ExportError` if a file can't be written, `TypeError` for other data, and `ModuleNotFoundError`
+    without altair, vl-convert and Jinja.
 
     """
     if not isinstance(data, Summary | Comparison):
@@ -105,7 +106,7 @@ def write_report(
 
 
 def calls_in_report(data: Summary | Comparison) -> tuple[CallToLookAt, ...]:
-    """Return the calls that a report shows: those whose details `write_report` can use."""
+    """Return the calls that a report shows, whose details `write_report` can use."""
     found = data.calls_to_look_at if isinstance(data, Comparison) else data.low_scores(20)
     return tuple({each.call_id: each for each in reversed(found)}.values())[::-1][:_MOST_CALLS]
 
@@ -159,7 +160,7 @@ def _write_images(folder: Path, charts: "Sequence[Chart]") -> None:
     with export_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if not folder.is_dir():
-            raise ExportError(f"Can't write {folder}: it is no directory.")
+            raise ExportError(f"Can't write {folder}: it is not a directory.")
     for chart in charts:
         spec = chart.spec(WIDE) | {
             "background": PAPER,
@@ -179,7 +180,7 @@ def render_page(
     title: str | None,
     now: datetime,
 ) -> str:
-    """Return the page's HTML."""
+    """Return the HTML of the page."""
     import jinja2
     from markupsafe import Markup
 
@@ -234,7 +235,7 @@ def _svg(chart: "Chart", width: int) -> str:
 
 @attrs.frozen
 class _RunOnPage:
-    """A run as the page's top shows it."""
+    """A run in the header of the page."""
 
     name: str
     calls: str
@@ -265,7 +266,7 @@ class _Tile:
     note: str
     change: str = ""
     kind: str = ""
-    """``good``, ``bad`` or ``even``: what a change means; empty without one."""
+    """``good``, ``bad``, ``even`` or ``moved``: the meaning of a change; empty if there is none."""
 
 
 _LOWER_IS_BETTER: Final = (
@@ -277,7 +278,7 @@ _LOWER_IS_BETTER: Final = (
 
 
 def _is_good(difference: Difference) -> bool | None:
-    """Whether a change is one for the better; ``None`` where that is not known."""
+    """Whether a change is an improvement; ``None`` if that is unknown."""
     rises = (difference.difference or 0.0) > 0
     measure, _, _ = difference.name.partition(".")
     if measure in ("overall_score", "csat_score") or difference.name.endswith(".pass_rate"):
@@ -305,7 +306,7 @@ def _tiles(data: Summary | Comparison) -> list[_Tile]:
         found = _find(data, each.id, ".pass_rate")
         name = texts.label(each.label, 40)
         title = f"{name}, passed" if len(rated) == 1 else f"Least passed: {name}"
-        assert each.passed is not None
+        title = f"{name}, passed" if len(rated) == 1 else f"Lowest pass rate: {name}"
         tiles.append(_share_tile(title, each.pass_rate, each.passed.n, found))
     pending = sum(each.pending for each in summary.evaluations.values())
     if pending:
@@ -371,7 +372,7 @@ def _kind_of(difference: Difference) -> str:
 
 @attrs.frozen
 class _Row:
-    """A difference as a table and a list show it."""
+    """A difference as a row of a table."""
 
     label: str
     before: str
@@ -413,7 +414,7 @@ def _row(each: Difference) -> _Row:
 
 
 def _findings(data: Summary | Comparison) -> Mapping[str, Any]:
-    """Return what a reader should know first: what differs beyond chance."""
+    """Return the main results: the figures that differ significantly."""
     if isinstance(data, Summary):
         return {"sentence": "", "rows": []}
     tested = [each for each in data.differences if each.interval is not None]
@@ -421,10 +422,10 @@ def _findings(data: Summary | Comparison) -> Mapping[str, Any]:
     means = {each.name.removesuffix("mean") for each in beyond if each.kind == "mean"}
     told = [each for each in beyond if each.kind != "median" or each.name.removesuffix("median") not in means]
     told.sort(key=lambda each: (_is_good(each) is None, each.kind == "median", each.p_value or 0.0))
-    some = f"{len(beyond):,} of {texts.count(len(tested), 'figure')} differ beyond chance"
-    sentence = some if beyond else f"None of {texts.count(len(tested), 'figure')} differs beyond chance"
+    some = f"{len(beyond):,} of {texts.count(len(tested), 'figure')} differ significantly"
+    sentence = some if beyond else f"None of {texts.count(len(tested), 'figure')} differs significantly"
     if len(told) < len(beyond):
-        sentence += "; medians that moved with their means are only in the table below"
+        sentence += "; medians that changed with their means are only in the table below"
     return {"sentence": f"{sentence}.", "rows": [_row(each) for each in told[:_MOST_FINDINGS]]}
 
 
@@ -439,7 +440,7 @@ def _difference_rows(data: Summary | Comparison) -> Mapping[str, Any]:
 
 
 def _scenario_rows(data: Summary | Comparison) -> Mapping[str, Any]:
-    """Return a line a scenario: of a comparison those of the later run, with what they moved by."""
+    """Return one row per scenario. For a comparison: scenarios of the later run, with their change."""
     summary = data if isinstance(data, Summary) else data.after
     moved: dict[tuple[str | None, str | None], Difference] = {}
     if isinstance(data, Comparison):
@@ -464,7 +465,7 @@ def _scenario_rows(data: Summary | Comparison) -> Mapping[str, Any]:
 
 
 def _passes(figures: CallFigures) -> str:
-    """Return how many results of all evaluations with two ends passed."""
+    """Return the share of passed results over all pass/fail evaluations."""
     shares = [each.passed for each in figures.evaluations.values() if each.passed is not None]
     asked = sum(share.n for share in shares)
     return (
@@ -523,7 +524,7 @@ def _result(each: Any) -> str:
 
 
 def _notes(data: Summary | Comparison) -> list[str]:
-    """Return what a reader of figures should know of them."""
+    """Return notes on the figures: what was left out, and what could not be compared."""
     runs = [data] if isinstance(data, Summary) else [data.before, data.after]
     notes = []
     for summary, word in zip(runs, ("before", "after") if len(runs) > 1 else ("",), strict=True):
@@ -562,12 +563,12 @@ def _calls(data: Summary | Comparison, details: Mapping[str, CallExecution]) -> 
 
 @attrs.define
 class _Budget:
-    """How many characters transcripts may still have."""
+    """How many characters of transcripts still fit on the page."""
 
     left: int
 
     def take(self, text: str) -> str:
-        """Return the text, cut where there is no room for more."""
+        """Return the text, cut if there is no room for more."""
         found = texts.shown(text, min(_LONGEST_TURN, max(0, self.left)))
         self.left -= len(found)
         return found
@@ -599,7 +600,7 @@ def _detail(call: CallExecution, budget: _Budget) -> Mapping[str, Any]:
 
 
 def _readable(read: Callable[[], Any], otherwise: Any) -> Any:
-    """Return a nested part of a record, or nothing where it has another shape."""
+    """Return a nested part of a record, or ``otherwise`` if it has a wrong shape."""
     try:
         return read()
     except DecodingError:
@@ -607,7 +608,7 @@ def _readable(read: Callable[[], Any], otherwise: Any) -> Any:
 
 
 def _is_link(url: str) -> bool:
-    """Whether a browser may be sent there: not to scripts, files and the like."""
+    """Whether a URL is safe to link: only http and https, no scripts or files."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Rules on the figures of a summary, and whether they hold: `Rule`, `check`."""
+"""Rules for the figures of a summary: `Rule`, `check`, `load_rules`."""
 
 import math
 import operator
@@ -44,7 +44,7 @@ def _check_figure(_rule: object, _attribute: object, value: str) -> None:
     if not isinstance(value, str):
         raise TypeError(f"figure must be a str, not {brief(value)}.")
     if not value.strip():
-        raise ValueError("figure must name a figure, such as overall_score.mean.")
+        raise ValueError("figure must be the name of a figure, such as overall_score.mean.")
 
 
 def _check_operator(_rule: object, _attribute: object, value: str) -> None:
@@ -61,10 +61,10 @@ def _check_value(_rule: object, _attribute: object, value: float) -> None:
 
 @attrs.frozen
 class Rule:
-    """What must hold of a figure, such as ``overall_score.mean >= 7``.
+    """A condition on a figure, such as ``overall_score.mean >= 7``.
 
-    A figure's name is written in any case, with any punctuation: ``eval.Goal Reached.pass_rate`` is
-    ``eval.goal_reached.pass_rate``. `Summary.figures` yields all there are.
+    In the figure's name, case and punctuation do not matter: ``eval.Goal Reached.pass_rate`` means
+    ``eval.goal_reached.pass_rate``. `Summary.figures` yields all figures.
     """
 
     figure: str = attrs.field(validator=_check_figure)
@@ -72,16 +72,16 @@ class Rule:
     """``>=``, ``<=``, ``>``, ``<``, ``==`` or ``!=``."""
     value: float = attrs.field(validator=_check_value)
     from_baseline: bool = attrs.field(default=False, kw_only=True)
-    """Whether ``value`` is added to the same figure of the baseline."""
+    """Whether ``value`` is an offset from the same figure of the baseline."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``FIGURE >= NUMBER``, or ``FIGURE >= baseline - NUMBER``; raises `ValueError` for others."""
+        """Read ``FIGURE >= NUMBER`` or ``FIGURE >= baseline - NUMBER``, else raise `ValueError`."""
         if not isinstance(text, str):
-            raise TypeError(f"A rule is a text such as {_EXAMPLES}, not {brief(text)}.")
+            raise TypeError(f"A rule must be text such as {_EXAMPLES}, not {brief(text)}.")
         found = _RULE.fullmatch(text)
         if found is None:
-            raise ValueError(f"A rule is such as {_EXAMPLES}, not {brief(text)}.")
+            raise ValueError(f"A rule must have a form such as {_EXAMPLES}, not {brief(text)}.")
         number = found["value"] or (found["offset"] or "0").replace(" ", "")
         return cls(found["figure"], found["operator"], float(number), from_baseline=found["value"] is None)
 
@@ -101,43 +101,43 @@ class RuleResult:
     reason: str
     """One sentence for people."""
     value: float | None = None
-    """The figure; ``None`` where it does not exist, or nothing was there to make it of."""
+    """The figure; ``None`` if it does not exist, or if there were no values for it."""
     n: int = 0
-    """How many values the figure is made of."""
+    """How many values the figure is based on."""
     baseline: float | None = None
-    """The baseline's figure, for a rule that needs it."""
+    """The baseline's figure, for a rule that compares with the baseline."""
 
     def to_dict(self) -> dict[str, object]:
-        """Return all of it, ready for JSON."""
+        """Return everything as a dict for JSON."""
         others = ("passed", "value", "n", "baseline", "reason")
         return {"rule": str(self.rule), **{name: getattr(self, name) for name in others}}
 
 
 @attrs.frozen(kw_only=True, repr=False)
 class CheckOutcome:
-    """Whether all rules hold."""
+    """The results of all rules."""
 
     results: tuple[RuleResult, ...]
-    """In the order of the rules."""
+    """One result per rule, in the order of the rules."""
     completeness: Completeness
-    """Of what was read, baseline included: the worse of both."""
+    """Completeness of the read; with a baseline, the worse of both."""
     reasons: tuple[str, ...] = ()
-    """Why it is incomplete or unknown."""
+    """Why the read is incomplete or unknown, one sentence each."""
     label: str
     calls: int
 
     @property
     def passed(self) -> bool:
-        """Whether all rules hold. On an incomplete read none does: what is missing could break it."""
+        """Whether all rules hold and the read was not incomplete: missing calls could break a rule."""
         return self.completeness != "incomplete" and all(result.passed for result in self.results)
 
     @property
     def broken(self) -> tuple[RuleResult, ...]:
-        """The rules that do not hold."""
+        """The results of rules that do not hold."""
         return tuple(result for result in self.results if not result.passed)
 
     def to_dict(self) -> dict[str, object]:
-        """Return all of it, ready for JSON."""
+        """Return everything as a dict for JSON."""
         return {
             "passed": self.passed,
             "completeness": self.completeness,
@@ -160,33 +160,33 @@ def check(
     min_calls: int = 1,
     significant: bool = False,
 ) -> CheckOutcome:
-    """Say of each rule whether it holds.
+    """Check each rule against the figures of a summary.
 
-    A rule breaks, too, where its figure does not exist (the reason names the nearest that do), where several
-    evaluations have the name (the reason names them by id, which works), where nothing is there to make the
-    figure of, and where that is less than ``min_calls`` values. An incomplete read never passes.
+    A rule is also broken if its figure does not exist (the reason names similar figures), if several
+    evaluations have the name (the reason lists them with their ids, which you can use), if there are no
+    values for the figure, or if there are fewer than ``min_calls``. An incomplete read never passes.
 
     Args:
-        summary: From `summarise`.
-        rules: Rules, or their texts.
-        baseline: What rules with ``baseline`` compare with.
-        min_calls: How many values each figure must be made of at least.
-        significant: Break a rule on the baseline only where the difference is also beyond chance; see
-            `compare`, which tells for means, medians, pass rates and shares.
+        summary: A summary from `summarise`.
+        rules: Rules, or their text.
+        baseline: The summary for rules with ``baseline``.
+        min_calls: Minimum number of values for each figure.
+        significant: Break a rule on the baseline only if the difference is also statistically significant.
+            This is known for means, medians, pass rates and shares; see `compare`.
 
-    Raises `ValueError` for texts that are no rules, none at all, and rules on a baseline that is not there.
+    Raises `ValueError` for text that is not a rule, for no rules, and for a rule whose baseline is missing.
 
     """
     check_kind("summary", summary, Summary)
     if baseline is not None:
         check_kind("baseline", baseline, Summary)
     if isinstance(min_calls, bool) or not isinstance(min_calls, int):
-        raise TypeError(f"min_calls must be a whole number, not {brief(min_calls)}.")
+        raise TypeError(f"min_calls must be an int, not {brief(min_calls)}.")
     if min_calls < 0:
         raise ValueError(f"min_calls must be at least 0, not {min_calls}.")
     parsed = check_rules(rules)
     if baseline is None and (relative := [rule for rule in parsed if rule.from_baseline]):
-        raise ValueError(f"The rule {str(relative[0])!r} needs a baseline.")
+        raise ValueError(f"The rule {str(relative[0])!r} needs a baseline: pass one.")
     comparison = None
     if baseline is not None and significant and any(rule.from_baseline for rule in parsed):
         from futureagi_async.analysis.comparing import compare
@@ -205,12 +205,12 @@ def check(
 
 
 def check_rules(rules: Iterable[Rule | str]) -> tuple[Rule, ...]:
-    """Return rules, or raise `TypeError` or `ValueError` where some are none, or there are none."""
+    """Return the rules. Raise `TypeError` or `ValueError` if an item is not a rule, or if there are none."""
     if isinstance(rules, str | Rule) or not isinstance(rules, Iterable):
         raise TypeError(f"rules must be a list of rules, not {brief(rules)}.")
     parsed = tuple(rule if isinstance(rule, Rule) else Rule.parse(rule) for rule in rules)
     if not parsed:
-        raise ValueError("rules must not be empty: nothing would be checked.")
+        raise ValueError("rules must not be empty: pass at least one rule.")
     return parsed
 
 
@@ -220,7 +220,7 @@ def _worst(found: Iterable[Completeness]) -> Completeness:
 
 
 class _Figures:
-    """A summary's figures by address, in any case and punctuation."""
+    """The figures of a summary by normalised name."""
 
     def __init__(self, summary: Summary) -> None:
         self._summary = summary
@@ -237,7 +237,7 @@ class _Figures:
                     self._names.setdefault(slug(by_id), []).append(figure)
 
     def find(self, name: str) -> list[Figure]:
-        """Return the figures of this name; several where evaluations share it."""
+        """Return the figures with this name; several if evaluations share it."""
         if slug(name).startswith("scenario") and not self._has_scenarios:
             self._has_scenarios = True
             for scenario in self._summary.scenarios:
@@ -247,13 +247,13 @@ class _Figures:
         return [each for each in found if each.name == name] or found
 
     def nearest(self, name: str) -> list[str]:
-        """Return names that look like this one."""
+        """Return names that are similar to this one."""
         found = get_close_matches(slug(name), self._names, n=_NEAREST, cutoff=0.5)
         return [self._names[each][0].name for each in found]
 
 
 def _by_id(figure: Figure) -> str:
-    """Return an evaluation's figure's address with its id in place of its name."""
+    """Return the name of an evaluation's figure, with the evaluation's id in place of its name."""
     before, eval_, rest = figure.name.partition("eval.")
     return f"{before}{eval_}{figure.evaluation_id}.{rest.partition('.')[2]}"
 
@@ -266,7 +266,7 @@ class _Check:
     comparison: Comparison | None
 
     def result(self, rule: Rule) -> RuleResult:
-        """Return whether a rule holds."""
+        """Return the result of one rule."""
         found = self.figures.find(rule.figure)
         if len(found) != 1:
             return RuleResult(rule=rule, passed=False, reason=_not_one(rule.figure, found, self.figures))
@@ -278,9 +278,9 @@ class _Check:
                 return self._broken(rule, figure, trouble)
             limit += earlier
         if figure.value is None:
-            return self._broken(rule, figure, f"No call has it (n = {figure.n:,}).", earlier)
+            return self._broken(rule, figure, f"No call has a value (n = {figure.n:,}).", earlier)
         if figure.n < self.min_calls:
-            reason = f"It is made of {counted(figure.n, 'value')}, and {self.min_calls:,} are asked for."
+            reason = f"It is based on {counted(figure.n, 'value')}; at least {self.min_calls:,} are required."
             return self._broken(rule, figure, reason, earlier)
         return self._compared(rule, figure, limit, earlier)
 
@@ -288,30 +288,30 @@ class _Check:
         assert figure.value is not None
         holds = _OPERATORS[rule.operator](figure.value, limit)
         reason = f"It is {_shown(figure.value)}" + (
-            "." if holds else f", and {rule.operator} {_shown(limit)} is asked for."
+            "." if holds else f"; {rule.operator} {_shown(limit)} is required."
         )
         if not holds and earlier is not None and self.comparison is not None:
             difference = self._difference(figure, self.comparison)
             if difference is None:
-                reason += " Whether chance explains that is not known for figures of its kind."
+                reason += " Significance is not known for this kind of figure."
             elif not difference.beyond_chance:
-                holds, reason = True, f"{reason} That is not beyond chance."
+                holds, reason = True, f"{reason} The difference is not statistically significant."
         return RuleResult(
             rule=rule, passed=holds, reason=reason, value=figure.value, n=figure.n, baseline=earlier
         )
 
     def _earlier(self, rule: Rule, figure: Figure, baseline: _Figures) -> tuple[float | None, str]:
-        """Return the baseline's figure, or why there is none."""
+        """Return the baseline's figure, or the reason why there is none."""
         found = baseline.find(rule.figure)
-        if not found:  # it may be named by an id that the baseline has not
+        if not found:  # it may be given by an id that the baseline does not have
             found = baseline.find(figure.name)
         if len(found) != 1:
             return None, f"In the baseline: {_not_one(rule.figure, found, baseline)}"
         if found[0].value is None:
-            return None, "In the baseline no call has it."
+            return None, "In the baseline, no call has a value."
         if found[0].n < self.min_calls:
-            words = f"In the baseline it is made of {counted(found[0].n, 'value')}"
-            return None, f"{words}, and {self.min_calls:,} are asked for."
+            words = f"In the baseline it is based on {counted(found[0].n, 'value')}"
+            return None, f"{words}; at least {self.min_calls:,} are required."
         return found[0].value, ""
 
     @staticmethod
@@ -337,12 +337,12 @@ class _Check:
 
 
 def _not_one(name: str, found: list[Figure], figures: _Figures) -> str:
-    """Say that a figure is not there, or there several times."""
+    """Say that a figure does not exist, or that its name is not unique."""
     if found:
         candidates = [_by_id(each) if each.evaluation_id else each.name for each in found]
-        return f"{len(found)} figures have this name; say which: {', '.join(candidates)}."
+        return f"{len(found)} figures have this name. Use one of: {', '.join(candidates)}."
     if nearest := figures.nearest(name):
-        return f"There is no such figure. Nearest: {', '.join(nearest)}."
+        return f"There is no such figure. Similar names: {', '.join(nearest)}."
     return "There is no such figure."
 
 
@@ -352,7 +352,7 @@ def _shown(value: float) -> str:
 
 @attrs.frozen
 class RuleFile:
-    """Rules from a TOML file, and how they are checked."""
+    """The rules of a TOML file, and its options for `check`; ``None`` for options that it does not have."""
 
     rules: tuple[Rule, ...]
     min_calls: int | None = None
@@ -360,18 +360,18 @@ class RuleFile:
 
 
 def load_rules(path: str | os.PathLike[str]) -> RuleFile:
-    """Read ``rules = ["overall_score.mean >= 7", ...]``, ``min_calls`` and ``significant`` from a TOML file.
+    """Read a TOML file with ``rules = ["overall_score.mean >= 7", ...]``, ``min_calls`` and ``significant``.
 
-    Raises `ValueError` for anything else in it, `OSError` where it can't be read.
+    Raises `ValueError` for mistakes in it, and `OSError` if it can't be read.
     """
     try:
         found = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no TOML: {error}.") from None
+        raise ValueError(f"{path} is not valid TOML: {error}.") from None
     unknown = found.keys() - {"rules", "min_calls", "significant"}
     if unknown:
         raise ValueError(
-            f"{path} holds {', '.join(sorted(unknown))}: only rules, min_calls and significant are known."
+            f"{path} has unknown keys: {', '.join(sorted(unknown))}. Allowed: rules, min_calls, significant."
         )
     return RuleFile(
         _rules_in(found.get("rules"), path),
@@ -382,7 +382,7 @@ def load_rules(path: str | os.PathLike[str]) -> RuleFile:
 
 def _rules_in(texts: object, path: object) -> tuple[Rule, ...]:
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"{path} must hold rules, a list of texts such as {_EXAMPLES}.")
+        raise ValueError(f"{path} needs rules, a list of strings such as {_EXAMPLES}.")
     try:
         return check_rules(texts)
     except ValueError as error:
@@ -392,6 +392,6 @@ def _rules_in(texts: object, path: object) -> tuple[Rule, ...]:
 def _checked(found: Mapping[str, Any], name: str, kind: type, path: object) -> Any:
     value = found.get(name)
     if value is not None and type(value) is not kind:
-        words = "a whole number" if kind is int else "true or false"
+        words = "an integer" if kind is int else "true or false"
         raise ValueError(f"{path}: {name} must be {words}, not {brief(value)}.")
     return value

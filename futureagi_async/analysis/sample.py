@@ -1,4 +1,4 @@
-"""The values of some calls in columns: what summaries and comparisons are made of."""
+"""The values of calls in columns, for summaries and comparisons."""
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,13 +18,13 @@ Places: TypeAlias = NDArray[np.int64]
 Objects: TypeAlias = NDArray[np.object_]
 
 NOTHING: Final = -1
-"""The place of what a call does not have."""
-_MOST_WORDS: Final = 1_000  # different ones that are told apart in a field: texts written by models don't end
+"""The index of a missing value."""
+_MOST_WORDS: Final = 1_000  # distinct values per field; texts of language models could be all distinct
 _LONGEST_WORD: Final = 200
 
 
 class State(IntEnum):
-    """What came of an evaluation of one call."""
+    """The state of an evaluation of one call."""
 
     PENDING = 0
     SKIPPED = 1
@@ -38,7 +38,7 @@ class State(IntEnum):
 
 @attrs.frozen
 class Rows:
-    """Some calls as they are read, a value a call in each column."""
+    """A batch of calls in columns, one value per call."""
 
     ids: Sequence[str]
     snapshots: Sequence[bool | None]
@@ -48,25 +48,25 @@ class Rows:
     scenario_names: Sequence[str | None]
     days: Sequence[date | None]
     dataset_rows: Sequence[bytes | None]
-    """Equal for calls of the same row of a scenario's dataset."""
+    """Digests of dataset rows; equal for calls of the same row of a scenario's dataset."""
     measures: Doubles
-    """A column for each of `MEASURES`; NaN where a call has none."""
+    """One column for each of `MEASURES`; NaN if a call has no value."""
     evaluations: Sequence[Mapping[str, EvalOutput] | None]
-    """``None`` where they can't be read."""
+    """``None`` if they can't be read."""
 
 
 @attrs.define(eq=False)
 class Words:
-    """The words of a field: each once, and for each call which."""
+    """A field as categories and codes: each distinct value once, and its index for each call."""
 
     known: list[str]
     places: Places
-    """Of each call; `NOTHING` for none, ``len(known)`` for one too many."""
+    """One index per call; `NOTHING` for no value, ``len(known)`` if there were too many distinct values."""
 
 
 @attrs.define(eq=False)
 class EvaluationSample:
-    """One evaluation's results, of the calls that have it."""
+    """The results of one evaluation, for the calls that have it."""
 
     id: str
     name: str | None
@@ -74,14 +74,14 @@ class EvaluationSample:
     rows: Places
     states: NDArray[np.int8]
     scores: Doubles
-    """NaN where it gave none."""
+    """NaN if there is no score."""
     choices: dict[str, Places]
-    """By choice: places in ``rows``."""
+    """By choice: positions in ``rows``."""
 
 
 @attrs.frozen
 class ScenarioKey:
-    """A scenario; a list may deliver only one of the two."""
+    """A scenario. Some lists send only the id or only the name."""
 
     id: str | None
     name: str | None
@@ -89,7 +89,7 @@ class ScenarioKey:
 
 @attrs.define(eq=False, repr=False)
 class Sample:
-    """Some calls in columns."""
+    """Calls in columns."""
 
     ids: Objects
     words: Mapping[str, Words]
@@ -97,14 +97,14 @@ class Sample:
     scenario_places: Places
     dataset_rows: Objects
     measures: Mapping[str, Doubles]
-    """By name, a value a call, NaN for none; without those that no call has."""
+    """By name, one value per call, NaN if missing. Measures that no call has are left out."""
     evaluations: Mapping[str, EvaluationSample]
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def split(self) -> "Iterator[tuple[ScenarioKey | None, Sample]]":
-        """Yield the calls of each scenario, those without one at the end."""
+        """Yield the calls of each scenario; calls without a scenario come last."""
         order = np.argsort(self.scenario_places, kind="stable")
         places = np.empty(len(self), np.int64)
         evaluations = {
@@ -143,7 +143,7 @@ class Sample:
         return None if place == NOTHING else self.scenarios[place].name or self.scenarios[place].id
 
     def lowest(self, name: str, count: int) -> list[int]:
-        """Return the calls with the lowest values of a measure, the lowest first."""
+        """Return the row numbers of the calls with the lowest values of a measure, lowest first."""
         values = self.measures.get(name)
         if values is None:
             return []
@@ -152,13 +152,13 @@ class Sample:
 
 
 def _run(order: Places, sorted_places: Places, place: int) -> Places:
-    """Return what of an order has one place."""
+    """Return the part of ``order`` whose sorted index is ``place``."""
     first, behind = np.searchsorted(sorted_places, [place, place + 1])
     return order[first:behind]
 
 
 def _part(evaluation: EvaluationSample, chosen: Places, places: Places) -> EvaluationSample:
-    """Return an evaluation of some calls; ``places`` are those that the calls have there."""
+    """Return an evaluation for some of its calls; ``places`` are their new row numbers."""
     among = np.full(len(evaluation.rows), NOTHING, np.int64)
     among[chosen] = np.arange(len(chosen))
     choices = {word: among[rows][among[rows] != NOTHING] for word, rows in evaluation.choices.items()}
@@ -218,7 +218,7 @@ class _EvaluationInTheMaking:
         self._scores.append(score)
 
     def _choose(self, choices: Sequence[str]) -> bool:
-        """Note what was chosen, unless that are too many different words to be choices."""
+        """Record the chosen values. Return false if there are too many distinct ones to be choices."""
         words = {word if len(word) <= _LONGEST_WORD else word[: _LONGEST_WORD - 1] + "…" for word in choices}
         if len(self._choices.keys() | words) > _MOST_WORDS:
             return False
@@ -251,7 +251,7 @@ Result: TypeAlias = tuple[State, float, Sequence[str]]
 
 
 def result_of(output: EvalOutput) -> Result:
-    """Return what came of an evaluation, its score or NaN, and what was chosen."""
+    """Return the state of an evaluation, its score or NaN, and its choices."""
     status = (output.status or "").casefold()
     if output.pending:
         return State.PENDING, _NO_SCORE, ()
@@ -273,7 +273,7 @@ def result_of(output: EvalOutput) -> Result:
         return State.UNREADABLE, _NO_SCORE, ()
     if isinstance(value, str) and value.casefold() in _PASSES:
         return _PASSES[value.casefold()], _NO_SCORE, ()
-    if kind and output.choices:  # of a type invented since
+    if kind and output.choices:  # a type that is newer than this package
         return State.CHOSEN, _NO_SCORE, output.choices
     return State.UNREADABLE, _NO_SCORE, ()
 
@@ -289,12 +289,12 @@ def _pass_or_not(value: Any) -> State:
 def _scored(value: float) -> Result:
     try:
         return State.SCORED, float(value), ()
-    except OverflowError:  # beyond all doubles
+    except OverflowError:  # too large for a float
         return State.UNREADABLE, _NO_SCORE, ()
 
 
 class Collector:
-    """Takes rows, and makes a `Sample` of those that are no snapshots and did not come before."""
+    """Collects batches of calls, and makes a `Sample`, without snapshots and duplicates."""
 
     def __init__(self) -> None:
         self.snapshots = 0
@@ -310,7 +310,7 @@ class Collector:
         self._evaluations: dict[str, _EvaluationInTheMaking] = {}
 
     def add(self, rows: Rows) -> None:
-        """Take some rows."""
+        """Add a batch."""
         kept = [place for place in range(len(rows.ids)) if self._is_new(rows, place)]
         if not kept:
             return
@@ -360,7 +360,7 @@ class Collector:
             evaluation.add(row, output)
 
     def finish(self) -> Sample:
-        """Return what was taken; nothing may be added afterwards."""
+        """Return the sample. Nothing can be added afterwards."""
         table = np.concatenate(self._measures) if self._measures else np.empty((0, len(MEASURES)))
         self._measures.clear()
         measures = {name: np.ascontiguousarray(table[:, place]) for place, name in enumerate(MEASURES)}
@@ -383,7 +383,7 @@ def _objects(values: Sequence[object]) -> Objects:
 
 
 def _merge_scenarios(keys: Sequence[ScenarioKey], places: Places) -> tuple[list[ScenarioKey], Places]:
-    """Return scenarios by id, in the order of their names; a name without an id goes to its only id."""
+    """Return scenarios sorted by name, and the new indexes. A name without id is merged into its only id."""
     names: dict[str, str | None] = {}
     ids_of: dict[str, set[str]] = {}
     for key in keys:

@@ -1,4 +1,4 @@
-"""`summarise`: whatever holds calls becomes a `Summary`."""
+"""`summarise`: make a `Summary` of calls, a table or an export."""
 
 import os
 from collections.abc import Iterable
@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from futureagi_async.analysis.sample import Collector
     from futureagi_async.tables import CallsTable
 
-_UNKNOWN = ReadVerdict("unknown", ("Nothing says whether these are all calls: give the report of the read.",))
+_UNKNOWN = ReadVerdict(
+    "unknown", ("It is not known whether these are all calls: pass the report of the read.",)
+)
 _SHOWN = 3
 
 
 class SummaryBuilder:
-    """Takes calls one by one, and makes a `Summary`: for streams, whose calls needn't be kept.
+    """Builds a `Summary` call by call, for streams whose calls you do not keep.
 
     ::
 
@@ -39,13 +41,13 @@ class SummaryBuilder:
         self._waiting: list[CallExecution] = []
 
     def add(self, call: CallExecution) -> None:
-        """Take a call; of each no more than its figures is kept."""
+        """Add a call. Only its figures are kept."""
         self._waiting.append(call)
         if len(self._waiting) == _AT_ONCE:
             self._take()
 
     def finish(self, report: FetchReport | None = None, *, label: str | None = None) -> Summary:
-        """Return the summary; ``report`` says whether all calls are in it, ``label`` what they are."""
+        """Return the summary. ``report`` says whether the calls are complete; ``label`` describes them."""
         from futureagi_async.analysis.summary import make_summary
 
         self._take()
@@ -67,20 +69,20 @@ def summarise(
     report: FetchReport | None = None,
     label: str | None = None,
 ) -> Summary:
-    """Return what calls say together.
+    """Return the figures of a set of calls.
 
-    An export is read part by part, without what no figure needs: memory grows with the number of calls,
-    by some 300 bytes each, not with their transcripts. In an event loop call it by
+    An export is read part by part, and only the needed columns. Memory grows with the number of calls, by
+    about 300 bytes per call, and not with their transcripts. The function blocks: in an event loop use
     ``anyio.to_thread.run_sync``.
 
     Args:
         data: Calls, a `FetchResult`, a `CallsTable`, or the directory of an export in any format.
-        report: For calls: the report of the read that they are from. Without one, nothing says whether they
-            are all, and ``summary.verdict`` is ``unknown``.
-        label: What they are, in words; by default what is known of it.
+        report: For calls: the report of the read that they come from. Without it, ``summary.verdict`` is
+            ``unknown``, because nothing says whether the calls are complete.
+        label: A description of the calls. Default: the sources, or the name of the directory.
 
-    Raises `TypeError` for anything else, `ExportError` where a directory holds no finished export or a part
-    of it can't be read, `ModuleNotFoundError` without numpy.
+    Raises `TypeError` for other data, `ExportError` if a directory has no finished export or a part of it
+    can't be read, and `ModuleNotFoundError` without numpy.
 
     """
     check_installed()
@@ -98,7 +100,7 @@ def summarise(
 def _collect(
     collector: "Collector", data: Any, report: FetchReport | None, label: str | None
 ) -> tuple[str, ReadVerdict]:
-    """Read the data into the collector; return what it is, and whether it is all."""
+    """Read the data into the collector. Return its label, and whether it is complete."""
     from futureagi_async.analysis import reading
     from futureagi_async.tables import CallsTable
 

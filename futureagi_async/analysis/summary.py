@@ -1,4 +1,4 @@
-"""From the columns of calls to a `Summary`."""
+"""Make a `Summary` of the collected columns of calls."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ from futureagi_async.analysis.values import (
 
 
 def make_summary(collector: Collector, label: str, verdict: ReadVerdict) -> Summary:
-    """Return the summary of what was collected."""
+    """Return the summary of the collected calls."""
     sample = collector.finish()
     if collector.unreadable_evaluations:
         reason = f"The evaluations of {counted(collector.unreadable_evaluations, 'call')} can't be read."
@@ -70,7 +70,7 @@ def _figures(sample: Sample) -> dict[str, Any]:
 
 
 def _counts(words: Words) -> Counts:
-    numbers = np.bincount(words.places + 1, minlength=len(words.known) + 2)  # the first are those of none
+    numbers = np.bincount(words.places + 1, minlength=len(words.known) + 2)  # index 0: calls without a value
     counted = Counter(dict(zip(words.known, map(int, numbers[1:-1]), strict=True)))
     missing, other = int(numbers[NOTHING + 1]), int(numbers[-1])
     most = {word: count for word, count in counted.most_common() if count}
@@ -78,7 +78,7 @@ def _counts(words: Words) -> Counts:
 
 
 def summarise_values(name: str, unit: str, values: Doubles, asked: int) -> MeasureSummary:
-    """Return the figures of values, of which NaN are none."""
+    """Return the figures of values. NaN values are missing."""
     there = values[~np.isnan(values)]
     mean = median = p5 = p95 = None
     if len(there):

@@ -1,4 +1,4 @@
-"""Text and numbers as a page shows them, short and harmless, and as the addresses of figures hold them."""
+"""Text and numbers for a page: short, without control characters; and the normalised names of figures."""
 
 import re
 import unicodedata
@@ -7,7 +7,7 @@ from typing import Final
 _COMMANDS: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
 )
-"""Control characters, and those that turn the direction of writing around."""
+"""Control characters, and characters that change the direction of writing."""
 _SURROGATES: Final = re.compile("[\ud800-\udfff\ufffe\uffff]")  # no text that can be written
 _REPLACEMENT: Final = "\ufffd"
 _NO_WORD: Final = re.compile(r"[\W_]+")
@@ -18,7 +18,7 @@ NONE: Final = "\N{EN DASH}"
 
 
 def shown(text: str, limit: int) -> str:
-    """Return a text without what changes how others are read; what is cut off is said."""
+    """Return a text without control characters. If it is cut, it says how much is missing."""
     over = len(text) - limit
     cut = text[:limit] if over > 0 else text
     clean = _SURROGATES.sub(_REPLACEMENT, _COMMANDS.sub(_REPLACEMENT, cut.replace("\r\n", "\n")))
@@ -26,15 +26,15 @@ def shown(text: str, limit: int) -> str:
 
 
 def label(text: str | None, limit: int = _LONGEST_LABEL) -> str:
-    """Return a name on one line, cut to so many characters."""
+    """Return a name on one line, with at most ``limit`` characters."""
     words = " ".join(shown((text or "")[: 4 * limit], 4 * limit).split())
     return words if len(words) <= limit else words[: limit - 1] + "…"
 
 
 def fitted(text: str, width: float) -> str:
-    """Return a text cut to so many pixels of a chart's font, by what its characters take on average.
+    """Return a text cut to a width in pixels of a chart's font, by the average width of its characters.
 
-    Charts are not asked to cut: they would do so in the middle of a character.
+    The chart library is not used for this, because it cuts in the middle of a character.
     """
     room = width / _CHARACTER_PIXELS
     taken = 0.0
@@ -46,7 +46,7 @@ def fitted(text: str, width: float) -> str:
 
 
 def number(value: float | None, unit: str = "", *, signed: bool = False) -> str:
-    """Return a number with three digits that count, and its unit; a dash for none."""
+    """Return a number with three significant digits and its unit; a dash for ``None``."""
     if value is None:
         return NONE
     size = abs(value)
@@ -72,7 +72,7 @@ def _decimals(size: float) -> int:
 
 
 def percent(share: float | None, *, signed: bool = False) -> str:
-    """Return a share as a percentage; of a difference, as points."""
+    """Return a share as a percentage; with ``signed``, a difference in percentage points."""
     if share is None:
         return NONE
     size = abs(100 * share)
@@ -81,12 +81,12 @@ def percent(share: float | None, *, signed: bool = False) -> str:
 
 
 def count(amount: int, noun: str) -> str:
-    """Return such as ``1 call`` or ``2,000 calls``."""
+    """Return an amount with its noun: ``1 call``, ``2,000 calls``."""
     return f"{amount:,} {noun if amount == 1 else noun + 's'}"
 
 
 def slug(name: str) -> str:
-    """Return a name as it stands in the address of a figure: ``Goal Reached!`` is ``goal_reached``."""
+    """Return the normalised name of a figure: ``Goal Reached!`` is ``goal_reached``."""
     folded = unicodedata.normalize("NFKC", name).casefold()
     return _NO_WORD.sub("_", folded).strip("_") or "_"
 

@@ -1,4 +1,4 @@
-"""What an analysis gives: figures with the number of calls behind each, and how complete the read was."""
+"""The results of an analysis: figures, how many values each is based on, and how complete the read was."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Doubles: TypeAlias = NDArray[np.float64]
 
 Completeness: TypeAlias = Literal["complete", "incomplete", "unknown"]
-"""Whether all calls that were asked for are in what was read; ``unknown`` where nothing says so."""
+"""Whether the calls are all calls of their lists; ``unknown`` if there is no report of the read."""
 
 
 def _short(values: Sequence[object]) -> str:
@@ -29,16 +29,16 @@ def _short(values: Sequence[object]) -> str:
 
 @attrs.frozen
 class ReadVerdict:
-    """Whether what was read is all there is."""
+    """Whether the read was complete."""
 
     completeness: Completeness
     reasons: tuple[str, ...] = ()
-    """Why it is incomplete or unknown, a sentence each."""
+    """Why it is incomplete or unknown, one sentence each."""
     complete_as_of: datetime | None = None
-    """The server's time up to which all lists are complete: that of the list with the earliest."""
+    """If complete: the verdict holds for the lists at this time of the server's clock."""
 
     def to_dict(self) -> dict[str, object]:
-        """Return the verdict, ready for JSON."""
+        """Return the verdict as a dict for JSON."""
         moment = self.complete_as_of
         return {
             "completeness": self.completeness,
@@ -49,133 +49,135 @@ class ReadVerdict:
 
 @attrs.frozen
 class Figure:
-    """One number, and how many values it is made of."""
+    """One number, and how many values it is based on."""
 
     name: str
-    """Its address, such as ``overall_score.mean``, ``eval.goal_reached.pass_rate``, ``status.failed``."""
+    """For example ``overall_score.mean``, ``eval.goal_reached.pass_rate``, ``status.failed``."""
     value: float | None
-    """``None`` where there was nothing to make it of, which is not zero."""
+    """``None`` if there were no values, which is different from zero."""
     n: int
+    """How many values the number is based on."""
     unit: str = ""
+    """For example ``s``; empty for counts, ratios and scores."""
     evaluation_id: str | None = None
-    """Of an evaluation's figure: which."""
+    """For a figure of an evaluation: the id of the evaluation."""
 
 
 @attrs.frozen
 class Share:
-    """How many of ``n`` are of one kind."""
+    """A part of ``n``, as a count and a proportion."""
 
     count: int
     n: int
 
     @property
     def share(self) -> float | None:
-        """0 to 1; ``None`` of nothing."""
+        """The proportion, 0 to 1; ``None`` if ``n`` is 0."""
         return self.count / self.n if self.n else None
 
     def interval(self) -> Interval | None:
-        """Return Wilson's 95 % interval; ``None`` of nothing. Needs statsmodels."""
+        """Return the 95 % Wilson interval; ``None`` if ``n`` is 0. Needs statsmodels."""
         return share_interval(self.count, self.n) if self.n else None
 
     def to_dict(self) -> dict[str, object]:
-        """Return the share with both numbers."""
+        """Return proportion, count and n as a dict for JSON."""
         return {"share": self.share, "count": self.count, "n": self.n}
 
 
 @attrs.frozen
 class Counts:
-    """How often each word stood in a field."""
+    """How often each value of a field occurs."""
 
     n: int
-    """Calls that have the field."""
+    """Number of calls that have the field."""
     missing: int
-    """Calls that have it not."""
+    """Number of calls without the field."""
     words: Mapping[str, int]
-    """The most frequent first."""
+    """Number of calls by value, the most frequent first."""
     other: int = 0
-    """Calls with words beyond the first thousand different ones."""
+    """Number of calls with other values, after the first thousand distinct ones."""
 
     def of(self, word: str) -> Share:
-        """Return how many calls have this word."""
+        """Return the share of calls with this value."""
         return Share(self.words.get(word, 0), self.n)
 
     def to_dict(self) -> dict[str, object]:
-        """Return all of it, ready for JSON."""
+        """Return all counts as a dict for JSON."""
         return {"n": self.n, "missing": self.missing, "other": self.other, "counts": dict(self.words)}
 
 
 @attrs.frozen(kw_only=True)
 class MeasureSummary:
-    """A number of calls in a few figures; ``None`` where no call has it."""
+    """A numeric field of calls, summarised; ``None`` if no call has a value."""
 
     name: str
     unit: str
-    """Such as ``s``; empty for counts, ratios and scores."""
+    """For example ``s``; empty for counts, ratios and scores."""
     n: int
-    """Calls that have it."""
+    """Number of calls with a value."""
     missing: int
-    """Calls that have it not; they count as nothing, not as zero."""
+    """Number of calls without a value. They do not count as zero."""
     mean: float | None
     median: float | None
     p5: float | None
     p95: float | None
     values: "Doubles" = attrs.field(repr=False, eq=False)
-    """The values of the calls that have it, in the order in which they were read."""
+    """The values of the calls that have one, in the order of reading."""
 
     def interval(self) -> Interval | None:
-        """Return a bootstrap's 95 % interval of the mean; ``None`` below two values."""
+        """Return the 95 % bootstrap interval of the mean; ``None`` for fewer than two values."""
         from futureagi_async.analysis.bootstrap import mean_interval
 
         return mean_interval(self.values)
 
     def figures(self, prefix: str) -> Iterator[Figure]:
-        """Yield its figures under their addresses."""
+        """Yield the figures, with names that begin with ``prefix``."""
         for name in ("mean", "median", "p5", "p95"):
             yield Figure(f"{prefix}.{name}", getattr(self, name), self.n, self.unit)
         yield Figure(f"{prefix}.n", self.n, self.n + self.missing)
         yield Figure(f"{prefix}.missing", self.missing, self.n + self.missing)
 
     def to_dict(self) -> dict[str, object]:
-        """Return the figures, without the values."""
+        """Return the figures as a dict for JSON, without the values."""
         names = ("unit", "n", "missing", "mean", "median", "p5", "p95")
         return {name: getattr(self, name) for name in names}
 
 
 @attrs.frozen(kw_only=True)
 class EvaluationSummary:
-    """What came of one evaluation. By its type it has ``passed``, ``scores`` or ``choices``."""
+    """The results of one evaluation. By its type it has ``passed``, ``scores`` or ``choices``."""
 
     id: str
     name: str | None
     type: str | None
-    """As sent with its results: ``score``, ``Pass/Fail``, ``choices``, or a later word."""
+    """As sent with the results: ``score``, ``Pass/Fail``, ``choices``, or a newer type."""
     n: int
-    """Calls with a result."""
+    """Number of calls with a result."""
     pending: int
     skipped: int
     failed: int
-    """Calls whose evaluation ended in an error, not those that failed it."""
+    """Number of calls whose evaluation ended with an error. (A call that did not pass is not counted.)"""
     unreadable: int
-    """Calls with a result that is none of its type, or empty."""
+    """Number of calls whose result is empty or does not fit the type."""
     passed: Share | None = None
     scores: MeasureSummary | None = None
     choices: Mapping[str, Share] = attrs.field(factory=dict)
-    """By choice, the most frequent first. Where a call has several, each counts: together they exceed 1."""
+    """By choice, the most frequent first. A call can have several, so the sum can exceed 1."""
 
     @property
     def label(self) -> str:
-        """Its name, else its id."""
+        """The name, or the id if there is no name."""
         return self.name or self.id
 
     @property
     def pass_rate(self) -> float | None:
-        """The share of calls that passed, 0 to 1; ``None`` where none has such a result."""
+        """The share of calls that passed, 0 to 1; ``None`` if no call has such a result."""
         return None if self.passed is None else self.passed.share
 
     def figures(self) -> Iterator[Figure]:
-        """Yield its figures; their addresses have its name, which others may share."""
+        """Yield the figures. Their names contain the evaluation's name, which may not be unique."""
         prefix = f"eval.{slug(self.label)}"
-        if self.passed is not None or not self.n:  # without any result it is not known which it would have
+        if self.passed is not None or not self.n:  # without a result, the kind of evaluation is unknown
             yield Figure(
                 f"{prefix}.pass_rate", self.pass_rate, self.passed.n if self.passed else 0, "", self.id
             )
@@ -190,7 +192,7 @@ class EvaluationSummary:
             yield Figure(f"{prefix}.{name}", getattr(self, name), asked, "", self.id)
 
     def to_dict(self) -> dict[str, object]:
-        """Return all of it, ready for JSON."""
+        """Return everything as a dict for JSON."""
         names = ("id", "name", "type", "n", "pending", "skipped", "failed", "unreadable")
         found: dict[str, object] = {name: getattr(self, name) for name in names}
         if self.passed is not None:
@@ -204,21 +206,21 @@ class EvaluationSummary:
 
 @attrs.frozen(kw_only=True)
 class CallFigures:
-    """The figures of some calls."""
+    """The figures of a set of calls."""
 
     calls: int
     counts: Mapping[str, Counts]
     """By field: ``status``, ``call_type``, ``simulation_call_type``, ``ended_reason``."""
     measures: Mapping[str, MeasureSummary]
-    """By field; those that no call has are there with ``n`` 0."""
+    """By field. A field that no call has is present with ``n`` 0."""
     evaluations: Mapping[str, EvaluationSummary]
-    """By id, in the order of their names: equal names are kept apart."""
+    """By evaluation id, sorted by name. Evaluations with equal names stay separate."""
 
     def figures(self) -> Iterator[Figure]:
         """Yield every figure."""
         yield Figure("calls", self.calls, self.calls)
         for field, counts in self.counts.items():
-            # that no call has a documented status is known; of other words nobody knows which there are
+            # all documented statuses are known, so zero is a figure; for other fields the set is open
             known = (*counts.words, *CallStatus) if field == "status" else counts.words
             for word in dict.fromkeys(map(str, known)):
                 share = counts.of(word)
@@ -231,7 +233,7 @@ class CallFigures:
             yield from evaluation.figures()
 
     def to_dict(self) -> dict[str, object]:
-        """Return all figures, ready for JSON; measures that no call has are left out."""
+        """Return all figures as a dict for JSON, without measures that no call has."""
         return {
             "calls": self.calls,
             **{field: counts.to_dict() for field, counts in self.counts.items()},
@@ -242,18 +244,18 @@ class CallFigures:
 
 @attrs.frozen(kw_only=True, repr=False)
 class ScenarioSummary(CallFigures):
-    """The figures of one scenario's calls."""
+    """The figures of the calls of one scenario."""
 
     id: str | None
     name: str | None
 
     @property
     def label(self) -> str:
-        """Its name, else its id."""
+        """The name, or the id if there is no name."""
         return self.name or self.id or "no scenario"
 
     def to_dict(self) -> dict[str, object]:
-        """Return all figures, ready for JSON."""
+        """Return all figures as a dict for JSON."""
         return {"id": self.id, "name": self.name, **super().to_dict()}
 
     def __repr__(self) -> str:
@@ -267,47 +269,49 @@ class CallToLookAt:
     call_id: str
     reason: Literal["low score", "newly failing"]
     scenario: str | None
-    """Its name, else its id."""
+    """The scenario's name, or its id if there is no name."""
     score: float | None
-    """Its ``overall_score``."""
+    """The call's ``overall_score``."""
     evaluations: tuple[str, ...] = ()
-    """Where it is newly failing: what it fails."""
+    """For ``newly failing``: the evaluations that the call fails."""
     before_call_id: str | None = None
-    """Where runs are paired: the call of the same row that did not fail."""
+    """For paired runs: the id of the earlier call, which did not fail."""
 
     def to_dict(self) -> dict[str, object]:
-        """Return all of it, ready for JSON."""
+        """Return everything as a dict for JSON."""
         return {**attrs.asdict(self), "evaluations": list(self.evaluations)}
 
 
 @attrs.frozen(kw_only=True, repr=False)
 class Summary(CallFigures):
-    """What some calls say together. Each figure has its ``n``, and what is missing is never a zero.
+    """The figures of a set of calls. Each figure has its ``n``; missing values never count as zero.
 
-    Rerun snapshots are states of calls that have newer ones: they are counted, and in no figure. A call
-    that came from several lists counts once.
+    Snapshots from before a rerun are counted, but they are in no figure, because the call has a newer state.
+    A call that came from several lists counts once.
     """
 
     label: str
-    """What was read, in words."""
+    """A description of what was read."""
     verdict: ReadVerdict
+    """Whether the read was complete."""
     snapshots: int
+    """Number of snapshots that were left out."""
     duplicates: int
-    """Times that a call came again, from a further list."""
+    """How many times a call came again from another list."""
     days: Mapping[date, Mapping[str, int]] = attrs.field(factory=dict)
-    """By day of the start in UTC (else of the creation, else of the last change): calls by status."""
+    """Number of calls by day and status. The day (UTC) is that of start, else creation, else last change."""
     scenarios: tuple[ScenarioSummary, ...] = attrs.field(default=(), repr=_short)
-    """By name; calls without a scenario at the end."""
+    """Sorted by name; calls without a scenario are last."""
     sample: "Sample" = attrs.field(eq=False)
-    """The calls' values, for `compare`."""
+    """The values of the calls, for `compare`."""
 
     @property
     def complete(self) -> bool:
-        """Whether all calls that were asked for are known to be in it."""
+        """Whether the read was provably complete."""
         return self.verdict.completeness == "complete"
 
     def low_scores(self, count: int = 10) -> tuple[CallToLookAt, ...]:
-        """Return the calls of the lowest ``overall_score``, the lowest first."""
+        """Return the calls with the lowest ``overall_score``, the lowest first."""
         sample = self.sample
         return tuple(
             CallToLookAt(
@@ -320,7 +324,7 @@ class Summary(CallFigures):
         )
 
     def to_dict(self) -> dict[str, object]:
-        """Return all figures and the verdict, ready for JSON."""
+        """Return all figures and the verdict as a dict for JSON."""
         return {
             "label": self.label,
             **self.verdict.to_dict(),
@@ -335,7 +339,7 @@ class Summary(CallFigures):
         return f"<Summary of {self._in_words()}>"
 
     def _repr_html_(self) -> str:
-        """Show what came of each evaluation, then the measures, as far as there is room."""
+        """Show the results of evaluations, then the measures, up to the maximum number of rows."""
         rows = [
             (each.label, "passed", _short_number(each.pass_rate), each.n)
             if each.scores is None
@@ -366,9 +370,9 @@ class Difference:
     """One figure before and after."""
 
     name: str
-    """Its address, such as ``overall_score.mean``; of an evaluation whose name others share with its id."""
+    """The figure's name, such as ``overall_score.mean``. If evaluations share a name, it has their ids."""
     label: str
-    """For people, such as ``Politeness, mean``."""
+    """A name for people, such as ``Politeness, mean``."""
     unit: str
     kind: Literal["mean", "median", "share"]
     before: float | None
@@ -376,27 +380,28 @@ class Difference:
     n_before: int
     n_after: int
     difference: float | None
-    """``after - before``; ``None`` where one of them is."""
+    """``after - before``; ``None`` if one of them is ``None``."""
     interval: Interval | None
-    """Of the difference; ``None`` below two values on a side."""
+    """Confidence interval of the difference; ``None`` if a run has fewer than two values."""
     p_value: float | None
-    """Before the correction; ``None`` where there is no interval."""
+    """Before the correction; ``None`` if a run has too few values."""
     beyond_chance: bool
-    """Whether chance is no good explanation, after Benjamini-Hochberg over all figures (5 %)."""
+    """Whether the difference is statistically significant: at a false discovery rate of 5 %, with the
+    Benjamini-Hochberg correction over all figures."""
     pairs: int = 0
-    """How many pairs of calls it rests on; 0 where calls are not compared in pairs."""
+    """Number of pairs of calls that the difference is based on; 0 if calls are not paired."""
     evaluation_id: str | None = None
-    """Of an evaluation's figure: which it is in the later calls."""
+    """For a figure of an evaluation: the id of the evaluation in the later run."""
 
     def to_dict(self) -> dict[str, object]:
-        """Return all of it, ready for JSON."""
+        """Return everything as a dict for JSON."""
         interval = None if self.interval is None else self.interval.to_dict()
         return {**attrs.asdict(self), "interval": interval}
 
 
 @attrs.frozen(kw_only=True, repr=False)
 class ScenarioComparison:
-    """The differences of one scenario that both have."""
+    """The differences for one scenario that both runs have."""
 
     id: str | None
     name: str | None
@@ -406,11 +411,11 @@ class ScenarioComparison:
 
     @property
     def label(self) -> str:
-        """Its name, else its id."""
+        """The name, or the id if there is no name."""
         return self.name or self.id or "no scenario"
 
     def to_dict(self) -> dict[str, object]:
-        """Return all of it, ready for JSON."""
+        """Return everything as a dict for JSON."""
         names = ("id", "name", "calls_before", "calls_after")
         found: dict[str, object] = {name: getattr(self, name) for name in names}
         return {**found, "differences": [each.to_dict() for each in self.differences]}
@@ -421,32 +426,32 @@ class ScenarioComparison:
 
 @attrs.frozen(kw_only=True, repr=False)
 class Comparison:
-    """What differs between two summaries, and whether chance explains it."""
+    """The differences between two summaries, and which are statistically significant."""
 
     before: Summary
     after: Summary
     differences: tuple[Difference, ...]
-    """Over all calls."""
+    """The differences over all calls."""
     scenarios: tuple[ScenarioComparison, ...]
-    """Of the scenarios that both have; corrected as a family of their own."""
+    """The differences for each scenario that both runs have. Their p-values are corrected separately."""
     calls_to_look_at: tuple[CallToLookAt, ...]
-    """Of ``after``: newly failing ones first, then the lowest scores."""
+    """Calls of ``after``: first newly failing ones, then those with the lowest scores."""
     pairs: int
-    """Pairs of calls of the same scenario and dataset row."""
+    """Number of pairs of calls with the same scenario and dataset row."""
     unmatched: tuple[str, ...] = ()
-    """Evaluations and scenarios that could not be compared, a sentence each."""
+    """Evaluations and scenarios that could not be compared, one sentence each."""
 
     @property
     def complete(self) -> bool:
-        """Whether both reads are known to be complete."""
+        """Whether both reads were provably complete."""
         return self.before.complete and self.after.complete
 
     def difference(self, name: str) -> Difference | None:
-        """Return the difference of one figure over all calls, by its address; ``None`` for others."""
+        """Return the difference of one figure over all calls, by name; ``None`` if there is none."""
         return next((each for each in self.differences if each.name == name), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return both summaries and all differences, ready for JSON."""
+        """Return both summaries and all differences as a dict for JSON."""
         return {
             "complete": self.complete,
             "before": self.before.to_dict(),
@@ -462,7 +467,7 @@ class Comparison:
         return f"<Comparison of {self._in_words()}>"
 
     def _repr_html_(self) -> str:
-        """Show the figures that differ beyond chance; the first of all where none does."""
+        """Show the figures that differ significantly, or the first figures if none does."""
         beyond = [each for each in self.differences if each.beyond_chance]
         shown = (beyond or self.differences)[:MAX_ROWS]
         rows = [
@@ -475,14 +480,14 @@ class Comparison:
             )
             for each in shown
         ]
-        reads = "" if self.complete else "Not both reads are known to be complete. "
+        reads = "" if self.complete else "At least one read is not known to be complete. "
         left = len(self.differences) - len(rows)
         note = f"{reads}{left} more in differences" if left else reads
         return html_table(self._in_words(), ("figure", "before", "after", "difference", "95 %"), rows, note)
 
     def _in_words(self) -> str:
         beyond = sum(each.beyond_chance for each in self.differences)
-        words = f"{beyond} of {len(self.differences)} figures differ beyond chance"
+        words = f"{beyond} of {len(self.differences)} figures differ significantly"
         return f"{self.before.label} with {self.after.label}: {words}"
 
 

@@ -1,1 +1,1 @@
-"""The package at home in other libraries: one module a library, none imported unless asked for."""
+"""Integrations with other libraries: one module per library, imported only on request."""

@@ -1,4 +1,4 @@
-"""FastAPI: one session a process, errors as HTTP, and calls sent on as they arrive.
+"""FastAPI: one session per process, errors as HTTP responses, and calls streamed as they arrive.
 
 ::
 
@@ -56,7 +56,7 @@ from futureagi_async import (
 )
 
 Sendable: TypeAlias = CallExecution | ExecutionKPIs | CallPage | GroupPage | FetchResult
-"""What has a JSON form to send on."""
+"""Values that `json_response` can send."""
 
 _PAGE_FACTS = ("count", "has_next", "total_pages", "current_page")
 _EXECUTION_FACTS = ("status", "provider", "agent_type")
@@ -64,7 +64,7 @@ _EXECUTION_FACTS = ("status", "provider", "agent_type")
 
 @attrs.frozen
 class ErrorAnswer:
-    """What the user of a service is told: nothing about keys, addresses, or the vendor's own words."""
+    """What the user of a service sees of an error: no keys, no URLs, no text of the vendor."""
 
     status: int
     detail: str
@@ -81,11 +81,11 @@ _ANSWERS = (
     (ResponseTooLargeError, ErrorAnswer(502, "The answer of Future AGI is too large.")),
     (FutureAGIError, ErrorAnswer(502, "Future AGI could not be read.")),
 )
-"""The first that fits."""
+"""The first class that matches counts."""
 
 
 def answer_to(error: FutureAGIError) -> ErrorAnswer:
-    """Say what an error is to the user of a service that reads from the API on their behalf."""
+    """Return the response to an error, for the user of a service that reads from the API."""
     if isinstance(error, RateLimitError) or (error.status == 503 and error.retry_after is not None):
         seconds = max(1, math.ceil(error.retry_after or 0))
         return ErrorAnswer(503, "Future AGI is busy; try again later.", {"Retry-After": str(seconds)})
@@ -93,7 +93,7 @@ def answer_to(error: FutureAGIError) -> ErrorAnswer:
 
 
 def json_body(value: Sendable, *, include_provider_data: bool) -> bytes:
-    """Return a value's JSON: the bytes that the server sent wherever there are some."""
+    """Return a value's JSON: the bytes that the server sent, if the value has them."""
     match value:
         case CallExecution():
             on_one_line = value.as_sent(include_provider_data=include_provider_data)
@@ -101,7 +101,7 @@ def json_body(value: Sendable, *, include_provider_data: bool) -> bytes:
             return value.raw if is_whole else on_one_line
         case ExecutionKPIs():
             if not value.raw:
-                raise ValueError("These key figures were built by hand: the server sent no answer with them.")
+                raise ValueError("These KPIs have no response as sent: your own code created them.")
             return value.raw
         case CallPage():
             facts = _page_facts(value)
@@ -113,7 +113,7 @@ def json_body(value: Sendable, *, include_provider_data: bool) -> bytes:
             calls = tuple(value.calls)
         case _:
             raise TypeError(
-                "json_response takes a call, key figures, a page or a FetchResult, "
+                "json_response takes a call, KPIs, a page or a FetchResult, "
                 f"not {type(value).__name__}."
             )
     records = b",".join(call.as_sent(include_provider_data=include_provider_data) for call in calls)
@@ -121,13 +121,13 @@ def json_body(value: Sendable, *, include_provider_data: bool) -> bytes:
 
 
 def incomplete(report: FetchReport) -> FutureAGIError:
-    """Return the error that a list is which was sent on as far as it could be read."""
+    """Return the error for calls that were sent although their lists are incomplete."""
     missing = "; ".join(f"{one.source}: {one.reason}" for one in report if one.verdict != "complete")
-    return FutureAGIError(f"The calls sent on are incomplete. {missing}")
+    return FutureAGIError(f"The calls sent are incomplete. {missing}")
 
 
 def last_line(report: FetchReport, error: FutureAGIError | None = None) -> bytes:
-    """Return the line that tells what the lines before it are: all, or what was read before an error."""
+    """Return the last line, which says whether the lines before it are complete, or why they ended."""
     facts = report_facts(report)
     if error is None:
         return json.dumps({"report": facts}).encode() + b"\n"
@@ -136,7 +136,7 @@ def last_line(report: FetchReport, error: FutureAGIError | None = None) -> bytes
 
 
 def report_facts(report: FetchReport) -> dict[str, object]:
-    """Return a report as JSON values: whether all is there, and each source with its verdict."""
+    """Return a report as a dict for JSON: whether everything is complete, and the verdict of each source."""
     return {"complete": report.complete, "sources": [_source_facts(source) for source in report]}
 
 
@@ -184,24 +184,24 @@ SessionLifespan: TypeAlias = Callable[[Starlette], AbstractAsyncContextManager[M
 
 _STATE = "futureagi_session"
 _SLICE_RECORDS = 100
-"""Records sent on between two chances for other tasks to run."""
+"""Number of records that are sent before other tasks may run."""
 
 _log = logging.getLogger("futureagi_async")
 
 
 def _with_arguments_of(_model: Callable[P, object]) -> Callable[[Callable[..., T]], Callable[P, T]]:
-    """Let type checkers see a function with another's arguments."""
+    """Give a function the argument types of another one, for type checkers."""
     return lambda function: cast("Callable[P, T]", function)
 
 
 @_with_arguments_of(Session)
 def session_lifespan(*args: Any, **options: Any) -> SessionLifespan:
-    """Return a lifespan that keeps one open `Session` for the whole process; it takes what `Session` takes.
+    """Return a lifespan that keeps one open `Session` per process. The arguments are those of `Session`.
 
-    The session is made when the application starts: that is when the environment is read, and when missing
-    keys are a `ValueError`. It is closed when the application has shut down.
+    The session is created when the application starts. The environment is read then, and missing keys raise
+    `ValueError` then. It is closed when the application has shut down.
 
-    A lifespan of your own enters it, and yields what it gives beside its own::
+    To combine it with a lifespan of your own, enter it there, and yield its state with yours::
 
         @asynccontextmanager
         async def lifespan(app):
@@ -212,7 +212,7 @@ def session_lifespan(*args: Any, **options: Any) -> SessionLifespan:
 
 
 class _Lifespan:
-    """A class, because some tracebacks show a frame's variables, and the arguments may hold keys."""
+    """A class, because some tracebacks show a frame's variables, and the arguments may contain keys."""
 
     def __init__(self, args: tuple[Any, ...], options: dict[str, Any]) -> None:
         self._args = args
@@ -227,14 +227,14 @@ class _Lifespan:
 def get_session(connection: HTTPConnection) -> Session:
     """Return the session that `session_lifespan` opened, for a request or a websocket.
 
-    Raises `SessionMisuseError` where there is none: the application runs without `session_lifespan`, its
-    own lifespan does not yield what that gives, or a test client was not entered with ``with``.
+    Raises `SessionMisuseError` if there is none. Either the application has no `session_lifespan`, or its own
+    lifespan does not yield the state of `session_lifespan`, or a test client was not entered with ``with``.
     """
     session = connection.scope.get("state", {}).get(_STATE)
     if not isinstance(session, Session):
         raise SessionMisuseError(
-            "There is no session: start the application with FastAPI(lifespan=session_lifespan()); a "
-            "lifespan of your own must yield what session_lifespan gives; a TestClient must be entered."
+            "There is no session: start the application with FastAPI(lifespan=session_lifespan()). A "
+            "lifespan of your own must yield the state of session_lifespan. Use a TestClient in a with block."
         )
     return session
 
@@ -246,11 +246,11 @@ SessionDependency: TypeAlias = Annotated[Session, Depends(get_session)]
 def session_with(
     *, timeouts: Timeouts | None = None, retry: RetryPolicy | None = None, priority: Priority | None = None
 ) -> Callable[[HTTPConnection], Session]:
-    """Return a dependency that gives the session with other options, on the same pool.
+    """Return a dependency for a view of the session with other options, on the same pool.
 
     ``Annotated[Session, Depends(session_with(timeouts=Timeouts(deadline=2)))]`` is a session whose requests
-    give up after two seconds, which `install_error_handlers` makes a 504. Waiting for a slot is not counted;
-    ``asyncio.timeout`` in the handler bounds that, too.
+    time out after two seconds; `install_error_handlers` answers 504 then. The deadline does not include the
+    wait for a free slot. Use ``asyncio.timeout`` in the handler to limit that, too.
     """
 
     def get_session_with_options(connection: HTTPConnection) -> Session:
@@ -260,12 +260,12 @@ def session_with(
 
 
 def install_error_handlers(app: Starlette) -> None:
-    """Answer every `FutureAGIError` that a handler lets through with a fitting status and a safe body.
+    """Answer each `FutureAGIError` of a handler with an HTTP status and a body that is safe to show.
 
-    Not found is 404; time-outs are 504; throttling is 503 with ``Retry-After``; refused keys, oversized and
-    unreadable answers, and all else that is the upstream's, are 502; misuse of the session and failed exports
-    are 500. The body is ``{"detail": ...}`` in words of this module: no key, address or upstream text.
-    What happened is logged by the logger ``futureagi_async``.
+    Not found is 404. Timeouts are 504. Throttling is 503 with ``Retry-After``. Misuse of the session and
+    failed exports are 500. All other errors of the API are 502, such as refused keys and responses that are
+    too large or unreadable. The body is ``{"detail": ...}`` with a text of this module: no key, URL or
+    upstream text. The error itself is logged by the logger ``futureagi_async``.
     """
     app.add_exception_handler(FutureAGIError, _answer_error)
 
@@ -281,12 +281,13 @@ async def _answer_error(request: Request, error: Exception) -> Response:
 
 
 def json_response(value: Sendable, *, include_provider_data: bool = False) -> Response:
-    """Return a response that holds a call, key figures, a page, or a `FetchResult` as JSON.
+    """Return a response with a call, KPIs, a page or a `FetchResult` as JSON.
 
-    A call and key figures are the bytes that the server sent, in its own names and units. Pages and results
-    are ``{"count": ..., "calls": [...]}`` and ``{"complete": ..., "sources": [...], "calls": [...]}`` around
-    the bytes of their calls. ``call_metadata`` and ``provider_call_data``, which may hold others' keys, are
-    left out unless asked for. Raises `TypeError` for other values, `ValueError` for ones built by hand.
+    A call and KPIs are the bytes that the server sent, with its names and units. Pages are
+    ``{"count": ..., "calls": [...]}``, results ``{"complete": ..., "sources": [...], "calls": [...]}``; their
+    calls are bytes of the server, too. ``call_metadata`` and ``provider_call_data`` are left out by default,
+    because they may contain other parties' keys. Raises `TypeError` for other values, and `ValueError` for
+    values that your own code created.
     """
     body = json_body(value, include_provider_data=include_provider_data)
     return Response(body, media_type="application/json")
@@ -298,26 +299,28 @@ def ndjson_response(
     report: bool = False,
     include_provider_data: bool = False,
 ) -> Response:
-    """Return a response that sends on calls as they arrive, one JSON line each, in the server's bytes.
+    """Return a response that streams calls as they arrive: one JSON line per call, in the server's bytes.
 
-    A body that ends properly and holds calls alone holds every call of every source. Where one is not
-    provably complete, or reading fails, a last line ``{"detail": ..., "report": {"complete": false, ...}}``
-    says so and the connection is broken off: no consumer takes a part for the whole. With ``report`` the
-    last line is always ``{"report": {"complete": ..., "sources": [...]}}``, and incomplete lists end so, too.
-    Errors before the first page are HTTP errors. A client that goes away ends the reading.
+    A body that ends normally has every call of every source. If a source is not provably complete, or
+    reading fails, the last line is ``{"detail": ..., "report": {"complete": false, ...}}``, and the
+    connection is then aborted. So no client can mistake a part for the whole.
+
+    With ``report=True`` the last line is always ``{"report": {"complete": ..., "sources": [...]}}``; the body
+    then ends normally for incomplete sources, too. Errors before the first page become HTTP errors. If the
+    client disconnects, reading stops.
 
     Args:
-        stream: What ``session.stream_calls(...)`` gives, unopened: the response opens and closes it.
-        report: End with the report as a line of its own, also where it says incomplete.
+        stream: The value of ``session.stream_calls(...)``, not entered: the response opens and closes it.
+        report: Send the report as the last line, also if it says incomplete.
         include_provider_data: Keep ``call_metadata`` and ``provider_call_data``.
     """
     if not isinstance(stream, AbstractAsyncContextManager):
-        raise TypeError(f"Pass session.stream_calls(...) itself, unopened, not {type(stream).__name__}.")
+        raise TypeError(f"Pass session.stream_calls(...) without entering it, not {type(stream).__name__}.")
     return _CallLines(stream, report=report, include_provider_data=include_provider_data)
 
 
 class _CallLines(Response):
-    """Reads and sends while the client is there. Headers wait for the first page, or for its failure."""
+    """Reads and sends until the client disconnects. Headers are sent with the first page, or its error."""
 
     media_type = "application/x-ndjson"
 

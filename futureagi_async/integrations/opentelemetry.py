@@ -1,11 +1,11 @@
-"""Traces for OpenTelemetry: a client span for every try of a request. Extra ``[opentelemetry]``.
+"""OpenTelemetry traces: one client span for each attempt of a request. Extra ``[opentelemetry]``.
 
 ::
 
     async with Session(observers=[OpenTelemetryObserver()]) as session: ...
 
-The names are those of the semantic conventions for HTTP client spans, 1.23 and later. Nothing else
-is shown: no header, no body, and no query string, as it holds what the customer searched for.
+Span and attribute names follow the semantic conventions for HTTP client spans, 1.23 and later. A span has no
+header, no body, and no query string, since that contains search texts.
 """
 
 try:
@@ -33,14 +33,14 @@ from futureagi_async.events import (
 
 
 class OpenTelemetryObserver:
-    """An observer for one `Session`; its spans are children of the span that is current for the caller.
+    """An observer for one `Session`. Its spans are children of the caller's current span.
 
-    A span covers one try, from sending to the last byte: ``GET`` and the route's template, such as
-    ``GET /simulate/call-executions/{call_execution_id}/``. Retries, pauses, pages and verdicts are
-    events of the caller's own span.
+    A span covers one attempt, from sending to the last byte. Its name is the method and the route template,
+    such as ``GET /simulate/call-executions/{call_execution_id}/``. Retries, pauses, pages and verdicts are
+    events of the caller's span.
 
     Args:
-        tracer_provider: Default: the process's.
+        tracer_provider: Default: the global tracer provider.
     """
 
     def __init__(self, tracer_provider: TracerProvider | None = None) -> None:
@@ -48,7 +48,7 @@ class OpenTelemetryObserver:
         self._spans: dict[int, Span] = {}
 
     def __call__(self, event: Event) -> None:
-        """Take an event into account; `Session` calls this."""
+        """Handle one event; `Session` calls this."""
         match event:
             case RequestSent():
                 self._spans[event.request_number] = self._start(event)
@@ -104,7 +104,7 @@ class OpenTelemetryObserver:
         span.end()
 
     def _unanswered(self, request_number: int, error: str) -> None:
-        """End the span of a try that no answer ended."""
+        """End the span of an attempt that got no response."""
         span = self._spans.pop(request_number, None)
         if span is not None:
             span.set_attribute("error.type", error)

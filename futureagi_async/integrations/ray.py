@@ -1,4 +1,4 @@
-"""Ray: an export by the machines of a cluster, as tasks that share one budget; then the calls as a dataset.
+"""Ray: export with the machines of a cluster, as tasks that share one request budget; read the result back.
 
 ::
 
@@ -7,9 +7,10 @@
     report = export_calls(sources, "s3://lake/calls/2026-11-28/", requests_per_minute=600, fetchers=4)
     dataset = read_export(report)
 
-Keys come from the environment in which Ray was started on each node. They are not pickled, and in no
-``runtime_env``: the machine that calls this needs none. Each task reads a share of the lists into the staging
-(`futureagi_async.export_share`); rows go through no object store.
+Keys come from the environment in which Ray was started on each node. They are never pickled and never put
+into a ``runtime_env``; the machine that calls this needs no keys. Each task reads one share of the lists and
+writes it to the staging directory (`futureagi_async.export_share`). Rows do not pass through Ray's object
+store.
 """
 
 import logging
@@ -69,7 +70,7 @@ _log = logging.getLogger("futureagi_async")
 _KEYS: Final = ("FI_API_KEY", "FI_SECRET_KEY")
 _TICK_SECONDS: Final = 1.0
 _CANCEL_SECONDS: Final = 15.0
-"""A task gets so long to close its connections before its worker is killed."""
+"""Seconds that a cancelled task has to close its connections before its worker is killed."""
 _MOST_NEWS: Final = 10_000
 
 _STOPS: Final = (
@@ -81,7 +82,7 @@ _STOPS: Final = (
     TypeError,
     ValueError,
 )
-"""What all other shares would meet, too: the export ends at once."""
+"""Errors that all other shares would get too: the export stops at once."""
 
 T = TypeVar("T")
 
@@ -126,53 +127,57 @@ def export_calls(
 ) -> ExportReport:
     """Export as `futureagi_async.export_calls` does, by tasks of a Ray cluster, and return the same report.
 
-    Sources are cut into shares; each is read by a task, and what was read waits in the staging until all is
-    there. Then this process checks it and puts it into the target, the manifest last. Whatever ends it
-    (Ctrl-C, a lost machine, this process killed), the same call again reads only the shares that were not
-    finished. A task whose worker or machine is lost is run again, as is one that fails, up to ``attempts``
-    times; a share that fails each time is in the report, with its sources incomplete, and loses no other.
+    The sources are divided into shares. One task reads each share, and writes it to the staging directory.
+    When all shares are there, this process checks them and publishes them in the target, the manifest last.
 
-    Connects to Ray as ``ray.init()`` does where that was not called before. Blocks; Ctrl-C, or cancelling the
-    Ray task that this runs in, cancels the tasks and waits for their end.
+    After an interruption (Ctrl-C, a lost machine, a killed process), the same call reads only the unfinished
+    shares. A task that fails, or whose worker or machine is lost, is retried up to ``attempts`` times. If a
+    share still fails, the other shares are not affected; the report has its error, and says that its sources
+    are incomplete.
 
-    Raises what `futureagi_async.export_calls` raises; `ValueError` where a worker has no keys.
+    The function calls ``ray.init()`` if that was not done before. It blocks. Ctrl-C, or cancelling the Ray
+    task that runs it, cancels the tasks and waits until they end.
+
+    Raises what `futureagi_async.export_calls` raises, and `ValueError` if a worker has no keys.
 
     Args:
-        sources: What to read; none of them twice.
-        target: A directory that this process sees, or ``s3://bucket/prefix/``, ``gs://`` or ``az://``.
-        requests_per_minute: Sent in any minute by all tasks together, retries included. An actor counts.
-        fetchers: Tasks at once.
-        attempts: How often a share is tried, lost workers included.
-        share_requests: About how many requests a share costs; see `futureagi_async.plan_shares`.
-        counts: How many calls sources have, where that is known; planning asks nothing of those.
-        staging: Where shares wait, seen by all workers and this process; by default beside the target, under
-            its name and ``.shares``. It stays, so that the same call again costs nothing.
-        task_options: Of Ray, for the tasks: ``num_cpus`` (1), ``resources``, ``scheduling_strategy``, ...
+        sources: The lists to read, without duplicates.
+        target: A directory that this process can write, or ``s3://bucket/prefix/``, ``gs://`` or ``az://``.
+        requests_per_minute: Maximum number of requests of all tasks in any minute, retries included. An
+            actor counts them.
+        fetchers: Maximum number of concurrent tasks.
+        attempts: Maximum number of attempts per share, lost workers included.
+        share_requests: Approximate number of requests per share; see `futureagi_async.plan_shares`.
+        counts: The lengths of lists, if you know them. Planning then needs no request for these lists.
+        staging: The staging directory, which all workers and this process must see. Default: next to the
+            target, with the name of the target and ``.shares``. It is kept, so that the same call reads
+            nothing again.
+        task_options: Ray's options for the tasks: ``num_cpus`` (1), ``resources``, ``scheduling_strategy``...
         format: ``"parquet"`` or ``"jsonl"``.
-        transcripts: As for `futureagi_async.export_calls`, and so in what follows.
-        resume: Leave a finished export in the target as it is.
-        overwrite: Also replace what no export wrote.
-        ordered: Needed if unchanged lists are to give the same bytes.
-        normalised: JSON Lines in our documented names and units.
+        transcripts: As for `futureagi_async.export_calls`; also the following ones.
+        resume: Keep a finished export in the target.
+        overwrite: Also replace files that no export wrote.
+        ordered: Needed if unchanged lists must give the same bytes.
+        normalised: Write JSON Lines with documented names and units.
         columns: The columns to write.
         drop: Columns to leave out.
-        redact: Replace phone numbers and customers' names; the key is ``FI_REDACT_KEY`` of the workers.
+        redact: Replace phone numbers and customers' names. The workers need the key ``FI_REDACT_KEY``.
         partition: ``"source"`` or ``"date"``, for folders.
-        part_rows: Records a part.
-        page_size: Rows a request, about.
-        include_provider_data: Keep what may hold other parties' keys.
-        since: An earlier export, which the workers see, of which only changes are read.
-        max_outage: How many seconds a task waits for a server that answers nothing any more.
-        work_dir: For a target in a bucket, a directory of this machine for what is unfinished.
-        base_url: Where the API is; by default ``FI_BASE_URL`` of the workers.
-        max_in_flight: Requests of each task under way at once.
-        timeouts: Of the tasks' sessions, as what follows.
-        retry: How often failed requests are sent again.
-        max_response_bytes: Largest decoded answer.
+        part_rows: Records per part.
+        page_size: Approximate number of rows per request.
+        include_provider_data: Keep data that may contain other parties' keys.
+        since: An earlier export that the workers can read. Only changes since then are exported.
+        max_outage: How many seconds a task waits for a server that stopped answering.
+        work_dir: For a target in a bucket: a local directory for unfinished files.
+        base_url: URL of the API. Default: ``FI_BASE_URL`` of the workers.
+        max_in_flight: Maximum number of concurrent requests per task.
+        timeouts: Limits of the tasks' sessions; also the following ones.
+        retry: How often failed requests are sent again, and after which pauses.
+        max_response_bytes: Maximum size of a decompressed response.
         trust_env: Use the proxy of the workers' environment.
         allow_insecure: Allow ``http://`` to other machines.
         strict: Raise for values of undocumented types.
-        on_progress: Called in this process about once a second, with what all tasks have done.
+        on_progress: Called in this process about once per second, with the progress of all tasks.
         observers: Called in this process with each event of all tasks, about a second later.
 
     """
@@ -233,14 +238,14 @@ def export_calls(
 
 
 def read_export(report: ExportReport, *, evaluations: bool = False, **options: Any) -> "Dataset":
-    """Return the calls of an export as a dataset, which opens the Parquet files where they lie.
+    """Return the calls of an export as a Ray dataset, which reads the Parquet files from their location.
 
     Raises `ValueError` for an export in another format.
 
     Args:
-        report: Of `export_calls`, here or of the package.
+        report: The report of `export_calls`, from this module or from the package.
         evaluations: Return the table of evaluations instead.
-        options: For ``ray.data.read_parquet``: ``columns``, ``filesystem``, ...
+        options: Options of ``ray.data.read_parquet``: ``columns``, ``filesystem``, ...
 
     """
     check_kind("report", report, ExportReport)
@@ -258,28 +263,28 @@ def read_export(report: ExportReport, *, evaluations: bool = False, **options: A
 
 
 def _absolute(place: str | os.PathLike[str]) -> str:
-    """Return what means the same in a worker, whose current directory is another."""
+    """Return an absolute path: a worker has another current directory."""
     text = os.fspath(place)
     return text if "://" in text else str(Path(text).absolute())
 
 
 def _beside(target: str | os.PathLike[str]) -> str:
-    """Return the place of the staging beside a target."""
+    """Return the default staging directory of a target."""
     text = _absolute(target).rstrip("/")
     _, is_address, key = text.partition("://")
     if is_address and "/" not in key:
-        raise ValueError("staging must be given for a target that is a whole bucket.")
+        raise ValueError("Pass staging: it has no default if the target is a whole bucket.")
     return f"{text}.shares/"
 
 
 def _listed(names: Iterable[str] | None) -> Any:
-    """Return names that can be sent; what is no list of names is refused where they are used."""
+    """Return names that can be pickled. Other types are refused by the functions that use them."""
     return list(names) if isinstance(names, Iterator) else names
 
 
 @attrs.define(frozen=True, kw_only=True)
 class _Job:
-    """What every task is told; holds no keys."""
+    """The options of all tasks. Contains no keys."""
 
     staging: str
     session: Mapping[str, Any]
@@ -290,14 +295,14 @@ class _Job:
 
 @attrs.define(frozen=True)
 class _Failure:
-    """How a task ended without a result."""
+    """The error of a task."""
 
     error: Exception
 
 
 @attrs.define(frozen=True)
 class _News:
-    """What a task did since it told last."""
+    """What a task did since its last message."""
 
     share: str
     progress: ExportProgress | None
@@ -305,9 +310,9 @@ class _News:
 
 
 class _Coordinator:
-    """The actor of an export: the budget of all tasks, and their news on the way to the driver.
+    """The actor of an export: the request budget of all tasks, and their messages for the driver.
 
-    Ray starts it anew where it was lost. Then the budget begins empty, and some news are missed.
+    If the actor is lost, Ray starts a new one. The new budget starts empty, and some messages are lost.
     """
 
     def __init__(self, requests_per_minute: int) -> None:
@@ -315,23 +320,23 @@ class _Coordinator:
         self._news: deque[_News] = deque(maxlen=_MOST_NEWS)
 
     async def lease(self, most: int) -> Lease:
-        """As of a `RequestBudget`."""
+        """See `RequestBudget`."""
         return await self._budget.lease(most)
 
     async def give_back(self, unused: int) -> None:
-        """As of a `RequestBudget`."""
+        """See `RequestBudget`."""
         await self._budget.give_back(unused)
 
     async def pause(self, seconds: float) -> None:
-        """As of a `RequestBudget`."""
+        """See `RequestBudget`."""
         await self._budget.pause(seconds)
 
     async def tell(self, news: _News) -> None:
-        """Keep news for the driver."""
+        """Keep a message for the driver."""
         self._news.append(news)
 
     async def take_news(self) -> list[_News]:
-        """Return what was told since the last time."""
+        """Return the messages since the last call."""
         news = list(self._news)
         self._news.clear()
         return news
@@ -348,7 +353,7 @@ def _coordinator(requests_per_minute: int) -> Iterator[Any]:
 
 
 class _ActorBudget:
-    """The budget as a task's session sees it. A lost actor is waited for: Ray calls the next one again."""
+    """The budget of a task's session. If the actor is lost, Ray repeats the call with the new actor."""
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
@@ -392,7 +397,7 @@ def _export_task(share: Share, job: _Job, coordinator: Any) -> object:
 
 
 def _read(read: Callable[..., Any], job: _Job, coordinator: Any, share: str) -> object:
-    """Return what is read with a session, or how it failed; a cancelled task ends by KeyboardInterrupt."""
+    """Return the result of ``read``, or its error. A cancelled task ends with KeyboardInterrupt."""
     reporter = _Reporter(coordinator, share)
 
     async def main() -> object:
@@ -424,14 +429,14 @@ def _unwrapped(error: Exception) -> Exception:
 def _check_keys() -> None:
     if missing := [name for name in _KEYS if not os.environ.get(name)]:
         raise ValueError(
-            f"{' and '.join(missing)} not set in the environment of a Ray worker on {platform.node()}. It is "
-            "never sent there: set both where Ray is started, on each node before 'ray start', or here "
-            "before ray.init()."
+            f"{' and '.join(missing)} not set in the environment of a Ray worker on {platform.node()}. Keys "
+            "are never sent to workers: set both where Ray is started, on each node before 'ray start', or "
+            "here before ray.init()."
         )
 
 
 class _Reporter:
-    """Tells the driver, each second, what a task has done."""
+    """Sends the driver, once per second, what a task has done."""
 
     def __init__(self, coordinator: Any, share: str) -> None:
         self._coordinator = coordinator
@@ -440,16 +445,16 @@ class _Reporter:
         self._events: list[Event] = []
 
     def observe(self, event: Event) -> None:
-        """Keep an event; verdicts are told by receipts, as a share that fails may be read again."""
+        """Keep an event. Verdicts are reported by receipts, because a failed share may be read again."""
         if not isinstance(event, VerdictReached):
             self._events.append(event)
 
     def note(self, progress: ExportProgress) -> None:
-        """Keep how far the share is."""
+        """Keep the progress of the share."""
         self._progress = progress
 
     async def run(self) -> None:
-        """Tell until cancelled. A loop that wakes this often also notices when Ray cancels its task."""
+        """Send messages until cancelled. A loop that wakes so often also notices a cancellation by Ray."""
         try:
             while True:
                 await anyio.sleep(_TICK_SECONDS)
@@ -467,7 +472,7 @@ class _Reporter:
 
 
 class _Told:
-    """What the tasks tell, added up for the callbacks of the driver."""
+    """Adds up the messages of all tasks for the callbacks of the driver."""
 
     def __init__(
         self, coordinator: Any, on_progress: OnProgress | None, observers: Sequence[Observer]
@@ -484,7 +489,7 @@ class _Told:
         }
 
     def poll(self, seconds: float = 0.0) -> None:
-        """Pass on what was told since the last time, if there is an answer by now."""
+        """Pass on new messages, if they have arrived."""
         if self._asked is None:
             self._asked = self._coordinator.take_news.remote()
         if ray.wait([self._asked], timeout=seconds)[0]:
@@ -493,11 +498,11 @@ class _Told:
                 self._pass_on(ray.get(asked))
 
     def forget(self, share: Share) -> None:
-        """Count nothing of an attempt that failed."""
+        """Discard the progress of a failed attempt."""
         self._running.pop(share.id, None)
 
     def finish(self, share: Share, receipt: ShareReceipt) -> None:
-        """Tell of a share that is done."""
+        """Report a finished share."""
         self.poll(_TICK_SECONDS)  # what was asked for before it told the rest
         self.poll(_TICK_SECONDS)
         told = self._running.pop(share.id, {})
@@ -542,7 +547,7 @@ class _Told:
 
 
 def _sum_of(progress: Sequence[ExportProgress]) -> ExportProgress:
-    """Add up; the total is unknown where one of them is."""
+    """Return the sum. The total is unknown if one of the totals is."""
     totals = [each.total for each in progress]
     return ExportProgress(
         phase=progress[0].phase,
@@ -554,7 +559,7 @@ def _sum_of(progress: Sequence[ExportProgress]) -> ExportProgress:
 
 @attrs.define(frozen=True)
 class _Cluster:
-    """Runs an export's tasks, so many at once, each a bounded number of times."""
+    """Runs the tasks of an export: at most ``fetchers`` at once, at most ``attempts`` times each."""
 
     job: _Job
     coordinator: Any
@@ -563,7 +568,7 @@ class _Cluster:
     task_options: Mapping[str, Any]
 
     def plan(self, planning: Callable[..., Any]) -> tuple[Share, ...]:
-        """Cut the sources into shares."""
+        """Divide the sources into shares."""
         task: Any = ray.remote(_plan_task)
 
         def start(_: None) -> Any:
@@ -577,7 +582,7 @@ class _Cluster:
         return shares
 
     def export(self, shares: Sequence[Share], told: _Told | None) -> list[ShareReceipt]:
-        """Return a receipt of each share, also of one that had to be given up."""
+        """Return a receipt for each share; also for a share that finally failed."""
         task: Any = ray.remote(_export_task)
 
         def start(share: Share) -> Any:
@@ -600,13 +605,13 @@ class _Cluster:
         names = [str(source) for source in share.sources[:3]]
         if more := len(share.sources) - len(names):
             names.append(f"{more} more")
-        _log.warning("Share %s is given up (%s): %s", share.id, ", ".join(names), error)
+        _log.warning("Share %s failed (%s): %s", share.id, ", ".join(names), error)
         return share.failed(error)
 
     def _run(
         self, start: Callable[[T], Any], items: Sequence[T], told: _Told | None
     ) -> Generator[tuple[T, Any], None, None]:
-        """Yield each item with its result or the error of its last attempt; closing it cancels the rest."""
+        """Yield each item with its result or its last error. Closing the generator cancels the rest."""
         waiting = deque((item, 1) for item in items)
         running: dict[Any, tuple[T, int]] = {}
         try:
@@ -632,7 +637,7 @@ class _Cluster:
             _cancel(list(running))
 
     def _is_final(self, error: Exception, attempt: int) -> bool:
-        """Whether trying again is of no use, or was tried often enough."""
+        """Whether no further attempt follows: it would be useless, or the limit is reached."""
         return attempt >= self.attempts or (isinstance(error, APIStatusError) and not error.retryable)
 
     def _outcome_of(self, task: Any) -> Any:
@@ -647,7 +652,7 @@ class _Cluster:
 
 
 def _cancel(tasks: list[Any]) -> None:
-    """End tasks: first so that they can close what they have open, then by ending their workers."""
+    """End tasks: cancel them so that they can close connections, and then kill their workers."""
     left = tasks
     try:
         for task in tasks:

@@ -1,4 +1,4 @@
-"""Databases that are kept up to date with lists of calls: `sync_calls`."""
+"""`sync_calls`: keep a database up to date with lists of calls."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -28,38 +28,41 @@ async def sync_calls(
     max_outage: float = 900.0,
     on_progress: "OnProgress | None" = None,
 ) -> SyncReport:
-    """Bring a database up to date with the calls of all sources, and return what changed in it.
+    """Update a database with the calls of all sources, and return a report of the changes.
 
-    The first sync of a source reads all of it. Later ones read only what changed since its last complete
-    sync, and all of it again every ``full_every``. Rows are merged by source and id, in one transaction. A
-    newer version replaces an older one, never the other way round. After a complete full read, calls that are
-    no longer in their list get a ``deleted_at``. No row is ever removed. An incomplete list is in the report:
-    the calls that were read are merged, nothing is marked as deleted, and the next sync begins where this one
-    did.
+    The first sync of a source reads the whole list. Later syncs read only the changes since its last complete
+    sync; every ``full_every`` they read the whole list again. Rows are merged by source and id, in one
+    transaction. A newer version of a call replaces an older one, never the reverse. After a complete full
+    read, calls that are no longer in their list get a ``deleted_at``. Rows are never removed.
+
+    If a list could not be read completely, the report says so. The calls that were read are merged, none is
+    marked as deleted, and the next sync starts from the same point in time as this one.
 
     The tables are ``calls``, ``evaluations``, ``sources`` and ``syncs``; ``docs/database.md`` describes
-    them. Until everything was read, nothing is written to the database, and it is not held open. If the sync
-    stops (an error, a cancellation, a crash), the database is as before or as after, and the same call
-    continues reading.
+    them. The database is not written, and not kept open, until everything was read. If the sync stops (an
+    error, a cancellation, a crash), the database has all of its changes or none, and the same call resumes
+    the read.
 
-    Raises `ValueError` and `TypeError` for wrong arguments, and `SyncError` if the database is in use, was
-    not made by a sync, or was changed by something else, all before any request. Otherwise raises what
-    `futureagi_async.export_calls` raises.
+    Raises `ValueError` and `TypeError` for wrong arguments. Raises `SyncError` if the database is in use, was
+    not made by a sync, or was changed by another program. These come before any request. Otherwise raises
+    what `futureagi_async.export_calls` raises.
 
     Args:
         session: An open `futureagi_async.Session`.
-        sources: What to read, each once. Sources of earlier syncs that are missing keep their rows.
-        database: A DuckDB file ending in ``.duckdb``, ``.ddb`` or ``.db``; or the directory of Delta tables
-            behind ``delta://``, in an object store behind ``delta+s3://``, ``delta+gs://``, ``delta+az://``
-            or ``delta+abfss://``.
-        full_every: After how long to read a source in full again. Only that shows what was deleted.
+        sources: The lists to read. Duplicates are ignored. Sources of earlier syncs that are not given keep
+            their rows.
+        database: A DuckDB file ending in ``.duckdb``, ``.ddb`` or ``.db``; or a directory of Delta tables,
+            as ``delta://PATH``; or one in an object store, as ``delta+s3://...``, ``delta+gs://...``,
+            ``delta+az://...`` or ``delta+abfss://...``.
+        full_every: Time after which a source is read in full again. Only a full read detects deleted calls.
             ``None``: never; ``timedelta(0)``: each time.
-        transcripts: Also read the details of calls whose list withholds the transcript, one request a call.
-        include_provider_data: Keep ``call_metadata`` and ``provider_call_data``, which may hold other
+        transcripts: Also read the details of calls whose list does not send transcripts, with one request
+            per call.
+        include_provider_data: Keep ``call_metadata`` and ``provider_call_data``, which may contain other
             parties' keys.
-        page_size: Rows a request, about.
+        page_size: Approximate number of rows per request.
         max_outage: How many seconds to wait for a server that stopped answering.
-        on_progress: Called whenever more is safe on the disk. It should be quick.
+        on_progress: Called each time more data was written to disk. It must return quickly.
 
     """
     from futureagi_async.options import check_kind

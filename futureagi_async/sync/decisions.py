@@ -1,4 +1,4 @@
-"""What a sync reads, and what it may conclude from it. No I/O, no clock."""
+"""What a sync reads, and what follows from the result. No I/O, no clock."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ Mode: TypeAlias = Literal["full", "changes"]
 
 @attrs.define(frozen=True, kw_only=True)
 class Content:
-    """The options that decide what the rows hold."""
+    """The options that decide which data the rows have."""
 
     transcripts: bool
     provider_data: bool
@@ -28,24 +28,24 @@ class Content:
 
 @attrs.define(frozen=True, kw_only=True)
 class SourceState:
-    """A row of the table ``sources``: what is there of a source, and from where the next sync goes on."""
+    """A row of the table ``sources``: the state of a source, from which the next sync continues."""
 
     source: CallSource
     named: bool
-    """Whether the last sync named it."""
+    """Whether the source was given to the last sync."""
     verdict: str
     reason: str
     complete_as_of: datetime | None
-    """The server's moment up to which everything is there; ``None`` where that was never so."""
+    """The database has all changes up to this time of the server; ``None`` if no sync was complete."""
     full_read_at: datetime | None
-    """When the last full read began that was complete."""
+    """When the last complete full read began."""
     synced_at: datetime | None
-    """When the last sync began that named it."""
+    """When the last sync of this source began."""
     content: Content
 
     @property
     def source_id(self) -> str:
-        """The key of its rows."""
+        """The key of the source's rows."""
         return source_id_of(self.source)
 
     def to_row(self) -> dict[str, Any]:
@@ -66,9 +66,9 @@ class SourceState:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Read a row, where an older version may have left out columns.
+        """Read a row. An older version of the package may not have written all columns.
 
-        Raises `ValueError`, `TypeError` or `KeyError` for one that was changed.
+        Raises `ValueError`, `TypeError` or `KeyError` for a row that was changed.
         """
         return cls(
             source=source_from_dict(msgspec.json.decode(row["source"])),
@@ -86,24 +86,24 @@ class SourceState:
 
 @attrs.define(frozen=True, kw_only=True)
 class SourcePlan:
-    """How a source is read."""
+    """How a source will be read."""
 
     source: CallSource
     since: datetime | None
-    """Only what changed since then; ``None`` for all of it."""
+    """Read only changes since then; ``None`` to read the whole list."""
     why: str
-    """Why it is read so."""
+    """Why the source is read this way."""
     before: SourceState | None
-    """What is there of it."""
+    """The state of the source before this sync; ``None`` for its first sync."""
 
     @property
     def source_id(self) -> str:
-        """The key of its rows."""
+        """The key of the source's rows."""
         return source_id_of(self.source)
 
     @property
     def mode(self) -> Mode:
-        """Whether all of it is read."""
+        """Whether the whole list or only changes are read."""
         return "changes" if self.since is not None else "full"
 
 
@@ -115,9 +115,9 @@ def plan_sync(
     now: datetime,
     full_every: timedelta | None,
 ) -> tuple[SourcePlan, ...]:
-    """Decide of each source whether all of it is read, or what changed since its last complete sync.
+    """Decide for each source whether to read the whole list, or the changes since its last complete sync.
 
-    Raises `SyncError` where rows would lose what earlier syncs were asked to keep.
+    Raises `SyncError` if rows would lose data that earlier syncs were told to keep.
     """
     known = {state.source: state for state in states}
     return tuple(_plan(source, known.get(source), content, now, full_every) for source in sources)
@@ -131,26 +131,27 @@ def _plan(
     full_every: timedelta | None,
 ) -> SourcePlan:
     if before is None:
-        return SourcePlan(source=source, since=None, why="It is new.", before=None)
+        return SourcePlan(source=source, since=None, why="This is its first sync.", before=None)
     for name, option in _OPTIONS.items():
         if getattr(before.content, name) and not getattr(content, name):
             raise SyncError(
-                f"The rows of {source.label} hold what {option}=True adds, and would lose it: "
+                f"The rows of {source.label} have data from {option}=True, and would lose it: "
                 f"pass {option}=True again, or choose another database."
             )
-    if content != before.content:  # more is asked for than its rows hold
+    if content != before.content:  # more data is requested than its rows have
         before = attrs.evolve(before, complete_as_of=None, full_read_at=None, content=content)
-        return SourcePlan(source=source, since=None, why="Its rows are to hold more.", before=before)
+        why = "More data was requested than its rows have."
+        return SourcePlan(source=source, since=None, why=why, before=before)
     if before.complete_as_of is None:
-        return SourcePlan(source=source, since=None, why="It was never complete.", before=before)
+        return SourcePlan(source=source, since=None, why="No earlier sync was complete.", before=before)
     if _is_due(before.full_read_at, now, full_every):
         return SourcePlan(source=source, since=None, why="A full read is due.", before=before)
-    why = "It was complete then."
+    why = "The last sync was complete."
     return SourcePlan(source=source, since=before.complete_as_of, why=why, before=before)
 
 
 _OPTIONS = {"transcripts": "transcripts", "provider_data": "include_provider_data"}
-"""What a flag of `Content` is called among the arguments."""
+"""The argument of `sync_calls` for each field of `Content`."""
 
 
 def _is_due(full_read_at: datetime | None, now: datetime, full_every: timedelta | None) -> bool:
@@ -160,7 +161,7 @@ def _is_due(full_read_at: datetime | None, now: datetime, full_every: timedelta 
 
 
 def plan_digest(plans: Iterable[SourcePlan], content: Content, page_size: int) -> str:
-    """Return what is equal for two syncs that would read the same, so that one can go on with the other's."""
+    """Return a digest that is equal for two syncs that read the same, so that one can resume the other."""
     since = [[plan.source.to_dict(), plan.since.isoformat() if plan.since else None] for plan in plans]
     identity = {"sources": since, "content": attrs.asdict(content), "page_size": page_size}
     return hashlib.sha256(fingerprint(identity)).hexdigest()
@@ -169,7 +170,7 @@ def plan_digest(plans: Iterable[SourcePlan], content: Content, page_size: int) -
 def conclude(
     plan: SourcePlan, report: SourceReport, content: Content, *, now: datetime, lacks_details: bool
 ) -> SourceState:
-    """Return what is there of a source after it was read; an incomplete read moves nothing forward."""
+    """Return the state of a source after a read. An incomplete read does not advance its times."""
     before = plan.before
     moment = before.complete_as_of if before else None
     full_read_at = before.full_read_at if before else None
@@ -189,12 +190,12 @@ def conclude(
 
 
 def may_mark_deleted(plan: SourcePlan, report: SourceReport) -> bool:
-    """Whether calls that were not read are provably not in the list any more."""
+    """Whether calls that were not read are provably no longer in the list."""
     return plan.mode == "full" and report.verdict == "complete"
 
 
 def without_moments(states: Iterable[SourceState]) -> tuple[SourceState, ...]:
-    """Return states whose sources are read in full next time, for instance to fill new columns."""
+    """Return states that make the next sync read the sources in full, for instance to fill new columns."""
     return tuple(attrs.evolve(state, complete_as_of=None, full_read_at=None) for state in states)
 
 
@@ -202,23 +203,23 @@ def check_columns(where: str, columns: Mapping[str, Kind], found: Iterable[str])
     """Raise `SyncError` for a table with columns that this version does not know."""
     if unknown := unknown_columns(columns, found):
         raise SyncError(
-            f"{where} has columns that are none of this version's: {', '.join(unknown[:5])}. Keep columns of "
-            "your own in a table of your own; where a newer futureagi-async made them, upgrade."
+            f"{where} has columns that this version does not know: {', '.join(unknown[:5])}. Move columns of "
+            "your own to another table. If a newer futureagi-async made the columns, upgrade the package."
         )
 
 
 def check_version(where: str, version: int) -> None:
-    """Raise `SyncError` for a database whose tables this version does not know."""
+    """Raise `SyncError` for a database with a newer schema."""
     if version > SCHEMA_VERSION:
         raise SyncError(
-            f"{where} was made by a newer futureagi-async (schema_version {version}, and this one knows "
+            f"{where} was made by a newer futureagi-async (schema_version {version}; this one supports up to "
             f"{SCHEMA_VERSION}). Upgrade the package, or choose another database."
         )
 
 
 @attrs.define(frozen=True)
 class Commit:
-    """A version of a Delta table."""
+    """A commit of a Delta table."""
 
     version: int
     operation: str
@@ -227,15 +228,14 @@ class Commit:
 
 
 _MAINTENANCE = frozenset(("OPTIMIZE", "VACUUM START", "VACUUM END"))
-"""Operations that leave the rows as they are."""
+"""Operations that do not change the rows."""
 
 
 def version_to_restore(commits: Iterable[Commit], finished: int) -> int | None:
-    """Return to which version a table goes back before it is synced; ``None`` where it stays.
+    """Return the version to which a table must be restored before a sync; ``None`` if it needs no restore.
 
-    ``commits`` are those behind ``finished``, the version that the last whole sync left, oldest first. Those
-    of a sync that was killed before its end are undone. Raises `ForeignCommitError` where something else
-    wrote.
+    ``commits`` are those after ``finished``, the version at the end of the last complete sync, oldest first.
+    Commits of a sync that was killed are undone. Raises `ForeignCommitError` if another program wrote.
     """
     kept, is_unfinished = finished, False
     for commit in commits:
@@ -249,7 +249,7 @@ def version_to_restore(commits: Iterable[Commit], finished: int) -> int | None:
 
 
 class ForeignCommitError(Exception):
-    """Something else than a sync wrote into a table."""
+    """Another program wrote to a table."""
 
     def __init__(self, commit: Commit) -> None:
         super().__init__(f"version {commit.version} ({commit.operation})")

@@ -1,9 +1,9 @@
-"""Delta tables that are kept up to date: one MERGE a table, and a last commit that vouches for all of them.
+"""Synced Delta tables: one MERGE per table, and a last commit that makes them valid together.
 
-Delta has no transaction over several tables. A sync commits to ``evaluations``, ``calls`` and ``sources``,
-and then to ``syncs`` a row with the versions that belong together. A sync that was killed before that row is
-undone by the next one. Every commit carries the sync's digest, so that those of anything else are told from
-ours.
+Delta has no transaction over several tables. A sync commits to ``evaluations``, ``calls`` and ``sources``.
+Then it commits a row to ``syncs`` with the versions that belong together. If a sync was killed before that
+row, the next sync undoes it. Every commit has the sync's digest in its metadata, so that commits of other
+programs are recognised.
 """
 
 import re
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 COLUMNS: Final = {**TABLES, "syncs": DELTA_SYNCS}
 PINNED: Final = ("evaluations", "calls", "sources")
-"""Tables whose versions a row of ``syncs`` names, in the order in which they are written."""
+"""Tables whose versions a row of ``syncs`` has, in the order in which they are written."""
 
 _DESCRIPTION: Final = "Kept up to date by futureagi-async"
 _SYNC_KEY: Final = "futureagi_async.sync"
@@ -57,7 +57,7 @@ Key = tuple[str, str]
 
 
 def check_installed() -> None:
-    """Raise `SyncError` where a library is missing."""
+    """Raise `SyncError` if a library is missing."""
     try:
         import deltalake  # noqa: F401
         import pyarrow.parquet  # noqa: F401
@@ -69,13 +69,13 @@ def check_installed() -> None:
 
 @attrs.define(frozen=True)
 class DeltaDatabase:
-    """Four Delta tables in one directory, here or in an object store."""
+    """Four Delta tables in one directory, local or in an object store."""
 
     location: str
     work: Path
 
     def read_state(self) -> DatabaseState:
-        """Return what there is, as the last whole sync left it."""
+        """Return the state at the end of the last complete sync."""
         with self._errors():
             tables = self._open_all()
             last = self._last_sync(tables)
@@ -83,7 +83,7 @@ class DeltaDatabase:
             return self._state(tables, last)
 
     def apply(self, change: Change) -> Applied:
-        """Apply a sync: its last commit makes it count."""
+        """Apply a sync. It becomes valid with its last commit."""
         with self._errors():
             tables = self._open_all()
             last = self._last_sync(tables)
@@ -106,20 +106,20 @@ class DeltaDatabase:
 
     def _changed_meanwhile(self, what: str) -> SyncError:
         return SyncError(
-            f"Can't sync {self.location}: {what} was changed by something else meanwhile. Nothing of this "
-            "sync counts; run it again."
+            f"Can't sync {self.location}: {what} was changed by another program during the sync. Nothing of "
+            "this sync is valid; run it again."
         )
 
     def _uri(self, name: str) -> str:
         return f"{self.location.rstrip('/')}/{name}"
 
     def _open_all(self) -> dict[str, "DeltaTable"]:
-        """Open those tables that exist; raises `SyncError` for one that no sync made."""
+        """Open the tables that exist. Raises `SyncError` for a table that no sync made."""
         from deltalake import DeltaTable
 
         if DeltaTable.is_deltatable(self.location):
             raise SyncError(
-                f"{self.location} is a Delta table itself. Choose a directory with room for four tables."
+                f"{self.location} is a Delta table itself. Choose a directory for the four tables."
             )
         uris = {name: self._uri(name) for name in TABLES}
         tables = {name: DeltaTable(uri) for name, uri in uris.items() if DeltaTable.is_deltatable(uri)}
@@ -130,7 +130,7 @@ class DeltaDatabase:
         return tables
 
     def _last_sync(self, tables: Mapping[str, "DeltaTable"]) -> dict[str, Any] | None:
-        """Return the last row of ``syncs``; ``None`` where no sync was ever finished."""
+        """Return the last row of ``syncs``; ``None`` if no sync was ever finished."""
         if "syncs" not in tables:
             return None
         rows = tables["syncs"].to_pyarrow_table().to_pylist()
@@ -142,7 +142,7 @@ class DeltaDatabase:
     def _find_unfinished(
         self, tables: Mapping[str, "DeltaTable"], last: Mapping[str, Any] | None
     ) -> dict[str, int]:
-        """Return to which version each table must go back; raises `SyncError` where something else wrote."""
+        """Return the version to restore of each table. Raises `SyncError` if another program wrote."""
         found: dict[str, int] = {}
         for name in PINNED:
             finished = last[f"{name}_version"] if last else 0
@@ -159,8 +159,8 @@ class DeltaDatabase:
         behind = table.version() - finished
         if behind < 0:
             raise SyncError(
-                f"{self._uri(name)} is at version {table.version()}, the last sync left {finished}: it was "
-                "replaced by something else. Choose another directory."
+                f"{self._uri(name)} is at version {table.version()}, but the last sync left version "
+                f"{finished}: another program replaced it. Choose another directory."
             )
         commits = [
             Commit(each["version"], str(each.get("operation")), _SYNC_KEY in each)
@@ -170,8 +170,9 @@ class DeltaDatabase:
             return version_to_restore(sorted(commits, key=lambda each: each.version), finished)
         except ForeignCommitError as error:
             raise SyncError(
-                f"{self._uri(name)} was written by something else since the last sync: {error} carries no "
-                f"{_SYNC_KEY}. Only OPTIMIZE and VACUUM may come between syncs: choose another directory."
+                f"{self._uri(name)} was changed by another program since the last sync: {error} has no "
+                f"{_SYNC_KEY} in its metadata. Only OPTIMIZE and VACUUM are allowed between syncs. Choose "
+                "another directory."
             ) from error
 
     def _state(self, tables: Mapping[str, "DeltaTable"], last: Mapping[str, Any] | None) -> DatabaseState:
@@ -183,14 +184,16 @@ class DeltaDatabase:
         try:
             states = tuple(map(SourceState.from_row, rows))
         except (KeyError, TypeError, ValueError) as error:
-            raise SyncError(f"Can't use {self._uri('sources')}: it was changed ({error}).") from error
+            raise SyncError(
+                f"Can't use {self._uri('sources')}: it was changed ({error}). Choose another directory."
+            ) from error
         lacks = any(missing_columns(COLUMNS[name], _names(table)) for name, table in tables.items())
         return DatabaseState(
             number=last["number"], digest=last["digest"], sources=states, lacks_columns=lacks
         )
 
     def _make(self, tables: Mapping[str, "DeltaTable"], change: Change) -> dict[str, "DeltaTable"]:
-        """Make what is missing: tables, and columns in those of an older version."""
+        """Create missing tables, and missing columns in tables of an older version."""
         import pyarrow as pa
         from deltalake import DeltaTable, Schema
 
@@ -234,10 +237,10 @@ class DeltaDatabase:
         counted: Sequence[Mapping[str, Any]],
         older: Collection[Key],
     ) -> int:
-        """Write the calls that were read, and their evaluations; return how many of these.
+        """Write the calls that were read, and their evaluations. Return the number of evaluations.
 
-        Rows that are all new are appended. Others are merged part by part: a MERGE holds what it is given in
-        memory.
+        If all rows are new, they are appended. Otherwise they are merged part by part, because a MERGE holds
+        its input in memory.
         """
         if not counted:
             return 0
@@ -253,7 +256,7 @@ class DeltaDatabase:
         return evaluations
 
     def _commit(self, name: str, tables: Mapping[str, "DeltaTable"], write: Any, *given: Any) -> int:
-        """Write into a table; raises `SyncError` where something else did meanwhile."""
+        """Write to a table. Raises `SyncError` if another program wrote at the same time."""
         table = tables[name]
         before = table.version()
         written: int = write(table, *given)
@@ -265,7 +268,7 @@ class DeltaDatabase:
 def _compare(
     calls: "DeltaTable", change: Change, staged: Path
 ) -> tuple[list[dict[str, Any]], dict[str, int], set[Key]]:
-    """Return the counts by source, how many calls are gone, and the keys that come too late."""
+    """Return the counts by source, the numbers of deleted calls, and the keys of older versions."""
     from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
     shutil.rmtree(staged, ignore_errors=True)
@@ -281,10 +284,10 @@ def _compare(
 
 
 def _merge_evaluations(table: "DeltaTable", part: Part, older: Collection[Key]) -> int:
-    """Put the evaluations of the calls that were read in the place of those that these had.
+    """Replace the evaluations of the calls that were read.
 
-    The source holds a row for each call, which matches all its old evaluations and deletes them, and a row
-    for each new evaluation, which matches nothing and is inserted.
+    The input of the MERGE has one row for each call, which matches and deletes all its old evaluations, and
+    one row for each new evaluation, which matches nothing and is inserted.
     """
     import pyarrow as pa
 
@@ -321,7 +324,7 @@ def _padded(pa: Arrow, schema: Arrow, columns: Mapping[str, Arrow], *, is_call: 
 
 
 def _without(pa: Arrow, batch: Arrow, older: Collection[Key]) -> Arrow:
-    """Return the rows of calls that are not too old."""
+    """Return the rows of calls that were not read in an older version."""
     if not older:
         return batch
     keys = zip(batch.column("source_id").to_pylist(), batch.column("call_id").to_pylist(), strict=True)
@@ -389,7 +392,7 @@ def _append(table: "DeltaTable", change: Change, rows: Arrow) -> int:
 
 
 def _properties(change: Change) -> "CommitProperties":
-    """Return what every commit of a sync carries; a second sync of the same number is a conflict."""
+    """Return the properties of every commit of a sync. A second sync with the same number is a conflict."""
     from deltalake import CommitProperties, Transaction
 
     return CommitProperties(
@@ -410,7 +413,7 @@ def _names(table: "DeltaTable") -> Iterable[str]:
 
 
 def _on_one_line(error: Exception) -> str:
-    """Return what an engine says, which is drawn for a terminal."""
+    """Return an engine's message, which is formatted for a terminal, on one line."""
     text = " ".join(_COLOURS.sub("", str(error)).split()).replace(" \u21b3", ":")  # an arrow to each cause
     text = text or type(error).__name__
     return text if len(text) <= _MESSAGE_CHARACTERS else f"{text[:_MESSAGE_CHARACTERS]}..."

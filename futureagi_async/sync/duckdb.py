@@ -1,4 +1,4 @@
-"""A DuckDB file that is kept up to date: one transaction a sync. Needs duckdb and pyarrow."""
+"""A synced DuckDB file: one transaction per sync. Needs duckdb and pyarrow."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _NEW: Final = "new.duckdb"
 _BUSY: Final = ("Could not set lock on file", "used by another process", "different configuration")
-"""What DuckDB says of a file that something else has open: elsewhere, on Windows, and in this process."""
+"""Parts of DuckDB's messages for a file that is open elsewhere: on Unix, on Windows, and in this process."""
 _TYPES: Final[Mapping[Kind, str]] = {
     "text": "VARCHAR",
     "json": "VARCHAR",
@@ -42,7 +42,7 @@ _TYPES: Final[Mapping[Kind, str]] = {
 
 
 def check_installed() -> None:
-    """Raise `SyncError` where a library is missing."""
+    """Raise `SyncError` if a library is missing."""
     try:
         import duckdb  # noqa: F401
         import pyarrow.parquet  # noqa: F401
@@ -54,13 +54,13 @@ def check_installed() -> None:
 
 @attrs.define(frozen=True)
 class DuckDBDatabase:
-    """A database in a file; a new one appears under its name with the first sync in it."""
+    """A database in one file. A new file gets its name only after its first sync."""
 
     path: Path
     work: Path
 
     def read_state(self) -> DatabaseState:
-        """Return what there is."""
+        """Return the state of the database."""
         if not os.path.lexists(self.path):
             return DatabaseState()
         with self._connected(self.path, read_only=True) as connection:
@@ -115,17 +115,20 @@ class DuckDBDatabase:
         try:
             sources = tuple(map(SourceState.from_row, rows))
         except (KeyError, TypeError, ValueError) as error:
-            raise SyncError(f"Can't use {self.path}: its table sources was changed ({error}).") from error
+            raise SyncError(
+                f"Can't use {self.path}: its table sources was changed ({error}). Choose another file."
+            ) from error
         return DatabaseState(
             number=last.get("number", 0), digest=last.get("digest"), sources=sources, lacks_columns=lacks
         )
 
     def _check_ours(self, columns: Mapping[str, list[str]]) -> None:
-        """Raise `SyncError` for a database that something else made, or changed."""
+        """Raise `SyncError` for a database that another program made or changed."""
         if set(TABLES) - set(columns) or {"number", "schema_version"} - set(columns["syncs"]):
             there = ", ".join(sorted(columns)[:5])
             raise SyncError(
-                f"{self.path} is a database that no sync made: it holds {there}. Choose another file."
+                f"{self.path} is a database that no sync made. It has the tables {there}. Choose another "
+                "file."
             )
         for table in TABLES:
             check_columns(f"The table {table} in {self.path}", TABLES[table], columns[table])
@@ -134,7 +137,7 @@ class DuckDBDatabase:
         connection.execute("BEGIN TRANSACTION")
         if self._read_state(connection).number != change.number - 1:
             raise SyncError(
-                f"{self.path} was synced by something else meanwhile. Nothing of this sync was applied; "
+                f"{self.path} was changed by another sync during this one. Nothing of this sync was applied; "
                 "run it again."
             )
         _make_tables(connection)
@@ -147,10 +150,10 @@ class DuckDBDatabase:
 
 
 def _connect(path: Path, work: Path, *, read_only: bool) -> "DuckDBPyConnection":
-    """Open a file with little memory, which spills where nobody else can read.
+    """Open a file with limited memory; temporary data goes to a directory that others can't read.
 
-    Where this process has the file open for writing already, its connections share one configuration: that
-    stays as it is, and ``read_only`` can't be had.
+    If this process already has the file open for writing, its connections share one configuration. That
+    configuration is left unchanged, and ``read_only`` is not possible.
     """
     import duckdb
 
@@ -169,11 +172,11 @@ def _connect(path: Path, work: Path, *, read_only: bool) -> "DuckDBPyConnection"
 
 
 _LIMITS: Final = {"memory_limit": "512MB", "threads": 2, "preserve_insertion_order": False}
-"""What is enough to merge any number of rows: what does not fit into memory is spilled to the disk."""
+"""Enough to merge any number of rows: data that does not fit into memory is written to temporary files."""
 
 
 def _make_tables(connection: "DuckDBPyConnection") -> None:
-    """Make what is missing: all tables in a new database, some columns in one of an older version."""
+    """Create what is missing: all tables in a new database, some columns in one of an older version."""
     found = _columns(connection)
     for table, columns in TABLES.items():
         if table not in found:
@@ -185,7 +188,7 @@ def _make_tables(connection: "DuckDBPyConnection") -> None:
 
 
 def _stage(connection: "DuckDBPyConnection", change: Change) -> None:
-    """Make temporary tables of the keys that were read, and of those that come too late."""
+    """Create temporary tables of the keys that were read, and of the keys of older versions among them."""
     connection.register("places", change.places_table())
     connection.execute(
         "CREATE TEMP TABLE staged AS SELECT source_id, id, timestamp "
@@ -196,7 +199,7 @@ def _stage(connection: "DuckDBPyConnection", change: Change) -> None:
 
 
 def _merge(connection: "DuckDBPyConnection", change: Change) -> Applied:
-    """Put the rows in the place of those with the same keys, but for those that are older."""
+    """Replace the rows with the same keys, except by older versions."""
     now = {"synced_at": change.started_at}
     counted = _rows(connection, COUNT_ROWS)
     gone: dict[str, int] = {}
@@ -232,7 +235,7 @@ def _merge(connection: "DuckDBPyConnection", change: Change) -> Applied:
 
 
 def _insert(table: str, columns: Mapping[str, Kind], call_id: str) -> str:
-    """Return the statement that adds the rows of the calls that count."""
+    """Return the statement that adds the rows of the staged calls."""
     added = {"source_id": "places.source_id", "synced_at": "$synced_at", "deleted_at": "NULL"}
     values = ", ".join(added.get(name, f'p."{name}"') for name in columns)
     names = ", ".join(f'"{name}"' for name in columns)

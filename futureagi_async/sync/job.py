@@ -1,4 +1,4 @@
-"""The job of a sync: what is done in which order, and what stays where it is interrupted."""
+"""The steps of a sync, in their order, and what remains after an interruption."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ from futureagi_async.sync.targets import SyncTarget
 T = TypeVar("T")
 
 BUSY_SECONDS = 60.0
-"""How long to wait for what else has a database open."""
+"""How long to wait while another program has the database open."""
 _BUSY_PAUSE_SECONDS = 0.5
 _APPLIED = "applied"
 _PART_ROWS = 25_000  # merged at once: they are held in memory by some engines
@@ -46,7 +46,7 @@ _PART_ROWS = 25_000  # merged at once: they are held in memory by some engines
 
 @attrs.define(frozen=True, kw_only=True)
 class SyncRequest:
-    """The arguments of `sync_calls`, and what tests put in the place of the world."""
+    """The arguments of `sync_calls`, and the clock and wait time that tests replace."""
 
     session: CallReader
     sources: tuple[CallSource, ...]
@@ -63,11 +63,11 @@ class SyncRequest:
 def check_request(request: SyncRequest) -> None:
     """Raise `ValueError` or `TypeError` for wrong arguments."""
     if not request.sources:
-        raise ValueError("sources must name at least one list.")
+        raise ValueError("sources is empty: pass at least one list.")
     if request.full_every is not None and not isinstance(request.full_every, timedelta):
         raise TypeError(f"full_every must be a timedelta or None, not {type(request.full_every).__name__}.")
     if request.full_every is not None and request.full_every < timedelta(0):
-        raise ValueError(f"full_every must not be negative, not {request.full_every}.")
+        raise ValueError(f"full_every must not be negative, but is {request.full_every}.")
     check_count("page_size", request.page_size, at_most=MAX_PAGE_SIZE)
     check_max_outage(request.max_outage)
     if request.on_progress is not None and not callable(request.on_progress):
@@ -75,7 +75,7 @@ def check_request(request: SyncRequest) -> None:
 
 
 def open_database(target: SyncTarget) -> Database:
-    """Return the database; raises `SyncError` where a library is missing."""
+    """Return the database. Raises `SyncError` if a library is missing."""
     if target.kind == "duckdb":
         from futureagi_async.sync import duckdb
 
@@ -88,7 +88,7 @@ def open_database(target: SyncTarget) -> Database:
 
 
 async def run_sync_job(request: SyncRequest) -> SyncReport:
-    """Do what is requested; where that is interrupted, what was read stays for the next run."""
+    """Run the sync. If it is interrupted, the data that was read stays for the next run."""
     check_request(request)
     database = open_database(request.target)
     try:
@@ -99,13 +99,13 @@ async def run_sync_job(request: SyncRequest) -> SyncReport:
         raise SyncError(str(error)) from error
     except BusyError as error:
         raise SyncError(
-            f"{request.target} is in use: {error}. Close what has it open, and run the sync again; "
-            "what was read is kept."
+            f"{request.target} is in use: {error}. Close the other program, and run the sync again; "
+            "the data that was read is kept."
         ) from error
 
 
 def _prepare(target: SyncTarget) -> None:
-    """Make room for the working directory."""
+    """Create the parent of the working directory."""
     if target.kind == "duckdb":
         if not target.path.parent.exists():
             raise SyncError(f"Can't write {target.path}: there is no directory {target.path.parent}.")
@@ -115,13 +115,13 @@ def _prepare(target: SyncTarget) -> None:
 
 @attrs.define
 class _Job:
-    """One run, with its database locked against other runs."""
+    """One run. The database is locked against other runs."""
 
     request: SyncRequest
     database: Database
 
     async def run(self) -> SyncReport:
-        """Sync; where an earlier run had read everything, apply that first and read what changed since."""
+        """Sync. If an earlier run had read everything, apply that first, and then read the newer changes."""
         recovered = None
         while True:
             report, was_read = await self._sync()
@@ -130,9 +130,9 @@ class _Job:
             recovered = report
 
     async def _sync(self) -> tuple[SyncReport | None, bool]:
-        """Read and apply once; whether an earlier run had read everything.
+        """Read and apply once. Return the report, and whether an earlier run had read everything.
 
-        There is no report where that run had applied it, too.
+        The report is ``None`` if that earlier run had applied it, too.
         """
         request, database = self.request, self.database
         state = await self._when_free(database.read_state)
@@ -176,7 +176,7 @@ class _Job:
         return self._report(change, plans, concluded, applied), read.already_finished
 
     async def _read(self, plans: Sequence[SourcePlan], folder: Path, digest: str) -> ExportReport:
-        """Read what was planned into files, from where an earlier run was interrupted."""
+        """Read what was planned into files, resuming an interrupted run."""
         began_before = await run_sync(folder.exists)
         request = self._export_request(plans, folder, digest)
         try:
@@ -244,7 +244,7 @@ class _Job:
         )
 
     async def _when_free(self, do: Callable[[], T]) -> T:
-        """Do something with the database, once nothing else has it open."""
+        """Do something with the database, as soon as no other program has it open."""
         waits = int(self.request.busy_seconds / _BUSY_PAUSE_SECONDS)
         for _ in range(waits):
             try:
@@ -259,7 +259,7 @@ class _Job:
 
 
 def _remove_others(work: Path, folder: Path) -> None:
-    """Remove what runs with another plan have left."""
+    """Remove the files of runs with another plan."""
     with export_errors(work, "remove"):
         for path in work.iterdir():
             if path.is_dir() and path != folder:
@@ -269,9 +269,9 @@ def _remove_others(work: Path, folder: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove what was applied.
+    """Remove the files of a sync that was applied.
 
-    It gets another name first: half of it must not be taken for something to go on with.
+    The folder is renamed first, so that a half-removed folder is never resumed.
     """
     with export_errors(folder, "remove"):
         applied = folder.replace(folder.with_name(_APPLIED))
@@ -286,7 +286,7 @@ def _manifest_of(read: ExportReport) -> Manifest:
 
 
 def _sources_lacking_details(read: ExportReport, manifest: Manifest) -> frozenset[int]:
-    """Return the places of sources with calls whose details could not be read."""
+    """Return the positions of sources with calls whose details could not be read."""
     from pyarrow import parquet
 
     failed = {failure.id for failure in manifest.transcripts.failed} if manifest.transcripts else set()

@@ -1,4 +1,4 @@
-"""What callers are told of a sync."""
+"""The reports of a sync."""
 
 from datetime import datetime
 
@@ -13,93 +13,93 @@ from futureagi_async.sync.decisions import Mode
 
 @attrs.define(frozen=True, kw_only=True)
 class SourceSync(Plain):
-    """What a sync read of one source, and what became of it."""
+    """What a sync read of one source, and how it changed the source's rows."""
 
     source: CallSource
     source_id: str
-    """The key of its rows."""
+    """The key of the source's rows in all tables."""
     mode: Mode
-    """``full``, or only the ``changes`` since its last complete sync."""
+    """``full``: the whole list was read; ``changes``: only changes since the last complete sync."""
     why: str
-    """Why it was read so, in a sentence."""
+    """One sentence for people: why this mode was used."""
     changed_since: datetime | None
-    """Where only changes were read: since then."""
+    """For ``changes``: the time since when; else ``None``."""
     read: SourceReport
-    """What was read, and whether that is provably all."""
+    """The report of the read, and whether it is provably complete."""
     complete_as_of: datetime | None
-    """The server's moment up to which the database holds everything: the next sync goes on from there."""
+    """The database has all changes up to this time of the server. The next sync reads from here."""
     inserted: int
-    """Calls that are new in the database."""
+    """Number of calls that were not in the database."""
     updated: int
-    """Calls that are there in a newer version now."""
+    """Number of calls that were replaced by a newer version."""
     unchanged: int
-    """Calls that were read again in the version that was there."""
+    """Number of calls that were read again without a change."""
     older: int
-    """Calls that were read in an older version than the one that was there, which stays."""
+    """Number of calls that were read in an older version than the database has; they were ignored."""
     deleted: int
-    """Calls that are marked as deleted now, since a full read of their list did not find them."""
+    """Number of calls that were marked as deleted, because a full read did not find them."""
 
 
 @attrs.define(frozen=True, kw_only=True)
 class SyncReport(Plain):
-    """A finished sync."""
+    """The report of a finished sync."""
 
     added = ("complete", "received", "inserted", "updated", "unchanged", "older", "deleted")
 
     database: str
-    """As it was given."""
+    """The database, as you passed it."""
     number: int
-    """Of this sync in the database's table ``syncs``."""
+    """Number of this sync in the table ``syncs``."""
     started_at: datetime
     finished_at: datetime
     sources: tuple[SourceSync, ...]
-    """In the order given."""
+    """One report for each source, in the order given."""
     no_longer_named: tuple[CallSource, ...] = ()
-    """Sources of earlier syncs that this one was not given; their rows stay as they are."""
+    """Sources of earlier syncs that were not given to this one. Their rows are unchanged."""
     evaluations: int = 0
-    """Rows written of the table of evaluations."""
+    """Number of rows that were written to the table ``evaluations``."""
     resumed: int = 0
-    """How often reading went on after an interruption."""
+    """How many times the read was resumed after an interruption."""
     transcripts_fetched: int = 0
-    """Calls whose transcript was added from their detail."""
+    """Number of calls whose transcript was added from their details."""
     transcripts_gone: tuple[str, ...] = ()
-    """Calls that were deleted before their detail could be read; their rows lack a transcript."""
+    """Ids of calls that were deleted before their details could be read; their rows have no transcript."""
     transcript_failures: tuple[FutureAGIError, ...] = ()
-    """Details that could not be read; the next sync asks for them again."""
+    """Errors of details that could not be read; the next sync reads them again."""
     recovered: "SyncReport | None" = None
-    """A sync that was interrupted after it had read everything, and was applied before this one."""
+    """An earlier sync that was interrupted after it had read everything. It was applied before this one."""
 
     @property
     def complete(self) -> bool:
-        """Whether the database provably holds all that was asked for, as far as this sync looked."""
+        """Whether all lists were provably read completely, and all requested transcripts."""
         return all(each.read.verdict == "complete" for each in self.sources) and not self.transcript_failures
 
     @property
     def received(self) -> int:
-        """Calls read, over all sources."""
+        """Number of calls read, over all sources."""
         return sum(each.read.received for each in self.sources)
 
     @property
     def inserted(self) -> int:
-        """Calls that are new in the database."""
+        """Number of calls that were not in the database."""
         return sum(each.inserted for each in self.sources)
 
     @property
     def updated(self) -> int:
-        """Calls that are there in a newer version now."""
+        """Number of calls that were replaced by a newer version."""
         return sum(each.updated for each in self.sources)
 
     @property
     def unchanged(self) -> int:
-        """Calls that were read again in the version that was there."""
+        """Number of calls that were read again without a change."""
         return sum(each.unchanged for each in self.sources)
 
     @property
     def older(self) -> int:
-        """Calls that were read in an older version than the one that was there."""
+        """Number of calls that were read in an older version than the database has."""
         return sum(each.older for each in self.sources)
 
     @property
     def deleted(self) -> int:
-        """Calls that are marked as deleted now."""
+        """Number of calls that were marked as deleted."""
         return sum(each.deleted for each in self.sources)

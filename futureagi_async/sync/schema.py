@@ -1,4 +1,4 @@
-"""The tables of a synced database: their columns, and how rows are keyed. The same in every engine."""
+"""The tables of a synced database: columns and keys. They are the same in every engine."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -10,16 +10,16 @@ from futureagi_async.export.manifest import fingerprint
 from futureagi_async.sources import CallSource
 
 SCHEMA_VERSION: Final = 1
-"""Counts what a reader of the tables must know. A column that is only added does not raise it."""
+"""Version of the tables for readers. Adding a column does not change it."""
 
 _SOURCE_IDS: Final[Mapping[str, Kind]] = {
     name: kind for name, kind in SOURCE.items() if name != "source_index"
 }
-"""An export's place among its sources says nothing in a database, where sources come and go."""
+"""Without ``source_index``: a position among the sources of one export means nothing in a database."""
 
 
 def _keyed(columns: Mapping[str, Kind]) -> dict[str, Kind]:
-    """Return an exported table's columns with ``source_id`` in place of the source's place."""
+    """Return the columns of an exported table with ``source_id`` in place of ``source_index``."""
     return {"source_id": "text", **{name: kind for name, kind in columns.items() if name != "source_index"}}
 
 
@@ -45,7 +45,7 @@ SOURCES: Final[Mapping[str, Kind]] = {
     "transcripts": "flag",
     "provider_data": "flag",
 }
-"""One row for each source that was ever named, with what the next sync goes on from."""
+"""One row for each source that was ever synced, with the state from which the next sync continues."""
 
 SYNCS: Final[Mapping[str, Kind]] = {
     "number": "whole",
@@ -65,7 +65,7 @@ SYNCS: Final[Mapping[str, Kind]] = {
     "deleted": "whole",
     "evaluations": "whole",
 }
-"""One row for each sync that came to its end, numbered from 1."""
+"""One row for each finished sync, numbered from 1."""
 
 DELTA_SYNCS: Final[Mapping[str, Kind]] = {
     **SYNCS,
@@ -73,7 +73,7 @@ DELTA_SYNCS: Final[Mapping[str, Kind]] = {
     "evaluations_version": "whole",
     "sources_version": "whole",
 }
-"""The same among Delta tables, with the versions of the others that belong together."""
+"""The table of Delta directories, with the versions of the other tables that belong to this sync."""
 
 TABLES: Final[Mapping[str, Mapping[str, Kind]]] = {
     "calls": CALLS,
@@ -86,17 +86,17 @@ _ID_CHARACTERS: Final = 16
 
 
 def source_id_of(source: CallSource) -> str:
-    """Return a source's key: the same in every database, and another one for other filters."""
+    """Return a source's key: the same in every database, and different for other filters."""
     return hashlib.sha256(fingerprint(source.to_dict())).hexdigest()[:_ID_CHARACTERS]
 
 
 def unknown_columns(columns: Mapping[str, Kind], found: Iterable[str]) -> list[str]:
-    """Return the columns of a table that are none of those it should have."""
+    """Return the columns of a table that it should not have."""
     return [name for name in found if name not in columns]
 
 
 def missing_columns(columns: Mapping[str, Kind], found: Iterable[str]) -> dict[str, Kind]:
-    """Return the columns that a table of an older version lacks."""
+    """Return the columns that a table of an older version does not have."""
     there = set(found)
     return {name: kind for name, kind in columns.items() if name not in there}
 
@@ -110,18 +110,18 @@ COUNT_ROWS: Final = """
     FROM staged s LEFT JOIN calls c ON c.source_id = s.source_id AND c.id = s.id
     GROUP BY s.source_id
 """
-"""What the rows that were read mean for those that are there; for any SQL engine."""
+"""Counts of new, newer, equal and older rows among the rows that were read; for any SQL engine."""
 
 FIND_OLDER: Final = """
     SELECT s.source_id, s.id
     FROM staged s JOIN calls c ON c.source_id = s.source_id AND c.id = s.id
     WHERE s.timestamp < c.timestamp
 """
-"""Rows that were read and are older than those that are there; they take no effect."""
+"""Rows that were read in an older version than the database has; they are ignored."""
 
 
 def is_gone(source_ids: Iterable[str]) -> str:
-    """Return the condition on ``calls c`` for rows that a full read of their list did not find any more."""
+    """Return the SQL condition on ``calls c`` for rows that a full read of their list did not find."""
     listed = ", ".join(f"'{source_id}'" for source_id in source_ids)  # hexadecimal digits: `source_id_of`
     found = "SELECT 1 FROM staged s WHERE s.source_id = c.source_id AND s.id = c.id"
     return f"c.deleted_at IS NULL AND c.source_id IN ({listed}) AND NOT EXISTS ({found})"

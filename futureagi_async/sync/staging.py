@@ -1,4 +1,4 @@
-"""What a sync has read: the parts of an export in Parquet, given on as rows of the database's tables."""
+"""The data of a sync before it is applied: Parquet parts of an export, as rows of the database's tables."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -19,7 +19,7 @@ _BATCH_ROWS = 1_000
 
 @attrs.define(frozen=True, kw_only=True)
 class Counts:
-    """What became of the rows of a source."""
+    """Number of rows of a source by how the sync changed them."""
 
     inserted: int = 0
     updated: int = 0
@@ -30,12 +30,12 @@ class Counts:
 
 @attrs.define(frozen=True, kw_only=True)
 class Applied:
-    """What a database took."""
+    """The result of applying a sync."""
 
     counts: Mapping[str, Counts]
-    """By ``source_id``; sources of which nothing was read are missing."""
+    """By ``source_id``; a source without read calls is missing."""
     evaluations: int
-    """Rows written of the table of evaluations."""
+    """Number of rows that were written to the table ``evaluations``."""
     finished_at: datetime
 
     def total(self, name: str) -> int:
@@ -45,39 +45,39 @@ class Applied:
 
 @attrs.define(frozen=True, kw_only=True)
 class DatabaseState:
-    """What a database says of itself."""
+    """The state of a database."""
 
     number: int = 0
-    """Of its last sync; 0 for a new database."""
+    """Number of its last sync; 0 for a new database."""
     digest: str | None = None
-    """Of what that applied."""
+    """Digest of the export that the last sync applied."""
     sources: tuple[SourceState, ...] = ()
     lacks_columns: bool = False
-    """Whether an older version made it, so that columns are to be added and filled."""
+    """Whether an older version of the package made the tables, so that columns must be added and filled."""
 
 
 @attrs.define(frozen=True, kw_only=True)
 class Change:
-    """One sync, ready to be applied as a whole."""
+    """One sync, to be applied as a whole."""
 
     report: ExportReport
-    """What was read, and the files that hold it."""
+    """The report of the read, and its files."""
     source_ids: Sequence[str]
-    """Of the sources, in the order in which they were read."""
+    """Keys of the sources, in the order in which they were read."""
     listed_in_full: Sequence[str]
-    """Sources whose other calls are gone."""
+    """Keys of sources whose other calls are deleted."""
     states: Sequence[SourceState]
     """All rows of the table ``sources``."""
     number: int
     started_at: datetime
     package: str
     digest: str
-    """Of the export's manifest."""
+    """Digest of the export's manifest."""
     complete: bool
 
     @property
     def parts(self) -> list["Part"]:
-        """The files that hold what was read, some ten thousands of calls each."""
+        """The files with the calls, each with some ten thousands of rows."""
         calls, evaluations = (
             sorted(str(path) for path in self.report.files if Path(path).name.startswith(kind))
             for kind in ("calls-", "evaluations-")
@@ -85,7 +85,7 @@ class Change:
         return [Part(*files, self) for files in zip(calls, evaluations, strict=True)]
 
     def sources_table(self) -> Arrow:
-        """Return the table ``sources``."""
+        """Return the new rows of the table ``sources``."""
         return arrow_rows(SOURCES, [state.to_row() for state in self.states])
 
     def sync_row(self, applied: Applied) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class Change:
         return arrow_rows(SYNCS, [self.sync_row(applied)])
 
     def places_table(self) -> Arrow:
-        """Return which source each ``source_index`` of the files stands for."""
+        """Return a table with the source of each ``source_index`` in the files."""
         columns: Mapping[str, Kind] = {"source_index": "whole", "source_id": "text"}
         rows = [{"source_index": place, "source_id": each} for place, each in enumerate(self.source_ids)]
         return arrow_rows(columns, rows)
@@ -129,14 +129,14 @@ class Change:
 
 @attrs.define(frozen=True)
 class Part:
-    """The calls in a file, and their evaluations in another."""
+    """A file of calls, and the file of their evaluations."""
 
     calls_file: str
     evaluations_file: str
     change: Change
 
     def calls(self, columns: Collection[str] | None = None) -> Arrow:
-        """Return a reader of rows of the table ``calls``, or of some of their columns."""
+        """Return a reader of rows of the table ``calls``, or of some of its columns."""
         return self._reader(self.calls_file, {name: CALLS[name] for name in columns or CALLS})
 
     def evaluations(self) -> Arrow:
@@ -150,7 +150,7 @@ class Part:
         return pa.RecordBatchReader.from_batches(schema, self._batches(pa, file, schema))
 
     def _batches(self, pa: Arrow, file: str, schema: Arrow) -> Iterator[Arrow]:
-        """Yield some rows at a time, with the source's key in place of its place."""
+        """Yield batches of rows, with ``source_id`` in place of ``source_index``."""
         from pyarrow import parquet
 
         ids = pa.array(self.change.source_ids, pa.string())
@@ -177,28 +177,28 @@ def arrow_rows(columns: Mapping[str, Kind], rows: Sequence[Mapping[str, Any]]) -
 
 
 class Database(Protocol):
-    """Where the rows are kept. Methods block, and raise `SyncError`."""
+    """The database engine. Methods block, and raise `SyncError`."""
 
     @property
     def work(self) -> Path:
-        """The directory that holds what was read until it is applied, and the lock."""
+        """The directory for the lock, and for data that was read and not applied yet."""
         ...
 
     def read_state(self) -> DatabaseState:
-        """Return what there is; a database that does not exist yet is empty."""
+        """Return the state of the database. A database that does not exist yet is empty."""
         ...
 
     def apply(self, change: Change) -> Applied:
-        """Apply a sync, whole or not at all."""
+        """Apply a sync completely or not at all."""
         ...
 
 
 class BusyError(Exception):
-    """Something else has the database open; its text says what."""
+    """Another program has the database open; the message says which."""
 
 
 def counts_from(rows: Sequence[Mapping[str, Any]], gone: Mapping[str, int]) -> dict[str, Counts]:
-    """Return counts by source from the rows of `COUNT_ROWS` and the numbers of calls that are gone."""
+    """Return counts by source from the rows of `COUNT_ROWS` and the numbers of deleted calls."""
     found = {row["source_id"]: {name: int(row[name]) for name in row if name != "source_id"} for row in rows}
     return {
         source_id: Counts(**found.get(source_id, {}), deleted=gone.get(source_id, 0))

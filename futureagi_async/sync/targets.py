@@ -1,4 +1,4 @@
-"""Which database is meant, and where what was read waits for it."""
+"""The database of a sync, and the working directory for data that was read and not applied yet."""
 
 import hashlib
 import os
@@ -20,26 +20,26 @@ _HOW: Final = "calls.duckdb, delta://PATH or delta+s3://BUCKET/PATH"
 
 @attrs.define(frozen=True)
 class SyncTarget:
-    """A database."""
+    """The database of a sync."""
 
     kind: str
     """``duckdb`` or ``delta``."""
     location: str
-    """A file's path, or the path or address of a directory of Delta tables."""
+    """The path of a file, or the path or URL of a directory of Delta tables."""
 
     @property
     def is_remote(self) -> bool:
-        """Whether it is at an address."""
+        """Whether the location is a URL."""
         return "://" in self.location
 
     @property
     def path(self) -> Path:
-        """Where it is on this machine."""
+        """The path on this machine."""
         return Path(self.location)
 
     @property
     def work(self) -> Path:
-        """The directory for what was read and not applied yet, and the lock."""
+        """The directory for data that was read and not applied yet, and for the lock."""
         if self.is_remote:
             name = hashlib.sha256(self.location.encode()).hexdigest()[:16]
             return _cache() / "futureagi-async" / f"{name}{WORK}"
@@ -54,14 +54,14 @@ class SyncTarget:
 
 
 def read_sync_target(database: str | os.PathLike[str]) -> SyncTarget:
-    """Return which database is meant; raises `ValueError` or `TypeError` for one that can't be."""
+    """Return the database of a sync. Raises `ValueError` or `TypeError` for a wrong argument."""
     if not isinstance(database, str | os.PathLike) or not isinstance(os.fspath(database), str):
-        raise TypeError(f"database must be a path or an address, not {brief(database)}.")
+        raise TypeError(f"database must be a path or a URL, not {brief(database)}.")
     text = os.fspath(database)
     if not text:
-        raise ValueError(f"database must be a database, such as {_HOW}, not ''.")
+        raise ValueError(f"database must not be empty: pass for example {_HOW}.")
     if "\0" in text:
-        raise ValueError("database must not hold a NUL character.")
+        raise ValueError("database must not contain a NUL character.")
     if found := _DELTA.match(text):
         return _delta(found["scheme"], found["rest"])
     if (scheme := text.partition("://")[0]) in _CLOUDS and "://" in text:
@@ -77,17 +77,19 @@ def read_sync_target(database: str | os.PathLike[str]) -> SyncTarget:
 
 def _delta(scheme: str | None, rest: str) -> SyncTarget:
     if not rest.strip("/"):
-        raise ValueError("database must name a directory behind delta://, for the tables.")
+        raise ValueError("database needs a directory after delta://.")
     if scheme is None:
         return SyncTarget("delta", rest)
     if scheme not in _CLOUDS:
         known = ", ".join(f"delta+{each}://" for each in ("s3", "gs", "az", "abfss"))
-        raise ValueError(f"database begins with delta+{scheme}://, which is none of {known}.")
+        raise ValueError(f"database begins with delta+{scheme}://, but must begin with one of {known}.")
     if "@" in rest.partition("/")[0] and scheme not in ("abfs", "abfss"):
-        raise ValueError("database must not hold keys: object stores find them as their own tools do.")
+        raise ValueError(
+            "database must not contain keys: the object store's client finds them in the environment."
+        )
     return SyncTarget("delta", f"{scheme}://{rest.rstrip('/')}")
 
 
 def _cache() -> Path:
-    """Return where the user's programs keep what they can make again."""
+    """Return the user's cache directory."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -240,10 +240,10 @@ def test_provider_data_is_left_out_unless_asked_for(upstream: StandInServer, ask
 def test_wrong_values_are_refused() -> None:
     """What has no JSON of the server's, and streams that are not streams, are refused with a reason."""
     for wrong in ({"id": 1}, None, b"{}"):
-        with pytest.raises(TypeError, match="json_response takes a call"):
+        with pytest.raises(TypeError, match="json_response takes a call, KPIs"):
             json_response(wrong)  # type: ignore[arg-type]
     for made in (CallExecution(id="1"), ExecutionKPIs()):
-        with pytest.raises(ValueError, match="built by hand"):
+        with pytest.raises(ValueError, match="your own code created"):
             json_response(made)
     with pytest.raises(TypeError, match=r"session\.stream_calls\(\.\.\.\) itself, unopened, not list"):
         ndjson_response([])  # type: ignore[arg-type]

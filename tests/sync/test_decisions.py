@@ -73,7 +73,7 @@ def test_since_when_a_source_is_read(
 def test_more_is_read_in_full_and_less_is_refused() -> None:
     """Transcripts and provider data may be added to a database, and not left out again."""
     (plan,) = plan_sync([SOURCE], [STATE], FULL, now=NOW, full_every=None)
-    assert (plan.since, plan.why) == (None, "Its rows are to hold more.")
+    assert (plan.since, plan.why) == (None, "More data was requested than its rows have.")
     after = conclude(plan, report(verdict="incomplete"), FULL, now=NOW, lacks_details=False)
     assert after.complete_as_of is None  # so that the next sync fills what this one could not
     for less in ("transcripts", "provider_data"):

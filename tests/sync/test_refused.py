@@ -42,7 +42,7 @@ async def test_duckdb_files_that_are_not_ours(served: StandInServer, tmp_path: P
     other = str(tmp_path / "other.duckdb")
     with duckdb.connect(other) as connection:
         connection.execute("CREATE TABLE calls (id INTEGER)")
-    assert "is a database that no sync made: it holds calls. Choose another file." in await refusal(
+    assert "is a database that no sync made. It has the tables calls. Choose another file." in await refusal(
         served, other
     )
     text = tmp_path / "text.duckdb"
@@ -62,7 +62,7 @@ async def test_duckdb_files_that_are_not_ours(served: StandInServer, tmp_path: P
     ("statement", "expected"),
     [
         ("UPDATE syncs SET schema_version = 99", "made by a newer futureagi-async (schema_version 99"),
-        ("ALTER TABLE calls ADD COLUMN mine TEXT", "columns that are none of this version's: mine."),
+        ("ALTER TABLE calls ADD COLUMN mine TEXT", "columns that this version does not know: mine."),
         ("DROP TABLE evaluations", "is a database that no sync made"),
         ("UPDATE sources SET source = '{}'", "its table sources was changed"),
     ],
@@ -170,8 +170,10 @@ async def test_delta_tables_that_something_else_wrote(
     change(tmp_path / "lake")
     version = DeltaTable(tmp_path / "lake" / "calls").version()
     told = await refusal(served, database)
-    assert f"calls was written by something else since the last sync: version {version} ({operation})" in told
-    assert "choose another directory" in told
+    assert (
+        f"calls was changed by another program since the last sync: version {version} ({operation})" in told
+    )
+    assert "Choose another directory" in told
     assert DeltaTable(tmp_path / "lake" / "calls").version() == version
 
 
@@ -240,23 +242,23 @@ def numbered(commits: list[tuple[str, bool]]) -> list[Commit]:
 
 SOURCE = RunTestCalls("00000000-0000-4000-8000-000000000001")
 WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"database": ""}, ValueError, "database must be a database, such as calls.duckdb"),
-    ({"database": 5}, TypeError, "database must be a path or an address, not 5"),
-    ({"database": b"calls.duckdb"}, TypeError, "database must be a path or an address"),
+    ({"database": ""}, ValueError, "database must not be empty: pass for example calls.duckdb"),
+    ({"database": 5}, TypeError, "database must be a path or a URL, not 5"),
+    ({"database": b"calls.duckdb"}, TypeError, "database must be a path or a URL"),
     ({"database": "calls.parquet"}, ValueError, r"database must end in .duckdb or .ddb or .db"),
     ({"database": "calls"}, ValueError, r"database must end in .duckdb .* or begin with delta://"),
     ({"database": "calls\0.duckdb"}, ValueError, "NUL"),
     ({"database": "s3://bucket/calls"}, ValueError, r"database must begin with delta\+s3://"),
     ({"database": "https://host/calls.duckdb"}, ValueError, "database must be on this machine"),
-    ({"database": "delta://"}, ValueError, "database must name a directory behind delta://"),
-    ({"database": "delta+s3://"}, ValueError, "database must name a directory"),
+    ({"database": "delta://"}, ValueError, "database needs a directory after delta://"),
+    ({"database": "delta+s3://"}, ValueError, "database needs a directory"),
     (
         {"database": "delta+ftp://host/calls"},
         ValueError,
-        r"database begins with delta\+ftp://, which is none of",
+        r"database begins with delta\+ftp://, but must begin with one of",
     ),
-    ({"database": "delta+s3://key:secret@bucket/x"}, ValueError, "database must not hold keys"),
-    ({"sources": []}, ValueError, "sources must name at least one list"),
+    ({"database": "delta+s3://key:secret@bucket/x"}, ValueError, "database must not contain keys"),
+    ({"sources": []}, ValueError, "sources is empty: pass at least one list"),
     ({"sources": ["x"]}, TypeError, "A source is RunTestCalls"),
     ({"sources": None}, TypeError, "sources must be a list"),
     ({"full_every": 30}, TypeError, "full_every must be a timedelta or None, not int"),

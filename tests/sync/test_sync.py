@@ -175,7 +175,7 @@ async def test_a_list_that_was_never_complete_is_read_in_full(served: StandInSer
         assert first.sources[0].complete_as_of is None
         served.clear_faults()
         second = await sync_calls(session, source, database)
-    assert (second.complete, second.sources[0].why) == (True, "It was never complete.")
+    assert (second.complete, second.sources[0].why) == (True, "No earlier sync was complete.")
     assert len(calls_in(database)) == 40
 
 
@@ -274,12 +274,12 @@ async def test_transcripts_are_fetched_and_kept(served: StandInServer, database:
         assert not any(row["transcript"] for row in rows_of(database, "calls"))
         served.clear_requests()
         report = await sync_calls(session, source, database, transcripts=True)
-        assert report.sources[0].why == "Its rows are to hold more."
+        assert report.sources[0].why == "More data was requested than its rows have."
         assert report.transcripts_fetched == len(details_asked(served)) > 0
         assert any(row["transcript"] for row in rows_of(database, "calls"))
         before = content_of(database)
         served.clear_requests()
-        with pytest.raises(SyncError, match=r"hold what transcripts=True adds.*pass transcripts=True again"):
+        with pytest.raises(SyncError, match=r"have data from transcripts=True.*pass transcripts=True again"):
             await sync_calls(session, source, database)
         assert not served.requests
         assert content_of(database) == before
