@@ -118,4 +118,4 @@ def test_a_comparison_in_a_notebook() -> None:
     scores = [6.0, 6.5, 7.0, 7.5] * 10
     html = compare(scored(scores), scored([score - 3 for score in scores], first=100))._repr_html_()
     assert "<td>overall score, mean</td><td>6.75</td><td>3.75</td><td>-3</td><td>" in html
-    assert "Not both reads are known to be complete." in html
+    assert "At least one read is not known to be complete." in html

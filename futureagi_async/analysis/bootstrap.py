@@ -11,13 +11,13 @@ import numpy as np
 from numpy.random import Generator, default_rng
 
 from futureagi_async.analysis.intervals import LEVEL, Interval, stats
-from futureagi_async.analysis.sample import Doubles, Places
+from futureagi_async.analysis.sample import FloatArray, IndexArray
 
 RESAMPLES: Final = 2_000
 _VALUES_AT_ONCE: Final = 1_000_000  # number of weights in memory: 8 MB
 
 
-def mean_interval(values: Doubles, *, seed: int = 0, resamples: int = RESAMPLES) -> Interval | None:
+def mean_interval(values: FloatArray, *, seed: int = 0, resamples: int = RESAMPLES) -> Interval | None:
     """Return the bootstrap interval of a mean; ``None`` for fewer than two values."""
     if len(values) < 2:
         return None
@@ -30,8 +30,8 @@ def mean_interval(values: Doubles, *, seed: int = 0, resamples: int = RESAMPLES)
 class Pairs:
     """The pairs of calls of two runs, as row numbers: ``before[i]`` and ``after[i]`` are a pair."""
 
-    before: Places
-    after: Places
+    before: IndexArray
+    after: IndexArray
 
     def __len__(self) -> int:
         return len(self.before)
@@ -41,12 +41,12 @@ class Pairs:
 class Draws:
     """Differences of all columns, with one row per bootstrap sample."""
 
-    means: Doubles
-    medians: Doubles
+    means: FloatArray
+    medians: FloatArray
 
 
 def draw_differences(
-    before: Doubles, after: Doubles, pairs: Pairs, *, seed: int = 0, resamples: int = RESAMPLES
+    before: FloatArray, after: FloatArray, pairs: Pairs, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Draws:
     """Resample the calls of both runs, and return the differences of the columns' means and medians.
 
@@ -71,7 +71,7 @@ def draw_differences(
     return Draws(np.concatenate(means), np.concatenate(medians))
 
 
-def _weights(rng: Generator, calls: int, resamples: int, beside: int = 0) -> Iterator[Doubles]:
+def _weights(rng: Generator, calls: int, resamples: int, beside: int = 0) -> Iterator[FloatArray]:
     """Yield how often each call is drawn, with one row per sample, in blocks of samples."""
     at_once = max(1, _VALUES_AT_ONCE // max(1, calls, beside))
     for first in range(0, resamples, at_once):
@@ -86,22 +86,22 @@ def _weights(rng: Generator, calls: int, resamples: int, beside: int = 0) -> Ite
 class _Columns:
     """The values of one run; paired calls come first."""
 
-    values: Doubles
-    filled: Doubles
+    values: FloatArray
+    filled: FloatArray
     """The values with 0 in place of NaN."""
-    there: Doubles
+    present: FloatArray
     """1 where there is a value, 0 for NaN."""
-    ordered: list[Places]
+    ordered: list[IndexArray]
     """For each column: the row numbers of calls with a value, sorted by value."""
-    below: Doubles
+    below: FloatArray
     """1 where a value is too low to be the median of a resampled column."""
 
     @classmethod
-    def of(cls, values: Doubles, paired: Places) -> "_Columns":
+    def of(cls, values: FloatArray, paired: IndexArray) -> "_Columns":
         alone = np.setdiff1d(np.arange(len(values)), paired, assume_unique=True)
         values = values[np.concatenate((paired, alone))]
-        there = ~np.isnan(values)
-        numbers = there.sum(axis=0)
+        present = ~np.isnan(values)
+        numbers = present.sum(axis=0)
         ordered = [
             np.argsort(column, kind="stable")[:number]
             for column, number in zip(values.T, numbers, strict=True)
@@ -109,20 +109,20 @@ class _Columns:
         below = np.zeros(values.shape)
         for place, order in enumerate(ordered):
             below[order[: _middle(len(order)).start], place] = 1
-        filled = np.where(there, values, 0.0)
-        return cls(values, filled, there.astype(np.float64), ordered, below)
+        filled = np.where(present, values, 0.0)
+        return cls(values, filled, present.astype(np.float64), ordered, below)
 
-    def means(self, weights: Doubles) -> Doubles:
+    def means(self, weights: FloatArray) -> FloatArray:
         """Return the mean of each column, one row per sample; NaN if no value was drawn."""
-        numbers = weights @ self.there
+        numbers = weights @ self.present
         found = np.full(numbers.shape, np.nan)
         np.divide(weights @ self.filled, numbers, out=found, where=numbers > 0)
         return found
 
-    def medians(self, weights: Doubles) -> Doubles:
+    def medians(self, weights: FloatArray) -> FloatArray:
         """Return the median of each column, one row per sample; NaN if no value was drawn."""
         found = np.full((len(weights), len(self.ordered)), np.nan)
-        below, totals = weights @ self.below, weights @ self.there
+        below, totals = weights @ self.below, weights @ self.present
         for place, order in enumerate(self.ordered):
             if len(order):
                 middle = order[_middle(len(order))]
@@ -135,7 +135,7 @@ class _Columns:
                 found[:, place] = np.where(total[:, 0] > 0, (values[low] + values[high]) / 2, np.nan)
         return found
 
-    def drawn_medians(self, rng: Generator, resamples: int) -> Doubles:
+    def drawn_medians(self, rng: Generator, resamples: int) -> FloatArray:
         """Return medians of bootstrap samples, without drawing the samples.
 
         The rank of the median of a resample has the distribution of an order statistic of uniform numbers,
@@ -163,7 +163,7 @@ class Estimate:
     p_value: float
 
 
-def estimate_mean(draws: Doubles, before: Doubles, after: Doubles) -> Estimate:
+def estimate_mean(draws: FloatArray, before: FloatArray, after: FloatArray) -> Estimate:
     """Return interval and p-value of the difference of two means. The values must not contain NaN."""
     n = min(len(before), len(after))
     difference = float(after.mean() - before.mean())
@@ -175,7 +175,7 @@ def estimate_mean(draws: Doubles, before: Doubles, after: Doubles) -> Estimate:
     return Estimate(_percentiles(draws, n), _p_value(difference, error, n))
 
 
-def estimate_median(draws: Doubles, before: Doubles, after: Doubles) -> Estimate:
+def estimate_median(draws: FloatArray, before: FloatArray, after: FloatArray) -> Estimate:
     """Return interval and p-value of the difference of two medians.
 
     Percentile intervals are too wide here, because medians of few values jump. In simulations, Student's t
@@ -191,12 +191,12 @@ def estimate_median(draws: Doubles, before: Doubles, after: Doubles) -> Estimate
     return Estimate(interval, _p_value(difference, error, n))
 
 
-def _standard_error(draws: Doubles) -> float:
-    there = draws[~np.isnan(draws)]
-    return float(np.std(there, ddof=1)) if len(there) > 1 else 0.0
+def _standard_error(draws: FloatArray) -> float:
+    present = draws[~np.isnan(draws)]
+    return float(np.std(present, ddof=1)) if len(present) > 1 else 0.0
 
 
-def _rounding(before: Doubles, after: Doubles) -> float:
+def _rounding(before: FloatArray, after: FloatArray) -> float:
     """Return the size of rounding errors; a smaller standard error counts as no variation."""
     return float(np.finfo(np.float64).eps * 8 * max(np.abs(before).max(), np.abs(after).max()))
 
@@ -205,7 +205,7 @@ def _p_value(difference: float, error: float, n: int) -> float:
     return float(2 * stats().t.sf(abs(difference) / error, n - 1))
 
 
-def _without_variation(before: Doubles, after: Doubles, difference: float) -> float:
+def _without_variation(before: FloatArray, after: FloatArray, difference: float) -> float:
     """Return the p-value if all samples are equal, so that there is no standard error."""
     if difference == 0:
         return 1.0
@@ -218,7 +218,7 @@ def _middle(number: int) -> slice:
     return slice(max(0, number // 2 - reach), number // 2 + reach)
 
 
-def _percentiles(draws: Doubles, n: int) -> Interval:
+def _percentiles(draws: FloatArray, n: int) -> Interval:
     """Return the percentile interval of resampled means of ``n`` values.
 
     The percentiles are adjusted to the width of Student's interval, because plain percentiles are too narrow

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from futureagi_async.analysis.intervals import LEVEL, Interval, stats
-from futureagi_async.analysis.sample import Doubles
+from futureagi_async.analysis.sample import FloatArray
 from futureagi_async.analysis.texts import fitted, label, number
 from futureagi_async.analysis.values import (
     Comparison,
@@ -220,8 +220,8 @@ def _sizes(runs: Sequence[Run], numbers: Sequence[int]) -> str:
 # Scores
 
 
-def _finite(values: Doubles) -> Doubles:
-    found: Doubles = values[np.isfinite(values) & (np.abs(values) < _LARGEST)]
+def _finite(values: FloatArray) -> FloatArray:
+    found: FloatArray = values[np.isfinite(values) & (np.abs(values) < _LARGEST)]
     return found
 
 
@@ -271,7 +271,7 @@ def _score_chart(runs: Sequence[Run]) -> Iterator[Chart]:
     )
 
 
-def _edges(values: Doubles) -> Doubles:
+def _edges(values: FloatArray) -> FloatArray:
     """Return the edges of about twenty bins, with round numbers for usual scales."""
     low, high = float(values.min()), float(values.max())
     for top in (1.0, 5.0, 10.0, 100.0):
@@ -497,14 +497,14 @@ def _kind(difference: Difference) -> str:
 
 
 @attrs.frozen
-class _Asked:
+class _EvaluationRow:
     """An evaluation, and its results in each run. Evaluations of runs are matched by id, else by name."""
 
     name: str
     results: tuple[EvaluationSummary | None, ...]
 
 
-def _evaluations(runs: Sequence[Run]) -> list[_Asked]:
+def _evaluations(runs: Sequence[Run]) -> list[_EvaluationRow]:
     last = runs[-1].summary.evaluations
     rows: list[tuple[EvaluationSummary | None, ...]] = []
     earlier = dict(runs[0].summary.evaluations) if len(runs) > 1 else {}
@@ -515,7 +515,7 @@ def _evaluations(runs: Sequence[Run]) -> list[_Asked]:
         rows.append((partner, found) if len(runs) > 1 else (found,))
     rows += [(found, None) for found in earlier.values()]
     names = _unique([next(each for each in reversed(row) if each is not None).label for row in rows])
-    return [_Asked(name, row) for name, row in zip(names, rows, strict=True)]
+    return [_EvaluationRow(name, row) for name, row in zip(names, rows, strict=True)]
 
 
 def _only_named(evaluations: Mapping[str, EvaluationSummary], name: str | None) -> EvaluationSummary | None:
@@ -525,11 +525,13 @@ def _only_named(evaluations: Mapping[str, EvaluationSummary], name: str | None) 
 
 def _pass_rates(runs: Sequence[Run]) -> Iterator[Chart]:
     marks = []
-    for asked in _evaluations(runs):
-        for line, (run, found) in enumerate(zip(runs, asked.results, strict=True)):
+    for evaluation in _evaluations(runs):
+        for line, (run, found) in enumerate(zip(runs, evaluation.results, strict=True)):
             passed = found.passed if found else None
             if passed is not None and passed.share is not None:
-                mark = _Mark(asked.name, line, run.word, passed.share, passed.interval(), f"{passed.n:,}")
+                mark = _Mark(
+                    evaluation.name, line, run.word, passed.share, passed.interval(), f"{passed.n:,}"
+                )
                 marks.append(mark)
     rows = {mark.row for mark in marks}
     if marks:
@@ -556,9 +558,11 @@ def _hidden(rows: int) -> str:
 def _evaluation_scores(runs: Sequence[Run]) -> Iterator[Chart]:
     """Draw the means of evaluations with scores, one chart per scale."""
     scales: dict[int, list[_Mark]] = {}
-    for asked in _evaluations(runs):
+    for evaluation in _evaluations(runs):
         found = [
-            (line, each.scores) for line, each in enumerate(asked.results) if each is not None and each.scores
+            (line, each.scores)
+            for line, each in enumerate(evaluation.results)
+            if each is not None and each.scores
         ]
         means = [(line, scores, scores.mean) for line, scores in found if scores.mean is not None]
         highest = max((abs(mean) for _, _, mean in means), default=math.inf)
@@ -566,7 +570,7 @@ def _evaluation_scores(runs: Sequence[Run]) -> Iterator[Chart]:
             continue
         scale = max(0, math.ceil(math.log10(max(highest, 1e-9)) - 1e-9))
         for line, scores, mean in means:
-            mark = _Mark(asked.name, line, runs[line].word, mean, mean_interval(scores), f"{scores.n:,}")
+            mark = _Mark(evaluation.name, line, runs[line].word, mean, mean_interval(scores), f"{scores.n:,}")
             scales.setdefault(scale, []).append(mark)
     for scale, marks in sorted(scales.items()):
         further = "" if len(scales) == 1 else f", up to {10**scale:,}"

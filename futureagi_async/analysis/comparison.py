@@ -16,9 +16,9 @@ from futureagi_async.analysis.bootstrap import (
     estimate_median,
 )
 from futureagi_async.analysis.intervals import adjust, compare_shares
-from futureagi_async.analysis.matching import Matched, MatchedEvaluation
+from futureagi_async.analysis.matching import MatchedEvaluation, MatchedSamples
 from futureagi_async.analysis.measures import MEASURES
-from futureagi_async.analysis.sample import Doubles, EvaluationSample, Places, Sample, State
+from futureagi_async.analysis.sample import EvaluationSample, FloatArray, IndexArray, Sample, State
 from futureagi_async.analysis.values import (
     CallToLookAt,
     Comparison,
@@ -35,12 +35,12 @@ _MOST_NEWLY_FAILING: Final = 100
 
 def make_comparison(before: Summary, after: Summary, *, seed: int, resamples: int) -> Comparison:
     """Return the differences."""
-    matched = Matched.of(before.sample, after.sample)
-    work = _Work(matched, seed, resamples)
+    matched = MatchedSamples.match(before.sample, after.sample)
+    comparer = _Comparer(matched, seed, resamples)
     pairs = matched.pairs(before.sample, after.sample)
-    overall = _corrected(work.differences(before.sample, after.sample))
+    overall = _corrected(comparer.differences(before.sample, after.sample))
     parts = list(matched.scenarios())
-    found = [work.differences(earlier, later) for _, earlier, later in parts]
+    found = [comparer.differences(earlier, later) for _, earlier, later in parts]
     corrected = iter(_corrected(list(chain.from_iterable(found))))
     return Comparison(
         before=before,
@@ -80,16 +80,16 @@ class _Column:
     name: str
     label: str
     unit: str
-    before: Doubles
-    after: Doubles
+    before: FloatArray
+    after: FloatArray
     evaluation_id: str | None = None
 
 
 @attrs.frozen
-class _Work:
+class _Comparer:
     """Compares the calls of two runs, or of one scenario in both runs."""
 
-    matched: Matched
+    matched: MatchedSamples
     seed: int
     resamples: int
 
@@ -142,7 +142,7 @@ def _number_differences(column: _Column, pairs: Pairs, draws: Draws, place: int)
     together = column.before[pairs.before] + column.after[pairs.after]  # NaN if one of them is NaN
     paired = int(np.count_nonzero(~np.isnan(together)))
     enough = min(len(before), len(after)) > 1
-    kinds: tuple[tuple[Literal["mean", "median"], Doubles], ...]
+    kinds: tuple[tuple[Literal["mean", "median"], FloatArray], ...]
     kinds = (("mean", draws.means), ("median", draws.medians))
     for kind, drawn in kinds:
         estimate: Estimate | None = None
@@ -211,7 +211,7 @@ def _measures(before: Sample, after: Sample) -> Iterator[_Column]:
 
 def _states(before: Sample, after: Sample) -> Iterator[Difference]:
     """Yield the shares of calls by status."""
-    for word in sorted({*before.words["status"].known, *after.words["status"].known}):
+    for word in sorted({*before.words["status"].categories, *after.words["status"].categories}):
         shares = _word_share(before, word), _word_share(after, word)
         if any(share.count for share in shares):
             yield _share_difference(f"status.{word}.share", f"{word} calls", *shares)
@@ -219,8 +219,8 @@ def _states(before: Sample, after: Sample) -> Iterator[Difference]:
 
 def _word_share(sample: Sample, word: str) -> Share:
     words = sample.words["status"]
-    place = words.known.index(word) if word in words.known else len(words.known) + 1
-    return Share(int(np.count_nonzero(words.places == place)), int(np.count_nonzero(words.places >= 0)))
+    place = words.categories.index(word) if word in words.categories else len(words.categories) + 1
+    return Share(int(np.count_nonzero(words.codes == place)), int(np.count_nonzero(words.codes >= 0)))
 
 
 def _both(
@@ -233,7 +233,7 @@ def _has(evaluation: EvaluationSample | None, state: State) -> bool:
     return evaluation is not None and bool((evaluation.states == state).any())
 
 
-def _dense(evaluation: EvaluationSample | None, calls: int) -> Doubles:
+def _dense(evaluation: EvaluationSample | None, calls: int) -> FloatArray:
     """Return an evaluation's scores, one per call, NaN if there is none."""
     scores = np.full(calls, np.nan)
     if evaluation is not None:
@@ -257,7 +257,7 @@ def _choice_share(evaluation: EvaluationSample | None, choice: str) -> Share:
     return Share(len(evaluation.choices.get(choice, ())), chosen)
 
 
-def _newly_failing(matched: Matched, pairs: Pairs) -> list[CallToLookAt]:
+def _newly_failing(matched: MatchedSamples, pairs: Pairs) -> list[CallToLookAt]:
     """Return calls that fail an evaluation which the paired call passed.
 
     Without pairs: calls that fail an evaluation which no earlier call of their scenario failed.
@@ -294,10 +294,10 @@ def _passed(evaluation: EvaluationSample, row: int | None) -> bool:
     return bool((evaluation.states[evaluation.rows == row] == State.PASSED).any())
 
 
-def _never_failed_before(matched: Matched, earlier: EvaluationSample, rows: Places) -> Places:
+def _never_failed_before(matched: MatchedSamples, earlier: EvaluationSample, rows: IndexArray) -> IndexArray:
     """Return the later calls whose scenario always passed the evaluation in the earlier run."""
-    places = matched.before.scenario_places
+    places = matched.before.scenario_indexes
     failed = set(places[earlier.rows[earlier.states == State.NOT_PASSED]].tolist())
     passed = set(places[earlier.rows[earlier.states == State.PASSED]].tolist()) - failed
-    own = matched.after.scenario_places[rows].tolist()
-    return rows[[matched.scenario_places.get(place) in passed for place in own]]
+    own = matched.after.scenario_indexes[rows].tolist()
+    return rows[[matched.scenario_indexes.get(place) in passed for place in own]]

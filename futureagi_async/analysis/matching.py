@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 from futureagi_async.analysis.bootstrap import Pairs
-from futureagi_async.analysis.sample import NOTHING, EvaluationSample, Sample, ScenarioKey
+from futureagi_async.analysis.sample import MISSING, EvaluationSample, Sample, ScenarioKey
 from futureagi_async.analysis.texts import slug
 
 T = TypeVar("T")
@@ -26,18 +26,18 @@ class MatchedEvaluation:
 
 
 @attrs.frozen
-class Matched:
+class MatchedSamples:
     """Two samples, and what matches in them."""
 
     before: Sample
     after: Sample
     evaluations: Sequence[MatchedEvaluation]
-    scenario_places: Mapping[int, int]
+    scenario_indexes: Mapping[int, int]
     """Scenario index in ``after`` to scenario index in ``before``."""
     unmatched: Sequence[str]
 
     @classmethod
-    def of(cls, before: Sample, after: Sample) -> "Matched":
+    def match(cls, before: Sample, after: Sample) -> "MatchedSamples":
         """Match scenarios and evaluations by id, and the rest by name if it is unique in both samples."""
         scenarios, lone_scenarios = _match(
             {key.id or f"name {key.name}": key for key in before.scenarios},
@@ -64,9 +64,9 @@ class Matched:
         """Yield the calls of each scenario that both samples have, by name."""
         parts = {key: part for key, part in self.before.split() if key is not None}
         for key, part in self.after.split():
-            place = NOTHING if key is None else self.after.scenarios.index(key)
-            if key is not None and place in self.scenario_places:
-                earlier = parts.get(self.before.scenarios[self.scenario_places[place]])
+            place = MISSING if key is None else self.after.scenarios.index(key)
+            if key is not None and place in self.scenario_indexes:
+                earlier = parts.get(self.before.scenarios[self.scenario_indexes[place]])
                 if earlier is not None:
                     yield key, earlier, part
 
@@ -76,7 +76,7 @@ class Matched:
         Return no pairs if they cover less than half of the calls of the smaller run.
         """
         earlier = _unique(before, lambda place: place)
-        later = _unique(after, lambda place: self.scenario_places.get(place, NOTHING))
+        later = _unique(after, lambda place: self.scenario_indexes.get(place, MISSING))
         both = [(earlier[key], row) for key, row in later.items() if key in earlier]
         if 2 * len(both) < max(2, min(len(before), len(after))):
             both = []
@@ -87,8 +87,8 @@ class Matched:
 def _unique(sample: Sample, scenario: Callable[[int], int]) -> dict[Hashable, int]:
     """Return the calls that are alone in their scenario and dataset row."""
     keys = [
-        None if row is None or (place := scenario(int(own))) == NOTHING else (place, row)
-        for own, row in zip(sample.scenario_places, sample.dataset_rows, strict=True)
+        None if row is None or (place := scenario(int(own))) == MISSING else (place, row)
+        for own, row in zip(sample.scenario_indexes, sample.dataset_rows, strict=True)
     ]
     times = Counter(keys)
     return {key: row for row, key in enumerate(keys) if key is not None and times[key] == 1}

@@ -20,7 +20,7 @@ from futureagi_async._sansio.decoding import decode_call
 from futureagi_async._sansio.decoding.fragments import JSON_ERRORS
 from futureagi_async._sansio.decoding.lines import decode_line
 from futureagi_async.analysis.measures import COUNTED, EXTRA, FIELDS, MEASURES
-from futureagi_async.analysis.sample import Collector, Doubles, Rows
+from futureagi_async.analysis.sample import Collector, FloatArray, Rows
 from futureagi_async.analysis.values import ReadVerdict
 from futureagi_async.errors import DecodingError, ExportError
 from futureagi_async.export.files import is_file
@@ -71,7 +71,7 @@ def _rows_of(calls: Sequence[CallExecution]) -> Rows:
     )
 
 
-def _table(rows: Sequence[Sequence[float | None]]) -> Doubles:
+def _table(rows: Sequence[Sequence[float | None]]) -> FloatArray:
     try:
         return np.array(rows, np.float64)
     except OverflowError:  # an integer that is too large for a float
@@ -230,7 +230,7 @@ def _rows_of_batch(batch: Any) -> Rows:
 
 def _rows_of_columns(
     columns: Mapping[str, Sequence[Any]],
-    measures: Doubles,
+    measures: FloatArray,
     evaluations: Sequence[Mapping[str, EvalOutput] | None],
 ) -> Rows:
     moments = zip(*(columns[name] for name in _MOMENTS), strict=True)

@@ -250,7 +250,7 @@ class _RunOnPage:
         scenarios = sum(bool(each.id or each.name) for each in summary.scenarios)
         return cls(
             name,
-            f"{texts.count(summary.calls, 'call')}, {texts.count(scenarios, 'scenario')}",
+            f"{texts.quantity(summary.calls, 'call')}, {texts.quantity(scenarios, 'scenario')}",
             verdict.completeness,
             None if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
             [texts.shown(reason, 500) for reason in verdict.reasons[:_MOST_REASONS]],
@@ -305,8 +305,8 @@ def _tiles(data: Summary | Comparison) -> list[_Tile]:
     for each in worst:
         found = _find(data, each.id, ".pass_rate")
         name = texts.label(each.label, 40)
-        title = f"{name}, passed" if len(rated) == 1 else f"Least passed: {name}"
         title = f"{name}, passed" if len(rated) == 1 else f"Lowest pass rate: {name}"
+        assert each.passed is not None
         tiles.append(_share_tile(title, each.pass_rate, each.passed.n, found))
     pending = sum(each.pending for each in summary.evaluations.values())
     if pending:
@@ -318,8 +318,8 @@ def _tiles(data: Summary | Comparison) -> list[_Tile]:
 
 def _calls_tile(data: Summary | Comparison) -> _Tile:
     if isinstance(data, Summary):
-        return _Tile("Calls", f"{data.calls:,}", f"in {texts.count(len(data.scenarios), 'scenario')}")
-    pairs = f", {texts.count(data.pairs, 'pair')}" if data.pairs else ""
+        return _Tile("Calls", f"{data.calls:,}", f"in {texts.quantity(len(data.scenarios), 'scenario')}")
+    pairs = f", {texts.quantity(data.pairs, 'pair')}" if data.pairs else ""
     return _Tile("Calls", f"{data.after.calls:,}", f"before {data.before.calls:,}{pairs}")
 
 
@@ -422,8 +422,8 @@ def _findings(data: Summary | Comparison) -> Mapping[str, Any]:
     means = {each.name.removesuffix("mean") for each in beyond if each.kind == "mean"}
     told = [each for each in beyond if each.kind != "median" or each.name.removesuffix("median") not in means]
     told.sort(key=lambda each: (_is_good(each) is None, each.kind == "median", each.p_value or 0.0))
-    some = f"{len(beyond):,} of {texts.count(len(tested), 'figure')} differ significantly"
-    sentence = some if beyond else f"None of {texts.count(len(tested), 'figure')} differs significantly"
+    some = f"{len(beyond):,} of {texts.quantity(len(tested), 'figure')} differ significantly"
+    sentence = some if beyond else f"None of {texts.quantity(len(tested), 'figure')} differs significantly"
     if len(told) < len(beyond):
         sentence += "; medians that changed with their means are only in the table below"
     return {"sentence": f"{sentence}.", "rows": [_row(each) for each in told[:_MOST_FINDINGS]]}
@@ -531,11 +531,11 @@ def _notes(data: Summary | Comparison) -> list[str]:
         prefix = f"{word.capitalize()}: " if word else ""
         if summary.snapshots:
             notes.append(
-                f"{prefix}{texts.count(summary.snapshots, 'rerun snapshot')} left out of all figures."
+                f"{prefix}{texts.quantity(summary.snapshots, 'rerun snapshot')} left out of all figures."
             )
         if summary.duplicates:
             notes.append(
-                f"{prefix}{texts.count(summary.duplicates, 'call')} came from several lists, and count once."
+                f"{prefix}{texts.quantity(summary.duplicates, 'duplicate')} from several lists counted once."
             )
     if isinstance(data, Comparison):
         notes += [texts.shown(each, 300) for each in data.unmatched[:_MOST_REASONS]]

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 import attrs
 
-from futureagi_async.analysis.texts import counted, slug
+from futureagi_async.analysis.texts import quantity, slug
 from futureagi_async.analysis.values import (
     Comparison,
     Completeness,
@@ -193,10 +193,10 @@ def check(
 
         comparison = compare(baseline, summary)
     earlier = None if baseline is None else _Figures(baseline)
-    work = _Check(_Figures(summary), earlier, min_calls, comparison)
+    checker = _Checker(_Figures(summary), earlier, min_calls, comparison)
     verdicts = [each.verdict for each in (summary, baseline) if each is not None]
     return CheckOutcome(
-        results=tuple(map(work.result, parsed)),
+        results=tuple(map(checker.result, parsed)),
         completeness=_worst([verdict.completeness for verdict in verdicts]),
         reasons=tuple(reason for verdict in verdicts for reason in verdict.reasons),
         label=summary.label,
@@ -259,7 +259,7 @@ def _by_id(figure: Figure) -> str:
 
 
 @attrs.frozen
-class _Check:
+class _Checker:
     figures: _Figures
     baseline: _Figures | None
     min_calls: int
@@ -280,7 +280,9 @@ class _Check:
         if figure.value is None:
             return self._broken(rule, figure, f"No call has a value (n = {figure.n:,}).", earlier)
         if figure.n < self.min_calls:
-            reason = f"It is based on {counted(figure.n, 'value')}; at least {self.min_calls:,} are required."
+            reason = (
+                f"It is based on {quantity(figure.n, 'value')}; at least {self.min_calls:,} are required."
+            )
             return self._broken(rule, figure, reason, earlier)
         return self._compared(rule, figure, limit, earlier)
 
@@ -310,7 +312,7 @@ class _Check:
         if found[0].value is None:
             return None, "In the baseline, no call has a value."
         if found[0].n < self.min_calls:
-            words = f"In the baseline it is based on {counted(found[0].n, 'value')}"
+            words = f"In the baseline it is based on {quantity(found[0].n, 'value')}"
             return None, f"{words}; at least {self.min_calls:,} are required."
         return found[0].value, ""
 

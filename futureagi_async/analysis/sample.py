@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from futureagi_async.analysis.measures import COUNTED, MEASURES
 from futureagi_async.models import EvalOutput
 
-Doubles: TypeAlias = NDArray[np.float64]
-Places: TypeAlias = NDArray[np.int64]
-Objects: TypeAlias = NDArray[np.object_]
+FloatArray: TypeAlias = NDArray[np.float64]
+IndexArray: TypeAlias = NDArray[np.int64]
+ObjectArray: TypeAlias = NDArray[np.object_]
 
-NOTHING: Final = -1
+MISSING: Final = -1
 """The index of a missing value."""
 _MOST_WORDS: Final = 1_000  # distinct values per field; texts of language models could be all distinct
 _LONGEST_WORD: Final = 200
@@ -49,19 +49,19 @@ class Rows:
     days: Sequence[date | None]
     dataset_rows: Sequence[bytes | None]
     """Digests of dataset rows; equal for calls of the same row of a scenario's dataset."""
-    measures: Doubles
+    measures: FloatArray
     """One column for each of `MEASURES`; NaN if a call has no value."""
     evaluations: Sequence[Mapping[str, EvalOutput] | None]
     """``None`` if they can't be read."""
 
 
 @attrs.define(eq=False)
-class Words:
+class Categorical:
     """A field as categories and codes: each distinct value once, and its index for each call."""
 
-    known: list[str]
-    places: Places
-    """One index per call; `NOTHING` for no value, ``len(known)`` if there were too many distinct values."""
+    categories: list[str]
+    codes: IndexArray
+    """One index per call; `MISSING` for no value, ``len(categories)`` for one after the maximum number."""
 
 
 @attrs.define(eq=False)
@@ -71,11 +71,11 @@ class EvaluationSample:
     id: str
     name: str | None
     type: str | None
-    rows: Places
+    rows: IndexArray
     states: NDArray[np.int8]
-    scores: Doubles
+    scores: FloatArray
     """NaN if there is no score."""
-    choices: dict[str, Places]
+    choices: dict[str, IndexArray]
     """By choice: positions in ``rows``."""
 
 
@@ -91,12 +91,12 @@ class ScenarioKey:
 class Sample:
     """Calls in columns."""
 
-    ids: Objects
-    words: Mapping[str, Words]
+    ids: ObjectArray
+    words: Mapping[str, Categorical]
     scenarios: Sequence[ScenarioKey]
-    scenario_places: Places
-    dataset_rows: Objects
-    measures: Mapping[str, Doubles]
+    scenario_indexes: IndexArray
+    dataset_rows: ObjectArray
+    measures: Mapping[str, FloatArray]
     """By name, one value per call, NaN if missing. Measures that no call has are left out."""
     evaluations: Mapping[str, EvaluationSample]
 
@@ -105,32 +105,35 @@ class Sample:
 
     def split(self) -> "Iterator[tuple[ScenarioKey | None, Sample]]":
         """Yield the calls of each scenario; calls without a scenario come last."""
-        order = np.argsort(self.scenario_places, kind="stable")
+        order = np.argsort(self.scenario_indexes, kind="stable")
         places = np.empty(len(self), np.int64)
         evaluations = {
-            key: np.argsort(self.scenario_places[found.rows], kind="stable")
+            key: np.argsort(self.scenario_indexes[found.rows], kind="stable")
             for key, found in self.evaluations.items()
         }
-        for place in (*range(len(self.scenarios)), NOTHING):
-            rows = _run(order, self.scenario_places[order], place)
+        for place in (*range(len(self.scenarios)), MISSING):
+            rows = _run(order, self.scenario_indexes[order], place)
             if not len(rows):
                 continue
             places[rows] = np.arange(len(rows))
             found = {
                 key: _part(
                     evaluation,
-                    _run(evaluations[key], self.scenario_places[evaluation.rows[evaluations[key]]], place),
+                    _run(evaluations[key], self.scenario_indexes[evaluation.rows[evaluations[key]]], place),
                     places,
                 )
                 for key, evaluation in self.evaluations.items()
             }
             yield (
-                None if place == NOTHING else self.scenarios[place],
+                None if place == MISSING else self.scenarios[place],
                 Sample(
                     ids=self.ids[rows],
-                    words={field: Words(each.known, each.places[rows]) for field, each in self.words.items()},
+                    words={
+                        field: Categorical(each.categories, each.codes[rows])
+                        for field, each in self.words.items()
+                    },
                     scenarios=self.scenarios,
-                    scenario_places=self.scenario_places[rows],
+                    scenario_indexes=self.scenario_indexes[rows],
                     dataset_rows=self.dataset_rows[rows],
                     measures={name: values[rows] for name, values in self.measures.items()},
                     evaluations={key: each for key, each in found.items() if len(each.rows)},
@@ -139,8 +142,8 @@ class Sample:
 
     def scenario_label(self, row: int) -> str | None:
         """Return the name of a call's scenario, else its id."""
-        place = int(self.scenario_places[row])
-        return None if place == NOTHING else self.scenarios[place].name or self.scenarios[place].id
+        place = int(self.scenario_indexes[row])
+        return None if place == MISSING else self.scenarios[place].name or self.scenarios[place].id
 
     def lowest(self, name: str, count: int) -> list[int]:
         """Return the row numbers of the calls with the lowest values of a measure, lowest first."""
@@ -151,17 +154,17 @@ class Sample:
         return [int(row) for row in order[: min(count, np.count_nonzero(~np.isnan(values)))]]
 
 
-def _run(order: Places, sorted_places: Places, place: int) -> Places:
+def _run(order: IndexArray, sorted_places: IndexArray, place: int) -> IndexArray:
     """Return the part of ``order`` whose sorted index is ``place``."""
     first, behind = np.searchsorted(sorted_places, [place, place + 1])
     return order[first:behind]
 
 
-def _part(evaluation: EvaluationSample, chosen: Places, places: Places) -> EvaluationSample:
+def _part(evaluation: EvaluationSample, chosen: IndexArray, places: IndexArray) -> EvaluationSample:
     """Return an evaluation for some of its calls; ``places`` are their new row numbers."""
-    among = np.full(len(evaluation.rows), NOTHING, np.int64)
+    among = np.full(len(evaluation.rows), MISSING, np.int64)
     among[chosen] = np.arange(len(chosen))
-    choices = {word: among[rows][among[rows] != NOTHING] for word, rows in evaluation.choices.items()}
+    choices = {word: among[rows][among[rows] != MISSING] for word, rows in evaluation.choices.items()}
     return EvaluationSample(
         evaluation.id,
         evaluation.name,
@@ -173,31 +176,31 @@ def _part(evaluation: EvaluationSample, chosen: Places, places: Places) -> Evalu
     )
 
 
-class _WordsInTheMaking:
+class _CategoricalBuilder:
     def __init__(self) -> None:
-        self._known: dict[str, int] = {}
-        self._places = array("q")
+        self._codes_by_word: dict[str, int] = {}
+        self._codes = array("q")
 
     def add(self, word: str | None) -> None:
         if word is None:
-            self._places.append(NOTHING)
+            self._codes.append(MISSING)
             return
         if len(word) > _LONGEST_WORD:
             word = word[: _LONGEST_WORD - 1] + "…"
-        place = self._known.get(word)
-        if place is None:
-            place = min(len(self._known), _MOST_WORDS)
-            if place < _MOST_WORDS:
-                self._known[word] = place
-        self._places.append(place)
+        code = self._codes_by_word.get(word)
+        if code is None:
+            code = min(len(self._codes_by_word), _MOST_WORDS)
+            if code < _MOST_WORDS:
+                self._codes_by_word[word] = code
+        self._codes.append(code)
 
-    def finish(self) -> Words:
-        places = np.array(self._places, np.int64)
-        places[places == _MOST_WORDS] = len(self._known)
-        return Words(list(self._known), places)
+    def finish(self) -> Categorical:
+        codes = np.array(self._codes, np.int64)
+        codes[codes == _MOST_WORDS] = len(self._codes_by_word)
+        return Categorical(list(self._codes_by_word), codes)
 
 
-class _EvaluationInTheMaking:
+class _EvaluationBuilder:
     def __init__(self, key: str) -> None:
         self.id = key
         self.name: str | None = None
@@ -302,12 +305,12 @@ class Collector:
         self.unreadable_evaluations = 0
         self.days: dict[date, dict[str, int]] = {}
         self._ids: dict[str, None] = {}
-        self._words = {field: _WordsInTheMaking() for field in COUNTED}
+        self._words = {field: _CategoricalBuilder() for field in COUNTED}
         self._scenarios: dict[ScenarioKey, int] = {}
-        self._scenario_places = array("q")
+        self._scenario_indexes = array("q")
         self._dataset_rows: list[bytes | None] = []
-        self._measures: list[Doubles] = []
-        self._evaluations: dict[str, _EvaluationInTheMaking] = {}
+        self._measures: list[FloatArray] = []
+        self._evaluations: dict[str, _EvaluationBuilder] = {}
 
     def add(self, rows: Rows) -> None:
         """Add a batch."""
@@ -338,10 +341,10 @@ class Collector:
 
     def _place(self, id_: str | None, name: str | None) -> None:
         if id_ is None and name is None:
-            self._scenario_places.append(NOTHING)
+            self._scenario_indexes.append(MISSING)
             return
         key = ScenarioKey(id_, name)
-        self._scenario_places.append(self._scenarios.setdefault(key, len(self._scenarios)))
+        self._scenario_indexes.append(self._scenarios.setdefault(key, len(self._scenarios)))
 
     def _count_day(self, day: date | None, status: str | None) -> None:
         if day is not None:
@@ -356,7 +359,7 @@ class Collector:
         for key, output in outputs.items():
             evaluation = self._evaluations.get(key)
             if evaluation is None:
-                evaluation = self._evaluations[key] = _EvaluationInTheMaking(key)
+                evaluation = self._evaluations[key] = _EvaluationBuilder(key)
             evaluation.add(row, output)
 
     def finish(self) -> Sample:
@@ -364,25 +367,27 @@ class Collector:
         table = np.concatenate(self._measures) if self._measures else np.empty((0, len(MEASURES)))
         self._measures.clear()
         measures = {name: np.ascontiguousarray(table[:, place]) for place, name in enumerate(MEASURES)}
-        scenarios, places = _merge_scenarios(list(self._scenarios), np.array(self._scenario_places, np.int64))
+        scenarios, places = _merge_scenarios(
+            list(self._scenarios), np.array(self._scenario_indexes, np.int64)
+        )
         return Sample(
             ids=_objects(list(self._ids)),
             words={field: words.finish() for field, words in self._words.items()},
             scenarios=scenarios,
-            scenario_places=places,
+            scenario_indexes=places,
             dataset_rows=_objects(self._dataset_rows),
             measures={name: values for name, values in measures.items() if not np.isnan(values).all()},
             evaluations={key: found.finish() for key, found in self._evaluations.items()},
         )
 
 
-def _objects(values: Sequence[object]) -> Objects:
+def _objects(values: Sequence[object]) -> ObjectArray:
     made = np.empty(len(values), object)
     made[:] = values
     return made
 
 
-def _merge_scenarios(keys: Sequence[ScenarioKey], places: Places) -> tuple[list[ScenarioKey], Places]:
+def _merge_scenarios(keys: Sequence[ScenarioKey], places: IndexArray) -> tuple[list[ScenarioKey], IndexArray]:
     """Return scenarios sorted by name, and the new indexes. A name without id is merged into its only id."""
     names: dict[str, str | None] = {}
     ids_of: dict[str, set[str]] = {}
@@ -399,5 +404,5 @@ def _merge_scenarios(keys: Sequence[ScenarioKey], places: Places) -> tuple[list[
         final.append(ScenarioKey(id_, names.get(id_) if id_ is not None else key.name))
     order = sorted(set(final), key=lambda key: (key.name or "\uffff", key.id or ""))
     numbers = {key: number for number, key in enumerate(order)}
-    moved = np.array([*(numbers[key] for key in final), NOTHING], np.int64)
+    moved = np.array([*(numbers[key] for key in final), MISSING], np.int64)
     return order, moved[places]

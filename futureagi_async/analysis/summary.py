@@ -8,15 +8,15 @@ import numpy as np
 
 from futureagi_async.analysis.measures import MEASURES
 from futureagi_async.analysis.sample import (
-    NOTHING,
+    MISSING,
+    Categorical,
     Collector,
-    Doubles,
     EvaluationSample,
+    FloatArray,
     Sample,
     State,
-    Words,
 )
-from futureagi_async.analysis.texts import counted
+from futureagi_async.analysis.texts import quantity
 from futureagi_async.analysis.values import (
     Counts,
     EvaluationSummary,
@@ -32,7 +32,7 @@ def make_summary(collector: Collector, label: str, verdict: ReadVerdict) -> Summ
     """Return the summary of the collected calls."""
     sample = collector.finish()
     if collector.unreadable_evaluations:
-        reason = f"The evaluations of {counted(collector.unreadable_evaluations, 'call')} can't be read."
+        reason = f"The evaluations of {quantity(collector.unreadable_evaluations, 'call')} can't be read."
         verdict = ReadVerdict("incomplete", (*verdict.reasons, reason))
     return Summary(
         label=label,
@@ -69,33 +69,35 @@ def _figures(sample: Sample) -> dict[str, Any]:
     }
 
 
-def _counts(words: Words) -> Counts:
-    numbers = np.bincount(words.places + 1, minlength=len(words.known) + 2)  # index 0: calls without a value
-    counted = Counter(dict(zip(words.known, map(int, numbers[1:-1]), strict=True)))
-    missing, other = int(numbers[NOTHING + 1]), int(numbers[-1])
-    most = {word: count for word, count in counted.most_common() if count}
-    return Counts(n=len(words.places) - missing, missing=missing, words=most, other=other)
+def _counts(words: Categorical) -> Counts:
+    numbers = np.bincount(
+        words.codes + 1, minlength=len(words.categories) + 2
+    )  # index 0: calls without a value
+    found = Counter(dict(zip(words.categories, map(int, numbers[1:-1]), strict=True)))
+    missing, other = int(numbers[MISSING + 1]), int(numbers[-1])
+    most = {word: count for word, count in found.most_common() if count}
+    return Counts(n=len(words.codes) - missing, missing=missing, words=most, other=other)
 
 
-def summarise_values(name: str, unit: str, values: Doubles, asked: int) -> MeasureSummary:
+def summarise_values(name: str, unit: str, values: FloatArray, calls: int) -> MeasureSummary:
     """Return the figures of values. NaN values are missing."""
-    there = values[~np.isnan(values)]
+    present = values[~np.isnan(values)]
     mean = median = p5 = p95 = None
-    if len(there):
-        ordered = np.sort(there)  # so that the sum does not depend on the order in which pages came
+    if len(present):
+        ordered = np.sort(present)  # so that the sum does not depend on the order in which pages came
         with np.errstate(over="ignore", invalid="ignore"):  # of numbers near the end of the doubles
             mean = float(np.mean(ordered))
             p5, median, p95 = map(float, np.quantile(ordered, (0.05, 0.5, 0.95)))
     return MeasureSummary(
         name=name,
         unit=unit,
-        n=len(there),
-        missing=asked - len(there),
+        n=len(present),
+        missing=calls - len(present),
         mean=mean,
         median=median,
         p5=p5,
         p95=p95,
-        values=there,
+        values=present,
     )
 
 

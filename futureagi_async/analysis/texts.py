@@ -80,7 +80,7 @@ def percent(share: float | None, *, signed: bool = False) -> str:
     return f"{digits.replace('-', _MINUS)}\u202f{'points' if signed else '%'}"
 
 
-def count(amount: int, noun: str) -> str:
+def quantity(amount: int, noun: str) -> str:
     """Return an amount with its noun: ``1 call``, ``2,000 calls``."""
     return f"{amount:,} {noun if amount == 1 else noun + 's'}"
 
@@ -89,8 +89,3 @@ def slug(name: str) -> str:
     """Return the normalised name of a figure: ``Goal Reached!`` is ``goal_reached``."""
     folded = unicodedata.normalize("NFKC", name).casefold()
     return _NO_WORD.sub("_", folded).strip("_") or "_"
-
-
-def counted(number: int, noun: str) -> str:
-    """Return such as ``1 call`` or ``2,000 calls``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import attrs
 
 from futureagi_async.analysis.intervals import Interval, share_interval
-from futureagi_async.analysis.texts import counted, slug
+from futureagi_async.analysis.texts import quantity, slug
 from futureagi_async.models.html import MAX_ROWS, html_table
 from futureagi_async.words import CallStatus
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from futureagi_async.analysis.sample import Sample
 
-    Doubles: TypeAlias = NDArray[np.float64]
+    FloatArray: TypeAlias = NDArray[np.float64]
 
 Completeness: TypeAlias = Literal["complete", "incomplete", "unknown"]
 """Whether the calls are all calls of their lists; ``unknown`` if there is no report of the read."""
@@ -121,7 +121,7 @@ class MeasureSummary:
     median: float | None
     p5: float | None
     p95: float | None
-    values: "Doubles" = attrs.field(repr=False, eq=False)
+    values: "FloatArray" = attrs.field(repr=False, eq=False)
     """The values of the calls that have one, in the order of reading."""
 
     def interval(self) -> Interval | None:
@@ -259,7 +259,7 @@ class ScenarioSummary(CallFigures):
         return {"id": self.id, "name": self.name, **super().to_dict()}
 
     def __repr__(self) -> str:
-        return f"<ScenarioSummary {self.label!r}, {counted(self.calls, 'call')}>"
+        return f"<ScenarioSummary {self.label!r}, {quantity(self.calls, 'call')}>"
 
 
 @attrs.frozen(kw_only=True)
@@ -362,7 +362,7 @@ class Summary(CallFigures):
         return html_table(self._in_words(), ("figure", "", "value", "n"), rows[:MAX_ROWS], note)
 
     def _in_words(self) -> str:
-        return f"{self.label}: {counted(self.calls, 'call')}, {self.verdict.completeness}"
+        return f"{self.label}: {quantity(self.calls, 'call')}, {self.verdict.completeness}"
 
 
 @attrs.frozen(kw_only=True)

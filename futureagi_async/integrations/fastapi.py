@@ -113,8 +113,7 @@ def json_body(value: Sendable, *, include_provider_data: bool) -> bytes:
             calls = tuple(value.calls)
         case _:
             raise TypeError(
-                "json_response takes a call, KPIs, a page or a FetchResult, "
-                f"not {type(value).__name__}."
+                f"json_response takes a call, KPIs, a page or a FetchResult, not {type(value).__name__}."
             )
     records = b",".join(call.as_sent(include_provider_data=include_provider_data) for call in calls)
     return b'%b, "calls": [%b]}' % (json.dumps(facts).encode().removesuffix(b"}"), records)

@@ -148,9 +148,7 @@ def test_evaluations_belong_together_by_id_or_lone_name() -> None:
     assert found.difference("eval.renamed.pass_rate") is not None
     twice = compare(before, [*after, *passing([True], first=20, id_="d")])
     assert twice.difference("eval.polite.pass_rate") is None
-    assert twice.unmatched == (
-        "Evaluation 'Polite' stands for several, with other ids: they are not compared.",
-    )
+    assert twice.unmatched == ("Evaluation 'Polite' has several ids, and the ids differ: not compared.",)
     alone = compare(before, passing([True], id_="z", name="New"))
     assert "Evaluation 'New' is only in the later calls." in alone.unmatched
     assert "Evaluation 'Polite' is only in the earlier calls." in alone.unmatched

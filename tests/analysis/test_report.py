@@ -105,7 +105,7 @@ def test_a_summary_has_its_figures(tmp_path: Path, comparison: Comparison) -> No
     score = summary.measures["overall_score"]
     assert f"{score.mean:.2f}".rstrip("0") in page.text
     assert f"n = {score.n}" in page.text
-    assert "whether these are all calls is unknown" in page.text
+    assert "completeness unknown" in page.text
     for each in summary.scenarios:
         assert each.label in page.text
     assert "before" not in page.text.lower().split()

@@ -64,7 +64,7 @@ def test_rules_read_back_what_they_say(operator: str, value: float, from_baselin
 )
 def test_other_texts_are_no_rules(text: str) -> None:
     """What is no rule is refused with an example."""
-    with pytest.raises(ValueError, match=r"A rule is such as 'overall_score\.mean >= 7'"):
+    with pytest.raises(ValueError, match=r"A rule must have a form such as 'overall_score\.mean >= 7'"):
         Rule.parse(text)
 
 
@@ -118,12 +118,12 @@ def test_figures_have_addresses(rule: str, value: float, n: int) -> None:
 @pytest.mark.parametrize(
     ("rule", "reason"),
     [
-        ("overall_score.mean >= 8", "It is 7.5, and >= 8 is asked for."),
-        ("overal_score.mean >= 1", "There is no such figure. Nearest: overall_score.mean"),
-        ("eval.polte.pass_rate >= 0", "Nearest: eval.polite.pass_rate"),
-        ("status.faild <= 0", "Nearest: status.failed"),
+        ("overall_score.mean >= 8", "It is 7.5; >= 8 is required."),
+        ("overal_score.mean >= 1", "There is no such figure. Similar names: overall_score.mean"),
+        ("eval.polte.pass_rate >= 0", "Similar names: eval.polite.pass_rate"),
+        ("status.faild <= 0", "Similar names: status.failed"),
         ("ended_reason.silence <= 5", "There is no such figure."),
-        ("csat_score.mean >= 0", "No call has it (n = 0)."),
+        ("csat_score.mean >= 0", "No call has a value (n = 0)."),
         ("zzzzzz == 0", "There is no such figure."),
     ],
 )
@@ -138,7 +138,7 @@ def test_names_of_several_evaluations_are_not_guessed() -> None:
     """A name that two evaluations have breaks the rule with both candidates, each of which works."""
     summary = summarise([*passing([True], id_="id-a"), *passing([False], first=5, id_="id-b")])
     result = outcome_of("eval.polite.pass_rate >= 0", summary=summary).broken[0]
-    assert "say which: eval.id-a.pass_rate, eval.id-b.pass_rate." in result.reason
+    assert "Use one of: eval.id-a.pass_rate, eval.id-b.pass_rate." in result.reason
     assert outcome_of("eval.id-a.pass_rate >= 1", "eval.id-b.pass_rate <= 0", summary=summary).passed
 
 
@@ -163,14 +163,14 @@ def test_pending_evaluations_do_not_pass() -> None:
     summary = summarise([make_call(1, evaluations={"p": pending})])
     for figure in ("pass_rate", "mean"):
         result = outcome_of(f"eval.pending.{figure} >= 0", summary=summary).broken[0]
-        assert result.reason == "No call has it (n = 0)."
+        assert result.reason == "No call has a value (n = 0)."
 
 
 def test_too_few_calls_break_a_rule() -> None:
     """Fewer values than asked for break a rule that holds otherwise; no calls break every rule."""
     assert outcome_of("overall_score.mean >= 7", min_calls=4).passed
     broken = outcome_of("overall_score.mean >= 7", min_calls=5).broken[0]
-    assert broken.reason == "It is made of 4 values, and 5 are asked for."
+    assert broken.reason == "It is based on 4 values; at least 5 are required."
     assert not outcome_of("status.failed <= 0", summary=summarise([])).passed
 
 
@@ -193,11 +193,11 @@ def test_rules_on_a_baseline() -> None:
     assert outcome_of("overall_score.mean >= baseline - 0.6", baseline=before).passed
     broken = outcome_of("overall_score.mean >= baseline - 0.4", baseline=before).broken[0]
     assert (broken.value, broken.baseline) == (7.5, 8.0)
-    assert broken.reason == "It is 7.5, and >= 7.6 is asked for."
+    assert broken.reason == "It is 7.5; >= 7.6 is required."
     lacking = outcome_of("eval.polite.pass_rate >= baseline", baseline=before).broken[0]
     assert lacking.reason.startswith("In the baseline: There is no such figure.")
     few = outcome_of("overall_score.mean >= baseline - 1", baseline=summarise(scored([8.0])), min_calls=2)
-    assert few.broken[0].reason == "In the baseline it is made of 1 value, and 2 are asked for."
+    assert few.broken[0].reason == "In the baseline it is based on 1 value; at least 2 are required."
     with pytest.raises(ValueError, match="needs a baseline"):
         outcome_of("overall_score.mean >= baseline")
 
@@ -220,10 +220,10 @@ def test_chance_excuses_a_drop_where_that_is_asked_for() -> None:
     assert len(outcome_of(*rules, summary=chance, baseline=before).broken) == 2
     excused = outcome_of(*rules, summary=chance, baseline=before, significant=True)
     assert excused.passed
-    assert "not beyond chance" in excused.results[0].reason
+    assert "not statistically significant" in excused.results[0].reason
     assert len(outcome_of(*rules, summary=real, baseline=before, significant=True).broken) == 2
     unknown = outcome_of("overall_score.p95 >= baseline", summary=chance, baseline=before, significant=True)
-    assert "is not known for figures of its kind" in unknown.broken[0].reason
+    assert "Significance is not known for this kind of figure" in unknown.broken[0].reason
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_outcomes_are_plain_data() -> None:
             "value": 7.5,
             "n": 4,
             "baseline": None,
-            "reason": "It is 7.5, and >= 8 is asked for.",
+            "reason": "It is 7.5; >= 8 is required.",
         },
         {"rule": "calls > 0", "passed": True, "value": 15, "n": 15, "baseline": None, "reason": "It is 15."},
     ]
@@ -276,15 +276,15 @@ def test_files_of_rules(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("rules = [", "no TOML"),
-        ("", "must hold rules"),
+        ("rules = [", "not valid TOML"),
+        ("", "needs rules, a list"),
         ("rules = []", "must not be empty"),
-        ("rules = [5]", "must hold rules"),
-        ('rules = ["nonsense"]', "A rule is such as"),
-        ('rules = ["a > 1"]\nmin_call = 5', "holds min_call: only rules"),
-        ('rules = ["a > 1"]\nmin_calls = true', "min_calls must be a whole number"),
+        ("rules = [5]", "needs rules, a list"),
+        ('rules = ["nonsense"]', "A rule must have a form such as"),
+        ('rules = ["a > 1"]\nmin_call = 5', "unknown keys: min_call. Allowed: rules"),
+        ('rules = ["a > 1"]\nmin_calls = true', "min_calls must be an int"),
         ('rules = ["a > 1"]\nsignificant = 1', "significant must be true or false"),
-        ("\udc80", "no TOML"),
+        ("\udc80", "not valid TOML"),
     ],
 )
 def test_wrong_files_are_refused(tmp_path: Path, text: str, reason: str) -> None:

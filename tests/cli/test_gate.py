@@ -149,7 +149,7 @@ def test_a_baseline_and_chance(served: StandInServer, capsys: pytest.CaptureFixt
     assert run(["gate", second, "--baseline", first, *rises]) == 4
     capsys.readouterr()
     assert run(["gate", second, "--baseline", first, *rises, "--significant", "--json"]) == 0
-    assert "not beyond chance" in json.loads(capsys.readouterr().out)["results"][0]["reason"]
+    assert "not statistically significant" in json.loads(capsys.readouterr().out)["results"][0]["reason"]
 
 
 def test_rules_of_a_file(served: StandInServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -196,7 +196,7 @@ def test_files_for_people_and_servers(
     assert summary.read_text() == "before\n" + markdown
     assert markdown.startswith("### Not passed: 1 of 2 rules broken.\n")
     assert "| overall_score.mean &#62;= 4 | " in markdown
-    assert "| **broken**: It is 12, and &#60;= 0 is asked for. |" in markdown
+    assert "| **broken**: It is 12; &#60;= 0 is required. |" in markdown
     suite = ElementTree.parse(tmp_path / "gate.xml").getroot()
     assert suite.attrib | {"name": ""} == {"name": "", "tests": "3", "failures": "1", "errors": "0"}
     assert [case.get("name") for case in suite] == [

@@ -67,7 +67,7 @@ def test_lists_and_exports_are_reported_on(served: StandInServer, tmp_path: Path
     assert len(served.requests) == asked
     page = page_at(tmp_path / "files.html")
     assert "calls against calls" in page.text
-    assert "differs beyond chance" in page.text
+    assert "differs significantly" in page.text
     assert not page.all("ol")
     images = {path.name for path in (tmp_path / "slides").iterdir()}
     assert images == {f"{figure['id']}.png" for figure in page.all("figure")}

@@ -245,7 +245,7 @@ def test_wrong_values_are_refused() -> None:
     for made in (CallExecution(id="1"), ExecutionKPIs()):
         with pytest.raises(ValueError, match="your own code created"):
             json_response(made)
-    with pytest.raises(TypeError, match=r"session\.stream_calls\(\.\.\.\) itself, unopened, not list"):
+    with pytest.raises(TypeError, match=r"session\.stream_calls\(\.\.\.\) without entering it, not list"):
         ndjson_response([])  # type: ignore[arg-type]
 
 
