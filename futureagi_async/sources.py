@@ -50,7 +50,7 @@ def _check_text(value: str, name: str) -> str:
         raise ValueError(f"{name} must not be empty: the server would ignore it. Leave it out, or give None.")
     if not is_sendable(value):
         raise ValueError(
-            f"{name} must not hold NUL or lone surrogates (the server fails), as {brief(value)}."
+            f"{name} must not contain NUL or lone surrogates (the server fails), as {brief(value)}."
         )
     return str.__str__(value)  # a StrEnum becomes its text
 

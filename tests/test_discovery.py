@@ -227,7 +227,7 @@ WRONG: dict[str, tuple[Callable[[Session], Any], type[Exception], str]] = {
     "two states": (lambda s: s.list_test_executions(ONE, "failed,done"), ValueError, "must be one word"),
     "kinds": (lambda s: s.all_sources(["runs"]), ValueError, "kinds must be 'run_tests' or 'agent_versions'"),
     "a text": (lambda s: s.all_sources("run_tests"), TypeError, "kinds must be a list"),
-    "no source": (lambda s: s.find_sources(["Checkout flow"]), TypeError, "name of one is expected"),
+    "no source": (lambda s: s.find_sources(["Checkout flow"]), TypeError, "Pass a source or the name of one"),
     "no kinds": (lambda s: s.all_sources([]), ValueError, "kinds must not be empty"),
     "a date": (lambda s: s.all_sources(since="yesterday"), TypeError, "since must be a datetime"),
     "no zone": (lambda s: s.all_sources(since=datetime(2026, 1, 1)), ValueError, "needs a time zone"),
@@ -380,13 +380,13 @@ async def test_a_name_that_several_have(served: StandInServer) -> None:
 
 
 UNKNOWN: dict[str, tuple[Any, str]] = {
-    "a run test": (RunTestNamed("checkout flow"), "No run test is named 'checkout flow'. There are: "),
-    "an agent": (AgentVersionNamed("Nobody", "v1"), "No agent is named 'Nobody'. There are: "),
+    "a run test": (RunTestNamed("checkout flow"), "No run test is named 'checkout flow'. Existing: "),
+    "an agent": (AgentVersionNamed("Nobody", "v1"), "No agent is named 'Nobody'. Existing: "),
     "a version": (
         AgentVersionNamed("Support bot", "v9"),
-        "No version of agent 'Support bot' is named 'v9'. There",
+        "No version of agent 'Support bot' is named 'v9'. Existing",
     ),
-    "a run test's last": (LatestExecution("%"), "No run test is named '%'. There are: "),
+    "a run test's last": (LatestExecution("%"), "No run test is named '%'. Existing: "),
 }
 
 

@@ -76,7 +76,7 @@ async def test_a_column_that_the_server_does_not_know_is_refused(
     """No way of reading delivers rows that a filter should have left out; the error names the nearest."""
     source = TestExecutionCalls(served.test_execution_ids[0], filters=[column("priorty").equals("high")])
     async with open_session(served) as session:
-        with pytest.raises(FilterIgnoredError, match=r"no column 'priorty' .*The nearest that it has: 'prio"):
+        with pytest.raises(FilterIgnoredError, match=r"no column 'priorty' .*Similar columns: 'prio"):
             await READS[read](session, source, tmp_path)
     assert len(served.requests) == 2
     assert not names_in(tmp_path)
@@ -92,7 +92,7 @@ async def test_a_column_that_the_server_does_not_know_is_refused(
         ("ideal outcome", "'Ideal Outcome'"),
         ("eval:Politness", "'eval:Politeness'"),
         ("persona.gendr", "'persona.gender'"),
-        ("zzz", "Its own are 'situation', 'Ideal Outcome', 'priority', 'eval:Politeness', "),
+        ("zzz", "Its own columns are 'situation', 'Ideal Outcome', 'priority', 'eval:Politeness', "),
     ],
 )
 async def test_the_nearest_name_is_told(served: StandInServer, given: str, nearest: str) -> None:
@@ -212,7 +212,9 @@ async def test_an_execution_without_columns_has_no_names(served: StandInServer) 
     respond(served, "limit=1", {"count": 1, "results": []})
     filters = [column("eval:Politeness").greater_than(50)]
     async with open_session(served) as session:
-        with pytest.raises(FilterIgnoredError, match=r"No evaluation .* 'Politeness'\. It has no columns of"):
+        with pytest.raises(
+            FilterIgnoredError, match=r"No evaluation .* 'Politeness'\. The test execution has no columns of"
+        ):
             await session.get_test_execution(served.test_execution_ids[0], filters=filters)
 
 
@@ -405,5 +407,5 @@ async def test_an_export_keeps_its_other_lists(served: StandInServer, tmp_path: 
         report = await export_calls(session, sources, tmp_path / "calls.jsonl")
     refused, read = report.fetch.sources
     assert (refused.verdict, refused.received) == ("incomplete", 0)
-    assert "The nearest that it has: 'priority'" in str(refused.failures[0])
+    assert "Similar columns: 'priority'" in str(refused.failures[0])
     assert (read.verdict, report.records) == ("complete", len(served.test_execution_rows(right)))

@@ -165,7 +165,7 @@ async def test_a_sort_key_that_is_none_proves_nothing(served: StandInServer) -> 
     one, other = result.report
     assert (one.verdict, one.received, one.misfits) == ("complete", 20, 2)
     assert (other.verdict, other.received, other.misfits) == ("incomplete", 1_500, 2)
-    assert "The rows show no time of last change" in other.reason
+    assert "The rows have no time of last change" in other.reason
     for call in result.calls:
         if call.misfits:
             assert (call.timestamp, call.misfits) == (None, {"timestamp": "yesterday"})

@@ -81,10 +81,10 @@ async def test_a_session_works_only_while_it_is_open(
 async def test_a_session_is_opened_once(futureagi_server: StandInServer) -> None:
     """Neither while it is open nor after it was closed; the first opening is not disturbed."""
     async with open_session(futureagi_server) as session:
-        with pytest.raises(SessionMisuseError, match=r"is open; a session can be opened once\."):
+        with pytest.raises(SessionMisuseError, match=r"is open; a session can be opened only once\."):
             await session.__aenter__()
         assert (await session.get_kpis(futureagi_server.test_execution_ids[0])).total_calls == 230
-    with pytest.raises(SessionMisuseError, match=r"is closed; a session can be opened once\."):
+    with pytest.raises(SessionMisuseError, match=r"is closed; a session can be opened only once\."):
         await session.__aenter__()
 
 
@@ -158,7 +158,7 @@ def test_another_librarys_event_loop_is_refused(futureagi_server: StandInServer)
         async with make_session(futureagi_server) as session:
             await session.get_kpis(UNKNOWN_ID)
 
-    with pytest.raises(SessionMisuseError, match=r"needs asyncio's event loop.*asyncio\.run\(\.\.\.\)"):
+    with pytest.raises(SessionMisuseError, match=r"needs an asyncio event loop.*asyncio\.run\(\.\.\.\)"):
         trio.run(use)
     assert not futureagi_server.requests
 
@@ -215,7 +215,7 @@ def test_a_session_outlives_no_event_loop(futureagi_server: StandInServer) -> No
             await session.get_kpis(futureagi_server.test_execution_ids[0])
 
     asyncio.run(use())
-    with pytest.raises(SessionMisuseError, match="opened once"):
+    with pytest.raises(SessionMisuseError, match="opened only once"):
         asyncio.run(use())
 
 

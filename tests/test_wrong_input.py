@@ -245,7 +245,7 @@ async def test_too_long_an_address(server: StandInServer) -> None:
     """More than the server takes is refused with a way out."""
     ids = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(2000)]
     async with open_session(server) as session:
-        with pytest.raises(ValueError, match="ask in several parts"):
+        with pytest.raises(ValueError, match="split them over several requests"):
             await session.get_test_execution(UNKNOWN_ID, filters=[column("call_execution_id").is_in(ids)])
 
 

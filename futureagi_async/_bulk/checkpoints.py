@@ -111,9 +111,7 @@ def decode_checkpoint(raw: bytes) -> Checkpoint:
     except (msgspec.MsgspecError, TypeError) as error:
         raise ValueError(f"resume must be checkpoints of an earlier stream's steps: {error}") from None
     if checkpoint.version != _VERSION:
-        raise ValueError(
-            f"resume holds checkpoints of another version ({checkpoint.version}, not {_VERSION})."
-        )
+        raise ValueError(f"resume has checkpoints of another version ({checkpoint.version}, not {_VERSION}).")
     return checkpoint
 
 

@@ -225,7 +225,7 @@ def make_readers(
         readers.append(SourceReader(index, source, begin, how, epoch, since))
     for checkpoint in map(decode_checkpoint, resume):
         if not 0 <= checkpoint.index < len(readers):
-            raise ValueError("resume holds checkpoints of more sources than were given.")
+            raise ValueError("resume has checkpoints of more sources than were given.")
         readers[checkpoint.index].restore(checkpoint)
     for reader in readers if resume else ():
         reader.resume()

@@ -84,7 +84,7 @@ async def find_sources(
     """Return what the names stand for, each once, in their order; each name is looked up once."""
     for name in names:
         if not isinstance(name, CallSource | SourceName):
-            raise TypeError(f"A source or the name of one is expected, not {brief(name)}.")
+            raise TypeError(f"Pass a source or the name of one, not {brief(name)}.")
     finder = _Finder(lister, max_in_flight)
     runs = [name.run_test for name in names if isinstance(name, RunTestNamed | LatestExecution)]
     run_ids = await finder.find(runs, finder.run_test)
@@ -199,7 +199,7 @@ def _only(what: str, found: Sequence[Named], others: Sequence[Named]) -> str:
     if found:
         text = f"More than one {what}. Use the id of one instead: {shown}."
     else:
-        text = f"No {what}. There are: {shown}."
+        text = f"No {what}. Existing: {shown}."
     error = NameLookupError(text)
     error.candidates = candidates
     raise error

@@ -78,6 +78,6 @@ def _explained() -> Iterator[None]:
         yield
     except OSError as error:
         raise FutureAGIError(
-            f"Can't sort in a temporary file: {error.strerror or error}. TMPDIR may name a directory with "
-            "room."
+            f"Can't sort in a temporary file: {error.strerror or error}. Set TMPDIR to a directory with more "
+            "space."
         ) from error

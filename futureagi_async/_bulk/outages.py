@@ -95,7 +95,7 @@ class OutageGate:
         why = f"{self._detector.failures} requests in a row failed"
         if self._gave_up_after is not None:
             why = f"no request was answered for {self._gave_up_after:.0f} s (max_outage)"
-        return APIConnectionError(f"Not asked for: {why}, the last with: {self._last_error}", retryable=True)
+        return APIConnectionError(f"Not requested: {why}, the last with: {self._last_error}", retryable=True)
 
     async def ask(
         self, fetch: Callable[[], Awaitable[T]], probe: Probe, *, optional: bool = False

@@ -33,7 +33,7 @@ from futureagi_async.errors import (
 from futureagi_async.models import CallExecution, CallPage, SourceReport
 from futureagi_async.sources import AgentVersionCalls, CallSource, RunTestCalls
 
-_CHECKPOINTS_LACKING = "resume lacks some checkpoints, or holds them in another order."
+_CHECKPOINTS_LACKING = "resume lacks some checkpoints, or has them in another order."
 
 
 def traits_of(source: CallSource) -> ListTraits:
@@ -176,7 +176,7 @@ class SourceReader:
         """Bring the cover to where it was when the checkpoint was made; checkpoints come in their order."""
         if checkpoint.fingerprint != self._fingerprint:
             raise ValueError(
-                "resume holds checkpoints of other sources, of another order, or of other options."
+                "resume has checkpoints of other sources, of another order, or of other options."
             )
         for event in checkpoint.events:
             self._replay(event)
@@ -260,7 +260,7 @@ class SourceReader:
         cover = self.cover
         conclusion = cover.conclusion or Conclusion("incomplete", "Reading was stopped before the end.")
         if self.delivered < len(self.seen_ids):
-            conclusion = Conclusion("incomplete", "Not everything that was read has been taken.")
+            conclusion = Conclusion("incomplete", "The caller did not take everything that was read.")
         tau = conclusion.complete_as_of
         return SourceReport(
             source=self.source,

@@ -146,7 +146,7 @@ class Watcher:
             return await self._look()
         except NotFoundError as error:
             if self._was_seen:
-                error.message = f"{self._source.label.capitalize()} is gone: it was deleted meanwhile."
+                error.message = f"{self._source.label.capitalize()} was deleted during the wait."
                 error.args = (error.message,)
             raise
         except FutureAGIError as error:

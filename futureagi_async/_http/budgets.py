@@ -128,8 +128,8 @@ class Permits:
         self._late_leases = self._late_leases + 1 if self._held.has_lapsed(now) else 0
         if self._late_leases >= LATE_LEASES:
             raise BudgetError(
-                f"The request budget takes longer than {LEASE_SECONDS:g} s to answer, and what it grants has "
-                "lapsed by then: run it nearer, or on a machine that is less busy."
+                f"The request budget takes longer than {LEASE_SECONDS:g} s to answer, so its leases have "
+                "lapsed when they arrive: run it closer to the session, or on a less busy machine."
             )
 
     async def _give_back_when_idle(self) -> None:
@@ -159,7 +159,7 @@ async def _ask(answer: Awaitable[T], seconds: float) -> T:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            raise BudgetError("The request budget was cancelled from below.") from error
+            raise BudgetError("A method of the request budget was cancelled.") from error
         except Exception as error:
             raise BudgetError(f"The request budget failed ({type(error).__name__}: {error}).") from error
     raise BudgetError(f"The request budget did not answer within {seconds:g} s.")

@@ -153,7 +153,7 @@ class Downloader:
         """
         outage = self._outages[split_url(url).hostname or ""]
         if outage.is_out:  # waiting for each of its files could take days
-            text = f"Not asked for: {outage.failures} downloads from its host failed."
+            text = f"Not requested: {outage.failures} downloads from its host failed."
             raise APIConnectionError(text, retryable=True)
         failure: APIConnectionError
         try:
@@ -258,5 +258,5 @@ def _parsed(url: str) -> URL:
 
 def _refused() -> APIConnectionError:
     return APIConnectionError(
-        "The host's address is not public; allow_private_hosts=True reads from such hosts, too."
+        "The host's address is not public. To allow such hosts, pass allow_private_hosts=True."
     )

@@ -201,10 +201,10 @@ class Requester:
     async def open(self) -> None:
         """Bind to this event loop and process, and make the pool."""
         if self._state != "not opened":
-            raise SessionMisuseError(f"The session is {self._state}; a session can be opened once.")
+            raise SessionMisuseError(f"The session is {self._state}; a session can be opened only once.")
         if (loop := _running_loop()) is None:
             raise SessionMisuseError(
-                "A session needs asyncio's event loop, and another library's runs here: start with "
+                "A session needs an asyncio event loop, but another library's loop is running: start with "
                 "asyncio.run(...), or anyio.run(..., backend='asyncio')."
             )
         self._concurrency = ConcurrencyLimit(self.max_in_flight)
@@ -259,7 +259,7 @@ class Requester:
             whose = "an event loop that has ended" if loop.is_closed() else "another event loop"
             raise SessionMisuseError(
                 f"The session belongs to {whose}; open one in each asyncio.run(...) and each thread. "
-                "In a notebook, await in the cells themselves."
+                "In a notebook, use await directly in the cells."
             )
 
     def emit(self, event: Event) -> None:

@@ -136,17 +136,17 @@ def log_line(event: Event) -> str:
     """Say what happened in one line."""
     match event:
         case RequestSent():
-            return f"GET {event.path} try {event.attempt}"
+            return f"GET {event.path} attempt {event.attempt}"
         case ResponseReceived():
             size = f"{event.body_bytes:,} bytes in {event.seconds:.3f} s"
             return f"GET {event.path} answered {event.status}, {size}{_request_id(event.request_id)}"
         case RetryPlanned():
-            wait = f"next try in {event.delay_seconds:.2f} s"
-            return f"GET {event.path} try {event.attempt} failed ({event.error}), {wait}"
+            wait = f"next attempt in {event.delay_seconds:.2f} s"
+            return f"GET {event.path} attempt {event.attempt} failed ({event.error}), {wait}"
         case SessionPaused():
             return f"Paused for {event.delay_seconds:.2f} s, as the server asked"
         case RequestFailed():
-            what = f"failed for good ({event.error}) after {event.attempts} tries"
+            what = f"failed ({event.error}), attempts: {event.attempts}"
             return f"GET {event.path} {what}{_request_id(event.request_id)}"
         case RequestCancelled():
             return f"GET {event.path} cancelled"
@@ -154,10 +154,10 @@ def log_line(event: Event) -> str:
             what = f"{event.error} {event.status}" if event.status else event.error
             return f"No answer for {event.seconds:.2f} s ({what}), waiting up to {event.max_outage:g} s"
         case ProbePlanned():
-            return f"Still no answer, next try in {event.delay_seconds:.2f} s"
+            return f"Still no answer, next probe in {event.delay_seconds:.2f} s"
         case OutageEnded():
             how = "Answered again" if event.answered else "Ended without an answer"
-            return f"{how} after {event.seconds:.2f} s and {event.probes} tries"
+            return f"{how} after {event.seconds:.2f} s, failed probes: {event.probes}"
         case PageArrived():
             label = event.source.label.capitalize()
             new = f"{event.records} of {event.count:,} records are new"

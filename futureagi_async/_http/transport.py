@@ -88,7 +88,7 @@ class Transport:
         client, proxy = self._client, self._proxy
         assert client is not None
         if client.closed:
-            raise SessionMisuseError("The connector that was handed to the session is closed.")
+            raise SessionMisuseError("The connector that you passed to the session is closed.")
         headers, for_tunnel = self._keys.headers(), None
         if proxy is not None:
             for_server, for_tunnel = proxy.headers(self.origin)
@@ -116,7 +116,7 @@ class Transport:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            failure = APIConnectionError("The connection was cancelled from below.", retryable=True)
+            failure = APIConnectionError("The connection was cancelled by a library.", retryable=True)
         # raised here, so that no traceback of the HTTP client, which knows the keys, hangs on it
         raise failure
 
@@ -155,7 +155,7 @@ class Transport:
 
 
 def _refuse_origin() -> NoReturn:
-    raise APIConnectionError("The request would leave its origin; nothing was sent.")
+    raise APIConnectionError("The request's URL has another origin than base_url; nothing was sent.")
 
 
 def translate(error: Exception, seconds: float) -> FutureAGIError:
@@ -166,9 +166,9 @@ def translate(error: Exception, seconds: float) -> FutureAGIError:
         case aiohttp.ConnectionTimeoutError():
             return APITimeoutError("Connecting took too long.", retryable=True)
         case TimeoutError():
-            return APITimeoutError(f"No complete answer within {seconds:.3g} s.", retryable=True)
+            return APITimeoutError(f"No complete response within {seconds:.3g} s.", retryable=True)
         case aiohttp.ClientConnectorDNSError():
-            return APIConnectionError(f"The name of {error.host} could not be looked up.", retryable=True)
+            return APIConnectionError(f"The host name {error.host} could not be resolved.", retryable=True)
         case aiohttp.ClientProxyConnectionError():
             why = f"{_address(error)} did not accept a connection ({_reason(error.os_error)})"
             return APIConnectionError(f"The proxy could not be used: {why}.", retryable=True)
@@ -179,11 +179,11 @@ def translate(error: Exception, seconds: float) -> FutureAGIError:
             why = _reason(error.os_error)
             return APIConnectionError(f"Could not connect to {_address(error)}: {why}.", retryable=True)
         case aiohttp.ClientPayloadError():
-            return APIConnectionError("The answer was cut off.", retryable=True)
+            return APIConnectionError("The response was cut off.", retryable=True)
         case aiohttp.ServerDisconnectedError():
             return APIConnectionError("The server closed the connection.", retryable=True)
         case aiohttp.ClientResponseError():
-            garbled = APIConnectionError("What the server sent is not HTTP.", retryable=True)
+            garbled = APIConnectionError("The response is not HTTP.", retryable=True)
             garbled.garbled = True
             return garbled
         case aiohttp.InvalidURL():
@@ -215,7 +215,7 @@ def _reason(error: OSError) -> str:
 def _advise(failure: FutureAGIError, error: Exception) -> FutureAGIError:
     """Add what to look at where the server can't be reached, or not be trusted."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        advice = "A certificate authority of your own is trusted with ssl_context=..."
+        advice = "To trust your own certificate authority, pass ssl_context=..."
     elif isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientProxyConnectionError):
         return failure
     elif isinstance(error, aiohttp.ConnectionTimeoutError) or (

@@ -101,13 +101,13 @@ def split_url(url: str) -> SplitResult:
     if not usable or not _VISIBLE.fullmatch(url):
         raise bad_url()
     if parts.username is not None or parts.password is not None:
-        raise APIConnectionError("The recording's address holds a user's name or password.")
+        raise APIConnectionError("The recording's URL contains a user name or password.")
     return parts
 
 
 def bad_url() -> APIConnectionError:
     """Return the error for what no request can be made of."""
-    return APIConnectionError("The recording's address is not an http(s) URL.")
+    return APIConnectionError("The recording's URL does not begin with http:// or https://.")
 
 
 def request_headers(part: PartialFile | None) -> dict[str, str]:
@@ -125,7 +125,7 @@ def redirect_target(url: str, status: int, headers: Mapping[str, str]) -> str | 
     except ValueError:
         target = ""
     if not headers.get("Location"):
-        raise APIConnectionError("The server redirects without naming an address.")
+        raise APIConnectionError("The server redirects without a target URL.")
     if split_url(target).scheme == "http" and urlsplit(url).scheme == "https":
         raise APIConnectionError("The server redirects from https:// to http://.")
     return target
@@ -143,10 +143,10 @@ def read_head(
     if status not in ((200, 206) if part else (200,)):
         raise APIConnectionError(f"The server answered {status}.", retryable=status in RETRYABLE_STATUSES)
     if headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        raise APIConnectionError("The server sent it compressed, which was not asked for.")
+        raise APIConnectionError("The server sent compressed data, which was not requested.")
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if not _MEDIA.fullmatch(kind):
-        raise APIConnectionError("What the server sent is not audio.")
+        raise APIConnectionError("The response is not audio.")
     start = part.size if part and status == 206 else 0
     tag = headers.get("ETag", "")
     validator = part.validator if part and start else tag if tag.startswith('"') else None

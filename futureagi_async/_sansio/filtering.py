@@ -59,8 +59,8 @@ def _resolved(item: Filter, columns: Sequence[Column]) -> Filter:
         return attrs.evolve(item, column_id=ids[0])
     if ids:
         raise FilterIgnoredError(
-            f"{len(ids)} evaluations of this test execution are named {name!r}: filter by the id of one of "
-            f"them, {' or '.join(ids)}."
+            f"{len(ids)} evaluations of this test execution are named {name!r}: filter by one of their ids, "
+            f"{' or '.join(ids)}."
         )
     raise FilterIgnoredError(
         f"No evaluation of this test execution is named {name!r}. {_instead(item.column_id, columns)}"
@@ -115,12 +115,13 @@ def _instead(given: str, columns: Sequence[Column]) -> str:
     spellings = _spellings(columns)
     found = list(dict.fromkeys(spellings[word] for word in nearest(given, spellings)))
     if found:
-        return f"The nearest that it has: {', '.join(map(repr, found))}."
+        return f"Similar columns: {', '.join(map(repr, found))}."
     own = list(dict.fromkeys(name for name in spellings.values() if name not in _ALWAYS_APPLIED))
     if not own:
-        return "It has no columns of its own; deleted evaluations do not count."
+        return "The test execution has no columns of its own; deleted evaluations do not count."
     more = f" and {len(own) - _MOST_NAMES} more" if len(own) > _MOST_NAMES else ""
-    return f"Its own are {', '.join(map(repr, own[:_MOST_NAMES]))}{more}; deleted evaluations do not count."
+    names = ", ".join(map(repr, own[:_MOST_NAMES]))
+    return f"Its own columns are {names}{more}; deleted evaluations do not count."
 
 
 def _spellings(columns: Sequence[Column]) -> dict[str, str]:

@@ -77,8 +77,8 @@ class BodyReader:
         self._size += len(decoded)
         if self._size > self._max_bytes:
             raise ResponseTooLargeError(
-                f"The answer is larger than {self._max_bytes:,} bytes (max_response_bytes). "
-                "Ask for smaller pages, or raise that limit."
+                f"The response is larger than {self._max_bytes:,} bytes (max_response_bytes). "
+                "Request smaller pages, or raise the limit."
             )
         if decoded:
             self._pieces.append(decoded)
@@ -110,11 +110,11 @@ _SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?")
 _HINTS = {
     401: "Check FI_API_KEY and FI_SECRET_KEY (Dashboard > Settings > API keys).",
     403: "The keys are valid, but not for this workspace.",
-    414: "The address is too long; send fewer filter values at a time.",
+    414: "The URL is too long; send fewer filter values at a time.",
 }
 _NOT_MODIFIED = (
-    "The server answered 304 Not Modified to a request that named no earlier answer to compare with. "
-    "A cache in front of the API is broken; ask whoever runs it, or go around it with base_url."
+    "The server answered 304 Not Modified to an unconditional request. "
+    "A cache in front of the API is broken; tell its operator, or bypass it with base_url."
 )
 _CLASSES: Mapping[int, type[APIStatusError]] = {
     400: BadRequestError,
@@ -242,7 +242,7 @@ def _redirect_message(reply: Reply) -> str:
         location = urlsplit(reply.headers.get("location", ""))
         host = location.hostname
     except ValueError:
-        return "The server redirects to a malformed address. Redirects are not followed; check base_url."
+        return "The server redirects to a malformed URL. Redirects are not followed; check base_url."
     where = f"{location.scheme}://{host}".removeprefix("://") if host else "another path of the same server"
     return f"The server redirects to {where}. Redirects are not followed; check base_url."
 

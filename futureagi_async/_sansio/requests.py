@@ -139,7 +139,7 @@ def _words(values: Sequence[str], name: str) -> list[str]:
     if not words:
         raise ValueError(f"{name} must not be empty.")
     if not all(map(is_sendable, words)):
-        raise ValueError(f"{name} must not hold NUL or lone surrogates.")
+        raise ValueError(f"{name} must not contain NUL or lone surrogates.")
     return words
 
 
@@ -157,7 +157,7 @@ def _checked(request: Request) -> Request:
     size = len(request.query_string)
     if size > MAX_QUERY_BYTES:
         raise ValueError(
-            f"search and filters make an address of {size:,} bytes, more than the server takes; "
-            "ask in several parts."
+            f"search and filters make a URL of {size:,} bytes, which is more than the server accepts; "
+            "split them over several requests."
         )
     return request

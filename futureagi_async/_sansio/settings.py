@@ -56,7 +56,7 @@ class Keys:
         return "Keys(***)"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("Keys can't be pickled; build the session anew where it is needed.")
+        raise TypeError("Keys can't be pickled; create a new session where you need one.")
 
 
 @attrs.define(frozen=True)
@@ -101,7 +101,7 @@ def _read_key(value: object, name: str, variable: str, environ: Mapping[str, str
         return TypeError(f"{name} must be a str, not {type(value).__name__}.")
     if not _KEY.fullmatch(value):
         return ValueError(
-            f"{name} is empty, longer than 512 characters, or holds blanks or characters "
+            f"{name} is empty, longer than 512 characters, or contains spaces or characters "
             "that can't be sent in a header. Copy it again from the dashboard."
         )
     return Secret(value)
@@ -125,12 +125,12 @@ def read_origin(base_url: str | None, environ: Mapping[str, str], *, allow_insec
     if not is_clean or parts.scheme not in _DEFAULT_PORTS:
         raise ValueError(f"{name} must be an http(s) URL such as {DEFAULT_BASE_URL}.")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-        raise ValueError(f"{name} must hold no user, password, query or fragment.")
+        raise ValueError(f"{name} must not contain a user, password, query or fragment.")
     if not _PLAIN_PATH.fullmatch(parts.path):
-        raise ValueError(f"The path of {name} may hold only letters, digits and . _ ~ -.")
+        raise ValueError(f"The path of {name} may contain only letters, digits and . _ ~ -.")
     if parts.scheme == "http" and not allow_insecure and not is_loopback(host):
         raise ValueError(
-            f"{name} is http://, which would show the keys to the network. "
+            f"{name} is http://, which would expose the keys to the network. "
             "Use https://, or pass allow_insecure=True if that is what you want."
         )
     return Origin(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/"))
@@ -179,7 +179,7 @@ class Proxy:
         return f"Proxy({self.url})"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("A proxy's password can't be pickled; build the session anew where it is needed.")
+        raise TypeError("A proxy's password can't be pickled; create a new session where you need one.")
 
 
 def _split(url: str) -> SplitResult | None:

@@ -243,7 +243,7 @@ class AudioFile:
         if not self.size:
             raise APIConnectionError("The server sent nothing.", retryable=True)
         if self._head.size not in (None, self.size):
-            raise APIConnectionError("The answer was cut off.", retryable=True)
+            raise APIConnectionError("The response was cut off.", retryable=True)
         target = self._folder / f"{self._stem}{self._head.ending}"
         with export_errors(target):
             os.fsync(self._descriptor)

@@ -88,7 +88,7 @@ async def test_a_consumer_that_stops_holds_the_readers_back(
 async def test_steps_that_are_not_done_with_are_among_those_in_flight(
     server: StandInServer, long_list: RunTestCalls
 ) -> None:
-    """However long a consumer keeps a step: no more pages were asked for than it can lose."""
+    """However long a consumer keeps a step: no more pages were requested than it can lose."""
     kept = []
     async with open_stream(server, long_list) as stream:
         steps = stream.steps()

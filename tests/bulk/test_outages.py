@@ -181,7 +181,7 @@ async def test_ten_minutes_without_an_answer_cost_tens_of_requests(job: str, how
             errors = await (fail_details if job == "details" else fail_lists)(session)
             assert MINUTES_10 <= clock.now - began <= MINUTES_10 + 30
     kind = InternalServerError if how == "answers 502" else APIConnectionError
-    asked = [error for error in errors if not error.message.startswith("Not asked for")]
+    asked = [error for error in errors if not error.message.startswith("Not requested")]
     assert {type(error) for error in asked} == {kind}
     assert len(asked) <= 24
     for error in errors:

@@ -246,7 +246,7 @@ class TestChangesOnly:
         assert report.complete_as_of is not None
         assert (report.verdict, report.expected, report.received) == ("complete", None, len(changed))
         assert report.complete_as_of > since
-        assert "Everything that changed since" in report.reason
+        assert "All changes since then were read" in report.reason
         assert pages_asked_for(server) - asked <= 6
         async with open_session(server) as session:
             calls = (await session.fetch_calls(source)).calls
@@ -281,7 +281,7 @@ class TestChangesOnly:
             (datetime(2026, 1, 1), TypeError, "must map sources"),
             ({"run": datetime(2026, 1, 1, tzinfo=UTC)}, TypeError, "A source is"),
             ({RunTestCalls(UNKNOWN_ID): "2026-01-01"}, TypeError, "must be a datetime"),
-            ({RunTestCalls(UNKNOWN_ID): datetime(2026, 1, 1)}, ValueError, "name its zone"),
+            ({RunTestCalls(UNKNOWN_ID): datetime(2026, 1, 1)}, ValueError, "needs a time zone"),
         ],
     )
     async def test_what_is_no_time(

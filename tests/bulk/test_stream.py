@@ -509,5 +509,5 @@ async def test_an_ordered_stream_needs_a_temporary_directory(
     server.respond("/call-executions/", body=json.dumps(page).encode(), times=3)
     monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
     async with open_session(server) as session:
-        with pytest.raises(FutureAGIError, match=r"^Can't sort in a temporary file: .* TMPDIR may name"):
+        with pytest.raises(FutureAGIError, match=r"^Can't sort in a temporary file: .* Set TMPDIR to"):
             await session.fetch_calls(RunTestCalls(UNKNOWN_ID), ordered=True)

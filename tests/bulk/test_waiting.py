@@ -136,7 +136,7 @@ async def test_one_that_disappears_is_a_clear_error(timed: StandInServer, calls:
     timed.run_execution(execution_id)
     timed.delete_execution(execution_id, after_seconds=12)
     async with open_session(timed, clock=ServerClock(timed)) as session:
-        with pytest.raises(NotFoundError, match="is gone: it was deleted meanwhile"):
+        with pytest.raises(NotFoundError, match="was deleted during the wait"):
             await session.wait_for_execution(execution_id)
         with pytest.raises(NotFoundError):
             await session.wait_for_execution(execution_id)

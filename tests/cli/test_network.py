@@ -130,7 +130,7 @@ async def test_a_private_authority_is_trusted_on_request(
     code, _, err = await run_kpis(tmp_path, FI_BASE_URL=server.base_url)
     assert code == 1
     assert err.startswith("error: The TLS connection can't be trusted: ")
-    assert "with --ca-file FILE" in err
+    assert "pass --ca-file FILE" in err
     assert not server.requests
     code, out, err = await run_kpis(tmp_path, "--ca-file", "ca.pem", FI_BASE_URL=server.base_url)
     assert (code, out) == (0, KPIS_BODY.decode() + "\n"), err

@@ -84,7 +84,7 @@ def test_one_that_disappears_fails(served: StandInServer, tmp_path: Path, comman
         served.delete_execution(execution_id)
         _, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 1
-    assert "is gone: it was deleted meanwhile" in err
+    assert "was deleted during the wait" in err
     done = run_command(command, str(uuid4()), variables=variables, folder=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert "error: " in done.stderr

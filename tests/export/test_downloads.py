@@ -99,7 +99,7 @@ async def test_a_later_run_goes_on(tmp_path: Path) -> None:
     """What a run left is used by the next, also under a new signature, but not for another file."""
     async with AudioServer(a=Served(SOUND, cuts=CUT.copy()), b=SOUND[::-1]) as server:
         told = await download([Recording(CALL, "combined", server.url("a", "?sig=1"))], tmp_path)
-        assert told[0].error == "The answer was cut off."
+        assert told[0].error == "The response was cut off."
         at_hand = part_in(tmp_path)
         told = await download([Recording(CALL, "combined", server.url("a", "?sig=2"))], tmp_path)
         assert told[0].sha256 == digest(SOUND)
@@ -162,7 +162,7 @@ async def test_without_a_strong_tag_nothing_is_gone_on_with(tmp_path: Path, tag:
     async with AudioServer(a=Served(SOUND, tag=tag, cuts=CUT.copy())) as server:
         told = await download([Recording(CALL, "combined", server.url("a"))], tmp_path)
         assert not any("range" in head for head in server.heads())
-    assert told[0].error == "The answer was cut off."
+    assert told[0].error == "The response was cut off."
     assert not names_in(tmp_path)
 
 
@@ -187,7 +187,7 @@ async def test_a_rest_that_ends_early_is_noticed(tmp_path: Path) -> None:
         rest = f"HTTP/1.1 206 P\r\nContent-Range: bytes {at_hand}-{len(SOUND) - 1}/{len(SOUND)}\r\n\r\n"
         server.files["a"] = send(rest.encode())
         told = await download([Recording(CALL, "combined", server.url("a"))], tmp_path)
-    assert told[0].error == "The answer was cut off."
+    assert told[0].error == "The response was cut off."
     assert part_in(tmp_path) == at_hand
 
 
@@ -302,9 +302,9 @@ WRONG: dict[str, tuple[Served | Play, str]] = {
         send(b"HTTP/1.1 206 P\r\nContent-Range: bytes 5-7/8\r\nContent-Length: 3\r\n\r\nabc"),
         "The server answered 206.",
     ),
-    "a page": (Served(b"<html>", kind="text/html; charset=utf-8"), "What the server sent is not audio."),
-    "an error": (Served(b"{}", kind="application/json"), "What the server sent is not audio."),
-    "compressed": (Served(b"x", extra="Content-Encoding: gzip\r\n"), "The server sent it compressed"),
+    "a page": (Served(b"<html>", kind="text/html; charset=utf-8"), "The response is not audio."),
+    "an error": (Served(b"{}", kind="application/json"), "The response is not audio."),
+    "compressed": (Served(b"x", extra="Content-Encoding: gzip\r\n"), "The server sent compressed data"),
     "empty": (Served(b""), "The server sent nothing."),
     "too large": (Served(SOUND), "It is larger than 5,000 bytes."),
     "too large, told": (
@@ -312,13 +312,16 @@ WRONG: dict[str, tuple[Served | Play, str]] = {
         "larger than 5,000",
     ),
     "too large, untold": (send(CHUNKS), "It is larger than 5,000 bytes."),
-    "no http": (send(b"hello\r\n\r\n"), "What the server sent is not HTTP."),
+    "no http": (send(b"hello\r\n\r\n"), "The response is not HTTP."),
     "closed": (send(b""), "The server closed the connection."),
     "slow": (stay_silent, "It took longer than 0.2 s."),
     "a circle": (redirect("/x"), "The server redirects more than 5 times."),
-    "nowhere": (redirect(""), "The server redirects without naming an address."),
-    "another scheme": (redirect("file:///etc/passwd"), "The recording's address is not an http(s) URL."),
-    "a user": (redirect("http://me:canary@127.0.0.1/"), "address holds a user's name or password."),
+    "nowhere": (redirect(""), "The server redirects without a target URL."),
+    "another scheme": (
+        redirect("file:///etc/passwd"),
+        "The recording's URL does not begin with http:// or https://.",
+    ),
+    "a user": (redirect("http://me:canary@127.0.0.1/"), "URL contains a user name or password."),
     "half a host": (redirect("http://[canary/"), "The "),
 }
 
@@ -385,7 +388,7 @@ async def test_a_host_that_is_out_is_not_asked_for_ever(tmp_path: Path) -> None:
         told = await download(wanted, tmp_path, clock=clock)
         assert len(told) == len(wanted)
         assert 300 <= len(out.requests) <= 312, "a hundred, with their tries, and what was under way"
-    assert sum("Not asked for: " in (file.error or "") for file in told) > 90
+    assert sum("Not requested: " in (file.error or "") for file in told) > 90
     assert [file.call_id for file in told if file.error is None] == [CALL]
 
 
@@ -442,7 +445,7 @@ async def test_addresses_that_are_none_are_told(tmp_path: Path, url: str) -> Non
     """Nothing is sent for what is no http(s) URL, or holds a user, or would break out of a request."""
     told = await download([Recording(CALL, "combined", url)], tmp_path)
     assert told[0].error is not None
-    assert told[0].error.startswith("The recording's address ")
+    assert told[0].error.startswith("The recording's URL ")
 
 
 PRIVATE = ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "127.1", "2130706433", "0x7f000001", "0.0.0.0"]
@@ -456,7 +459,7 @@ async def test_private_hosts_are_refused_unless_allowed(tmp_path: Path, host: st
         told = await download([Recording(CALL, "combined", url)], tmp_path, allow_private_hosts=False)
         assert server.connections == 0
     assert told[0].error is not None
-    assert "not public" in told[0].error or "not an http(s) URL" in told[0].error
+    assert "not public" in told[0].error or "does not begin with http" in told[0].error
 
 
 async def test_a_redirect_to_a_private_host_is_refused(tmp_path: Path) -> None:

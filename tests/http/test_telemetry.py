@@ -114,10 +114,10 @@ async def test_the_log_tells_all_at_debug(
             await session.get_kpis(UNKNOWN_ID)
     lines = [record.getMessage() for record in caplog.records if record.name == "futureagi_async"]
     path = f"GET /simulate/test-executions/{UNKNOWN_ID}/kpis/"
-    (failed,) = [line for line in lines if line.startswith(f"{path} failed for good")]
-    assert failed.startswith(f"{path} failed for good (NotFoundError) after 1 tries, request id ")
+    (failed,) = [line for line in lines if line.startswith(f"{path} failed (")]
+    assert failed.startswith(f"{path} failed (NotFoundError), attempts: 1, request id ")
     assert "Paused for 2.00 s, as the server asked" in lines
-    assert any("try 1 failed (RateLimitError), next try in 2.50 s" in line for line in lines)
+    assert any("attempt 1 failed (RateLimitError), next attempt in 2.50 s" in line for line in lines)
     assert any(line.startswith(f"Run test {sources[0].run_test_id} page 1 of") for line in lines)  # type: ignore[union-attr]
     assert any(line.startswith("Test execution") and "complete" in line for line in lines)
     assert call.call_summary

@@ -148,8 +148,8 @@ async def test_an_answer_in_any_shape_is_read(shape: str) -> None:
 SLOW = {
     "byte by byte": (drip, Timeouts(attempt=0.05), r"within 0.05 s"),
     "no answer": (stay_silent, Timeouts(attempt=0.05), r"within 0.05 s"),
-    "stalled before the answer": (stay_silent, Timeouts(read=0.05), "No complete answer"),
-    "stalled within the body": (send_part_and_stall, Timeouts(read=0.05), "No complete answer"),
+    "stalled before the answer": (stay_silent, Timeouts(read=0.05), "No complete response"),
+    "stalled within the body": (send_part_and_stall, Timeouts(read=0.05), "No complete response"),
 }
 
 
@@ -220,7 +220,7 @@ async def test_a_name_that_does_not_resolve() -> None:
             error = await failure_of(session)
         assert not connector.closed
     assert type(error) is APIConnectionError
-    assert (error.attempts, "could not be looked up" in str(error)) == (2, True)
+    assert (error.attempts, "could not be resolved" in str(error)) == (2, True)
 
 
 async def test_a_connector_that_its_owner_closed(futureagi_server: StandInServer) -> None:

@@ -163,7 +163,7 @@ TRUE_REASONS: Mapping[str, Callable[[Start, World], bool]] = {
     "More calls share one time": lambda start, world: max(start.ties) > 1 or "tie" in world.list.changes,
     "Deleted calls leave places": lambda _start, world: any(row.hole for row in world.list.rows),
     "Neighbouring pages": lambda _start, world: bool(world.list.changes),
-    "The rows show no time of last change": lambda start, _world: not start.kind.shows_keys,
+    "The rows have no time of last change": lambda start, _world: not start.kind.shows_keys,
 }
 """When an incomplete list may be called so. Two changes are never faster than it can be read."""
 

@@ -107,7 +107,7 @@ def test_names_are_exact_and_of_evaluations() -> None:
     for name in ("politeness", "priority", "lookup_order #1"):
         with pytest.raises(FilterIgnoredError, match="No evaluation of this test execution is named"):
             resolve_evaluations(source_of(column(f"eval:{name}").equals("x")), COLUMNS)
-    with pytest.raises(FilterIgnoredError, match="The nearest that it has: 'eval:Politeness'"):
+    with pytest.raises(FilterIgnoredError, match="Similar columns: 'eval:Politeness'"):
         resolve_evaluations(source_of(column("eval:politeness").equals("x")), COLUMNS)
 
 

@@ -229,8 +229,8 @@ LOCATIONS = {
     "//evil.example/a?SECRET": "evil.example",
     "/simulate/kpis/?search=SECRET": "another path of the same server",
     "": "another path of the same server",
-    "http://[::1": "a malformed address",
-    "http://ex\u2100mple/": "a malformed address",
+    "http://[::1": "a malformed URL",
+    "http://ex\u2100mple/": "a malformed URL",
 }
 
 

@@ -170,12 +170,12 @@ def wide_filter(count: int) -> CallSource:
 def test_too_long_queries_are_refused() -> None:
     """A query that the server would answer 414 is refused with its size; a long one is sent."""
     page_request(wide_filter(1000), page=1, limit=1)
-    with pytest.raises(ValueError, match=r"address of 1[0-9]{2},[0-9]{3} bytes"):
+    with pytest.raises(ValueError, match=r"URL of 1[0-9]{2},[0-9]{3} bytes"):
         page_request(wide_filter(3000), page=1, limit=1)
-    with pytest.raises(ValueError, match="ask in several parts"):
+    with pytest.raises(ValueError, match="split them over several requests"):
         page_request(RunTestCalls(A, search="ä" * 10_001), page=1, limit=1)
     page_request(RunTestCalls(A, search="ä" * 9_990), page=1, limit=1)
-    with pytest.raises(ValueError, match="ask in several parts"):
+    with pytest.raises(ValueError, match="split them over several requests"):
         groups_request(TestExecutionCalls(A), row_groups=["x" * 60_000], group_keys=[], page=1, limit=1)
 
 

@@ -199,6 +199,6 @@ class CreationWindows:
     def _halve(self, window: _Window) -> None:
         middle = (window.start + window.end) / 2
         if window.end - window.start < _SMALLEST_SECONDS:
-            self.trouble = "Too many calls were created within one millisecond for a page."
+            self.trouble = "More calls were created within one millisecond than fit on one page."
             return
         self._waiting.extendleft([_Window(middle, window.end), _Window(window.start, middle)])

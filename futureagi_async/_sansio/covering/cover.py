@@ -116,7 +116,7 @@ class Cover:
 
     @property
     def requests(self) -> int:
-        """How many pages were asked for."""
+        """How many pages were requested."""
         return self._budget.requests
 
     @property
@@ -165,10 +165,10 @@ class Cover:
         return request
 
     def _why_spent(self) -> str:
-        pages = f"{self.requests} pages were asked for"
+        pages = f"{self.requests} pages were requested"
         if self._changed:
             return f"The list changes faster than it can be read: {pages}."
-        return f"The pages of the list do not agree, although nothing seems to change: {pages}."
+        return f"The pages contradict each other, although the list does not seem to change: {pages}."
 
     def add_result(self, result: PageResult, *, slots_full: bool = False) -> None:
         """Take an answer into account.
@@ -244,7 +244,7 @@ class Cover:
         self._keys.begin(result)
         atomic = AtomicRead(self._traits, result, self._end_confidence, self._sizes)
         if atomic.proven_by_first:
-            self._complete(result.sent_at, "One page held the whole list.")
+            self._complete(result.sent_at, "One page has the whole list.")
         elif atomic.fits(self._max_body_bytes, slots_full=slots_full):
             self._atomic = atomic
         else:
@@ -253,7 +253,7 @@ class Cover:
     def _take_atomic(self, atomic: AtomicRead, result: PageResult) -> None:
         atomic.add_result(result)
         if atomic.proven:
-            self._complete(result.sent_at, "One page, read last, held the whole list.")
+            self._complete(result.sent_at, "The page that was read last has the whole list.")
         elif atomic.failed:
             self._leave_atomic(atomic)
 
@@ -338,9 +338,11 @@ class Cover:
     def _trouble_with(self, result: PageResult) -> str | None:
         """Say why the keys of a page prove nothing."""
         if result.lacks_keys:
-            return "The rows show no time of last change; only a list that fits one page can be proven."
+            return (
+                "The rows have no time of last change, so only a list that fits on one page can be verified."
+            )
         if not isfinite(self._clock.at(0.0)):
-            return "The server sends no Date header to compare the rows' times with."
+            return "The server sends no Date header, so the rows' times can't be checked."
         if not is_sorted(self._keys.trusted(result)):
             return "The server does not sort this list by the time of last change."
         return None
@@ -361,7 +363,7 @@ class Cover:
         elif creation.done and not self._in_flight:
             self._complete(
                 creation.last_sent_at,
-                "Windows of creation time cover all rows that were in the list from beginning to end.",
+                "Windows of creation time cover all rows that were in the list during the whole read.",
             )
 
     def _complete(self, sent_at: float, how: str) -> None:
@@ -369,9 +371,11 @@ class Cover:
             self.stop(self._why_incomplete(how))
             return
         if self._since is not None:
-            how = "Everything that changed since then and is still in the list was read."
+            how = "All changes since then were read, of calls that are still in the list."
         if self._traits.rows_enter_with_old_keys:
-            how += " Rows that entered it meanwhile may be missing: they do not enter at the front."
+            how += (
+                " Rows that entered during the read may be missing, because they do not enter at the front."
+            )
         tau = self._clock.at(sent_at)
         self.conclusion = self.conclusion or Conclusion("complete", how, tau if isfinite(tau) else None)
 
@@ -398,6 +402,6 @@ def _tell_places(places: Sequence[int], tie: int) -> str:
     """Name the rows that can't be read, by pages that hold nothing else."""
     pages = [f"page={place + 1}&limit=1" for place in places[:_PLACES_NAMED]]
     more = f" and {len(places) - len(pages)} more" if len(places) > len(pages) else ""
-    rows = "one row" if len(places) == 1 else f"rows at {len(places)} places"
+    rows = "one row" if len(places) == 1 else f"rows at {len(places)} positions"
     equal = " Calls with the same time of last change may be missing, too." if tie > 1 else ""
     return f"The server fails to deliver {rows}: {', '.join(pages)}{more}.{equal}"

@@ -63,6 +63,6 @@ class FastRead:
             pages = "1 page" if self._lost == 1 else f"{self._lost} pages"
             self.conclusion = Conclusion("incomplete", f"{pages} could not be read.")
         elif self._proven:
-            self.conclusion = Conclusion("complete", "One page held the whole list.")
+            self.conclusion = Conclusion("complete", "One page has the whole list.")
         else:
-            self.conclusion = Conclusion("incomplete", "Read without proof (consistency='fast').")
+            self.conclusion = Conclusion("incomplete", "Completeness was not verified (consistency='fast').")

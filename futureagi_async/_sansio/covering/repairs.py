@@ -178,14 +178,14 @@ class Repairs:
         request, most = aim.page(), self._bounds.utmost
         rows = self._rows(request)
         if gap.low == gap.high or gap.keys in self._ties:
-            why = f"More calls share one time of last change than one page may hold ({most:,.0f})."
+            why = f"More calls have the same time of last change than fit on one page ({most:,.0f})."
         elif 2 * rows < self._holes.places(request):
             why = (
-                f"Deleted calls leave places without a row that only a page of about {rows:,.0f} calls could "
-                f"span; one may hold {most:,.0f}."
+                f"Deleted calls leave positions without a row. Only a page of about {rows:,.0f} calls could "
+                f"span them, and a page may have {most:,.0f}."
             )
         else:
-            why = f"Neighbouring pages of up to {most:,.0f} calls did not join."
+            why = f"Neighbouring pages of up to {most:,.0f} calls did not overlap."
         self.trouble = self.trouble or why
 
 
