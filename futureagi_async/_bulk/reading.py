@@ -1,4 +1,4 @@
-"""Reads one source in bulk: its cover, the records delivered, checkpoints, and the report."""
+"""Read one source in bulk: which pages to read, delivered records, checkpoints, and the report."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -51,25 +51,25 @@ def traits_of(source: CallSource) -> ListTraits:
 
 @attrs.define(frozen=True)
 class Step:
-    """What one page of a bulk read brought, and what to keep for going on from there."""
+    """One page of a bulk read, with a checkpoint to resume after it."""
 
     index: int
-    """The source's place among those given."""
+    """Position of the source among those given, from 0."""
     page: CallPage
     """The page, with only the calls that were not delivered before."""
     newer: tuple[CallExecution, ...]
-    """Calls delivered before, in a newer version."""
+    """Newer versions of calls that were delivered before."""
     checkpoint: bytes
-    """Opaque; keep it once the calls are safe, and give all of them to ``resume`` in the order they came."""
+    """Opaque bytes. Save them after the calls; pass all checkpoints to ``resume`` in their order."""
 
 
 @attrs.define(frozen=True, eq=False)
 class PageTask:
-    """A page that a source wants read."""
+    """A page of a source that should be read next."""
 
     reader: "SourceReader"
     number: int
-    """Which of the source's pages, counted as they are asked for."""
+    """Number of the request among those of the source."""
     request: PageRequest
 
 

@@ -91,9 +91,9 @@ class CallStream:
         self._pages = PageIterator(fan_out, self._steps, external_sort)
         self._restore = restore
         self._calls: list[CallExecution] = []
-        """Those of the newest page that are still to be handed out, the last one first."""
+        """Calls of the latest page that were not delivered yet, in reverse order."""
         self._given = 0
-        """Calls that were handed out without a turn for other tasks."""
+        """Number of calls that were delivered since other tasks could run."""
 
     @property
     def report(self) -> FetchReport:
@@ -101,24 +101,23 @@ class CallStream:
         return FetchReport(tuple(reader.report() for reader in self._fan_out.readers))
 
     def pages(self) -> AsyncIterator[CallPage]:
-        """Yield whole pages; a call that an earlier page held is left out."""
+        """Yield whole pages, without the calls that were on an earlier page."""
         return self._pages
 
     def steps(self) -> AsyncIterator[Step]:
-        """Yield every page with what is new of it, and a checkpoint to go on from after an interruption.
+        """Yield each page with its new calls, and a checkpoint to resume from after an interruption.
 
-        Pages that brought nothing new are among them: their checkpoints count. A step is done with when the
-        next one is asked for; until then its page is among the ``max_in_flight`` that are on their way,
-        so an interruption costs no more than those. Raises `ValueError` for an ordered stream, which
-        has no steps.
+        Pages without new calls are included: keep their checkpoints, too. A step counts as processed when you
+        request the next one. Until then its page counts as in flight, so an interruption costs at most
+        ``max_in_flight`` pages. Raises `ValueError` for an ordered stream, which has no steps.
         """
         if self._fan_out.options.ordered:
-            raise ValueError("An ordered stream has no steps: they come as they arrive.")
+            raise ValueError("An ordered stream has no steps: open the stream with ordered=False.")
         self._fan_out.max_open_pages = self._fan_out.options.max_in_flight
         return self._steps
 
     def restore(self, raw: bytes, index: int) -> CallExecution:
-        """Decode a record again from its ``raw``; ``index`` is its source's place among those given."""
+        """Return the call of a record's bytes. ``index`` is the position of its source, as in `Step`."""
         return self._restore(raw, self._fan_out.readers[index].source)
 
     def __aiter__(self) -> AsyncIterator[CallExecution]:
@@ -136,7 +135,7 @@ class CallStream:
         return self._calls.pop()
 
     async def collect(self) -> FetchResult:
-        """Read to the end; of a call that changed meanwhile, keep the newest version."""
+        """Read to the end, and return all calls with the report. Each call is in its newest version."""
         if self._fan_out.options.ordered:
             return FetchResult([call async for call in self], self.report)
         found: dict[tuple[int, str], CallExecution] = {}

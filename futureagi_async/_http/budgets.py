@@ -1,4 +1,4 @@
-"""Asks a budget before requests are sent: the session's side, and the budget of one process."""
+"""Request budgets: the budget of one process, and the session's side of any budget."""
 
 import asyncio
 import logging
@@ -25,17 +25,18 @@ T = TypeVar("T")
 
 
 class MinuteBudget:
-    """At most so many requests in any 60 seconds, by all sessions that hold it.
+    """A limit of requests in any 60 seconds, shared by all sessions that use the same budget.
 
-    A `RequestBudget` for sessions of this process, in any of its threads: ``Session(budget=budget)``. A tenth
-    of a minute's requests may go at once, and then they go evenly.
+    It is a `RequestBudget` for the sessions of one process, in any thread: ``Session(budget=budget)``. A tenth
+    of the requests of a minute may be sent at once; the budget spreads the others evenly.
 
     Args:
-        requests_per_minute: By all sessions together.
-        shared: It serves sessions of other processes, from an actor or a server: it grants several requests
-            at once where that many are wanted, and allows for 3 s from a grant to the sending. All go evenly,
-            from the beginning: one that replaces a lost one can't know what that has just granted.
-        clock: Time; for tests.
+        requests_per_minute: Maximum number for all sessions together.
+        shared: Set this if the budget runs in an actor or a server, for sessions of other processes. One lease
+            can then cover several requests, and up to 3 s may pass between a grant and the sending. Requests
+            are spread evenly from the start, without a burst, because a replacement of a lost budget does not
+            know what that one granted.
+        clock: Source of time, for tests.
     """
 
     def __init__(self, requests_per_minute: int, *, shared: bool = False, clock: Clock | None = None) -> None:
@@ -53,11 +54,11 @@ class MinuteBudget:
 
     @property
     def requests_per_minute(self) -> int:
-        """The most requests in any 60 seconds."""
+        """Maximum number of requests in any 60 seconds."""
         return self._allowance.requests_per_minute
 
     async def lease(self, most: int) -> Lease:
-        """Grant requests; one at a time where asking again costs nothing."""
+        """Grant requests: up to ``most`` with ``shared``, else one at a time."""
         check_count("most", most)
         with self._lock:
             return self._allowance.lease(most if self._shared else 1, self._clock.monotonic())
@@ -69,7 +70,7 @@ class MinuteBudget:
             self._allowance.give_back(unused, self._clock.monotonic())
 
     async def pause(self, seconds: float) -> None:
-        """Grant nothing for so long."""
+        """Grant nothing for so many seconds."""
         check_wait_seconds("seconds", seconds, may_be_zero=True)
         with self._lock:
             self._allowance.pause(seconds, self._clock.monotonic())
@@ -79,7 +80,7 @@ class MinuteBudget:
 
 
 class Permits:
-    """The requests that a session may send: leased from its budget, several at a time, used one by one."""
+    """The requests that a session may send. It leases several from its budget, and uses them one by one."""
 
     def __init__(self, budget: RequestBudget, clock: Clock, count_wanted: Callable[[], int]) -> None:
         self._budget = budget
@@ -91,13 +92,13 @@ class Permits:
         self._keeper: asyncio.Task[None] | None = None
 
     async def take(self, answer_seconds: float) -> None:
-        """Wait until one request may be sent, in turn; raise `BudgetError` where the budget fails."""
+        """Wait until one request may be sent. Raise `BudgetError` if the budget fails."""
         async with self._turn:
             while not self._held.use(self._clock.monotonic()):
                 await self._lease(answer_seconds)
 
     async def pause(self, seconds: float, answer_seconds: float) -> None:
-        """Let all that hold the budget wait so long."""
+        """Make all sessions of the budget wait for so many seconds."""
         await _ask(self._budget.pause(seconds), answer_seconds)
 
     async def close(self) -> None:
@@ -124,7 +125,7 @@ class Permits:
             self._keeper = asyncio.create_task(self._give_back_when_idle())
 
     def _check_in_time(self, now: float) -> None:
-        """Raise where each lease has lapsed when it arrives, which would go on for ever."""
+        """Raise if several leases in a row had lapsed when they arrived, because that would never end."""
         self._late_leases = self._late_leases + 1 if self._held.has_lapsed(now) else 0
         if self._late_leases >= LATE_LEASES:
             raise BudgetError(
@@ -149,7 +150,7 @@ class Permits:
 
 
 async def _ask(answer: Awaitable[T], seconds: float) -> T:
-    """Return the budget's answer; raise `BudgetError` for what it raises, and where there is none in time."""
+    """Return the budget's answer. Raise `BudgetError` if it raises, or does not answer in time."""
     with anyio.move_on_after(seconds):
         try:
             return await answer
