@@ -27,15 +27,15 @@ T = TypeVar("T")
 class MinuteBudget:
     """A limit of requests in any 60 seconds, shared by all sessions that use the same budget.
 
-    It is a `RequestBudget` for the sessions of one process, in any thread: ``Session(budget=budget)``. A tenth
-    of the requests of a minute may be sent at once; the budget spreads the others evenly.
+    It is a `RequestBudget` for the sessions of one process, in any thread: ``Session(budget=budget)``. A
+    tenth of the requests of a minute may be sent at once; the budget spreads the others evenly.
 
     Args:
         requests_per_minute: Maximum number for all sessions together.
-        shared: Set this if the budget runs in an actor or a server, for sessions of other processes. One lease
-            can then cover several requests, and up to 3 s may pass between a grant and the sending. Requests
-            are spread evenly from the start, without a burst, because a replacement of a lost budget does not
-            know what that one granted.
+        shared: Set this if the budget runs in an actor or a server, for sessions of other processes. One
+            lease can then cover several requests, and up to 3 s may pass between a grant and the sending.
+            Requests are spread evenly from the start, without a burst, because a replacement of a lost budget
+            does not know what that one granted.
         clock: Source of time, for tests.
     """
 
