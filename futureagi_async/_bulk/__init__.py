@@ -1,1 +1,1 @@
-"""Many lists at once: which page is read next by which worker, and how its calls reach the caller."""
+"""Reads many lists at once: the order of pages, the workers, and the delivery of calls to the caller."""

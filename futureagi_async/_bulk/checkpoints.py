@@ -1,7 +1,7 @@
-"""Encodes what a bulk read needs to go on after an interruption: checkpoints that its consumer keeps.
+"""Encodes checkpoints, with which a bulk read can be resumed after an interruption.
 
-A checkpoint holds the events of one source since the checkpoint before: pages requested, received and
-failed. A cover decides by nothing else, so replaying them brings a new one to the same state; pages that
+A checkpoint contains the events of one source since the previous checkpoint: pages that were requested,
+received or failed. A cover depends on nothing else, so replaying these events restores its state. Pages that
 were requested and not received are then requested again.
 """
 
@@ -21,14 +21,14 @@ class Requested(msgspec.Struct, frozen=True, array_like=True, tag="a"):
     """The cover was asked for the next page to read."""
 
     in_vain: bool
-    """Whether there was none to read at that time."""
+    """Whether there was no page to read at that time."""
 
 
 class Received(msgspec.Struct, frozen=True, array_like=True, tag="t"):
-    """The cover was given the answer to a page; times in seconds since the read began."""
+    """The cover got the response to a page. Times are seconds since the read began."""
 
     number: int
-    """Which page: they are counted as they are asked for."""
+    """Number of the page among the requested pages."""
     count: int | None
     ids: list[str]
     keys: list[float | None]
@@ -40,12 +40,12 @@ class Received(msgspec.Struct, frozen=True, array_like=True, tag="t"):
     slots_full: bool
     retries: int
     failures: list[str]
-    """What was wrong with records that did not decode."""
+    """The errors of records that could not be decoded."""
     misfits: list[int] = []
-    """Places of the records that have misfits."""
+    """Positions of the records that have misfits."""
 
     def page_result(self, request: PageRequest) -> PageResult:
-        """Return it as the cover was given it."""
+        """Return the result as the cover got it."""
         return PageResult(
             request=request,
             count=self.count,
@@ -66,26 +66,26 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag="l"):
     number: int
     retries: int
     failures: int
-    """How often it failed for a reason that smaller pages may not share."""
+    """How many times it failed for a reason that smaller pages may not have."""
     failure: str | None
-    """Why, where there was no other way."""
+    """The error, if there was no alternative."""
 
 
 class Restarted(msgspec.Struct, frozen=True, array_like=True, tag="r"):
-    """The source was begun anew, because nothing could be proven before."""
+    """The source was restarted, because nothing could be verified before."""
 
 
 ReadEvent: TypeAlias = Requested | Received | Failed | Restarted
 
 
 class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
-    """The events of one source since its checkpoint before."""
+    """The events of one source since its previous checkpoint."""
 
     version: int
     index: int
-    """The source's place among those given."""
+    """Position of the source among those given."""
     fingerprint: bytes
-    """A digest of the source and of how it is read."""
+    """A digest of the source and of the read options."""
     events: list[ReadEvent]
 
 
@@ -94,18 +94,18 @@ _DECODER = msgspec.msgpack.Decoder(Checkpoint)
 
 
 def fingerprint_of(source: CallSource, how: str) -> bytes:
-    """Return what tells a source, and how it is read, from others."""
+    """Return a digest that identifies a source and the options of its read."""
     told = f"{source!r} {how}".encode("utf-8", "surrogatepass")
     return blake2b(told, digest_size=8).digest()
 
 
 def encode_checkpoint(index: int, fingerprint: bytes, events: list[ReadEvent]) -> bytes:
-    """Return the checkpoint's bytes."""
+    """Return the bytes of the checkpoint."""
     return _ENCODER.encode(Checkpoint(_VERSION, index, fingerprint, events))
 
 
 def decode_checkpoint(raw: bytes) -> Checkpoint:
-    """Return the checkpoint, or raise `ValueError` where it is none."""
+    """Return the checkpoint, or raise `ValueError` for other bytes."""
     try:
         checkpoint = _DECODER.decode(raw)
     except (msgspec.MsgspecError, TypeError) as error:
@@ -116,7 +116,7 @@ def decode_checkpoint(raw: bytes) -> Checkpoint:
 
 
 def last_received_at(checkpoints: Iterable[Checkpoint]) -> float:
-    """Return when the last answer was received, in seconds since the read began."""
+    """Return the time of the last response, in seconds since the read began."""
     times = (
         event.received_at
         for checkpoint in checkpoints

@@ -1,4 +1,5 @@
-"""Reads many lists at once by a bounded number of workers: what to read next, and what becomes of it."""
+"""Reads many lists at once with a limited number of workers: what to read next, and what to do with
+results."""
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -23,15 +24,15 @@ from futureagi_async.options import Consistency, OnError
 from futureagi_async.sources import CallSource
 
 PROBE = PageRequest(1, 5, optional=True)
-"""What is asked of a list to find out whether the server answers: a few rows, once."""
+"""The probe of a list: a few rows, without retries."""
 
 FetchPage: TypeAlias = Callable[[CallSource, PageRequest], Awaitable[Decoded[CallPage]]]
-"""Reads one page, or raises `FutureAGIError`; an ``optional`` one is tried once."""
+"""Reads one page, or raises `FutureAGIError`. An ``optional`` page gets no retry."""
 
 
 @attrs.define(frozen=True, kw_only=True)
 class BulkOptions:
-    """How to read."""
+    """The options of a bulk read."""
 
     page_size: int
     on_error: OnError
@@ -40,21 +41,22 @@ class BulkOptions:
     updates: bool
     deadline_seconds: float | None
     changed_since: Mapping[CallSource, float]
-    """Unix seconds of the server's clock, for sources of which only changes are wanted."""
+    """Unix seconds of the server's clock, for sources of which only changes are read."""
     max_in_flight: int
     max_body_bytes: int
 
     @property
     def max_open_pages(self) -> int:
-        """How many pages may be on their way, from being asked for until the consumer is done with them.
+        """Maximum number of open pages, from the request until the consumer has processed the page.
 
-        More than requests at once, so that a slot is used again while its page is decoded and taken.
+        It is larger than the number of concurrent requests, so that a slot is used again while its page is
+        decoded and processed.
         """
         return self.max_in_flight + max(2, self.max_in_flight // 2)
 
 
 class FanOut:
-    """Hands pages to read to a bounded number of workers, in turn over the sources."""
+    """Gives the pages of all sources to a limited number of workers, in turn."""
 
     def __init__(
         self,
@@ -68,9 +70,9 @@ class FanOut:
         self.readers = readers
         self.failure: FutureAGIError | None = None
         self.closed = False
-        """Whether the block that the stream belongs to was left."""
+        """Whether the block of the stream was left."""
         self.max_open_pages = options.max_open_pages
-        """How many pages may be on their way now."""
+        """Maximum number of open pages at present."""
         self._open_pages = 0
         self._fetch_page = fetch_page
         self._gate = gate
@@ -78,10 +80,10 @@ class FanOut:
         self._ready = deque(self.readers)
         self._open = len(self.readers)
         self._idle: deque[anyio.Event] = deque()
-        """Workers that wait for something to do."""
+        """Workers that wait for a task."""
 
     async def run(self, channel: Channel[Step]) -> None:
-        """Read until every source has its conclusion, the deadline, or a failure that ends the task."""
+        """Read until every source is finished, the deadline is reached, or an error stops the job."""
         seconds = self.options.deadline_seconds
         async with anyio.create_task_group() as tasks:
             if seconds is not None:
@@ -134,15 +136,16 @@ class FanOut:
         return None
 
     def _wake(self) -> None:
-        """Wake a worker, which wakes the next one where there is more to do.
+        """Wake one worker, which wakes the next one if there is more to do.
 
-        All at once, they would send all their requests in one turn of the event loop, and stall it.
+        If all were woken at once, they would send all their requests in one turn of the event loop, and block
+        it.
         """
         if self._idle:
             self._idle.popleft().set()
 
     def _settle(self, reader: SourceReader) -> None:
-        """Put a source in line again after an answer, or close it."""
+        """Put a source back in the queue after a response, or finish it."""
         if reader.queued:
             return
         if reader.cover.conclusion is not None:
@@ -200,7 +203,7 @@ class FanOut:
         return step
 
     def _take_failure(self, task: PageTask, error: FutureAGIError, now: float) -> None:
-        """Let the source do without the page, or end the job."""
+        """Continue the source without the page, or stop the job."""
         expected = task.reader.fail(task, error, now)
         stops = isinstance(error, STOPS_JOB) or self._gate.is_over
         if stops or (self.options.on_error == "raise" and not expected):
@@ -212,9 +215,9 @@ class FanOut:
 def make_readers(
     sources: Sequence[CallSource], options: BulkOptions, resume: Iterable[bytes], now: float
 ) -> list[SourceReader]:
-    """Return one reader a source, brought to where the checkpoints to resume from were left.
+    """Return one reader per source, restored from the checkpoints.
 
-    The checkpoints are gone through twice, and not kept. That takes some microseconds a record.
+    The checkpoints are iterated twice, and not kept. That takes some microseconds per record.
     """
     epoch = now - last_received_at(map(decode_checkpoint, resume))
     readers: list[SourceReader] = []

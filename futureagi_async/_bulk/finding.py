@@ -1,4 +1,4 @@
-"""From names to sources: which run test, agent version or execution is meant, and all there are."""
+"""Looks up names of run tests, agents and versions, and returns their sources."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -29,14 +29,14 @@ _MOST_CANDIDATES = 10
 
 
 class Lister(Protocol):
-    """What is needed of a session."""
+    """The methods of a session that lookups need."""
 
     async def list_run_tests(self, search: str | None = None) -> tuple[RunTest, ...]:
         """Return run tests."""
         ...
 
     async def list_test_executions(self, run_test_id: str) -> tuple[TestExecution, ...]:
-        """Return a run test's executions."""
+        """Return the executions of a run test."""
         ...
 
     async def list_agent_definitions(self, search: str | None = None) -> tuple[AgentDefinition, ...]:
@@ -44,14 +44,14 @@ class Lister(Protocol):
         ...
 
     async def list_agent_versions(self, agent_id: str) -> tuple[AgentVersion, ...]:
-        """Return an agent's versions."""
+        """Return the versions of an agent."""
         ...
 
 
 async def find_all(
     lister: Lister, wanted: AllSources, now: datetime, max_in_flight: int
 ) -> tuple[CallSource, ...]:
-    """Return all run tests and agent versions."""
+    """Return all run tests and agent versions as sources."""
     since = now - wanted.since if isinstance(wanted.since, timedelta) else wanted.since
     found: dict[str, list[CallSource]] = {}
     runs: Sequence[RunTest] = ()
@@ -71,7 +71,7 @@ async def find_all(
 
 
 async def _versions_of(lister: Lister, agent_id: str) -> tuple[AgentVersion, ...]:
-    """Return an agent's versions; one that was deleted since it was listed has none."""
+    """Return the versions of an agent; none if it was deleted since it was listed."""
     try:
         return await lister.list_agent_versions(agent_id)
     except NotFoundError:
@@ -81,7 +81,7 @@ async def _versions_of(lister: Lister, agent_id: str) -> tuple[AgentVersion, ...
 async def find_sources(
     lister: Lister, names: Sequence[CallSource | SourceName], now: datetime, max_in_flight: int
 ) -> tuple[CallSource, ...]:
-    """Return what the names stand for, each once, in their order; each name is looked up once."""
+    """Return the sources for the names, each once, in their order. Each name is looked up once."""
     for name in names:
         if not isinstance(name, CallSource | SourceName):
             raise TypeError(f"Pass a source or the name of one, not {brief(name)}.")
@@ -122,13 +122,13 @@ async def find_sources(
 
 @attrs.define(frozen=True)
 class _Finder:
-    """Looks things up, many at once."""
+    """Makes several lookups at once."""
 
     lister: Lister
     max_in_flight: int
 
     async def find(self, keys: Iterable[str], look_up: Callable[[str], Awaitable[T]]) -> dict[str, T]:
-        """Look up each key once; the first failure ends it."""
+        """Look up each key once. The first error stops all."""
         waiting = iter(dict.fromkeys(keys))
         found: dict[str, T] = {}
         failures: list[FutureAGIError] = []
@@ -158,7 +158,7 @@ class _Finder:
         return name if is_id(name) else await _find_named("agent", name, self.lister.list_agent_definitions)
 
     async def latest_execution(self, run_test_id: str) -> str:
-        """Return the id of a run test's last execution."""
+        """Return the id of the latest execution of a run test."""
         executions = await self.lister.list_test_executions(run_test_id)
         if not executions:
             raise NameLookupError(f"Run test {run_test_id} has not run yet: it has no executions.")
@@ -166,7 +166,7 @@ class _Finder:
 
 
 async def _find_named(kind: str, name: str, search: Callable[..., Awaitable[Sequence[Named]]]) -> str:
-    """Return the id of the one thing with exactly this name."""
+    """Return the id of the only item with exactly this name."""
     others: Sequence[Named] = ()
     found = _named(name, await search(name))
     if not found:
@@ -188,7 +188,7 @@ def _choose_version(wanted: AgentVersionNamed, versions: Sequence[AgentVersion])
 
 
 def _only(what: str, found: Sequence[Named], others: Sequence[Named]) -> str:
-    """Return the id of the one that was found, or say that none was, or several, and which there are."""
+    """Return the id of the only match. Raise `NameLookupError` for no or several matches, with candidates."""
     if len(found) == 1:
         return found[0].id
     candidates = tuple((each.id, each.name or "") for each in found or others)

@@ -1,4 +1,4 @@
-"""Sorts the calls of a bulk read outside of memory, for ``ordered=True``."""
+"""Sorts the calls of a bulk read on disk, for ``ordered=True``."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ class _Place:
 
 
 class ExternalSort:
-    """Keeps records as bytes in an unnamed temporary file, and some 300 bytes of each in memory."""
+    """Keeps records as bytes in an unnamed temporary file, and about 300 bytes per record in memory."""
 
     def __init__(self, sources: tuple[CallSource, ...], restore: Restore) -> None:
         self._sources = sources
@@ -43,7 +43,7 @@ class ExternalSort:
         self._file.close()
 
     def add(self, step: Step) -> None:
-        """Keep what a page brought; a newer version of a call takes the older one's place."""
+        """Keep the calls of a page. A newer version of a call replaces the older one."""
         for call in (*step.page.calls, *step.newer):
             with _explained():
                 start = self._file.tell()
@@ -52,7 +52,7 @@ class ExternalSort:
             self._places[step.index][call.id] = _Place(key, call.id, start, len(call.raw))
 
     def pages(self, page_size: int) -> Iterator[CallPage]:
-        """Yield everything: by source, then newest first, then by id."""
+        """Yield all calls: by source, then newest first, then by id."""
         for source, places in zip(self._sources, self._places, strict=True):
             ordered = sorted(places.values(), key=lambda place: (-place.key, place.record_id))
             total = max(1, ceil(len(ordered) / page_size))

@@ -1,4 +1,4 @@
-"""Holds a job's requests back while its server is gone, and finds out when it is there again."""
+"""Holds back the requests of a job while the server is down, and probes until it answers again."""
 
 from collections.abc import Awaitable, Callable
 from typing import Protocol, Self, TypeAlias, TypeVar
@@ -18,47 +18,47 @@ from futureagi_async.events import Event, OutageBegan, OutageEnded, ProbePlanned
 
 T = TypeVar("T")
 Probe: TypeAlias = Callable[[], Awaitable[object]]
-"""Asks whether the server answers: for something small, without retries."""
+"""Sends a small request without retries."""
 
 
 class JobContext(Protocol):
-    """What a job needs of the session that it belongs to."""
+    """What a job needs of its session."""
 
     @property
     def clock(self) -> Clock:
-        """Time and chance."""
+        """The source of time and randomness."""
         ...
 
     @property
     def was_answered(self) -> bool:
-        """Whether anything was answered yet, if only by a gateway."""
+        """Whether any response arrived yet, even from a gateway."""
         ...
 
     def emit(self, event: Event) -> None:
-        """Tell the observers and the log."""
+        """Send an event to the observers and the log."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait; raise `SessionMisuseError` where the session is closed meanwhile."""
+        """Wait; raise `SessionMisuseError` if the session is closed during the wait."""
         ...
 
     def refill_quota(self) -> None:
-        """Forget what retries cost."""
+        """Reset the quota of retries."""
         ...
 
 
 class OutageGate:
-    """What all requests of one job go through; used by ``with`` for as long as the job runs.
+    """Handles outages for all requests of one job. Use it in a ``with`` block for the whole job.
 
-    A request that nobody answered, with all its tries, is no failure yet. The gate sends a *probe*: one
-    request without retries, where possible one that was answered before. If it is answered, the server is
-    there, and the request is asked again. If not, an *outage* has begun: nothing new is sent but one probe
-    at a time, with growing pauses, until one is answered. Then what failed is asked again with all its
-    tries, and the rest goes on.
+    A request that got no response in all its attempts has not failed yet. The gate first sends a *probe*: one
+    request without retries, if possible one that was answered before. If the probe is answered, the server is
+    up, and the request is sent again. If not, an *outage* begins: the gate sends only one probe at a time,
+    with growing pauses, until one is answered. Then the failed requests are sent again with all their
+    attempts, and the others continue.
 
-    After ``max_seconds`` without any answer the job is over. With 0 nothing is waited for, and neither is a
-    server that has not yet answered anything, as its address may be wrong: then a failure is one at once,
-    and the job is over after many unanswered requests in a row.
+    After ``max_seconds`` without a response the job ends. With 0 the gate never waits; nor does it wait for a
+    server that has not answered anything yet, because its URL may be wrong. Then each failure counts at once,
+    and the job ends after many unanswered requests in a row.
     """
 
     def __init__(self, max_seconds: float, context: JobContext) -> None:
@@ -68,16 +68,16 @@ class OutageGate:
         self._detector = OutageDetector()
         self._outage: Outage | None = None
         self._outages = 0
-        """How many there were, the present one included."""
+        """Number of outages, including the present one."""
         self._answered_at = float("-inf")
         self._probe: Probe | None = None
         """The probe of a request that was answered."""
         self._probes_answered = 0
         self._probing = anyio.Lock()
-        """Held by the task that waits and probes; the others stand in line."""
+        """Held by the task that waits and probes; the other tasks wait for it."""
         self._last_error: FutureAGIError | None = None
         self._gave_up_after: float | None = None
-        """Seconds without an answer."""
+        """Seconds without a response."""
 
     def __enter__(self) -> Self:
         return self
@@ -87,11 +87,11 @@ class OutageGate:
 
     @property
     def is_over(self) -> bool:
-        """Whether the job has to end, because asking on is of no use."""
+        """Whether the job must end, because further requests are useless."""
         return self._gave_up_after is not None or self._detector.is_out
 
     def not_asked(self) -> APIConnectionError:
-        """Return the error of requests that are not sent, because the job is over."""
+        """Return the error of requests that are not sent, because the job has ended."""
         why = f"{self._detector.failures} requests in a row failed"
         if self._gave_up_after is not None:
             why = f"no request was answered for {self._gave_up_after:.0f} s (max_outage)"
@@ -100,9 +100,10 @@ class OutageGate:
     async def ask(
         self, fetch: Callable[[], Awaitable[T]], probe: Probe, *, optional: bool = False
     ) -> tuple[T, int]:
-        """Return what ``fetch`` gives, and how often it was sent in vain before; outages are waited out.
+        """Return the result of ``fetch``, and how many times it was sent without a response before.
 
-        ``probe`` asks for something small, without retries. An ``optional`` request has another way.
+        Outages are waited for. ``probe`` sends something small, without retries. An ``optional`` request has
+        an alternative.
         """
         failures = tries = 0
         while True:
@@ -127,7 +128,8 @@ class OutageGate:
             raise self._failed(failure)
 
     def _is_waited_out(self, error: FutureAGIError) -> bool:
-        """Whether a failure says nothing of the request itself, as long as nobody answers others either."""
+        """Whether a failure says nothing about the request itself, as long as other requests are not
+        answered."""
         if not self._max_seconds or not self._context.was_answered:
             return False
         return is_unanswered(error) or (
@@ -135,7 +137,7 @@ class OutageGate:
         )
 
     def _failed(self, error: FutureAGIError) -> FutureAGIError:
-        """Take a request's final failure into account, and return the error to raise."""
+        """Record the final failure of a request, and return the error to raise."""
         if is_answered(error):
             self._answered()
         self._detector.failed(error)
@@ -148,7 +150,7 @@ class OutageGate:
         return error
 
     async def _wait(self, probe: Probe, asked_at: float) -> bool:
-        """Return when a probe is answered, or the job is over; whether one was not answered meanwhile."""
+        """Return when a probe is answered, or the job ends. Return whether a probe was not answered."""
         answered, outages, is_out = self._probes_answered, self._outages, self._outage is not None
         while self._probes_answered == answered and not self.is_over:
             async with self._probing:
@@ -157,7 +159,7 @@ class OutageGate:
         return is_out or self._outages > outages
 
     async def _send(self, probe: Probe, asked_at: float) -> None:
-        """Send a probe, after a pause where the one before was not answered; or give up."""
+        """Send a probe, after a pause if the previous one was not answered; or give up."""
         if self._outage is not None:
             now = self._clock.monotonic()
             delay_seconds = self._outage.probe_delay_seconds(now, self._clock.jitter())
@@ -180,7 +182,7 @@ class OutageGate:
         self._probes_answered += 1
 
     def _answered(self, probe: Probe | None = None) -> None:
-        """Take note that the server is there, and of a probe that it would answer."""
+        """Record that the server answers, and a probe that it would answer."""
         self._answered_at = self._clock.monotonic()
         self._probe = probe or self._probe
         self._detector.succeeded()
@@ -188,7 +190,7 @@ class OutageGate:
             self._outage.answered_at = self._answered_at
 
     def _unanswered(self, error: FutureAGIError, asked_at: float) -> None:
-        """Take note that a probe was not answered."""
+        """Record that a probe was not answered."""
         self._last_error = error
         if self._outage is None:
             self._outage = Outage(max(asked_at, self._answered_at), self._max_seconds)

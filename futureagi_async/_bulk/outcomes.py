@@ -1,4 +1,4 @@
-"""Reads many ids at once: one outcome an id. Owns every task it starts."""
+"""Reads many ids at once, with one outcome per id. It owns every task that it starts."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -18,7 +18,7 @@ FetchOne: TypeAlias = Callable[[str], Awaitable[T]]
 
 
 async def collect_outcomes(ids: Sequence[str], outcomes: AsyncIterator[Outcome[T]]) -> list[Outcome[T]]:
-    """Return one outcome for each id, in that order, an id that was given twice included."""
+    """Return one outcome for each id, in their order, including ids that were given twice."""
     found = {outcome.id: outcome async for outcome in outcomes}
     return [found[key] for key in ids]
 
@@ -32,12 +32,12 @@ async def open_outcomes(
     *,
     max_in_flight: int,
 ) -> AsyncIterator[AsyncIterator[Outcome[T]]]:
-    """Read many ids at once: outcomes as they come, one for each different id.
+    """Read many ids at once, and yield one outcome per distinct id, as it arrives.
 
-    An outcome is done with when the next one is asked for; no more than ``max_in_flight`` ids are under
-    way until then. Keys that are refused and a server that can't be trusted stop the job: the ids not
-    yet read end in that error, unasked. So do those that are left when the server stays out; they can be
-    asked for again. ``probe_one`` is ``fetch_one`` without retries.
+    An outcome counts as processed when the next one is requested; until then at most ``max_in_flight`` ids
+    are in flight. If the server refuses the keys or is not trusted, the job stops: all remaining ids get that
+    error, without a request. The same happens if the server stays down. ``probe_one`` is ``fetch_one``
+    without retries.
     """
     reader = OutcomeReader(fetch_one, probe_one, gate)
     waiting = iter(dict.fromkeys(ids))
@@ -58,7 +58,7 @@ async def open_outcomes(
 
 @attrs.define
 class OutcomeReader(Generic[T]):
-    """Reads ids one by one, until something stops the job; then every id ends in that error."""
+    """Reads ids one by one. If an error stops the job, all remaining ids get that error."""
 
     fetch_one: FetchOne[T]
     probe_one: FetchOne[T]
@@ -66,7 +66,7 @@ class OutcomeReader(Generic[T]):
     stopper: FutureAGIError | None = None
 
     async def read(self, key: str) -> Outcome[T]:
-        """Return how reading an id ended."""
+        """Return the outcome of an id."""
         if self.stopper is not None:
             return Outcome(key, error=self.stopper)
         try:

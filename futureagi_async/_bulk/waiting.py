@@ -1,4 +1,4 @@
-"""Waits for a test execution, and watches lists of calls: looks again and again, over outages."""
+"""Waits for a test execution, and watches lists of calls: repeated checks that survive outages."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -27,24 +27,24 @@ from futureagi_async.models import CallExecution, CallPage, ExecutionState, Wait
 from futureagi_async.sources import CallSource, TestExecutionCalls
 
 LEAST_REQUEST_SECONDS = 5.0
-"""What a look may take although the time is up, or it could not even begin."""
+"""Seconds for a check that began before the time was up."""
 
 T = TypeVar("T")
 
 
 @attrs.define(frozen=True, kw_only=True)
 class WaysToLook:
-    """How a list is looked at; requests take so many seconds at most."""
+    """The reads that a wait uses. Each request gets a limit in seconds."""
 
     fetch_page: Callable[[PageRequest, float], Awaitable[Decoded[CallPage]]]
     fetch_call: Callable[[str, float], Awaitable[Decoded[CallExecution]]]
     open_stream: Callable[[float], AbstractAsyncContextManager[CallStream]]
-    """Reads all calls, over outages of so many seconds."""
+    """Reads all calls, with an outage limit in seconds."""
 
 
 @attrs.define(frozen=True, kw_only=True)
 class WaitOptions:
-    """How to wait; times in seconds."""
+    """The options of a wait, in seconds."""
 
     timeout: float | None
     poll: float
@@ -75,7 +75,7 @@ async def open_watch(
     options: WaitOptions,
     context: JobContext,
 ) -> AsyncIterator[AsyncIterator[CallExecution]]:
-    """Yield the calls of a list, each when it is final; leaving the block ends the watching."""
+    """Yield each call of a list when it is final. Leaving the block stops watching."""
     failures: list[FutureAGIError] = []
 
     async def watch(channel: Channel[CallExecution]) -> None:
@@ -95,7 +95,7 @@ async def open_watch(
 
 
 class Watcher:
-    """Looks at one list of calls until it is final."""
+    """Checks one list of calls until it is final."""
 
     def __init__(
         self,
@@ -116,13 +116,13 @@ class Watcher:
         self._began = self._now()
 
     def state(self) -> ExecutionState:
-        """Return what is known by now."""
+        """Return the known state."""
         id_ = next(iter(self._source.ids.values()))
         now = self._now()
         return self._list.state(id_, now, now - self._began)
 
     async def run(self) -> None:
-        """Look until the list is final, or raise: `WaitTimeoutError`, or what ended the last look."""
+        """Check until the list is final. Raise `WaitTimeoutError`, or the error that ended the last check."""
         while True:
             requests = await self._look_in_time()
             now = self._now()
@@ -155,7 +155,7 @@ class Watcher:
             raise
 
     async def _look(self) -> int:
-        """Read what it takes to know where the list is now; return how many requests that took."""
+        """Read what is necessary to update the state. Return the number of requests."""
         requests = 0
         read: Read | None = self._list.begin()
         while read is not None:
@@ -188,13 +188,13 @@ class Watcher:
         return self._list.take_call(answer.value, self._now()), answer.attempts + tries
 
     async def _ask(self, fetch: Callable[[float], Awaitable[Decoded[T]]]) -> tuple[Decoded[T], int]:
-        """Ask for something, over outages; also return how often that was in vain."""
+        """Send a request, waiting for outages. Return also how many times it was sent without a response."""
         left = max(self._seconds_left(), LEAST_REQUEST_SECONDS)
         with OutageGate(min(self._options.max_outage, left), self._context) as gate:
             return await gate.ask(partial(fetch, left), partial(self._ways.fetch_page, PROBE, left))
 
     async def _read_all(self) -> int:
-        """Read every call; a read that is not done in time leaves what was known before."""
+        """Read every call. If the time is up before the end, the previous state is kept."""
         found: dict[str, KnownCall] = {}
         left = max(self._seconds_left(), LEAST_REQUEST_SECONDS)
         until, max_outage = self._now() + left, min(self._options.max_outage, left)

@@ -1,1 +1,1 @@
-"""One request: from a free slot to a decoded reply. The only folder that talks HTTP to the API."""
+"""Sends single requests: slots, retries, decoded responses. The only folder that uses HTTP for the API."""

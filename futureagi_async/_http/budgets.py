@@ -17,7 +17,7 @@ from futureagi_async.options import check_count, check_kind, check_wait_seconds
 _log = logging.getLogger("futureagi_async")
 
 _HOLD_SECONDS = 1.0
-"""From a grant to the sending in the same process: far less, even where the event loop is busy."""
+"""Maximum time from a grant to sending in the same process; far longer than usual."""
 _SHARED_HOLD_SECONDS = LEASE_SECONDS + 1.0
 _GIVE_BACK_SECONDS = 5.0
 
@@ -102,7 +102,7 @@ class Permits:
         await _ask(self._budget.pause(seconds), answer_seconds)
 
     async def close(self) -> None:
-        """Give back what is left."""
+        """Give back the rest of the lease."""
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
@@ -134,7 +134,7 @@ class Permits:
             )
 
     async def _give_back_when_idle(self) -> None:
-        """Wait until the lease is used up, or wasn't for a while; the session's closing ends it."""
+        """Wait until the lease is used up, or was unused for a while. Closing the session cancels this."""
         while self._held.unused:
             if (seconds := self._held.kept_seconds(self._clock.monotonic())) > 0:
                 await self._clock.sleep(seconds)

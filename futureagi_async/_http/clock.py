@@ -1,4 +1,4 @@
-"""The one place that reads a clock, sleeps or rolls dice; tests hand in another."""
+"""The only module that reads a clock, sleeps, or makes random numbers. Tests pass another clock."""
 
 import random
 import time
@@ -8,10 +8,10 @@ import anyio
 
 
 class Clock(Protocol):
-    """Time and chance as a session sees them."""
+    """The source of time and randomness of a session."""
 
     def monotonic(self) -> float:
-        """Return seconds that only go forward."""
+        """Return seconds of a monotonic clock."""
         ...
 
     def jitter(self) -> float:
@@ -19,15 +19,15 @@ class Clock(Protocol):
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Sleep for so many seconds."""
         ...
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The machine's clock."""
 
     def monotonic(self) -> float:
-        """Return seconds that only go forward."""
+        """Return seconds of a monotonic clock."""
         return time.monotonic()
 
     def jitter(self) -> float:
@@ -35,5 +35,5 @@ class SystemClock:
         return random.random()  # noqa: S311 - spreads retries, guards nothing
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Sleep for so many seconds."""
         await anyio.sleep(seconds)

@@ -1,4 +1,4 @@
-"""Downloads files from URLs that a server named. It knows aiohttp, as `transport` does, and no keys."""
+"""Downloads files from URLs that a server sent. It uses aiohttp, as `transport` does, but has no keys."""
 
 import errno
 import math
@@ -42,18 +42,18 @@ _TIMEOUT = aiohttp.ClientTimeout(
 
 
 class _RefusedAddressError(PermissionError):
-    """The address that a name stands for is none that may be connected to."""
+    """The host's address may not be connected to."""
 
 
 @attrs.define(frozen=True)
 class Download:
-    """An answer whose body is about to be read."""
+    """A response whose body is about to be read."""
 
     head: BodyInfo
     _content: aiohttp.StreamReader
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the body as it arrives."""
+        """Yield the body in chunks, as it arrives."""
         async for piece in self._content.iter_any():
             yield piece
 
@@ -63,14 +63,14 @@ T = TypeVar("T")
 
 
 class DownloadFile(Protocol[T_co]):
-    """Where a download goes; the methods may block, as they are called in threads."""
+    """The target of a download. Its methods may block, because they are called in threads."""
 
     def find_part(self) -> PartialFile | None:
-        """Return what an earlier try left, if it can be gone on with."""
+        """Return the part from an earlier attempt, if it can be resumed."""
         ...
 
     def begin(self, head: BodyInfo) -> None:
-        """Make ready for a body: behind the part, or anew."""
+        """Prepare for a body: after the part, or from the beginning."""
         ...
 
     def write(self, data: bytes) -> None:
@@ -78,7 +78,7 @@ class DownloadFile(Protocol[T_co]):
         ...
 
     def finish(self) -> T_co:
-        """Conclude; raise `APIConnectionError` where something is missing."""
+        """Finish; raise `APIConnectionError` if bytes are missing."""
         ...
 
 
@@ -110,7 +110,7 @@ class Downloader:
         self._max_seconds = max_seconds
         self._clock = clock or SystemClock()
         self._outages: dict[str, OutageDetector] = defaultdict(OutageDetector)
-        """By host."""
+        """Outage detectors by host."""
 
     async def __aenter__(self) -> Self:
         self._client = aiohttp.ClientSession(
@@ -126,7 +126,7 @@ class Downloader:
         await self._client.close()
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Run as many workers as downloads may run; the first error of one ends all, raised as it is."""
+        """Run as many workers as concurrent downloads are allowed. The first error stops all."""
         failure: BaseException | None = None
 
         async def guarded() -> None:
@@ -146,10 +146,10 @@ class Downloader:
             raise failure
 
     async def download(self, url: str, file: DownloadFile[T]) -> T:
-        """Download into ``file`` within its time, and return what it concludes with.
+        """Download into ``file`` within the time limit, and return its result.
 
-        A download that was cut off is gone on with where that can be. Raises `APIConnectionError`, for a
-        host that is out without asking it.
+        A truncated download is resumed if possible. Raises `APIConnectionError`; for a host that is down,
+        without a request.
         """
         outage = self._outages[split_url(url).hostname or ""]
         if outage.is_out:  # waiting for each of its files could take days
@@ -187,7 +187,7 @@ class Downloader:
 
     @asynccontextmanager
     async def open(self, url: str, part: PartialFile | None) -> AsyncIterator[Download]:
-        """Ask for a file, or for what follows a part of it; redirects are followed by hand, a few.
+        """Request a file, or the rest after a part. Follow a few redirects.
 
         Raises `FutureAGIError`, also while the body is read.
         """
@@ -234,7 +234,7 @@ class Downloader:
 
 
 async def _copy(download: Download, file: DownloadFile[object]) -> None:
-    """Write the body as it arrives; what arrived is written however it ends."""
+    """Write the body as it arrives. Everything that arrived is written, even after an error."""
     gathered = bytearray()
     try:
         async for piece in download.pieces():
@@ -249,7 +249,7 @@ async def _copy(download: Download, file: DownloadFile[object]) -> None:
 
 
 def _parsed(url: str) -> URL:
-    """Return the URL as it stands, since a signature may depend on every character."""
+    """Return the URL unchanged, because a signature may depend on every character."""
     try:
         return URL(url, encoded=url.isascii())
     except ValueError:

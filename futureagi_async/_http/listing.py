@@ -1,4 +1,4 @@
-"""A small list, all its pages one after another: run tests, executions, agents, versions."""
+"""Reads a small list, page after page: run tests, executions, agents, versions."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -15,7 +15,7 @@ from futureagi_async.errors import DecodingError, NotFoundError
 T = TypeVar("T")
 
 _SLICE_ROWS = 25
-"""Rows decoded between two chances for other tasks to run."""
+"""Number of rows that are decoded before other tasks may run."""
 
 
 async def read_list(
@@ -28,7 +28,7 @@ async def read_list(
     *,
     strict: bool,
 ) -> tuple[T, ...]:
-    """Read a list; ``known`` are the ids in its path, and fields of what is in it, ``chosen`` narrows it."""
+    """Read a list. ``known``: ids in its path, and fields of its records; ``chosen``: its filters."""
     reading = ListReading[T]()
     while not reading.done:
         request = list_request(template, known, chosen, page=reading.page, limit=PAGE_SIZE)

@@ -1,4 +1,4 @@
-"""Pages of lists: from request to decoded records, a slice at a time, filtered as was asked."""
+"""Pages of lists: requested, decoded in slices, and checked for ignored filters."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from futureagi_async.sources import CallSource, TestExecutionCalls
 T = TypeVar("T")
 
 _SLICE_RECORDS = 25
-"""Records decoded between two chances for other tasks to run."""
+"""Number of records that are decoded before other tasks may run."""
 
 
 async def read_columns(
@@ -32,7 +32,7 @@ async def read_columns(
     options: RequestOptions,
     conclude: Callable[[tuple[Column, ...]], T],
 ) -> T:
-    """Read which columns a test execution has, by the smallest page of its calls, and conclude from them."""
+    """Read the columns of a test execution with a small page, and return what ``conclude`` makes of them."""
     request = requests.page_request(TestExecutionCalls(test_execution_id), page=1, limit=1)
 
     def decode(reply: Reply) -> T:
@@ -43,10 +43,10 @@ async def read_columns(
 
 
 class FilterCheck:
-    """Sees to it that the server applies the filters of what is read, and remembers what it found out.
+    """Checks that the server applies the filters of sources, and remembers the results.
 
-    One of them serves a bulk read: each source costs a request at most where a filter names an evaluation,
-    and one for each column that the test execution does not list.
+    A bulk read has one of these. It costs at most one request per source with the name of an evaluation, and
+    one for each column that the test execution does not list.
     """
 
     def __init__(self, requester: Requester, options: RequestOptions) -> None:
@@ -55,12 +55,12 @@ class FilterCheck:
         self._resolved: dict[CallSource, TestExecutionCalls] = {}
         self._applied: set[tuple[str, Filter]] = set()
         self._turns: defaultdict[CallSource, anyio.Lock] = defaultdict(anyio.Lock)
-        """Many pages of a source are read at once, but one of them is enough to ask."""
+        """Serialises the checks: many pages of a source are read at once, but one check is enough."""
 
     async def resolve(self, source: TestExecutionCalls) -> TestExecutionCalls:
-        """Return what to ask for: the source itself, or with ids in place of evaluations' names.
+        """Return the source to request: itself, or with evaluation ids in place of names.
 
-        Raises `FilterIgnoredError` for a name that is none, or that of several evaluations.
+        Raises `FilterIgnoredError` for a name of no evaluation, or of several.
         """
         if not filtering.names_evaluations(source):
             return source
@@ -75,16 +75,16 @@ class FilterCheck:
         return self._resolved[source]
 
     async def check_page(self, source: CallSource, page: CallPage) -> None:
-        """Check what a page was asked for with, as `check_columns` does; an empty page hides nothing."""
+        """Check a page's source, as `check_columns` does. An empty page needs no check."""
         has_rows = bool(page.calls or page.failures)
         if has_rows and isinstance(source, TestExecutionCalls) and isinstance(page, TestExecutionPage):
             await self.check_columns(source, page.column_order)
 
     async def check_columns(self, source: TestExecutionCalls, columns: tuple[Column, ...]) -> None:
-        """Raise `FilterIgnoredError` where the server ignored a filter of a resolved source without a word.
+        """Raise `FilterIgnoredError` if the server silently ignored a filter of a resolved source.
 
-        ``columns`` came with its answer. A column that is not among them is tried out, with a value that no
-        call has: only if calls come back all the same, the server ignored it.
+        ``columns`` are those of its response. A column that is not among them is tested with a value that no
+        call has: if calls come back anyway, the server ignored it.
         """
         doubtful = filtering.doubtful_filters(source, columns)
         if not doubtful:
@@ -119,7 +119,7 @@ async def read_page(
     wanted: PageRequest,
     checks: Checks,
 ) -> Decoded[CallPage]:
-    """Read and decode one page; records that do not decode are among its ``failures``."""
+    """Read and decode one page. Records that can't be decoded are in ``failures``."""
     request = requests.page_request(source, page=wanted.page, limit=wanted.limit)  # or what is wrong about it
     asked_for = source
     if isinstance(source, TestExecutionCalls):
@@ -165,7 +165,7 @@ async def _decode_page(
 
 
 def _narrowed(source: TestExecutionCalls, wanted: PageRequest) -> TestExecutionCalls:
-    """Return the source with the page's window of creation time among its filters."""
+    """Return the source with the page's window of creation time as filters."""
     if wanted.created is None:
         return source
     start, end = (datetime.fromtimestamp(moment, UTC) for moment in wanted.created)

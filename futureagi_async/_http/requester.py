@@ -1,4 +1,4 @@
-"""Sends requests with retries: slots, shared pauses, deadlines, and the life of the connection pool."""
+"""Sends requests with retries: slots, pauses, deadlines, and the lifetime of the connection pool."""
 
 import asyncio
 import os
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 
 _Waiters: TypeAlias = "OrderedDict[anyio.Event, None]"
-"""Tasks that wait, in turn; one that gives up leaves at once, from wherever it stands."""
+"""Waiting tasks in their order. A cancelled task leaves the queue at once."""
 
 
 class Slots:
-    """Lets so many tasks in at a time. Waiting costs nothing; a free slot costs no turn of the event loop."""
+    """Limits concurrent tasks. A free slot is taken without giving control to the event loop."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -48,17 +48,17 @@ class Slots:
         self._others: _Waiters = OrderedDict()
 
     def set_limit(self, limit: int) -> None:
-        """Change how many there are; with fewer, those that are taken are waited for."""
+        """Change the number of slots. Slots in use beyond the new number are not given out again."""
         self.limit = limit
         self._grant_slots()
 
     def acquire(self, *, urgent: bool) -> "_Slot":
-        """Hold a slot for the length of the block."""
+        """Hold a slot inside the block."""
         return _Slot(self, urgent=urgent)
 
     @property
     def is_awaited(self) -> bool:
-        """Whether somebody waits for a slot."""
+        """Whether a task waits for a slot."""
         return bool(self._urgent or self._others)
 
     async def take(self, *, urgent: bool) -> None:
@@ -69,7 +69,7 @@ class Slots:
             await self._wait(self._urgent if urgent else self._others)
 
     def release(self) -> None:
-        """Give a slot back, or to the next who waits."""
+        """Release a slot, or pass it to the next waiting task."""
         self.taken -= 1
         self._grant_slots()
 
@@ -93,7 +93,7 @@ class Slots:
 
 
 class _Slot:
-    """One of them. `contextlib` would make a generator for each request, which takes 2 µs more."""
+    """A slot as a context manager. `contextlib` takes 2 µs more, for a generator per request."""
 
     __slots__ = ("_slots", "_urgent")
 
@@ -109,9 +109,9 @@ class _Slot:
 
 
 class _UntilClosed:
-    """Cancels its block where the session is closed, which then waits for the end of all of them.
+    """Cancels its block when the session is closed. Closing waits until all blocks have ended.
 
-    It works as `asyncio.timeout` does. A cancel scope of anyio takes 5 µs more for each request.
+    It works as `asyncio.timeout` does. A cancel scope of anyio takes 5 µs more per request.
     """
 
     __slots__ = ("_cancelled", "_cancelled_before", "_ended", "_running", "_task", "_text")
@@ -152,26 +152,26 @@ _ONCE = RetryPolicy(attempts=1)
 
 @attrs.define(frozen=True)
 class RequestOptions:
-    """How a request is to be made."""
+    """Options of a request."""
 
     timeouts: Timeouts
     retry: RetryPolicy
     urgent: bool
-    """Whether it goes before the others that wait for a slot."""
+    """Whether it takes precedence over others that wait for a slot."""
 
     def once(self) -> "RequestOptions":
-        """Return the same without retries."""
+        """Return the same options without retries."""
         return attrs.evolve(self, retry=_ONCE)
 
     def within(self, seconds: float) -> "RequestOptions":
-        """Return the same, done in so many seconds at most."""
+        """Return the same options with a limit of so many seconds."""
         if seconds >= self.timeouts.deadline:
             return self
         return attrs.evolve(self, timeouts=attrs.evolve(self.timeouts, deadline=seconds))
 
 
 class Requester:
-    """Sends requests, at most ``max_in_flight`` at a time, for as long as the session is open."""
+    """Sends requests, at most ``max_in_flight`` at a time, while the session is open."""
 
     def __init__(
         self,
@@ -186,7 +186,7 @@ class Requester:
         self.max_in_flight = max_in_flight
         self.clock = clock
         self.was_answered = False
-        """Whether anything was answered yet, if only by a gateway: the address is that of some server."""
+        """Whether any response arrived, even from a gateway: then the URL is that of a server."""
         self._transport = transport
         self._keys = keys
         self._budget = budget
@@ -196,10 +196,10 @@ class Requester:
         self._state = "not opened"
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._running: set[_UntilClosed] = set()
-        """What closing cancels, and waits for."""
+        """Blocks that closing cancels and waits for."""
 
     async def open(self) -> None:
-        """Bind to this event loop and process, and make the pool."""
+        """Bind to this event loop and process, and create the pool."""
         if self._state != "not opened":
             raise SessionMisuseError(f"The session is {self._state}; a session can be opened only once.")
         if (loop := _running_loop()) is None:
@@ -219,7 +219,7 @@ class Requester:
         self._state = "open"
 
     async def _open_pool(self) -> AsyncGenerator[None, None]:
-        """Hold the pool open; asyncio closes the generators that are left when a loop ends, and so this."""
+        """Keep the pool open. When a loop ends, asyncio closes remaining generators, and so this pool."""
         await self._transport.open()
         try:
             yield
@@ -227,7 +227,7 @@ class Requester:
             await self._transport.close()
 
     async def close(self) -> None:
-        """Cancel what is in flight, wait for it to end, and close the pool."""
+        """Cancel requests in flight, wait until they end, and close the pool."""
         if self._state != "open":
             return
         if self._home is not None and self._home[1].is_closed():
@@ -246,7 +246,7 @@ class Requester:
             await self._pool.aclose()
 
     def check_usable(self) -> None:
-        """Raise `SessionMisuseError` unless the session is open, here."""
+        """Raise `SessionMisuseError` unless the session is open in this event loop and process."""
         if self._state != "open" or self._home is None:
             how = "Use it inside 'async with Session() as session:'."
             raise SessionMisuseError(f"The session is {self._state}. {how}")
@@ -263,13 +263,13 @@ class Requester:
             )
 
     def emit(self, event: Event) -> None:
-        """Tell the observers and the log."""
+        """Send an event to the observers and the log."""
         self._telemetry.emit(event)
 
     async def call(
         self, request: Request, decode: Callable[[Reply], T], options: RequestOptions
     ) -> Decoded[T]:
-        """Send until an answer decodes, patience ends, or the error is final."""
+        """Send until a response can be decoded, the limits are reached, or the error is final."""
         self.check_usable()
         trace = self._telemetry.begin(request)
         text = "The session was closed while this request was in flight."
@@ -281,18 +281,18 @@ class Requester:
                 raise
 
     async def sleep(self, seconds: float) -> None:
-        """Wait, unless the session is closed meanwhile."""
+        """Wait, unless the session is closed during the wait."""
         self.check_usable()
         with _UntilClosed(self._running, self._note_end, "The session was closed."):
             await self.clock.sleep(seconds)
 
     def _note_end(self) -> None:
-        """Let closing go on where nothing runs any more."""
+        """Let closing continue if no request is running."""
         if not self._running and self._state == "closed":
             self._idle.set()
 
     def refill_quota(self) -> None:
-        """Forget what retries cost: what they were spent on is over."""
+        """Forget the cost of retries: the outage that they were spent on is over."""
         self._quota = RetryQuota()
 
     async def _send_with_retries(
@@ -340,7 +340,7 @@ class Requester:
             spent += delay_seconds
 
     def _check_deadline(self, trace: RequestTrace, attempts: int, spent: float, timeouts: Timeouts) -> None:
-        """Fail now where the server's pause outlasts the deadline."""
+        """Fail now if the server's pause is longer than the deadline."""
         pause = self._paused_until - self.clock.monotonic()
         if pause > timeouts.deadline - spent:
             text = "The server asked this session to wait."
@@ -368,7 +368,7 @@ class Requester:
             return self._redacted(error, confidential=request.confidential)
 
     def _redacted(self, error: FutureAGIError, *, confidential: bool) -> FutureAGIError:
-        """Blank out the keys where a server repeats them, and drop the frames that hold its answer."""
+        """Replace the keys where a server repeats them, and remove the frames that hold its response."""
         error.body = None if confidential else self._keys.redact(error.body)
         error.message = self._keys.redact(error.message) or ""
         error.args = (error.message,)
@@ -377,7 +377,7 @@ class Requester:
         return error.with_traceback(None)
 
     def _adjust_limit(self, outcome: object, sent_at: float, received_at: float) -> None:
-        """Let more requests fly after a success, fewer after a throttled answer."""
+        """Allow more concurrent requests after a success, fewer after a throttled response."""
         if not isinstance(outcome, FutureAGIError):
             self._concurrency.succeeded()
         elif is_throttling(outcome):
@@ -388,7 +388,7 @@ class Requester:
     def _plan_retry(
         self, error: FutureAGIError, attempt: int, retry: RetryPolicy, seconds_left: float
     ) -> tuple[float, int] | None:
-        """Return the pause and what it cost of the quota, or ``None`` to give up."""
+        """Return the pause and its cost in the quota; ``None`` to give up."""
         pause = retry_delay_seconds(
             error, attempt=attempt, policy=retry, seconds_left=seconds_left, jitter=self.clock.jitter()
         )
@@ -398,7 +398,7 @@ class Requester:
         return None if cost is None else (pause, cost)
 
     async def _pause_all(self, seconds: float, timeouts: Timeouts) -> None:
-        """Let this session wait, and all others on its budget."""
+        """Pause this session, and all others on its budget."""
         until = self.clock.monotonic() + seconds
         if until > self._paused_until:
             self._paused_until = until
@@ -418,7 +418,7 @@ class Requester:
                 break  # what was granted before a pause is of another minute
 
     async def _wait_for_pause(self) -> bool:
-        """Wait until the session is not paused; whether it was."""
+        """Wait until the session is not paused. Return whether it was."""
         paused = False
         while (seconds := self._paused_until - self.clock.monotonic()) > 0:
             paused = True
@@ -427,7 +427,7 @@ class Requester:
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return asyncio's loop where it runs, ``None`` in a plain function or another library's loop."""
+    """Return the running asyncio loop; ``None`` without one, or in another library's loop."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -436,7 +436,7 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 @contextmanager
 def _failing(trace: RequestTrace, attempts: int, spent: float) -> Iterator[None]:
-    """End the request where its budget fails in the block."""
+    """Fail the request if its budget fails inside the block."""
     try:
         yield
     except BudgetError as error:

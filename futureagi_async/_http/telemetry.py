@@ -1,4 +1,4 @@
-"""Tells observers, and the log at DEBUG, what becomes of each request."""
+"""Sends events of requests to observers, and to the log at level DEBUG."""
 
 import itertools
 import logging
@@ -40,11 +40,11 @@ class Telemetry:
 
     @property
     def is_enabled(self) -> bool:
-        """Whether anybody listens; where not, events need not be made."""
+        """Whether anyone listens; otherwise no event must be created."""
         return bool(self._observers) or _log.isEnabledFor(logging.DEBUG)
 
     def emit(self, event: Event) -> None:
-        """Hand an event to all observers and the log; an observer that fails is logged and stops nothing."""
+        """Send an event to all observers and the log. An observer that fails is logged, and stops nothing."""
         if _log.isEnabledFor(logging.DEBUG):
             _log.debug("%s", log_line(event))
         for observer in self._observers:
@@ -54,13 +54,13 @@ class Telemetry:
                 _log.exception("An observer failed on %s.", type(event).__name__)
 
     def begin(self, request: Request) -> "RequestTrace":
-        """Begin the trace of one request."""
+        """Start the trace of one request."""
         return RequestTrace(self, request.endpoint, request.path, next(self._numbers))
 
 
 @attrs.define(frozen=True)
 class RequestTrace:
-    """Emits the events of one request, from its first try to its end."""
+    """Emits the events of one request, from its first attempt to its end."""
 
     _telemetry: Telemetry
     _endpoint: str
@@ -68,7 +68,7 @@ class RequestTrace:
     _number: int
 
     def sent(self, attempt: int) -> None:
-        """Tell that a try is about to be sent."""
+        """Emit that an attempt is about to be sent."""
         if self._telemetry.is_enabled:
             self._telemetry.emit(
                 RequestSent(
@@ -82,7 +82,7 @@ class RequestTrace:
             )
 
     def answered(self, attempt: int, reply: Reply, seconds: float) -> None:
-        """Tell that a try was answered."""
+        """Emit that a response arrived."""
         if self._telemetry.is_enabled:
             self._telemetry.emit(
                 ResponseReceived(
@@ -98,7 +98,7 @@ class RequestTrace:
             )
 
     def retrying(self, attempt: int, error: FutureAGIError, delay_seconds: float) -> None:
-        """Tell that a try failed and another follows."""
+        """Emit that an attempt failed and another follows."""
         self._telemetry.emit(
             RetryPlanned(
                 endpoint=self._endpoint,
@@ -111,7 +111,7 @@ class RequestTrace:
         )
 
     def failed(self, error: FutureAGIError) -> FutureAGIError:
-        """Tell that no try follows, and return the error to raise."""
+        """Emit that no attempt follows, and return the error to raise."""
         self._telemetry.emit(
             RequestFailed(
                 endpoint=self._endpoint,
@@ -126,14 +126,14 @@ class RequestTrace:
         return error
 
     def cancelled(self) -> None:
-        """Tell that nobody waits for it any more."""
+        """Emit that the request was cancelled."""
         self._telemetry.emit(
             RequestCancelled(endpoint=self._endpoint, path=self.path, request_number=self._number)
         )
 
 
 def log_line(event: Event) -> str:
-    """Say what happened in one line."""
+    """Return an event as one line for the log."""
     match event:
         case RequestSent():
             return f"GET {event.path} attempt {event.attempt}"

@@ -1,4 +1,4 @@
-"""Sends one request by aiohttp: a `Request` in, a `Reply` or one of our errors out."""
+"""Sends one request by aiohttp. Returns a `Reply`, or raises one of our errors."""
 
 import asyncio
 import errno
@@ -33,12 +33,12 @@ _HEADERS = {
 }
 
 _LARGE_BODY_BYTES = 2**20
-"""To put the pieces of a larger body together stalls the event loop as long as to find the records in it:
-other tasks run in between."""
+"""Joining the chunks of a larger body blocks the event loop as long as finding the records in it. So other
+tasks run in between."""
 
 
 class Transport:
-    """A pool of connections to one origin. Open and close it in one event loop."""
+    """A pool of connections to one origin. Open and close it in the same event loop."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Transport:
         self._limits: tuple[Timeouts, float, aiohttp.ClientTimeout] | None = None
 
     async def open(self) -> None:
-        """Make the pool; no connection is opened yet."""
+        """Create the pool. No connection is opened yet."""
         connector = self._connector or aiohttp.TCPConnector(
             limit=self._connections, ssl=self._ssl_context or True
         )
@@ -84,7 +84,7 @@ class Transport:
             await self._client.close()
 
     async def send(self, request: Request, timeouts: Timeouts, seconds: float) -> Reply:
-        """Send once, within ``seconds``, and read the whole answer."""
+        """Send once, within ``seconds``, and read the whole response."""
         client, proxy = self._client, self._proxy
         assert client is not None
         if client.closed:
@@ -127,7 +127,7 @@ class Transport:
         return URL(f"{self._base}{target}", encoded=True)
 
     def _timeout(self, timeouts: Timeouts, seconds: float) -> aiohttp.ClientTimeout:
-        """Return the limits as aiohttp takes them; most requests have those of the one before."""
+        """Return the limits for aiohttp; cached, because most requests have the same."""
         if self._limits is None or self._limits[0] is not timeouts or self._limits[1] != seconds:
             limits = aiohttp.ClientTimeout(
                 total=seconds,
@@ -159,7 +159,7 @@ def _refuse_origin() -> NoReturn:
 
 
 def translate(error: Exception, seconds: float) -> FutureAGIError:
-    """Return the error of ours for one of aiohttp's, without its text where that could hold a header."""
+    """Return our error for an error of aiohttp, without its text if that could contain a header."""
     match error:
         case ssl.SSLError() | aiohttp.ClientSSLError():
             return TLSError(f"The TLS connection can't be trusted: {_tls_reason(error)}.")
@@ -192,7 +192,7 @@ def translate(error: Exception, seconds: float) -> FutureAGIError:
 
 
 def _is_loss(error: Exception) -> bool:
-    """Whether a connection was lost that had been there."""
+    """Whether an existing connection was lost."""
     lost = isinstance(error, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError)
     return lost and not isinstance(error, aiohttp.ClientConnectorError)
 
@@ -206,14 +206,14 @@ def _address(error: aiohttp.ClientConnectorError) -> str:
 
 
 def _reason(error: OSError) -> str:
-    """Return the system's words for an error, which asyncio replaces by its own."""
+    """Return the system's text for an error, which asyncio replaces by its own."""
     if error.errno is not None and error.errno > 0:
         return os.strerror(error.errno)
     return error.strerror or type(error).__name__
 
 
 def _advise(failure: FutureAGIError, error: Exception) -> FutureAGIError:
-    """Add what to look at where the server can't be reached, or not be trusted."""
+    """Add a hint if the server can't be reached, or is not trusted."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         advice = "To trust your own certificate authority, pass ssl_context=..."
     elif isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientProxyConnectionError):

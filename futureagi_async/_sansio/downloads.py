@@ -1,4 +1,4 @@
-"""Recordings: which URLs may be fetched, how a download is resumed, and where redirects lead."""
+"""Recordings: which URLs may be downloaded, how a download is resumed, and where redirects lead."""
 
 import re
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32
 
 
 def is_public(address: str) -> bool:
-    """Tell whether an address, as a socket would connect to it, is on the open internet.
+    """Return whether an IP address is public.
 
-    Not public are loopback, private, link-local, shared, reserved, multicast and unspecified addresses, also
-    where IPv6 wraps them (mapped, 6to4, NAT64), and whatever is no address.
+    Loopback, private, link-local, shared, reserved, multicast and unspecified addresses are not public, also
+    inside IPv6 (mapped, 6to4, NAT64). Text that is not an address is not public either.
     """
     try:
         plain = _unwrapped(ip_address(address))
@@ -69,30 +69,30 @@ _KNOWN_ENDINGS = frozenset(_ENDINGS.values())
 
 @attrs.define(frozen=True)
 class PartialFile:
-    """The beginning of a file that an earlier try left behind."""
+    """The first part of a file, from an earlier attempt."""
 
     size: int
-    """Bytes."""
+    """Size in bytes."""
     validator: str
-    """The strong entity tag under which they were sent."""
+    """The strong entity tag of the file when the part was sent."""
 
 
 @attrs.define(frozen=True)
 class BodyInfo:
-    """What an answer says about the body that follows."""
+    """What a response says about its body."""
 
     start: int
-    """Where in the file the body begins: 0, or the size of the part that is gone on with."""
+    """Position of the body in the file: 0, or the size of the part that is resumed."""
     size: int | None
-    """Bytes of the whole file, where the server tells."""
+    """Size of the whole file in bytes, if the server sent it."""
     validator: str | None
-    """The file's strong entity tag, without which nothing can be gone on with."""
+    """The strong entity tag of the file; without it, a download can't be resumed."""
     ending: str
-    """What the file's name should end in, such as ``.mp3``."""
+    """Extension for the file's name, such as ``.mp3``."""
 
 
 def split_url(url: str) -> SplitResult:
-    """Return the parts of a URL that may be fetched; raise `APIConnectionError` for any other."""
+    """Return the parts of a URL that may be downloaded, else raise `APIConnectionError`."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -106,18 +106,18 @@ def split_url(url: str) -> SplitResult:
 
 
 def bad_url() -> APIConnectionError:
-    """Return the error for what no request can be made of."""
+    """Return the error for a URL that no request can be made of."""
     return APIConnectionError("The recording's URL does not begin with http:// or https://.")
 
 
 def request_headers(part: PartialFile | None) -> dict[str, str]:
-    """Return the headers that ask for a whole file, or for what follows a part if it is still the same."""
+    """Return the headers for a whole file, or for the rest after a part if the file is unchanged."""
     plain = {"Accept-Encoding": "identity"}
     return plain | ({"Range": f"bytes={part.size}-", "If-Range": part.validator} if part else {})
 
 
 def redirect_target(url: str, status: int, headers: Mapping[str, str]) -> str | None:
-    """Return where a redirect leads, or ``None`` for an answer that is none."""
+    """Return the target of a redirect; ``None`` if the response is not a redirect."""
     if status not in _REDIRECTS:
         return None
     try:
@@ -134,9 +134,9 @@ def redirect_target(url: str, status: int, headers: Mapping[str, str]) -> str | 
 def read_head(
     status: int, headers: Mapping[str, str], part: PartialFile | None, path: str
 ) -> BodyInfo | None:
-    """Return what follows, or ``None`` where the part is of no use and the whole has to be asked for.
+    """Return what the response says about its body; ``None`` if the whole file must be requested again.
 
-    Raises `APIConnectionError` for everything but a file of sound.
+    Raises `APIConnectionError` if the response is not an audio file.
     """
     if part is not None and (status == 416 or (status == 206 and not _goes_on(headers, part))):
         return None
@@ -154,7 +154,7 @@ def read_head(
 
 
 def check_size(size: int, limit: int) -> None:
-    """Raise `ResponseTooLargeError` for more bytes than a file may have."""
+    """Raise `ResponseTooLargeError` if a file would have more bytes than the limit."""
     if size > limit:
         raise ResponseTooLargeError(f"It is larger than {limit:,} bytes.")
 

@@ -1,4 +1,4 @@
-"""Whether the server applies a source's filters: columns it knows, and what it said of the others."""
+"""Checks that the server applies the filters of a source, by its error messages and its columns."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -28,7 +28,7 @@ _MOST_NAMES: Final = 10
 
 
 def check_filters_applied(source: CallSource, messages: Sequence[str]) -> None:
-    """Raise `FilterIgnoredError` where the server complained about filters and sent unfiltered rows."""
+    """Raise `FilterIgnoredError` if the server complained about filters and sent unfiltered rows."""
     if not messages or not isinstance(source, TestExecutionCalls) or not (source.filters or source.search):
         return
     said = "; ".join(messages)[:500]
@@ -38,14 +38,14 @@ def check_filters_applied(source: CallSource, messages: Sequence[str]) -> None:
 
 
 def names_evaluations(source: TestExecutionCalls) -> bool:
-    """Whether some filter names an evaluation, so that it can't be sent before `resolve_evaluations`."""
+    """Whether a filter uses the name of an evaluation, and so must go through `resolve_evaluations` first."""
     return any(item.evaluation_name is not None for item in source.filters)
 
 
 def resolve_evaluations(source: TestExecutionCalls, columns: Sequence[Column]) -> TestExecutionCalls:
-    """Return the source with ids in place of evaluations' names.
+    """Return the source with evaluation ids in place of names.
 
-    Raises `FilterIgnoredError` where not exactly one evaluation of the execution has the name.
+    Raises `FilterIgnoredError` if no evaluation of the execution, or more than one, has a name.
     """
     return attrs.evolve(source, filters=[_resolved(item, columns) for item in source.filters])
 
@@ -68,10 +68,10 @@ def _resolved(item: Filter, columns: Sequence[Column]) -> Filter:
 
 
 def doubtful_filters(source: TestExecutionCalls, columns: Sequence[Column]) -> list[Filter]:
-    """Return the filters that the server may ignore, as their columns are not among the execution's.
+    """Return the filters that the server may ignore, because their columns are not among the execution's.
 
-    They are not all ignored: evaluations that were added later, and columns of newer servers, may be applied.
-    An answer without columns says nothing about them.
+    The server may still apply some of them: evaluations that were added later, and columns of newer servers.
+    A response without columns says nothing about filters.
     """
     if not columns:
         return []
@@ -80,7 +80,7 @@ def doubtful_filters(source: TestExecutionCalls, columns: Sequence[Column]) -> l
 
 
 def _ids_of(columns: Iterable[Column]) -> Iterable[str]:
-    """Yield the ids by which the server knows columns of an execution's own."""
+    """Yield the ids that the server knows for an execution's own columns."""
     for column in columns:
         if column.type in _COLUMN_TYPES:
             yield column.id
@@ -89,12 +89,12 @@ def _ids_of(columns: Iterable[Column]) -> Iterable[str]:
 
 
 def _is_dataset_form(item: Filter) -> bool:
-    """Whether the column is given with scenario and dataset, which the server takes as it is."""
+    """Whether the column is given with scenario and dataset; the server always knows such columns."""
     return item.column_id.startswith("scenario_") and "_dataset_" in item.column_id
 
 
 def probe(source: TestExecutionCalls, item: Filter) -> TestExecutionCalls:
-    """Return a list of the same execution that is empty if the server applies filters on the column."""
+    """Return a source that must be empty if the server applies filters on the column."""
     if item.filter_type == "boolean":
         impossible = [attrs.evolve(item, filter_op="equals", filter_value=word) for word in ("true", "false")]
     else:
@@ -104,7 +104,7 @@ def probe(source: TestExecutionCalls, item: Filter) -> TestExecutionCalls:
 
 
 def unknown_column(item: Filter, columns: Sequence[Column]) -> FilterIgnoredError:
-    """Return the error for a column that the server does not know, with the nearest that it does."""
+    """Return the error for an unknown column, with the most similar known ones."""
     return FilterIgnoredError(
         f"The server knows no column {item.column_id!r} of this test execution: it ignores the filter and "
         f"sends every row. {_instead(item.column_id, columns)}"
@@ -125,7 +125,7 @@ def _instead(given: str, columns: Sequence[Column]) -> str:
 
 
 def _spellings(columns: Sequence[Column]) -> dict[str, str]:
-    """Return what somebody may have meant, by how they may have spelled it."""
+    """Return what the user may have meant, by its possible spellings."""
     spellings = {name: name for name in sorted(_ALWAYS_APPLIED)}
     names = [column.column_name for column in columns if column.type == "evaluation"]
     for column in columns:

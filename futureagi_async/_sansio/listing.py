@@ -1,4 +1,4 @@
-"""Which page of a small list to ask for next, and what the list held: no proof, but nothing lost lightly."""
+"""Reads the pages of a small list. It does not verify completeness, but it retries if counts disagree."""
 
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
@@ -9,14 +9,14 @@ T = TypeVar("T")
 
 PAGE_SIZE = 100
 _MOST_PAGES = 10_000
-"""A million rows; a server that goes on after them does not mean it."""
+"""A million rows; more pages than this are a fault of the server."""
 _MOST_PASSES = 3
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @attrs.define(frozen=True)
 class Row(Generic[T]):
-    """A record of a list: its id, when it came to be, and what it is to a caller."""
+    """A record of a list: its id, its creation time, and its decoded value."""
 
     id: str
     created_at: datetime | None
@@ -29,22 +29,22 @@ class Page(Generic[T]):
 
     rows: list[T]
     count: int | None
-    """How many rows the list has, where the server says so."""
+    """Number of rows of the list, if the server sends it."""
     more: bool
-    """Whether it announces another page, whose address is not followed."""
+    """Whether the server announces another page. Its URL is not followed."""
 
 
 class ListReading(Generic[T]):
     """Reads the pages of a list one after another, until it ends.
 
-    A row that is deleted moves those behind it forward, one of them from the next page to the one before,
-    where nobody reads it. So where the counts of several pages do not agree with what came, the list is
-    read again, three times at most, and what any pass found is kept.
+    If a row is deleted, the rows after it move forward, and one of them can move to a page that was already
+    read. So if the counts of pages disagree with the received rows, the list is read again, at most three
+    times. The result has the rows of all passes.
     """
 
     def __init__(self) -> None:
         self.page = 1
-        """The page to ask for next."""
+        """The next page to request."""
         self.done = False
         self._passes = 1
         self._found: dict[str, Row[T]] = {}
@@ -52,7 +52,7 @@ class ListReading(Generic[T]):
         self._counts: set[int] = set()
 
     def take(self, page: Page[Row[T]]) -> None:
-        """Take the page that was asked for; one that brings nothing new is the last, whatever it says."""
+        """Add the requested page. A page without new rows is the last one, whatever the server announces."""
         known = len(self._found)
         for row in page.rows:
             self._found.setdefault(row.id, row)
@@ -64,7 +64,7 @@ class ListReading(Generic[T]):
             self.end()
 
     def end(self) -> None:
-        """Take note that the page that was asked for is past the end."""
+        """Note that the requested page is past the end."""
         if self.page == 1 or self._counts <= {len(self._found)}:
             self._earlier.clear()  # what only an earlier pass found was deleted since
             self.done = True
@@ -78,7 +78,7 @@ class ListReading(Generic[T]):
             self.page = 1
 
     def newest_first(self) -> tuple[T, ...]:
-        """Return what was found, each once; what tells no time comes last, as the server sent it."""
+        """Return the rows, each once. Rows without a creation time come last, in the server's order."""
         rows = {**self._earlier, **self._found}.values()
         return tuple(
             row.value for row in sorted(rows, key=lambda row: row.created_at or _LONG_AGO, reverse=True)

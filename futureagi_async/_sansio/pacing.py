@@ -1,7 +1,7 @@
-"""How many requests may be in flight, and how many sent in a minute.
+"""Limits: concurrent requests, and requests per minute.
 
-In flight: additive increase, multiplicative decrease, on throttling alone. Latency is no signal: pages differ
-so much in size that their times look like congestion.
+Concurrency follows additive increase and multiplicative decrease, on throttling only. Latency is not used,
+because pages differ so much in size that their response times would look like congestion.
 """
 
 from collections import deque
@@ -15,24 +15,24 @@ START = 4
 DECREASE = 0.7
 
 LEASE_SECONDS = 2.0
-"""A request is sent at most so long after it was asked for, or its lease lapses."""
+"""A lease lapses this long after it was requested."""
 IDLE_SECONDS = 1.0
-"""What is left of a lease goes back after so long without a request."""
+"""After this long without a request, the rest of a lease is given back."""
 LATE_SECONDS = 0.5
-"""What lapsed longer ago, in a process that was suspended, is not given back."""
+"""Requests that lapsed longer ago, as in a suspended process, are not given back."""
 LATE_LEASES = 3
-"""So many answers in a row that came when they had lapsed show that a budget is too slow."""
+"""After this number of lapsed leases in a row, a budget counts as too slow."""
 
 _ROUNDING = 1e-6  # of a request; far less than what the margin of a window holds
 
 
 @attrs.define
 class ConcurrencyLimit:
-    """Finds how many requests at once the server takes, up to ``most``.
+    """Finds how many concurrent requests the server accepts, up to ``most``.
 
-    It begins low and grows by one for each success, as long as the server never throttled; after
-    that by one for each round of successes. A throttled answer takes it down once per round trip:
-    those that were sent before the last step down do not count again.
+    It starts low and grows by one for each success until the server throttles. After that it grows by one for
+    each round of successes. A throttled response reduces the limit once per round trip: responses to requests
+    that were sent before the last reduction do not count.
     """
 
     most: int
@@ -44,16 +44,16 @@ class ConcurrencyLimit:
 
     @property
     def limit(self) -> int:
-        """How many may be in flight now, at least 1."""
+        """Maximum number of concurrent requests at present, at least 1."""
         return int(self._limit)
 
     def succeeded(self) -> None:
-        """Take a success into account."""
+        """Record a success."""
         step = 1.0 if self._throttled_at == float("-inf") else 1.0 / self._limit
         self._limit = min(float(self.most), self._limit + step)
 
     def throttled(self, *, sent_at: float, now: float) -> None:
-        """Take an answer into account that asked for fewer requests."""
+        """Record a throttled response."""
         if sent_at < self._throttled_at:
             return
         self._limit = max(1.0, self._limit * DECREASE)
@@ -61,27 +61,28 @@ class ConcurrencyLimit:
 
 
 def is_throttling(error: FutureAGIError) -> bool:
-    """Whether an error says that there are too many requests: 429, or 503 with ``Retry-After``."""
+    """Whether an error means too many requests: 429, or 503 with ``Retry-After``."""
     return isinstance(error, RateLimitError) or (error.status == 503 and error.retry_after is not None)
 
 
 @attrs.define
 class MinuteAllowance:
-    """Grants requests so that never more than ``requests_per_minute`` are sent in any 60 seconds.
+    """Grants at most ``requests_per_minute`` requests in any 60 seconds.
 
-    A bucket of tokens: it holds ``burst`` and fills evenly, so that it grants at most the allowance in a
-    minute and ``hold_seconds``. What is sent in a minute, or granted again after it was given back, was
-    granted in so long. What comes back later is lost, as is what exceeds the grants of that time.
+    A token bucket: it holds ``burst`` tokens and fills evenly, so that it grants at most the allowance in a
+    minute plus ``hold_seconds``. Every request that is sent within a minute was granted within that time.
+    Requests that are given back later than ``hold_seconds`` are lost; so are those that exceed the grants of
+    that time.
     """
 
     requests_per_minute: int
     burst: int
-    """How many may go at once."""
+    """Maximum number of requests at once."""
     hold_seconds: float
-    """A request arrives, or comes back and arrives as another's, less than so long after it was granted."""
+    """Maximum seconds from a grant until the request is sent, or given back and sent by another session."""
     now: float
     begins_empty: bool = False
-    """As the successor of one that was lost must: nobody knows what that has just granted."""
+    """Start without tokens: a replacement of a lost budget does not know what that one granted."""
     _seconds_each: float = attrs.field(init=False)
     _tokens: float = attrs.field(init=False)
     _held: deque[tuple[float, int]] = attrs.field(init=False, factory=deque)
@@ -95,7 +96,7 @@ class MinuteAllowance:
         self._tokens = 0.0 if self.begins_empty else float(self.burst)
 
     def lease(self, most: int, now: float) -> Lease:
-        """Grant up to ``most`` requests; where there is none, say when there will be one."""
+        """Grant up to ``most`` requests, or none and the seconds until there will be one."""
         self._advance(now)
         if (pause := self._paused_until - now) > 0:
             return Lease(0, pause)
@@ -108,7 +109,7 @@ class MinuteAllowance:
         return Lease(granted)
 
     def give_back(self, unused: int, now: float) -> None:
-        """Take back requests that were granted in the last ``hold_seconds``; of others it is too late."""
+        """Take back requests that were granted in the last ``hold_seconds``; older ones are lost."""
         self._advance(now)
         returned = min(unused, self._held_count)
         self._held_count -= returned
@@ -120,7 +121,7 @@ class MinuteAllowance:
             returned -= min(count, returned)
 
     def pause(self, seconds: float, now: float) -> None:
-        """Grant nothing for so long."""
+        """Grant nothing for so many seconds."""
         self._paused_until = max(self._paused_until, now + seconds)
 
     def _advance(self, now: float) -> None:
@@ -132,22 +133,22 @@ class MinuteAllowance:
 
 @attrs.define
 class HeldLease:
-    """What a session holds of a budget: the rest of its last lease."""
+    """The unused rest of a session's lease."""
 
     unused: int = 0
     _lapses_at: float = float("-inf")
     _used_at: float = float("-inf")
 
     def begin(self, granted: int, asked_at: float, now: float) -> None:
-        """Hold a new lease; the last one is used up or given back."""
+        """Start a new lease. The previous one must be used up or given back."""
         self.unused, self._lapses_at, self._used_at = granted, asked_at + LEASE_SECONDS, now
 
     def has_lapsed(self, now: float) -> bool:
-        """Whether it is too late to send a request on it."""
+        """Whether the lease is too old to send a request."""
         return now >= self._lapses_at
 
     def use(self, now: float) -> bool:
-        """Take a request of it, if there is one that may still be sent."""
+        """Use one request of the lease. Return whether there was one."""
         if not self.unused or self.has_lapsed(now):
             return False
         self.unused -= 1
@@ -155,10 +156,10 @@ class HeldLease:
         return True
 
     def kept_seconds(self, now: float) -> float:
-        """How long to keep what is left if no request comes."""
+        """Seconds to keep the rest if no request comes."""
         return min(self._used_at + IDLE_SECONDS, self._lapses_at) - now
 
     def drop(self, now: float) -> int:
-        """Hold none any more; return how many to give back, none if it is too late."""
+        """Drop the lease. Return how many requests to give back; 0 if it is too late."""
         unused, self.unused = self.unused, 0
         return unused if now < self._lapses_at + LATE_SECONDS else 0

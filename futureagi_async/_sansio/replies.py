@@ -1,4 +1,4 @@
-"""Reads a reply: body bytes within a limit, status and headers into an error or nothing."""
+"""Reads a response: its body within a limit, and its status and headers as an error or success."""
 
 import json
 import re
@@ -33,11 +33,11 @@ _STEP_BYTES = 1 << 18
 
 
 class BodyReader:
-    """Collects the pieces of one answer's body.
+    """Collects the chunks of a response body.
 
-    `feed` and `finish` raise `ResponseTooLargeError` past ``max_bytes`` decoded bytes,
-    `APIConnectionError` for a broken or cut gzip stream, and `DecodingError` at once for a
-    ``Content-Encoding`` that was not asked for.
+    `feed` and `finish` raise `ResponseTooLargeError` for more than ``max_bytes`` decompressed bytes,
+    `APIConnectionError` for a broken or truncated gzip stream, and `DecodingError` at once for a ``Content-
+    Encoding`` that was not requested.
     """
 
     def __init__(self, encoding: str, *, max_bytes: int, endpoint: str) -> None:
@@ -49,7 +49,7 @@ class BodyReader:
         self._pieces: list[bytes] = []
 
     def feed(self, piece: bytes) -> None:
-        """Take the next bytes off the wire."""
+        """Add the next bytes of the connection."""
         if self._member is None:
             self._keep(piece)
             return
@@ -59,7 +59,7 @@ class BodyReader:
             raise APIConnectionError(f"The gzip body is broken: {error}.", retryable=True) from None
 
     def finish(self) -> bytes:
-        """Return the whole decoded body without a byte order mark, or raise when it was cut."""
+        """Return the whole body without a byte order mark. Raise if it is truncated."""
         if self._member is not None and not self._member.eof:
             raise APIConnectionError("The gzip body was cut off.", retryable=True)
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
@@ -86,10 +86,10 @@ class BodyReader:
 
 EXCERPT_CHARACTERS = 2_000
 GATEWAY_STATUSES = frozenset({502, 503, 504, 507, 509, *range(520, 526), 527, 529, 530, 598, 599})
-"""What proxies and content delivery networks in front of the API say of a server behind them.
+"""Statuses that proxies and content delivery networks use for a server behind them.
 
-520 to 530 are Cloudflare's own, 598 and 599 those of older proxies. 526 (the server's certificate is
-wrong), 501 and 511 (log in to the network) come again however often one asks.
+520 to 530 are Cloudflare's, 598 and 599 those of older proxies. 526 (invalid certificate of the server), 501
+and 511 (log in to the network) do not go away by retrying.
 """
 RETRYABLE_STATUSES = GATEWAY_STATUSES | {408, 425, 429, 500}
 
@@ -104,7 +104,7 @@ DETERMINISTIC_500S = (
     "does not exist",
     "NUL (0x00)",
 )
-"""Parts of messages of the served API's 500s that come again however often one asks."""
+"""Parts of messages of the served API's 500s that do not go away by retrying."""
 
 _SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?")
 _HINTS = {
@@ -127,7 +127,7 @@ _CLASSES: Mapping[int, type[APIStatusError]] = {
 
 @attrs.define(frozen=True)
 class Reply:
-    """One answer: ``headers`` with lower-case names, ``body`` decoded from its content encoding."""
+    """A response. ``headers`` have lower-case names; ``body`` is decompressed."""
 
     status: int
     headers: Mapping[str, str]
@@ -135,7 +135,7 @@ class Reply:
 
     @property
     def request_id(self) -> str | None:
-        """The server's name for this exchange."""
+        """The server's request id."""
         return self.headers.get("x-request-id")
 
     @property
@@ -146,7 +146,7 @@ class Reply:
 
 @attrs.define(frozen=True)
 class Decoded(Generic[T]):
-    """What a request gave, and when: times of the session's clock, in seconds."""
+    """A decoded response, with times of the session's clock in seconds."""
 
     value: T
     reply: Reply
@@ -156,13 +156,13 @@ class Decoded(Generic[T]):
 
 
 def check_reply(reply: Reply) -> None:
-    """Raise the error that an answer other than 200 stands for."""
+    """Raise the error for a response with a status other than 200."""
     if reply.status != HTTPStatus.OK:
         raise error_of(reply)
 
 
 def error_of(reply: Reply) -> APIStatusError:
-    """Return the exception for an answer whose status is not 200."""
+    """Return the exception for a response with a status other than 200."""
     message = _message_of(reply)
     kind = _CLASSES.get(reply.status, APIStatusError)
     retryable = reply.status in RETRYABLE_STATUSES
@@ -184,7 +184,7 @@ def error_of(reply: Reply) -> APIStatusError:
 
 
 def retry_after(reply: Reply) -> float | None:
-    """Seconds the server asked to wait: ``Retry-After`` as a number, or as a date on its own clock."""
+    """Seconds that the server asked to wait: ``Retry-After`` as a number, or as a date of its own clock."""
     text = reply.headers.get("retry-after", "").strip()
     if _SECONDS.fullmatch(text):
         return float(text)
@@ -196,7 +196,7 @@ def retry_after(reply: Reply) -> float | None:
 
 
 def is_past_the_end(error: BaseException) -> bool:
-    """Whether a list says with this error that the page asked for does not exist."""
+    """Whether the error of a list means that the requested page does not exist."""
     return isinstance(error, NotFoundError) and error.message.startswith("Invalid page")
 
 
@@ -248,7 +248,7 @@ def _redirect_message(reply: Reply) -> str:
 
 
 def _verdict_on_500(reply: Reply, message: str) -> tuple[type[APIStatusError], bool, str]:
-    """Tell a missing test execution, a wrong parameter and a passing trouble apart."""
+    """Distinguish a missing test execution, a wrong parameter and a temporary failure."""
     if reply.status == 500 and "No TestExecution matches" in message:
         return NotFoundError, False, "Test execution not found."
     if reply.status == 500 and message.endswith("Invalid page."):  # past the end of some lists

@@ -1,4 +1,4 @@
-"""The documented endpoints: what to ask for -> the request that asks for it."""
+"""The documented endpoints: functions that make their requests."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -33,14 +33,14 @@ _Query: TypeAlias = tuple[tuple[str, str], ...]
 
 @attrs.define(frozen=True)
 class Request:
-    """One GET: ``path`` is complete and safe to append to the base URL."""
+    """A GET request. ``path`` is complete, and can be appended to the base URL."""
 
     endpoint: str
-    """The path template, good as a metric's or a span's name."""
+    """The path template, usable as the name of a metric or a span."""
     path: str
     query: _Query = ()
     confidential: bool = False
-    """Whether the answer holds secrets of other parties, so that no error may quote it."""
+    """Whether the response contains secrets of other parties, so that no error may quote it."""
 
     @property
     def target(self) -> str:
@@ -49,7 +49,7 @@ class Request:
 
     @property
     def query_string(self) -> str:
-        """The query alone, percent-encoded."""
+        """The query, percent-encoded."""
         # what `urlencode` gives, in a third of its time: most values are numbers of pages
         return "&".join(
             f"{name}={value if _is_number(value) else quote(value, safe='')}" for name, value in self.query
@@ -61,12 +61,12 @@ def _is_number(text: str) -> bool:
 
 
 def call_request(call_execution_id: str) -> Request:
-    """Ask for one call's full detail."""
+    """Return the request for the full details of a call."""
     return Request(CALL, CALL.format(call_execution_id=call_execution_id))
 
 
 def kpis_request(test_execution_id: str) -> Request:
-    """Ask for a test execution's key figures."""
+    """Return the request for the KPIs of a test execution."""
     return Request(KPIS, KPIS.format(test_execution_id=test_execution_id))
 
 
@@ -76,7 +76,7 @@ def endpoint_of(source: CallSource) -> str:
 
 
 def page_request(source: CallSource, *, page: int, limit: int) -> Request:
-    """Ask for one page of a list of calls; ``limit`` is always sent, as the defaults differ."""
+    """Return the request for a page of a list of calls. ``limit`` is always sent, because defaults differ."""
     return _list_request(source, _paging(page, limit))
 
 
@@ -88,7 +88,7 @@ def groups_request(
     page: int,
     limit: int,
 ) -> Request:
-    """Ask for grouped rows of a test execution."""
+    """Return the request for grouped rows of a test execution."""
     groups = _given(
         row_groups=_json(_words(row_groups, "row_groups")),
         group_keys=_json(_words(group_keys, "group_keys")) if group_keys else None,
@@ -102,7 +102,7 @@ def groups_request(
 def list_request(
     template: str, ids: Mapping[str, str], chosen: Mapping[str, str | None], *, page: int, limit: int
 ) -> Request:
-    """Ask for a page of a list in which ids are found; ``chosen`` narrows it."""
+    """Return the request for a page of a small list; ``chosen`` are its filter parameters."""
     query = _given(**chosen) + _paging(page, limit)
     return _checked(Request(template, template.format(**ids), query, confidential=True))
 
@@ -119,7 +119,7 @@ def _list_request(source: CallSource, further: _Query) -> Request:
 
 
 def _choices(source: CallSource) -> _Query:
-    """Return what narrows a list down."""
+    """Return the filter parameters of a list."""
     match source:
         case RunTestCalls():
             if source.search is None and source.status is None:

@@ -1,8 +1,8 @@
-"""Decides how a list of calls is watched: what to read next, what is final, when to look again.
+"""Decides how a list of calls is watched: what to read next, what is final, and when to check again.
 
-A page of a test execution's calls also tells its status, and every saved call moves to the front of its list.
-So one small page, the first, is enough as long as it joins what is known already. Results of evaluations do
-not move their calls: for them, every other look is at one of the calls that wait for theirs.
+A page of a test execution's calls also has its status, and every saved call moves to the front of its list.
+So one small first page is enough, as long as it overlaps with the known calls. Results of evaluations do not
+move their calls: so every other check reads one of the calls that wait for an evaluation.
 """
 
 from collections import Counter
@@ -22,24 +22,26 @@ STOPPED_EXECUTIONS = frozenset((ExecutionStatus.FAILED, ExecutionStatus.CANCELLE
 ENDED_EXECUTIONS = STOPPED_EXECUTIONS | {ExecutionStatus.COMPLETED}
 
 FIRST_LIMIT = 100
-"""Rows of the first page: most test executions fit on it."""
+"""Rows of the first page; most test executions fit on it."""
 SMALL_LIST = 20
-"""A list of up to so many calls is read whole each time."""
+"""Lists of up to this number of calls are read as a whole each time."""
 SPARE_ROWS = 5
-"""By how many rows such a list may grow."""
+"""Number of rows by which such a list may grow."""
 MOST_LOOKS = 3
-"""Calls looked at one after another, as long as each is finished; then all are read."""
+"""Number of single calls to check in one go, as long as each is finished; then all are read."""
 LOOKS_BETWEEN_READS = 10
 ROWS_BETWEEN_READS = 50
-"""After so many looks, or one for so many rows, all calls are read: what small pages miss is made good."""
+"""All calls are read after this number of checks, or one per so many rows, to correct what small pages
+miss."""
 SETTLED_SECONDS = 60.0
-"""What failed or was cancelled may never finish what it began: it is final when nothing changed so long."""
+"""A failed or cancelled execution may leave calls unfinished: it is final after this long without a
+change."""
 
 MAX_POLL_SECONDS = 60.0
 QUIET_SHARE = 0.25
-"""The pause between two looks, as a share of the time in which nothing changed."""
+"""The pause between two checks, as a share of the time without a change."""
 BUDGET_SHARE = 0.5
-"""How much of a session's requests a minute waiting may take."""
+"""The share of a session's requests per minute that waiting may use."""
 
 UNKNOWN = "unknown"
 _ORDER = {str(word): place for place, word in enumerate(CallStatus)}
@@ -47,7 +49,7 @@ _ORDER = {str(word): place for place, word in enumerate(CallStatus)}
 
 @attrs.define(frozen=True)
 class WholeList:
-    """Read every call, until it is certain that these are all."""
+    """Read every call, until the list is provably complete."""
 
 
 @attrs.define(frozen=True)
@@ -62,25 +64,25 @@ Read: TypeAlias = PageRequest | OneCall | WholeList
 
 @attrs.define(frozen=True)
 class KnownCall:
-    """What is remembered of a call."""
+    """What is kept of a call."""
 
     changed_at: datetime | None
     status: str
     pending: int
-    """Evaluations without a result."""
+    """Number of evaluations without a result."""
 
     @property
     def is_final(self) -> bool:
-        """Whether neither the call nor its evaluations will change, but by a rerun."""
+        """Whether the call and its evaluations will not change, except by a rerun."""
         return self.status in ENDED_CALLS and not self.pending
 
 
 def poll_delay_seconds(
     poll: float, quiet_seconds: float, requests: int, max_requests_per_minute: int | None
 ) -> float:
-    """Seconds until the next look: ``poll`` at first, up to a minute while nothing changes.
+    """Seconds until the next check: ``poll`` at first, up to a minute while nothing changes.
 
-    ``requests`` is how many the last look took; of a limited session no more than half is used.
+    ``requests`` is the number that the last check used; at most half of a session's limit is used.
     """
     delay = max(poll, min(QUIET_SHARE * quiet_seconds, MAX_POLL_SECONDS))
     if max_requests_per_minute is not None:
@@ -89,44 +91,44 @@ def poll_delay_seconds(
 
 
 class ListWatch:
-    """What is known of a list of calls, from reads that are mostly small.
+    """The known state of a list of calls, from mostly small reads.
 
-    A look at the list is `begin`, and then the ``take_...`` of what was read, until it returns ``None``.
+    A check is `begin`, followed by the ``take_...`` method for each result, until it returns ``None``.
     """
 
     def __init__(self, *, has_status: bool) -> None:
         self.status: str | None = None
         self._has_status = has_status
-        """Whether the list is that of a test execution, which says when it has ended."""
+        """Whether the list is that of a test execution, which has a status."""
         self._known: dict[str, KnownCall] = {}
         self._count: int | None = None
         self._evaluations = 0
-        """How many a test execution has."""
+        """Number of evaluations of the test execution."""
         self._changed_at = float("-inf")
         self._is_proven = False
-        """Whether what is known is certain to be all, and was read in this look."""
+        """Whether all calls are known for certain, from a read in this check."""
         self._was_proven = False
-        """Whether it was since the execution ended."""
+        """Whether that was so after the execution ended."""
         self._changes = 0
-        """Calls that the first page showed to be new or changed, when it was read last."""
+        """Calls that were new or changed on the first page of the last check."""
         self._looks = 0
-        """Since all calls were read."""
+        """Checks since all calls were read."""
         self._calls_finished = 0
-        """Calls that this look found to be finished."""
+        """Calls that this check found to be finished."""
         self._looked_at_call = False
         self._was_widened = False
-        """Whether this look read a first page of full size."""
+        """Whether this check read a first page of full size."""
 
     def quiet_seconds(self, now: float) -> float:
-        """Seconds since something was seen to have changed."""
+        """Seconds since the last change."""
         return now - self._changed_at
 
     def is_final(self, now: float) -> bool:
-        """Whether nothing is left that may still change, certainly."""
+        """Whether it is certain that nothing will change any more."""
         return self._is_proven and self._has_ended() and (not self._is_unfinished() or self._has_settled(now))
 
     def state(self, id_: str, now: float, elapsed: float) -> ExecutionState:
-        """Return what is known, for callers."""
+        """Return the state for callers."""
         found = Counter(call.status for call in self._known.values())
         words = sorted(found, key=lambda word: (_ORDER.get(word, len(_ORDER)), word))
         return ExecutionState(
@@ -139,7 +141,7 @@ class ListWatch:
         )
 
     def remember(self, calls: Iterable[CallExecution]) -> dict[str, KnownCall]:
-        """Return what is to be known of calls, by id; snapshots are none."""
+        """Return what to keep of calls, by id, without snapshots."""
         return {call.id: self._remembered(call) for call in calls if not call.is_snapshot}
 
     def begin(self) -> Read:
@@ -158,7 +160,7 @@ class ListWatch:
         return PageRequest(1, min(max(1, 2 * self._changes), FIRST_LIMIT))
 
     def take_page(self, page: CallPage, now: float) -> Read | None:
-        """Take the first page into account, and return what to read besides."""
+        """Process the first page, and return what else to read."""
         if isinstance(page, TestExecutionPage):
             self._take_status(page, now)
         shown = self.remember(page.calls)
@@ -177,7 +179,7 @@ class ListWatch:
         return WholeList() if must or is_time or self._needs_proof(now) else None
 
     def take_call(self, call: CallExecution | None, now: float) -> Read | None:
-        """Take the detail of a call into account, ``None`` for one that is not found any more."""
+        """Process the detail of a call; ``None`` for a call that no longer exists."""
         if call is None:
             return WholeList()
         shown = self.remember([call])
@@ -191,7 +193,7 @@ class ListWatch:
         return OneCall(following)
 
     def take_all(self, calls: Mapping[str, KnownCall], now: float, *, proven: bool) -> None:
-        """Take the whole list into account; nothing is to be read besides."""
+        """Process the whole list; nothing else must be read."""
         if self._known != calls:
             self._known, self._changed_at = dict(calls), now
         self._looks, self._is_proven = 0, proven
@@ -214,7 +216,7 @@ class ListWatch:
             self.status, self._changed_at, self._was_proven = status, now, False
 
     def _joins(self, shown: Mapping[str, KnownCall]) -> bool:
-        """Whether a page reaches what has not changed, so that the list behind it is known."""
+        """Whether a page reaches unchanged calls, so that the rest of the list is known."""
         return any(self._known.get(id_) == call for id_, call in shown.items())
 
     def _update(self, shown: Mapping[str, KnownCall], now: float) -> None:
@@ -223,25 +225,25 @@ class ListWatch:
             self._changed_at = now
 
     def _needs_proof(self, now: float) -> bool:
-        """Whether the whole list says something new: what was left at the end, or that all is final."""
+        """Whether a read of the whole list is useful: at the end, or when everything seems final."""
         return self._has_ended() and (
             not self._was_proven or not self._is_unfinished() or self._has_settled(now)
         )
 
     def _has_ended(self) -> bool:
-        """Whether nothing new will begin."""
+        """Whether no new call will begin."""
         return not self._has_status or self.status in ENDED_EXECUTIONS
 
     def _has_settled(self, now: float) -> bool:
         return self.status in STOPPED_EXECUTIONS and self.quiet_seconds(now) >= SETTLED_SECONDS
 
     def _is_unfinished(self) -> bool:
-        """Whether a call may still change; those that a stopped execution did not begin with do not."""
+        """Whether a call may still change. Calls that a stopped execution did not start will not."""
         final = NOT_BEGUN_CALLS if self.status in STOPPED_EXECUTIONS else frozenset[CallStatus]()
         return any(not call.is_final and call.status not in final for call in self._known.values())
 
     def _oldest_waiting(self) -> str | None:
-        """Return the call that waits longest for its evaluations, which will not move it."""
+        """Return the call that has waited longest for its evaluations."""
         waiting = [id_ for id_, call in self._known.items() if call.status in ENDED_CALLS and call.pending]
         return min(waiting, key=lambda id_: _seconds(self._known[id_]), default=None)
 

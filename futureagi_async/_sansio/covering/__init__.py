@@ -1,10 +1,10 @@
-"""Which page of a list to read next, and what is then proven: `Cover`, and `FastRead` without proof.
+"""Decides which page of a list to read next, and when the list is provably complete.
 
-`cover` chooses between one page (`atomic`), a cover of key ranges (`keycover`) and windows of creation
-time (`atomic`), within a `budget`, and goes around pages that fail (`failing`). A key cover is a pass of
-overlapping `windows` (`passes`, `keyranges`, `repairs` of gaps), the end read again (`tails`) and the
-front read last (`fronts`); `places` counts where deleted calls leave holes. `pages` holds what all of
-them talk about, `seen_ids` tells records apart.
+`cover` chooses between one page (`atomic`), a cover of key ranges (`keycover`) and windows of creation time
+(`atomic`), within a `budget`, and works around pages that fail (`failing`). `FastRead` reads without a proof.
+A key cover is a pass of overlapping `windows` (`passes`, `keyranges`, `repairs` of gaps), a second read of
+the end (`tails`), and a last read of the front (`fronts`). `places` counts the positions without rows that
+deleted calls leave. `pages` has the types that all modules share; `seen_ids` recognises duplicates.
 """
 
 from futureagi_async._sansio.covering.cover import Cover

@@ -1,4 +1,4 @@
-"""Reads a whole list, or the rows of one window of creation time, in one page."""
+"""Reads a whole list, or the rows of one window of creation time, as one page."""
 
 from collections import deque
 from math import ceil
@@ -16,21 +16,21 @@ from futureagi_async._sansio.covering.tails import EndConfidence
 from futureagi_async._sansio.covering.windows import tail_window
 
 PATIENCE_SECONDS = 3.0
-"""What one page may take: as parallel pages, its rows would arrive sooner."""
+"""Maximum seconds of one page; parallel pages would deliver its rows sooner."""
 PATIENCE_SECONDS_SLOTS_FULL = 15.0
-"""The same, while other lists fill all slots."""
+"""The same, while other lists use all slots."""
 PATIENCE_SECONDS_WITHOUT_KEYS = 60.0
-"""The same, where rows show no time of last change: nothing else could prove the list complete."""
+"""The same, for rows without a time of last change, whose list can't be verified in another way."""
 _READS = 10
-"""Tries before a list that keeps growing out of its page is covered instead."""
+"""Attempts before a list that keeps growing beyond its page is covered instead."""
 
 
 class AtomicRead:
-    """Decides whether a list fits one page, and reads it so.
+    """Decides whether a list fits on one page, and reads it as one page.
 
-    On lists that are counted first, a row that enters between the server's two statements pushes the
-    oldest row off the page's end. There the end is read first, and the one page last: the oldest rows
-    are in one or the other unless that happened to both.
+    If a list is counted before its rows are read, a row that enters in between pushes the oldest row off the
+    end of the page. For such a list the end is read first, and the one page last: the oldest rows are in one
+    of the two unless this happened in both.
     """
 
     def __init__(
@@ -46,16 +46,16 @@ class AtomicRead:
         self._tail: PageResult | None = first if self._reaches_end(first) else None
         self._before: PageResult | None = None
         self._agreeing = 1
-        """Reads of the end that agree on it, one after another."""
+        """Number of reads of the end in a row that agree."""
         self._reads = 0
 
     @property
     def proven_by_first(self) -> bool:
-        """Whether page 1 was already the whole list, and nothing else is needed."""
+        """Whether page 1 was already the whole list."""
         return not self._traits.counted_first and self._reaches_end(self.first)
 
     def fits(self, max_body_bytes: int, *, slots_full: bool) -> bool:
-        """Whether one page is worth trying, judging by what page 1 took."""
+        """Whether to try one page, based on the response time of page 1."""
         rows = self.rows
         result = self.first
         read = max(1, len(result.keys))
@@ -67,13 +67,13 @@ class AtomicRead:
         return rows <= self._sizes.largest_limit and seconds <= patience and small
 
     def next_page(self) -> PageRequest:
-        """Return the tail first where it is needed and its keys tell where it begins, then the one page."""
+        """Return the tail first, if it is needed and its start is known, and then the one page."""
         if self._traits.counted_first and self._tail is None and not self.first.lacks_keys:
             return tail_window(self._count, self._sizes.tail, 2 * self._sizes.tail)
         return PageRequest(1, self.rows, optional=True)
 
     def add_result(self, result: PageResult) -> None:
-        """Take the tail, or the one page."""
+        """Process the tail, or the one page."""
         self._reads += 1
         self._count = result.count if result.count is not None else min(self._count, result.request.offset)
         self._agreeing = self._agreeing + 1 if self._tail_is_in(result) else 1
@@ -89,7 +89,7 @@ class AtomicRead:
 
     @property
     def rows(self) -> int:
-        """How many rows to ask for, so that the list still fits when it has grown a little."""
+        """Number of rows to request, so that the list still fits after growing a little."""
         return ceil(self._count * 1.1) + self._sizes.growth
 
     def _reaches_end(self, result: PageResult) -> bool:
@@ -101,7 +101,7 @@ class AtomicRead:
         return request.page == 1 or count - request.offset >= self._sizes.tail
 
     def _is_as_before(self, result: PageResult) -> bool:
-        """Whether the same page showed the same rows again, so that a third read would, too."""
+        """Whether the page had the same rows twice, so that a third read would have them, too."""
         before = self._before
         return before is not None and (before.request, before.count, before.ids) == (
             result.request,
@@ -110,10 +110,10 @@ class AtomicRead:
         )
 
     def _tail_is_in(self, result: PageResult) -> bool:
-        """Whether the page joins the earlier read of the end, so that no oldest row fell between.
+        """Whether the page overlaps with the earlier read of the end, so that no oldest row is missing.
 
-        A tail has to begin above the key of the oldest rows: where it shows only some of those that share it,
-        the page may lack another of them.
+        A tail must begin above the key of the oldest rows: if it has only some of the rows with that key, the
+        page may miss another of them.
         """
         tail = self._tail
         if tail is None:
@@ -141,11 +141,11 @@ class _Window:
 
 
 class CreationWindows:
-    """Chooses windows, and reads each as one page."""
+    """Chooses windows of creation time, and reads each as one page."""
 
     def __init__(self, traits: ListTraits, *, now: float, page_size: int, sizes: CoverSizes) -> None:
         self.trouble: str | None = None
-        """Why some window can't be read."""
+        """Why a window can't be read."""
         self.last_sent_at = 0.0
         self._traits = traits
         self._page_size = page_size
@@ -159,7 +159,7 @@ class CreationWindows:
         return not self._waiting and not self._in_flight and self.trouble is None
 
     def next_page(self) -> PageRequest | None:
-        """Return a page of some window."""
+        """Return a page of a window."""
         if not self._waiting:
             return None
         window = self._waiting.popleft()
@@ -169,11 +169,11 @@ class CreationWindows:
         return request
 
     def requested(self, request: PageRequest) -> bool:
-        """Whether ``request`` was this one's."""
+        """Whether ``request`` belongs to a window."""
         return request in self._in_flight
 
     def add_result(self, result: PageResult) -> None:
-        """Finish, go on with, or halve the window that was read."""
+        """Finish, continue or halve the window that was read."""
         window = self._in_flight.pop(result.request)
         window.end_confidence.note(result)
         self.last_sent_at = max(self.last_sent_at, result.sent_at)

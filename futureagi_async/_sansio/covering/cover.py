@@ -49,9 +49,9 @@ from futureagi_async._sansio.covering.places import Holes
 from futureagi_async._sansio.covering.tails import EndConfidence
 
 LOST_PAGES_ALLOWED = 3
-"""More make a list incomplete; what was not read yet is still read."""
+"""With more lost pages a list is incomplete; pages that were not read yet are still read."""
 LOST_PAGES_IN_ALL = 20
-"""More, or more rows that can't be read, end the reading of a list."""
+"""With more failed pages, or more unreadable rows, reading of a list ends."""
 _PLACES_NAMED = 5
 
 
@@ -91,9 +91,9 @@ class Cover:
         self._lost = 0
         self._lost_bisections = 0
         self._changed = False
-        """Whether the list was seen to change since the first page."""
+        """Whether the list changed since the first page."""
         self._newest = self._began = -inf
-        """The greatest key of the first page, and the least the server's clock showed then."""
+        """The greatest key of the first page, and the lower bound of the server's clock then."""
         self._trouble: str | None = None
         self._spent = False
         """Whether the budget is used up."""
@@ -116,17 +116,17 @@ class Cover:
 
     @property
     def requests(self) -> int:
-        """How many pages were requested."""
+        """Number of requested pages."""
         return self._budget.requests
 
     @property
     def sweeps(self) -> int:
-        """How often the front was read again."""
+        """Number of times that the front was read again."""
         return self._keys.sweeps
 
     @property
     def gaps_repaired(self) -> int:
-        """How many gaps between pages a further page closed."""
+        """Number of gaps that a further page closed."""
         return self._keys.gaps_repaired
 
     def next_page(self) -> PageRequest | None:
@@ -171,9 +171,9 @@ class Cover:
         return f"The pages contradict each other, although the list does not seem to change: {pages}."
 
     def add_result(self, result: PageResult, *, slots_full: bool = False) -> None:
-        """Take an answer into account.
+        """Process a response.
 
-        ``slots_full`` says that enough other lists wait to fill every slot, so that one slow page costs
+        ``slots_full`` says that enough other lists wait to use every slot, so that one slow page costs
         nothing.
         """
         self._in_flight -= 1
@@ -194,10 +194,10 @@ class Cover:
         self._settle()
 
     def add_failure(self, request: PageRequest, failures: int = 0) -> bool:
-        """Take into account that a page could not be read; whether there is another way.
+        """Process a failed page. Return whether there is an alternative.
 
-        ``failures`` is how often it failed for a reason that smaller pages may not share; 0 where the
-        reason has nothing to do with the page.
+        ``failures`` is how many times it failed for a reason that smaller pages may not have; 0 if the reason
+        is independent of the page.
         """
         self._in_flight -= 1
         self._budget.add_failure(request)
@@ -206,15 +206,15 @@ class Cover:
         return another_way or request.optional
 
     def resume(self) -> None:
-        """Go on after an interruption, of which nobody knows what it brought."""
+        """Continue after an interruption; the responses to requests in flight are unknown."""
         self._end_confidence.forget()
 
     def stop(self, reason: str) -> None:
-        """End the reading from outside, for instance at a deadline."""
+        """Stop from outside, for instance at a deadline."""
         self.conclusion = self.conclusion or Conclusion("incomplete", reason)
 
     def _note_list(self, result: PageResult) -> None:
-        """Learn from a page of the whole list."""
+        """Process a page of the whole list."""
         count = self.count
         newest = max((key for key in result.keys if key is not None), default=-inf)
         if count is None:
@@ -258,7 +258,7 @@ class Cover:
             self._leave_atomic(atomic)
 
     def _leave_atomic(self, atomic: AtomicRead) -> None:
-        """Go on with the cover; page 1 was its first window."""
+        """Continue with the cover; page 1 was its first window."""
         self._atomic = None
         self._check_coverable(atomic.first)
 
@@ -274,7 +274,7 @@ class Cover:
             )
 
     def _take_failure(self, request: PageRequest, failures: int) -> bool:
-        """Find another way around a page that failed; whether there is one."""
+        """Find a way around a failed page. Return whether there is one."""
         if self.count is None:
             return self._lose_first(request, failures)
         if self._creation is not None and request.created is not None:
@@ -301,7 +301,7 @@ class Cover:
         return False
 
     def _lose_first(self, request: PageRequest, failures: int) -> bool:
-        """Ask again, or whether the list can be read at all but for its first page."""
+        """Request the first page again, or end if the list can't be read without it."""
         if request.page == 1 and failures:
             if not self._failing.tries_again(request, failures):
                 self._first = PageRequest(2, request.limit)
@@ -336,7 +336,7 @@ class Cover:
             self._leave_cover(result, trouble)
 
     def _trouble_with(self, result: PageResult) -> str | None:
-        """Say why the keys of a page prove nothing."""
+        """Say why the keys of a page can't be used."""
         if result.lacks_keys:
             return (
                 "The rows have no time of last change, so only a list that fits on one page can be verified."
@@ -348,7 +348,7 @@ class Cover:
         return None
 
     def _leave_cover(self, result: PageResult, trouble: str) -> None:
-        """Read in windows of creation time where that works, else without proof."""
+        """Read in windows of creation time if possible, else without a proof."""
         now = self._clock.at(result.sent_at)
         if not self._traits.filters_creation or not isfinite(now):
             self._give_up(trouble)
@@ -399,7 +399,7 @@ class Cover:
 
 
 def _tell_places(places: Sequence[int], tie: int) -> str:
-    """Name the rows that can't be read, by pages that hold nothing else."""
+    """Name the rows that can't be read, by pages that contain only them."""
     pages = [f"page={place + 1}&limit=1" for place in places[:_PLACES_NAMED]]
     more = f" and {len(places) - len(pages)} more" if len(places) > len(pages) else ""
     rows = "one row" if len(places) == 1 else f"rows at {len(places)} positions"

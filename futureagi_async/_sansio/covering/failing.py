@@ -1,4 +1,4 @@
-"""Pages that fail: tried again, and where the server can't deliver one of their rows, halved to find it."""
+"""Handles pages that fail: retries them, and halves them to find a row that the server can't deliver."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -6,42 +6,42 @@ from collections.abc import Iterator
 from futureagi_async._sansio.covering.pages import PageRequest
 
 _TRIES = 2
-"""How often a page has to fail before it is halved."""
+"""Number of failures before a page is halved."""
 _MOST_UNREADABLE = 20
-"""Rows looked for; a list with more of them fails for another reason."""
+"""Maximum number of unreadable rows; with more, the list fails for another reason."""
 
 _DOUBTFUL = 3
-"""Failures without an answer in between that may just as well mean that the server answers nothing."""
+"""Number of failures in a row that may also mean that the server answers nothing."""
 _SHARE_AT_THE_FRONT = 0.4
 
 
 class Bisection:
-    """Halves a page that failed until the row is alone, then reads what was left out behind it.
+    """Halves a failed page until the unreadable row is alone, and then reads the rows that were left out.
 
-    Pages begin at multiples of their limit, so halves are not exact, and may reach back to places that
-    were read already; no page holds a row that is known to be unreadable. Each is tried once.
+    Pages begin at multiples of their limit, so halves are not exact, and may overlap positions that were
+    already read. No page contains a row that is known to be unreadable. Each page is tried once.
     """
 
     def __init__(self, failed: PageRequest, end: int, tie: int) -> None:
         self.unreadable: list[int] = []
-        """Places of rows that can't be read, counted from 0."""
+        """Positions of unreadable rows, from 0."""
         self.gave_up = False
-        """Whether nothing is answered any more, and so nothing known of any row."""
+        """Whether the server answers nothing any more, so that nothing is known about rows."""
         self._suspect: tuple[int, int] | None = (failed.offset, max(end, failed.offset + 1))
-        """Places among which there is an unreadable row."""
+        """Positions that contain an unreadable row."""
         self._narrowed = self._suspect
         """The same, when a page last failed."""
         self._unread = (0, 0)
-        """Places behind them that were left out."""
+        """Later positions that were left out."""
         self._request: PageRequest | None = None
         self._failures = 1
-        """Since the last answer."""
+        """Failures since the last response."""
         self._tie = tie
-        """How many rows may share a key: among so many places a row may stand elsewhere each time."""
+        """Number of rows that may have equal keys: among them a row can change its position."""
 
     @property
     def done(self) -> bool:
-        """Whether every row was read but those that can't be."""
+        """Whether every readable row was read."""
         return self.gave_up or (self._suspect is None and not self._left_out)
 
     @property
@@ -49,7 +49,7 @@ class Bisection:
         return self._unread[0] < self._unread[1]
 
     def note_answer(self) -> None:
-        """Learn that the server answers some page of the list."""
+        """Record that the server answered a page of the list."""
         self._failures = 0
 
     def next_page(self) -> PageRequest | None:
@@ -64,11 +64,11 @@ class Bisection:
         return self._request
 
     def requested(self, request: PageRequest) -> bool:
-        """Whether ``request`` was this one's."""
+        """Whether ``request`` is one of these pages."""
         return request is self._request
 
     def add_result(self, request: PageRequest) -> None:
-        """Take a page that was answered: an unreadable row is among the other places."""
+        """Process an answered page: the unreadable row is at one of the other positions."""
         self._request = None
         if self._suspect is not None and request.offset <= self._suspect[0]:
             end = self._suspect[1]
@@ -79,7 +79,7 @@ class Bisection:
             self._unread = request.end, self._unread[1]
 
     def add_failure(self, request: PageRequest) -> None:
-        """Take a page that failed: an unreadable row is on it."""
+        """Process a failed page: the unreadable row is on it."""
         self._request = None
         self._failures += 1
         if self._suspect is None and self._may_be_known():
@@ -97,16 +97,17 @@ class Bisection:
             self._suspect = None
 
     def _may_be_known(self) -> bool:
-        """Leave out the places where the row that was found last may stand this time, if there are any."""
+        """Leave out the positions where the row that was found last may be now."""
         start, end = self._unread
         behind = self.unreadable[-1] + self._tie if self.unreadable else start
         self._unread = max(start, behind), end
         return start < behind
 
     def _first_half(self, start: int, end: int) -> PageRequest:
-        """Return the page that holds ``start`` and ends as near to the middle as may be.
+        """Return the page that contains ``start`` and ends as near to the middle as possible.
 
-        Near the front it ends sooner: there it takes more pages to read what lies behind an unreadable row.
+        Near the front it ends sooner, because reading the rows after an unreadable row takes more pages
+        there.
         """
         size = end - start
         if size == 1:
@@ -116,13 +117,13 @@ class Bisection:
         return min(halves, key=lambda page: abs(page.end - middle) + 0.1 * (start - page.offset))
 
     def _rest(self) -> PageRequest:
-        """Return the page that reads most of what was left out."""
+        """Return the page with most of the rows that were left out."""
         start, end = self._unread
         pages = self._pages_at(start, 2 * (end - start))
         return min(pages, key=lambda page: (-min(page.end, end), page.limit))
 
     def _pages_at(self, place: int, largest: int) -> Iterator[PageRequest]:
-        """Yield the pages that hold a place and no row that can't, or may not, be read."""
+        """Yield the pages that contain a position, and no row that can't or must not be read."""
         least = self.unreadable[-1] + 1 if self.unreadable else 0
         if self._suspect is not None and place >= self._suspect[1]:
             least = self._suspect[1]
@@ -132,47 +133,47 @@ class Bisection:
 
 
 class FailingPages:
-    """The pages of a list that failed for a reason that smaller pages may not share."""
+    """The pages of a list that failed for a reason that smaller pages may not have."""
 
     def __init__(self) -> None:
         self.unreadable: list[int] = []
-        """Places of rows that the server can't deliver, counted from 0."""
+        """Positions of rows that the server can't deliver, from 0."""
         self.in_vain = 0
-        """Pages that failed, although no row of theirs was found to be unreadable."""
+        """Pages that failed although they have no known unreadable row."""
         self._tries: Counter[PageRequest] = Counter()
         self._again: list[PageRequest] = []
         self._bisections: list[Bisection] = []
 
     @property
     def busy(self) -> bool:
-        """Whether some row is still looked for, or some page tried again."""
+        """Whether a row is being searched, or a page waits for a retry."""
         return bool(self._again or self._bisections)
 
     def tries_again(self, request: PageRequest, failures: int) -> bool:
-        """Whether a page that failed so many times is to be tried again as it is."""
+        """Whether to retry a page as it is after so many failures."""
         self._tries[request] += failures
         return self._tries[request] < _TRIES
 
     def try_again(self, request: PageRequest) -> None:
-        """Hand a page out once more."""
+        """Return a page for its retry."""
         self._again.append(request)
 
     def bisect(self, request: PageRequest, end: int, tie: int) -> bool:
-        """Look for the row a page fails for, up to the place ``end``; ``False`` where there are too many."""
+        """Search the row that makes a page fail, before ``end``. Return false if there are too many."""
         if len(self.unreadable) >= _MOST_UNREADABLE:
             return False
         self._bisections.append(Bisection(request, min(end, request.end), tie))
         return True
 
     def next_page(self) -> PageRequest | None:
-        """Return a page to read, of those not in flight."""
+        """Return a page to read that is not in flight."""
         if self._again:
             return self._again.pop()
         requests = (bisection.next_page() for bisection in self._bisections)
         return next((request for request in requests if request is not None), None)
 
     def add_result(self, request: PageRequest) -> None:
-        """Take any answer into account."""
+        """Process any response."""
         self._tries.pop(request, None)
         for bisection in self._bisections:
             bisection.note_answer()
@@ -182,7 +183,7 @@ class FailingPages:
             self._settle(asked)
 
     def add_failure(self, request: PageRequest) -> bool | None:
-        """Take a failed half; whether its row is now known to be unreadable. ``None``: it is no such page."""
+        """Process a failed half. Return whether its row is known; ``None`` for other pages."""
         bisection = self._bisection_of(request)
         if bisection is None:
             return None

@@ -1,4 +1,4 @@
-"""Page after page, without overlap and without a second look: quick, and honest about it."""
+"""Reads a list page after page, without overlap, and never reports long lists as complete."""
 
 from math import ceil
 
@@ -13,7 +13,7 @@ from futureagi_async._sansio.covering.pages import (
 
 
 class FastRead:
-    """The reading of one list for ``consistency="fast"``; used like `Cover`."""
+    """Reads one list for ``consistency="fast"``, with the interface of `Cover`."""
 
     def __init__(self, traits: ListTraits, *, page_size: int) -> None:
         self.count: int | None = None
@@ -37,7 +37,7 @@ class FastRead:
         return PageRequest(self._next_page - 1, self._page_size)
 
     def add_result(self, result: PageResult, *, slots_full: bool = False) -> None:
-        """Take an answer into account."""
+        """Process a response."""
         self._in_flight -= 1
         if result.count is not None:
             self.count = result.count
@@ -46,14 +46,14 @@ class FastRead:
         self._settle()
 
     def add_failure(self, request: PageRequest, failures: int = 0) -> bool:
-        """Take into account that a page could not be read; there is no other way."""
+        """Process a failed page; there is no alternative."""
         self._in_flight -= 1
         self._lost += 1
         self._settle()
         return False
 
     def stop(self, reason: str) -> None:
-        """End the reading from outside, for instance at a deadline."""
+        """Stop from outside, for instance at a deadline."""
         self.conclusion = self.conclusion or Conclusion("incomplete", reason)
 
     def _settle(self) -> None:

@@ -1,4 +1,4 @@
-"""Covers a list by its keys: one pass, then the end read again, then the front read last."""
+"""Covers a list by its sort keys: one pass, then the end again, then the front last."""
 
 from collections.abc import Sequence
 from math import inf
@@ -21,11 +21,11 @@ from futureagi_async._sansio.covering.tails import EndConfidence, TailRead
 
 UNREADABLE_FRONT = "A row at the front could not be read."
 _RESTING_SECONDS = 60.0
-"""A list whose rows are all older is taken to rest: it will hardly change while it is read."""
+"""A list whose newest row is older than this counts as unchanged: it will hardly change during the read."""
 
 
 class KeyCover:
-    """Reads a list whose rows show the keys it is sorted by; `cover` says why it is a proof."""
+    """Reads a list whose rows have their sort keys; `cover` explains the proof."""
 
     def __init__(
         self,
@@ -40,13 +40,13 @@ class KeyCover:
         delta: float,
     ) -> None:
         self.covered_at: float | None = None
-        """When the front page that completed the cover was sent, on our clock: tau."""
+        """Session time when the front page that completed the cover was sent: tau."""
         self.trouble: str | None = None
-        """Why it can't be completed."""
+        """Why the cover can't be completed."""
         self.sweeps = 0
-        """How often the front was read again."""
+        """Number of times that the front was read again."""
         self.unreadable: list[int] = []
-        """Places of rows that the server can't deliver, which pages had better leave out."""
+        """Positions of rows that the server can't deliver; pages should not contain them."""
         self._traits = traits
         self._clock = clock
         self._end_confidence = end_confidence
@@ -56,30 +56,30 @@ class KeyCover:
         self._page_size = page_size
         self._delta = delta
         self._latest = -inf
-        """When the latest answer was received, on our clock."""
+        """Session time of the latest response."""
         self._newest = -inf
         """The greatest key seen."""
         self._began = inf
-        """T: what the server's clock showed, at least, when the pass began."""
+        """T: the lower bound of the server's clock when the pass began."""
         self._passes: list[Pass] = []
         self._tail: TailRead | None = None
         self._front = FrontRead(holes, bounds, sizes)
         self._restart: PageRequest | None = None
-        """The page 1 that the next pass is to begin with."""
+        """The page 1 with which the next pass begins."""
 
     @property
     def gaps_repaired(self) -> int:
-        """How many gaps between pages a further page closed."""
+        """Number of gaps that a further page closed."""
         return sum(each.gaps_repaired for each in self._passes)
 
     @property
     def largest_tie(self) -> int:
-        """How many rows were seen to share a key."""
+        """The largest number of rows with equal keys so far."""
         return max((each.largest_tie for each in self._passes), default=1)
 
     @property
     def all_planned(self) -> bool:
-        """Whether every window on the way down was asked for."""
+        """Whether every window of the pass was requested."""
         return not self._passes or self._pass.all_planned()
 
     @property
@@ -96,13 +96,13 @@ class KeyCover:
         self._begin_pass(first)
 
     def begin_since(self, first: PageResult, since: float) -> None:
-        """Start from page 1 as if a pass had begun at ``since``, on the server's clock, and be done."""
+        """Start from page 1 as if a complete pass had begun at ``since``, on the server's clock."""
         self._note(first)
         self._began = since
         self._take_front(first, self.trusted(first))
 
     def next_page(self, count: int, *, idle: bool) -> PageRequest | None:
-        """Return the next page; the end and the front are read when nothing else is in flight."""
+        """Return the next page. The end and the front are read when nothing else is in flight."""
         if self._restart is not None and self.unreadable:
             self.trouble = UNREADABLE_FRONT
             return None
@@ -123,7 +123,7 @@ class KeyCover:
         return self._pass.next_window() if self._passes else None
 
     def add_result(self, result: PageResult) -> None:
-        """Take the answer to one of its pages, or to another page of the list."""
+        """Process the response to one of its pages, or to another page of the list."""
         self._note(result)
         keys = self.trusted(result)
         if result.request.page == 1 and (result.count == 0 or holds_all(result, self._traits, self._sizes)):
@@ -139,7 +139,7 @@ class KeyCover:
             self._pass.add_result(result, keys)
 
     def add_failure(self, request: PageRequest) -> None:
-        """Take into account that one of its pages could not be read."""
+        """Process a failed page."""
         if self._front.requested(request):
             self._front.add_failure(request)
         elif self._passes:
@@ -169,7 +169,7 @@ class KeyCover:
         return None if holds_any(request, self.unreadable, self.largest_tie) else request
 
     def _next_front(self, count: int) -> PageRequest | None:
-        """Return page 1, to be read last; or where one page can't reach so far, as the next pass's first."""
+        """Return the last page 1, or, if it can't reach so far, the first page of the next pass."""
         if self.trouble is not None:
             return None
         seconds = max(0.0, self._clock.at(self._latest) - self._began) + self._delta
@@ -187,20 +187,20 @@ class KeyCover:
         return request
 
     def _next_beginning(self) -> PageRequest:
-        """Return the page 1 of a pass; where nothing changed since T, when all keys can be believed."""
+        """Return the page 1 of a pass. If nothing changed since T, all its keys are trusted."""
         if self._newest > self._began:
             return PageRequest(1, self._page_size)
         seconds = self._newest + self._delta - self._clock.at(self._latest)
         return PageRequest(1, self._page_size, not_before=self._latest + max(0.0, seconds) + 0.001)
 
     def _front_gap_end(self) -> int:
-        """Return the place that page 1 must reach to join what lies below deleted calls at the front."""
+        """Return the position that page 1 must reach, past deleted calls at the front."""
         gaps = self._pass.gaps(self._trusted_until()) if self._passes else []
         below = gaps[0].below if gaps else None
         return below.behind_first(self._sizes.overlap + self._pass.largest_tie) if below is not None else 0
 
     def _take_front(self, result: PageResult, keys: Sequence[float]) -> None:
-        """Take page 1: done, if it reaches to keys that the pass covers."""
+        """Process page 1. The cover is complete if it reaches keys that the pass covers."""
         until = self._trusted_until()
         gaps = self._pass.gaps(until) if self._passes else []
         if keys and keys[-1] < until and all(keys[-1] < gap.low for gap in gaps):
@@ -211,7 +211,7 @@ class KeyCover:
             self._begin_front_pass(result)
 
     def _begin_front_pass(self, first: PageResult) -> None:
-        """Start a pass over the front alone, which was too long for one page."""
+        """Start a pass over the front only, which was too long for one page."""
         self._restart = None
         self._begin_pass(first, bottom=self._trusted_until())
 

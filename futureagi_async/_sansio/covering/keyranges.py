@@ -1,4 +1,4 @@
-"""Ranges of sort keys: which were scanned, and what is missing between them."""
+"""Ranges of sort keys: which were read, and the gaps between them."""
 
 from bisect import bisect_left, bisect_right
 from math import inf, nextafter
@@ -8,18 +8,18 @@ import attrs
 
 @attrs.define(frozen=True)
 class Span:
-    """The places of a list that a page read, and how many rows it showed there; deleted calls show none."""
+    """The positions of a page, and its number of rows. Positions of deleted calls have no row."""
 
     start: int
     end: int
     rows: int
 
     def before_last(self, rows: int) -> int:
-        """Return a place at or before the last ``rows`` rows; beyond the page, rows are as dense as on it."""
+        """Return a position at or before the last ``rows`` rows, assuming a constant density of rows."""
         return self.start + self.rows - rows if rows <= self.rows else self.start - self._rest(rows)
 
     def behind_first(self, rows: int) -> int:
-        """Return a place behind the first ``rows`` rows, likewise."""
+        """Return a position after the first ``rows`` rows, under the same assumption."""
         return self.end - self.rows + rows if rows <= self.rows else self.end + self._rest(rows)
 
     def _rest(self, rows: int) -> int:
@@ -28,37 +28,37 @@ class Span:
 
 @attrs.define(frozen=True)
 class KeyRange:
-    """All rows with a key strictly between ``low`` and ``high`` were seen."""
+    """An interval of keys of which all rows were read: strictly between ``low`` and ``high``."""
 
     low: float
     high: float
     low_span: Span
-    """Where the page lay that showed the key ``low``, or read the end of the list."""
+    """The position of the page that had the key ``low``, or the end of the list."""
     high_span: Span
 
 
 @attrs.define(frozen=True)
 class Gap:
-    """Keys from ``low`` to ``high``, ends included, that no scan holds strictly inside."""
+    """Keys from ``low`` to ``high``, both included, that are strictly inside no interval that was read."""
 
     low: float
     high: float
     above: Span | None = None
-    """Where the page lay that showed the key ``high``; ``None`` where nothing is known above the gap."""
+    """The position of the page that had the key ``high``; ``None`` if nothing is known above the gap."""
     below: Span | None = None
-    """Where the page lay that showed the key ``low``; ``None`` where nothing is known below."""
+    """The position of the page that had the key ``low``; ``None`` if nothing is known below."""
 
     @property
     def keys(self) -> tuple[float, float]:
-        """What tells it from other gaps."""
+        """The identity of the gap."""
         return self.low, self.high
 
 
 class KeyRanges:
     """Disjoint open intervals of keys in ascending order.
 
-    Two intervals join only where they share some key strictly inside both: with equal ends, the rows
-    of that one key may be split between two scans that both miss some of them.
+    Two intervals are joined only if a key is strictly inside both. If they only touch at one key, the rows
+    with that key may be split between two reads that both miss some of them.
     """
 
     def __init__(self) -> None:
@@ -67,12 +67,12 @@ class KeyRanges:
         self._highs: list[float] = []
 
     def add(self, low: float, high: float, span: Span) -> None:
-        """Add a scan; an empty interval adds nothing."""
+        """Add an interval. An empty interval adds nothing."""
         if low < high:
             self._insert(KeyRange(low, high, span, span))
 
     def bridge(self, gap: Gap) -> None:
-        """Take a gap for closed, whatever it holds."""
+        """Mark a gap as closed, whatever it contains."""
         span = Span(0, 0, 0)
         above, below = gap.above or span, gap.below or span
         self._insert(KeyRange(nextafter(gap.low, -inf), nextafter(gap.high, inf), below, above))
@@ -91,7 +91,7 @@ class KeyRanges:
         self._highs[first:last] = [high.high]
 
     def gaps(self, bottom: float, top: float) -> list[Gap]:
-        """Return what is missing of the keys above ``bottom`` up to ``top``, newest first."""
+        """Return the gaps among the keys above ``bottom`` up to ``top``, newest first."""
         found: list[Gap] = []
         above = inf
         above_span: Span | None = None

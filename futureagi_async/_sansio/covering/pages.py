@@ -1,4 +1,4 @@
-"""What all of the cover talk about: pages asked for and answered, kinds of lists, the server's clock."""
+"""Types that the modules of the cover share: pages and their results, kinds of lists, the server's clock."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -9,34 +9,34 @@ import attrs
 from futureagi_async.models import Verdict
 
 DELTA_SECONDS = 5.0
-"""How much later than its key a change may show up. It must exceed the longest transaction, clock skew
-and the gap between the server's statements."""
+"""Maximum delay between a change's key and its visibility. It must exceed the longest transaction, the clock
+skew, and the gap between the server's statements."""
 
 
 @attrs.define(frozen=True)
 class CoverSizes:
-    """How many rows pages hold and share: of real lists by default, of lists of a few rows in models."""
+    """Sizes of pages and overlaps: the defaults for real lists, small ones for models."""
 
     smallest_limit: int = 20
-    """Below it, overlaps cost more than the rows."""
+    """Minimum page size; below it, overlaps cost more than the rows."""
     largest_limit: int = 1_000
-    """Rows on a page, as long as smaller ones do."""
+    """Maximum rows on a page, as long as smaller ones suffice."""
     overlap: int = 5
-    """Rows that neighbouring windows share, at least."""
+    """Minimum number of rows that neighbouring windows share."""
     spread: int = 8
-    """By how many rows a window may exceed the page size, at least, so as to begin where it should."""
+    """Minimum number of rows by which a window may exceed the page size, to begin at the right offset."""
     tail: int = 10
-    """How far before its end a list is read again, at least: that many rows may enter meanwhile."""
+    """Minimum distance from the end for reading it again: that many rows may enter during the read."""
     overhang: int = 50
-    """Rows past ``count`` that a page must reach, on lists that are counted after they are read."""
+    """Number of rows past ``count`` that a page must reach, for lists that are counted after reading."""
     room: int = 10
-    """The same where the page shows as many rows as ``count`` says."""
+    """The same if the page has exactly ``count`` rows."""
     growth: int = 50
-    """Rows by which a list may grow, besides a tenth, before one page that is to hold it all."""
+    """Number of rows by which a list may grow, besides a tenth, before a page that must contain all of it."""
     factor_for_ties: int = 4
-    """How much larger pages get where half of one, or a whole repair, shows a single key or nothing."""
+    """Growth factor of pages if half of one, or a whole repair, has a single key or no row."""
     least_work: int = 200
-    """Lists shorter than this may cost as much reading as one of so many rows."""
+    """Lists shorter than this may cost as much as one of this length."""
 
 
 STANDARD_SIZES = CoverSizes()
@@ -44,7 +44,7 @@ STANDARD_SIZES = CoverSizes()
 
 @attrs.define(frozen=True)
 class ListTraits:
-    """How the server makes a list's pages."""
+    """How the server makes the pages of a kind of list."""
 
     counted_first: bool
     """COUNT before the rows, whose LIMIT is cut to it (test executions, versions); a row that enters
@@ -53,7 +53,7 @@ class ListTraits:
     rows_enter_with_old_keys: bool
     """Version lists, and lists with a status or filters: a row can enter without a new key."""
     filters_creation: bool = False
-    """Whether the list can be narrowed to a creation time (test executions)."""
+    """Whether the list can be filtered by creation time (test executions)."""
 
 
 @attrs.define(frozen=True)
@@ -63,51 +63,51 @@ class PageRequest:
     page: int
     limit: int
     optional: bool = False
-    """Whether there is another way should it fail; then it is not worth a second try."""
+    """Whether there is an alternative if it fails; then it gets no retry."""
     not_before: float = -inf
-    """When to send it at the earliest, on the session's clock."""
+    """The earliest time for sending it, on the session's clock."""
     created: tuple[float, float] | None = None
-    """Read only the rows created from then to then, as Unix seconds."""
+    """Read only rows that were created in this interval, in Unix seconds."""
 
     @property
     def offset(self) -> int:
-        """Rows before it."""
+        """Number of rows before the page."""
         return (self.page - 1) * self.limit
 
     @property
     def end(self) -> int:
-        """The offset behind its last row."""
+        """The offset after its last row."""
         return self.page * self.limit
 
 
 @attrs.define(frozen=True, kw_only=True)
 class PageResult:
-    """What the answer to a `PageRequest` showed. Times in seconds of the session's clock."""
+    """The result of a `PageRequest`. Times are seconds of the session's clock."""
 
     request: PageRequest
     count: int | None
-    """The list's length as the server counted it; ``None`` past the end, where it does not say."""
+    """The list's length according to the server; ``None`` past the end, where the server does not send it."""
     ids: Sequence[str]
     keys: Sequence[float | None]
-    """Sort keys of the rows in order, as Unix seconds; ``None`` where a row shows none."""
+    """Sort keys of the rows in order, as Unix seconds; ``None`` if a row has none."""
     has_next: bool
     sent_at: float
     received_at: float
     server_time: float | None
-    """The answer's ``Date``, as Unix seconds."""
+    """The response's ``Date``, as Unix seconds."""
     body_bytes: int = 0
     undecoded: int = 0
-    """Rows of the page that could not be read."""
+    """Number of rows on the page that could not be decoded."""
 
     @property
     def lacks_keys(self) -> bool:
-        """Whether some row shows no key."""
+        """Whether a row has no key."""
         return any(key is None for key in self.keys)
 
 
 @attrs.define(frozen=True)
 class Conclusion:
-    """What may be said of a list once nothing is left to ask."""
+    """The final verdict on a list."""
 
     verdict: Verdict
     reason: str
@@ -117,32 +117,32 @@ class Conclusion:
 
 @attrs.define
 class ServerClock:
-    """A lower bound of the server's clock, learnt from ``Date`` headers."""
+    """A lower bound of the server's clock, from ``Date`` headers."""
 
     _ahead: float = -inf
 
     def note(self, server_time: float | None, received_at: float) -> None:
-        """Learn from an answer: when it was received, the server's clock was at least its ``Date``."""
+        """Learn from a response: when it was received, the server's clock was at least its ``Date``."""
         if server_time is not None:
             self._ahead = max(self._ahead, server_time - received_at)
 
     def at(self, moment: float) -> float:
-        """Return the least the server's clock showed at a moment of ours; -inf while unknown."""
+        """Return the lower bound of the server's clock at a session time; -inf if unknown."""
         return self._ahead + moment
 
 
 def holds_any(request: PageRequest, places: Iterable[int], tie: int) -> bool:
-    """Whether a page holds one of these places, or one where its row may stand among ``tie`` equal keys."""
+    """Whether a page has one of these positions, or one that its row may have among ``tie`` equal keys."""
     return any(request.offset - tie < place < request.end + tie - 1 for place in places)
 
 
 def holds_all(result: PageResult, traits: ListTraits, sizes: CoverSizes) -> bool:
-    """Whether a page is a whole list, at the moment its places were read.
+    """Whether a page is a whole list, at the moment its positions were read.
 
-    Only of lists that are counted last. For m rows to stand behind the page's last place, and yet be counted
-    within it, m rows and as many as the page had places to spare must have left the list for good between
-    the server's statements: more than ``overhang`` of them. Where a page shows as many rows as were counted,
-    it must be exactly as many as that, and more than ``room`` suffices.
+    Only for lists that are counted last. For m rows to be past the last position of the page, and still not
+    be counted, m rows, plus as many as the page had spare positions, must have left the list between the
+    server's statements: more than ``overhang`` rows. If a page has exactly as many rows as were counted, more
+    than ``room`` rows suffice.
     """
     request, count = result.request, result.count
     if traits.counted_first or request.page > 1 or count is None or result.has_next:
@@ -152,10 +152,10 @@ def holds_all(result: PageResult, traits: ListTraits, sizes: CoverSizes) -> bool
 
 
 def trusted_keys(result: PageResult, traits: ListTraits, clock: ServerClock, delta: float) -> list[float]:
-    """Return the keys that bound an interval: those that surely were the row's place.
+    """Return the keys that bound an interval: those that certainly determined the row's position.
 
-    Where places and rows are two statements, a key younger than the request (less ``delta``) may be
-    newer than the place it was delivered for.
+    If positions and rows are two statements, a key that is younger than the request (minus ``delta``) may be
+    newer than the position of its row.
     """
     if traits.counted_first:
         return [key for key in result.keys if key is not None]

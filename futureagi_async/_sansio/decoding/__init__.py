@@ -1,4 +1,4 @@
-"""Bytes of the server -> models. `converter` says how, and lists the quirks."""
+"""Decodes responses into models. `converter` describes how, and lists the quirks of the server."""
 
 from futureagi_async._sansio.decoding.converter import (
     ListBody,

@@ -1,4 +1,4 @@
-"""One record's bytes -> `CallExecution`."""
+"""Decodes one record into a `CallExecution`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -32,9 +32,9 @@ _NO_SNAPSHOTS = (UNSET, Raw(b"null"), Raw(b"[]"))
 
 
 def make_call_hook(hook_of: HookOf) -> CallHook:
-    """Return the converter's hook for a call; ``hook_of`` is for its nested parts, later.
+    """Return the converter's hook for a call. ``hook_of`` returns the hooks of nested parts, for later.
 
-    It runs for every record of every page, and so spares what can be spared.
+    The hook runs for every record of every page, so it is optimised for speed.
     """
     decode, copy = msgspec.json.Decoder(RecordWire).decode, _make_copy()
 
@@ -70,7 +70,7 @@ def make_call_hook(hook_of: HookOf) -> CallHook:
 
 
 def _decode_by_value(fragment: Fragment, error: Exception) -> tuple[RecordWire, ReadOnlyDict[JsonValue]]:
-    """Return a record that did not decode as a whole, without its misfits; else raise what is wrong."""
+    """Decode a record value by value, after it failed as a whole. Collect misfits, or raise what is wrong."""
     if fragment.strict:
         raise fragment.error(error) from None
     try:
@@ -81,10 +81,10 @@ def _decode_by_value(fragment: Fragment, error: Exception) -> tuple[RecordWire, 
 
 
 def _make_copy() -> Callable[[CallExecution, RecordWire], CallExecution]:
-    """Return ``copy(call, wire)``, which returns the call.
+    """Return the function ``copy(call, wire)``, which returns the call.
 
-    It leaves nested parts for later, but those that were not sent, and raises `msgspec.ValidationError` for
-    times that UTC has no year for.
+    It sets scalars and missing parts, and leaves the nested parts that were sent for later. It raises
+    `msgspec.ValidationError` for times outside of the years of UTC.
     """
     chosen = {key for keys in SCALAR_KEYS.values() for key in keys} | ELSEWHERE
     lines = ["def copy(call, wire):", "    call.is_snapshot = False"]
@@ -104,7 +104,7 @@ def _make_copy() -> Callable[[CallExecution, RecordWire], CallExecution]:
 
 
 def _choose(name: str, keys: Sequence[str]) -> Iterator[str]:
-    """Yield the lines that find a field's value: of the first key present, in the field's unit."""
+    """Yield the code that finds a field's value: of the first key that is present, in the field's unit."""
     yield f"    value = wire.{keys[0]}"
     if name in MILLISECONDS_BESIDE_MS:
         yield "    if value and wire.avg_agent_latency_ms is not UNSET: value /= 1000"
@@ -139,7 +139,7 @@ def _scenario(wire: CallWire) -> Scenario | None:
 
 
 def _complete_snapshot(call: CallExecution, wire: CallWire, taken_of: str | None) -> None:
-    """Mark a snapshot; one of a served run-test list, which has no ``created_at``, sends milliseconds."""
+    """Mark a snapshot. One of a served run-test list has no ``created_at``, and sends milliseconds."""
     call.is_snapshot = None if wire.is_snapshot is UNSET else True
     call.original_call_execution_id = wire.original_call_execution_id or taken_of
     if not _is_marked(wire) or wire.created_at is not None:
@@ -154,7 +154,7 @@ def _complete_snapshot(call: CallExecution, wire: CallWire, taken_of: str | None
 
 
 def _is_marked(wire: CallWire) -> bool:
-    """Whether the record says, in the way of a run test's list, what it was taken of, or when."""
+    """Whether the record has the fields that mark a snapshot in a run test's list."""
     marks = (wire.snapshot_timestamp, wire.original_call_execution_id)
     if wire.is_snapshot is UNSET:
         return any(marks)  # of calls they are null

@@ -1,18 +1,18 @@
-"""Bytes of the server -> models, through one cattrs converter that knows both dialects.
+"""Decodes responses into models, by one cattrs converter for both dialects.
 
-A page is an envelope and a list of raw records; each record is decoded from its own bytes, so that
-one malformed record fails alone. Scalars are checked at once. Nested parts are structured when they
-are first read, by the hooks of the same converter. Nothing is coerced: what a field can't hold is kept
-beside it (`misfits`).
+A page is an envelope and a list of raw records. Each record is decoded from its own bytes, so that a
+malformed record does not affect the others. Scalars are checked at once. Nested parts are decoded when they
+are first read, by hooks of the same converter. Values are never coerced: a value that a field can't hold is
+kept in `misfits`.
 
-The quirks, which `wire`, `calls`, `nested` and `kpis` know:
+The quirks of the server, which `wire`, `calls`, `nested` and `kpis` handle:
 
 * Names: ``simulatorAgentName``, ``transcripts``, ``scenario_name``, ``recording_url``, ... fill the
-  documented field; a key that filled none is in ``extra``.
+  documented field; a key that belongs to no field is in ``extra``.
 * Units: the served API sends milliseconds in ``avg_agent_latency`` and
   ``avg_stop_time_after_interruption``, in a snapshot's ``response_time``, and in three KPIs.
 * Evaluations come as ``{value, type}`` or ``{output, output_type}``, or as bare legacy values.
-* Test executions, and versions for text calls, send ``[]`` for a transcript they withhold.
+* Test executions, and agent versions for text calls, send ``[]`` in place of a transcript.
 """
 
 import operator
@@ -64,7 +64,7 @@ T = TypeVar("T")
 
 @cache
 def converter() -> "cattrs.Converter":
-    """Return the converter; every hook takes a `Fragment`: bytes and where they stood."""
+    """Return the converter. Every hook takes a `Fragment`: bytes and their position."""
     import cattrs  # here, so that importing the package does not wait for it
 
     made = cattrs.Converter()
@@ -80,7 +80,7 @@ def converter() -> "cattrs.Converter":
 
 
 def decode_call(body: bytes, endpoint: str, checks: Checks = LENIENT) -> CallExecution:
-    """Decode a call's full detail."""
+    """Decode the full details of a call."""
     fragment = Fragment(body, endpoint, "$", ListContext(endpoint, "$", strict=checks.strict))
     check_text(fragment)
     call = _structure(fragment, CallExecution)
@@ -90,7 +90,7 @@ def decode_call(body: bytes, endpoint: str, checks: Checks = LENIENT) -> CallExe
 
 
 def decode_kpis(body: bytes, endpoint: str, checks: Checks = LENIENT) -> ExecutionKPIs:
-    """Decode a test execution's key figures."""
+    """Decode the KPIs of a test execution."""
     fragment = Fragment(body, endpoint, "$", ListContext(endpoint, "$", strict=checks.strict))
     check_text(fragment)
     check_keys(body, (), endpoint)
@@ -99,7 +99,7 @@ def decode_kpis(body: bytes, endpoint: str, checks: Checks = LENIENT) -> Executi
 
 @attrs.define(frozen=True)
 class ListBody:
-    """A list's answer: its envelope, and its records as bytes."""
+    """The response of a list: its envelope, and its records as bytes."""
 
     wire: ListWire
     misfits: Misfits = attrs.field(factory=dict)
@@ -111,15 +111,14 @@ class ListBody:
 
     @property
     def error_messages(self) -> Sequence[str]:
-        """What the server said about filters."""
+        """The server's messages about filters."""
         return self.wire.error_messages or ()
 
 
 def decode_list(body: bytes, endpoint: str, checks: Checks = LENIENT) -> ListBody:
-    """Decode a list's envelope and find its records' bytes, without looking into them.
+    """Decode a list's envelope and find the bytes of its records, without decoding them.
 
-    What the records are counted by must be as documented, and so must be what says that filters were
-    skipped; the rest may have misfits.
+    The count and the messages about skipped filters must be as documented. The other fields may be misfits.
     """
     try:
         found = ListBody(_decode_list(body))
@@ -137,7 +136,7 @@ def decode_list(body: bytes, endpoint: str, checks: Checks = LENIENT) -> ListBod
 def decode_records(
     records: Sequence[Raw], first_index: int, source: CallSource, endpoint: str, checks: Checks = LENIENT
 ) -> list[CallExecution | RecordFailure]:
-    """Decode some of a list's records; those that fail come back as `RecordFailure`."""
+    """Decode some records of a list. Those that fail are returned as `RecordFailure`."""
     decoded: list[CallExecution | RecordFailure] = []
     list_context = ListContext(endpoint, "$.results", source, checks.strict)
     structure = converter().get_structure_hook(CallExecution)
@@ -158,7 +157,7 @@ def decode_records(
 
 
 def decode_record(raw: bytes, source: CallSource, endpoint: str, checks: Checks = LENIENT) -> CallExecution:
-    """Decode one record of a list from bytes that decoded before."""
+    """Decode one record of a list from bytes that were decoded before."""
     context = ListContext(endpoint, "$", source, checks.strict)
     return _structure(Fragment(raw, endpoint, "$", context), CallExecution)
 
@@ -174,7 +173,7 @@ def build_page(
     checks: Checks = LENIENT,
     elapsed: float | None = None,
 ) -> CallPage:
-    """Put an envelope and its decoded records together."""
+    """Make a page of an envelope and its decoded records."""
     shared: dict[str, Any] = {
         **_envelope(body.wire, page, limit),
         "calls": tuple(item for item in decoded if isinstance(item, CallExecution)),
@@ -237,12 +236,12 @@ def _envelope(wire: ListWire, page: int, limit: int) -> dict[str, Any]:
 
 
 def decode_columns(body: ListBody, endpoint: str, checks: Checks) -> tuple[Column, ...]:
-    """Decode the columns that an answer about a test execution names; none where it names none."""
+    """Decode the columns in a response about a test execution; empty if it has none."""
     return _columns(body.wire, endpoint, checks)[0]
 
 
 def _columns(wire: ListWire, endpoint: str, checks: Checks) -> tuple[tuple[Column, ...], Misfits]:
-    """Return the columns, and what did not fit: of one without a usable id, the whole."""
+    """Return the columns and the misfits. A column without a usable id is a misfit as a whole."""
     columns: list[Column] = []
     misfits: Misfits = {}
     for index, raw in enumerate(wire.column_order or ()):

@@ -1,7 +1,7 @@
-"""A page of run tests, executions, agents or versions -> values without the secrets sent along with them.
+"""Decodes pages of run tests, executions, agents or versions, without the secrets in the response.
 
-Each value is decoded by itself. One of a type that the documents do not allow is a misfit, and costs its
-field; only a record without a UUID as its ``id`` costs the list.
+Each value is decoded by itself. A value of a type that the documents do not allow is a misfit, and only its
+field is lost. Only a record without a UUID as its ``id`` makes the list fail.
 """
 
 import re
@@ -29,7 +29,7 @@ from futureagi_async.options import canonical_uuid
 
 T = TypeVar("T")
 Read: TypeAlias = Callable[[Raw], Any]
-"""One value's JSON -> what its field holds; raises one of `JSON_ERRORS` for a misfit."""
+"""Decodes the JSON of one value; raises one of `JSON_ERRORS` for a misfit."""
 
 _WITHHELD = re.compile(
     r"agent_?definition_?detail|snapshot|websocket|livekit"  # an agent's configuration
@@ -38,18 +38,18 @@ _WITHHELD = re.compile(
     r"|contact|phone|mobile|(customer|caller|callee|to|from)_?number",
     re.IGNORECASE,
 )
-"""Names of what is not kept: secrets, what may hold some, and phone numbers."""
+"""Name patterns of keys that are discarded: secrets, containers of secrets, and phone numbers."""
 
 
 @attrs.define(frozen=True)
 class Shape(Generic[T]):
-    """How the records of one list become values."""
+    """How to decode the records of one list."""
 
     kind: Callable[..., T]
     fields: Mapping[str, tuple[Read, tuple[str, ...]]]
-    """By field: how to read it, and the keys that can fill it; the first one present does."""
+    """For each field: its decoder, and the keys that can have it. The first key that is present counts."""
     born: tuple[str, ...]
-    """The keys that can say when it came to be."""
+    """The keys that can have the creation time."""
 
 
 class _Envelope(Struct):
@@ -63,7 +63,7 @@ class _WithId(Struct):
 
 
 def decode_envelope(body: bytes, endpoint: str) -> Page[Raw]:
-    """Decode a list's envelope; the records are not looked into."""
+    """Decode a list's envelope, without its records."""
     wire = _decoded(Fragment(body, endpoint, "$"), _decode_envelope)
     check_keys(body, wire.results, endpoint)
     try:
@@ -76,9 +76,10 @@ def decode_envelope(body: bytes, endpoint: str) -> Page[Raw]:
 def decode_row(
     shape: Shape[T], record: Raw, index: int, endpoint: str, *, strict: bool, **known: str
 ) -> Row[T]:
-    """Decode a page's record; ``known`` are the fields that the request says.
+    """Decode a record of a page. ``known`` are fields that follow from the request.
 
-    Raises `DecodingError` for what is no object or has no usable id, and with ``strict`` for any misfit.
+    Raises `DecodingError` for a record that is not an object or has no usable id, and with ``strict`` for any
+    misfit.
     """
     fragment = Fragment(bytes(record), endpoint, "$.results", index=index)
     if not fragment.raw.isascii():
@@ -110,7 +111,7 @@ def decode_row(
 
 
 def _decoded(fragment: Fragment, decode: Callable[[bytes], T]) -> T:
-    """Decode, or raise an error that nothing of the answer hangs on, not even by its context."""
+    """Decode a value, or raise an error without a reference to the response, not even by its context."""
     try:
         return decode(fragment.raw)
     except JSON_ERRORS as error:
@@ -147,9 +148,10 @@ def _is_withheld(name: str) -> bool:
 
 
 def _kept(sent: Fields) -> dict[str, Any]:
-    """Return the values of keys, as Python holds them, without what is withheld.
+    """Return the values of keys as Python values, without secrets.
 
-    Of what Python can't hold (``1e999``), a number stays as it is written; what can't be looked into goes.
+    A number that Python can't represent (``1e999``) is kept as text. A value that can't be checked for
+    secrets is left out.
     """
     kept: dict[str, Any] = {}
     for key, value in sent.items():
@@ -192,13 +194,13 @@ def _TIME(sent: Raw) -> datetime | None:  # noqa: N802 - one of the readers abov
 
 
 def _WORD(sent: Raw) -> str | None:  # noqa: N802
-    """Read a word that one dialect capitalises and the other writes in upper case."""
+    """Decode a word that one dialect capitalises and the other sends in upper case."""
     word: str | None = _TEXT(sent)
     return None if word is None else word.lower()
 
 
 def _REFERENCE(sent: Raw) -> str | None:  # noqa: N802
-    """Read the id of something else, which is sent as an id or as an object that has one."""
+    """Decode the id of another object, which is sent as an id or as an object with an id."""
     found: str | _WithId | None = _decode_reference(sent)
     return found.id if isinstance(found, _WithId) else found
 

@@ -1,4 +1,4 @@
-"""Pieces of JSON that know where they stand, and errors that name the place."""
+"""Pieces of JSON with their position, and errors that name the position."""
 
 import json
 import re
@@ -16,10 +16,10 @@ from futureagi_async.models.lazy import FieldReader
 from futureagi_async.sources import CallSource
 
 JSON_ERRORS: Final[tuple[type[Exception], ...]] = (msgspec.MsgspecError, ValueError, RecursionError)
-"""All that the JSON decoder raises for any input whatever."""
+"""All exceptions of the JSON decoder, for any input."""
 
 Fields: TypeAlias = dict[str, Raw]
-"""An object's values by key, as sent."""
+"""The values of an object by key, as sent."""
 
 decode_fields = msgspec.json.Decoder(Fields).decode
 
@@ -28,9 +28,9 @@ _EXCERPT_BYTES = 200
 
 
 def decoding_error(error: BaseException, raw: bytes, endpoint: str, json_path: str) -> DecodingError:
-    """Say what is wrong with ``raw``, which stood at ``json_path`` of an answer.
+    """Return the error for ``raw``, which was at ``json_path`` of a response.
 
-    Only an answer that is no JSON object may be better the next time (a proxy's page, a cut body).
+    The error is retryable only if the response is not a JSON object (a proxy's page, a truncated body).
     """
     whole = retryable = json_path == "$"
     if isinstance(error, msgspec.ValidationError):
@@ -48,20 +48,20 @@ def decoding_error(error: BaseException, raw: bytes, endpoint: str, json_path: s
 
 
 def at_place(error: msgspec.ValidationError, place: str) -> msgspec.ValidationError:
-    """Return an error about a value as one about what holds it at ``place``, such as ``[2]`` or ``.id``."""
+    """Return an error about a value as one of its container; ``place`` is such as ``[2]`` or ``.id``."""
     problem, path = _split(error)
     return msgspec.ValidationError(f"{problem} - at `${place}{path}`")
 
 
 def _split(error: msgspec.ValidationError) -> tuple[str, str]:
-    """Return what is wrong, and where."""
+    """Return the problem and its path."""
     found = re.match(_PLACE, str(error))
     assert found is not None
     return found["problem"], found["path"] or ""
 
 
 def check_keys(body: bytes, records: Sequence[Raw], endpoint: str) -> None:
-    """Raise `DecodingError` where an object of the answer, its records left out, has a key twice."""
+    """Raise `DecodingError` if an object of the response, without its records, has the same key twice."""
     twice: list[str] = []
 
     def note(pairs: list[tuple[str, object]]) -> None:
@@ -81,9 +81,9 @@ def check_keys(body: bytes, records: Sequence[Raw], endpoint: str) -> None:
 
 
 def _has_distinct_keys(text: bytes) -> bool:
-    """Whether some JSON is surely an object without others in it, whose keys are all different.
+    """Whether some JSON is certainly an object without nested objects, with distinct keys.
 
-    It counts colons: one for each key, and those in strings. That takes 2 µs, where to see all pairs takes 7.
+    It counts colons: one for each key, and those in strings. That takes 2 µs; parsing all pairs takes 7 µs.
     """
     if b"\\" in text:
         return False
@@ -113,12 +113,12 @@ _OBJECT = msgspec.json.Decoder(dict[str, object])
 
 @attrs.define(frozen=True)
 class Checks:
-    """How records are checked; see the arguments of `futureagi_async.Session`."""
+    """The validation options of `futureagi_async.Session`."""
 
     eager: bool = False
-    """Whether nested parts are structured with their record, so that a malformed one fails it."""
+    """Whether nested parts are decoded with their record, so that a malformed part makes the record fail."""
     strict: bool = False
-    """Whether a value of a type that the documents do not allow is an error, rather than a misfit."""
+    """Whether a value of a type that the documents do not allow is an error instead of a misfit."""
 
 
 LENIENT: Final = Checks()
@@ -126,21 +126,21 @@ LENIENT: Final = Checks()
 
 @attrs.define
 class ListContext:
-    """What the records of one list have in common."""
+    """What the records of one list share."""
 
     endpoint: str
     path: str
     source: CallSource | None = None
     strict: bool = False
     snapshots_of: str | None = None
-    """For rerun snapshots inside a call: that call's id."""
+    """For snapshots inside a call: the id of that call."""
     reader: FieldReader | None = None
-    """Reads the lazy fields of all of them."""
+    """Decodes the lazy fields of all records."""
 
 
 @attrs.define
 class Fragment:
-    """Some JSON of an answer, and where it stood: what the converter's hooks take."""
+    """Some JSON of a response with its position: the input of the converter's hooks."""
 
     raw: bytes | Raw
     endpoint: str
@@ -148,9 +148,9 @@ class Fragment:
     list_context: ListContext | None = None
     index: int = -1
     key: str = ""
-    """For a nested fragment: its key in its record."""
+    """For a nested fragment: its key in the record."""
     value: Any = None
-    """For a nested fragment: what the JSON decoder made of it."""
+    """For a nested fragment: the value from the JSON decoder."""
 
     @property
     def strict(self) -> bool:
@@ -159,12 +159,12 @@ class Fragment:
 
     @property
     def json_path(self) -> str:
-        """Where it stood, such as ``$.results[2].transcript``."""
+        """The position, such as ``$.results[2].transcript``."""
         place = self.path if self.index < 0 else f"{self.path}[{self.index}]"
         return f"{place}.{self.key}" if self.key else place
 
     def error(self, error: BaseException) -> DecodingError:
-        """Say what is wrong with it."""
+        """Return the error for this fragment."""
         return decoding_error(error, self.raw, self.endpoint, self.json_path)
 
 
@@ -173,7 +173,7 @@ HookOf: TypeAlias = Callable[[Any], Callable[[Fragment, Any], Any]]
 
 
 def id_of(raw: bytes) -> str | None:
-    """Return a record's id where that much can be read."""
+    """Return a record's id, if it can be read."""
     try:
         found = _OBJECT.decode(raw).get("id")
     except JSON_ERRORS:
@@ -182,10 +182,10 @@ def id_of(raw: bytes) -> str | None:
 
 
 def check_text(fragment: Fragment) -> None:
-    """Refuse a record that is not UTF-8: what is read of it later was only skimmed until then.
+    """Raise an error for a record that is not UTF-8, because lazy parts were not decoded yet.
 
-    Record by record, because a whole page as one str would take four bytes a character where one of
-    them is an emoji, and as long as all the rest of the decoding.
+    The check is made per record: a whole page as one str would take four bytes per character if one of them
+    is an emoji, and as much time as all other decoding.
     """
     if fragment.raw.isascii():
         return
@@ -200,7 +200,7 @@ def check_text(fragment: Fragment) -> None:
 
 
 def structure_object(fragment: Fragment) -> ReadOnlyDict[Any]:
-    """Structure a JSON object whose keys are free."""
+    """Decode a JSON object whose keys are not fixed."""
     try:
         return ReadOnlyDict(_OBJECT.decode(fragment.raw))
     except JSON_ERRORS as error:

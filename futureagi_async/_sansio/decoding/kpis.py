@@ -1,4 +1,4 @@
-"""A KPI answer -> `ExecutionKPIs`: telling fixed figures from evaluations', by shape and by their names."""
+"""Decodes KPIs, and separates fixed figures from those of evaluations, by their shape and name."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -26,7 +26,7 @@ _CAMEL_CASE = {
     "agent_talk_percentage": "agentTalkPercentage",
     "customer_talk_percentage": "customerTalkPercentage",
 }
-"""Where the documents spell a figure otherwise than the served API."""
+"""Figures whose names differ between the documents and the served API."""
 
 _MILLISECONDS_WHERE_SERVED = ("avg_response", "avg_agent_latency", "avg_stop_time_after_interruption")
 _COUNTS = frozenset({"total_calls", "calls_attempted", "connected_calls", "failed_calls"})
@@ -63,7 +63,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
 
 
 def structure_kpis(fragment: Fragment) -> ExecutionKPIs:
-    """Structure a test execution's key figures."""
+    """Decode the KPIs of a test execution."""
     sent = _decode(fragment)
     served = not any(name in sent for name in _CAMEL_CASE.values()) and any(
         name in sent for name in _CAMEL_CASE
@@ -95,9 +95,10 @@ def structure_kpis(fragment: Fragment) -> ExecutionKPIs:
 
 
 def mark_collisions(kpis: ExecutionKPIs, columns: Iterable[Column]) -> ExecutionKPIs:
-    """Return the key figures without those that an evaluation of the execution may have replaced.
+    """Return the KPIs without figures that an evaluation of the execution may have replaced.
 
-    The server names an evaluation's average ``avg_`` and its name, in lower case with underscores for spaces.
+    The server names the average of an evaluation ``avg_`` and its name, in lower case, with underscores for
+    spaces.
     """
     names = [column.column_name for column in columns if column.type == "evaluation" and column.column_name]
     averages = {f"avg_{name.lower().replace(' ', '_')}" for name in names}
@@ -111,7 +112,7 @@ def mark_collisions(kpis: ExecutionKPIs, columns: Iterable[Column]) -> Execution
 
 
 def _decode(fragment: Fragment) -> dict[str, Any]:
-    """Return the answer's values; as bytes those that are beyond Python's numbers."""
+    """Return the values of the response. Numbers that Python can't represent stay bytes."""
     try:
         return dict(structure_object(fragment))
     except DecodingError:
@@ -131,7 +132,7 @@ def _decoded(sent: Raw) -> Any:
 
 
 def _figure(name: str, value: Any, *, in_ms: bool) -> Any:
-    """Return a figure in its unit; raises `msgspec.ValidationError` for a value of another type."""
+    """Return a figure in its unit. Raises `msgspec.ValidationError` for a value of another type."""
     kinds = _KINDS[name]
     fits = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
     if not fits:
@@ -148,7 +149,7 @@ def _figure(name: str, value: Any, *, in_ms: bool) -> Any:
 def _dynamic(
     rest: dict[str, Any], choice_counts: dict[str, Mapping[str, int]], collisions: dict[str, JsonValue]
 ) -> dict[str, Any]:
-    """Sort the keys that evaluations made, and what is left over."""
+    """Separate the keys of evaluations from all other keys."""
     averages: dict[str, float] = {}
     extra: dict[str, JsonValue] = {}
     for key, value in rest.items():
@@ -168,9 +169,9 @@ def _dynamic(
 
 
 def _choice_counts(value: object) -> Mapping[str, int] | None:
-    """Return ``{choice: count}`` where a value is a choice evaluation's object, else ``None``.
+    """Return ``{choice: count}`` if a value is the object of a choice evaluation, else ``None``.
 
-    The server adds ``"choices": [names]`` to the counts; an empty object without it is a graph.
+    The server adds ``"choices": [names]`` to the counts. An empty object without it is a graph.
     """
     if not isinstance(value, dict) or not value:
         return None

@@ -1,4 +1,4 @@
-"""Lines that were written before -> `CallExecution`: records as sent, and normalised lines."""
+"""Decodes lines of exports into `CallExecution`: records as sent, and normalised lines."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -16,10 +16,10 @@ from futureagi_async.models.call import PROVIDER_DATA
 from futureagi_async.sources import CallSource, source_from_dict
 
 PLACE: Final = "a line of JSON Lines"
-"""Where what is decoded here stood, for errors."""
+"""The name of the source in error messages."""
 
 _NORMALISED = frozenset(("source", "extra", "misfits"))
-"""Keys that every normalised line has, and no record of the server."""
+"""Keys that every normalised line has, and that no record of the server has."""
 
 Free: TypeAlias = dict[str, object]
 
@@ -56,7 +56,7 @@ class ScenarioLine(Struct, gc=False):
 
 
 class CallParts(Struct):
-    """What is nested in a normalised line."""
+    """The nested parts of a normalised line."""
 
     id: str
     source: Free | None = None
@@ -102,15 +102,15 @@ _decode_line = msgspec.json.Decoder(_CallLine).decode
 
 
 def is_normalised(line: bytes) -> bool:
-    """Whether a line is in our names and units; raises one of `JSON_ERRORS` for what is no JSON object."""
+    """Whether a line is normalised. Raises one of `JSON_ERRORS` if it is not a JSON object."""
     return decode_fields(line).keys() >= _NORMALISED
 
 
 def left_out_of(line: bytes) -> frozenset[str] | None:
-    """Return which keys a normalised line lacks, since its export left them out.
+    """Return the keys that a normalised line does not have, because its export left them out.
 
-    ``None`` for a line that is not normalised: the server's records have keys that are no names of ours.
-    Raises one of `JSON_ERRORS` for what is no JSON object.
+    Returns ``None`` for a record as sent, which has keys that normalised lines do not have. Raises one of
+    `JSON_ERRORS` if the line is not a JSON object.
     """
     keys = decode_fields(line).keys()
     if "id" in keys and keys <= _LINE_KEYS:
@@ -119,14 +119,14 @@ def left_out_of(line: bytes) -> frozenset[str] | None:
 
 
 def source_of(line: bytes) -> tuple[int | None, CallSource | None]:
-    """Return the source of a normalised line, and its place among those of its export, if it has them."""
+    """Return the source of a normalised line, and its position among the export's sources, if it has them."""
     found = _decode_place(line).source or {}
     place = found.get("index")
     return (place if isinstance(place, int) else None), _source(found or None)
 
 
 def decode_line(line: bytes | str, source: CallSource | None = None) -> CallExecution:
-    """Decode a line; ``source`` is that of a record as sent, since a normalised line names its own."""
+    """Decode a line. ``source`` is the source of a record as sent; a normalised line contains its own."""
     if not isinstance(line, bytes | str):
         raise TypeError(f"A line is bytes or str, not {type(line).__name__}.")
     raw = line.encode() if isinstance(line, str) else line
@@ -140,7 +140,7 @@ def decode_line(line: bytes | str, source: CallSource | None = None) -> CallExec
 
 
 def decode_normalised(line: bytes) -> CallExecution:
-    """Decode a line that is known to be normalised, whatever was left out of it."""
+    """Decode a line that is known to be normalised, even if keys were left out."""
     try:
         return _structure(line)
     except JSON_ERRORS as error:
@@ -148,7 +148,7 @@ def decode_normalised(line: bytes) -> CallExecution:
 
 
 def _structure(raw: bytes) -> CallExecution:
-    """Make a call of a normalised line; raises one of `JSON_ERRORS`."""
+    """Make a call of a normalised line. Raises one of `JSON_ERRORS`."""
     line = _decode_line(raw)
     scalars = {name: getattr(line, name) for name in _SCALARS}
     for name, value in scalars.items():

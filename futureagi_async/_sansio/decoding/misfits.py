@@ -1,6 +1,6 @@
-"""Values of types that the documents do not allow: kept as sent, while all else is decoded.
+"""Decodes objects that contain misfits: values of types that the documents do not allow.
 
-What does not decode as a whole comes here, to be decoded value by value.
+An object that can't be decoded as a whole is decoded here, value by value. Misfits are kept as sent.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -27,18 +27,18 @@ from futureagi_async._sansio.decoding.wire import (
 from futureagi_async.models import JsonValue, ReadOnlyDict
 
 Misfits: TypeAlias = dict[str, Raw]
-"""What was sent, by the name of the field that can't hold it, or the path to that."""
+"""Sent values by the name of the field that can't hold them, or by path."""
 
 S = TypeVar("S", bound=Struct)
 
 
 def values_of(misfits: Misfits) -> ReadOnlyDict[JsonValue]:
-    """Return misfits as Python's values."""
+    """Return misfits as Python values."""
     return ReadOnlyDict({name: value_of(sent) for name, sent in misfits.items()})
 
 
 def value_of(sent: Raw) -> JsonValue:
-    """Return a JSON value as Python's; as its JSON text where there is none, as for ``1e999``."""
+    """Return a JSON value as a Python value, or as its JSON text if Python can't represent it (``1e999``)."""
     try:
         value: JsonValue = msgspec.json.decode(sent)
     except JSON_ERRORS:
@@ -47,7 +47,7 @@ def value_of(sent: Raw) -> JsonValue:
 
 
 def placed(place: str, misfits: Misfits) -> Misfits:
-    """Return the misfits of something as those of what holds it at ``place``."""
+    """Return misfits with paths relative to the container, where the object is at ``place``."""
     return {f"{place}{name}": sent for name, sent in misfits.items()}
 
 
@@ -82,9 +82,9 @@ class LenientDecoder(Generic[S]):
         self._inner = inner or {}
 
     def decode(self, sent: bytes | Raw) -> tuple[S, Misfits]:
-        """Return the struct and what did not fit it, by field.
+        """Return the struct, and the misfits by field.
 
-        Raises one of `JSON_ERRORS` for what is no object, or lacks a key that must be there.
+        Raises one of `JSON_ERRORS` if the value is not an object, or has no value for a required key.
         """
         fields = decode_fields(sent)
         values: dict[str, Any] = {}
@@ -105,11 +105,11 @@ class LenientDecoder(Generic[S]):
 
     @cached_property
     def _decoders(self) -> Mapping[str, Callable[[Raw], Any]]:
-        """Decoders of single values; importing the package does not wait for those of dozens of keys."""
+        """Decoders of single values. They are created on first use, to keep the import fast."""
         return {field.name: _decoder(field.type) for field in self._fields}
 
     def _without(self, key: str, sent: Raw) -> tuple[Any, Misfits]:
-        """Return what a value that does not fit counts as, and the misfits in it."""
+        """Return the replacement for a misfit, and the misfits inside it."""
         name = self._field_of.get(key, key)
         if key in self._inner:
             try:
@@ -121,7 +121,7 @@ class LenientDecoder(Generic[S]):
         return UNSET if key in self._unset else None, {name: sent}
 
     def _first_key(self, key: str, fields: Fields) -> str:
-        """Return the key that fills the field which this one could fill."""
+        """Return the key that fills the field of the given key."""
         return next(each for each in self._keys.get(self._field_of.get(key, key), (key,)) if each in fields)
 
 
@@ -138,9 +138,9 @@ def _decoder(kind: Any) -> Callable[[Raw], Any]:
 
 
 def as_aware(moment: datetime) -> datetime:
-    """Return a time with its zone, which is UTC where it names none.
+    """Return a time with a time zone; UTC if it has none.
 
-    Raises `ValidationError` where UTC has no such year: few programs could read what is made of it.
+    Raises `ValidationError` for a time outside of the years of UTC, which few programs could read.
     """
     if moment.tzinfo is None:
         return moment.replace(tzinfo=UTC)
@@ -170,9 +170,9 @@ _decode_entry = msgspec.json.Decoder(EvalEntry).decode
 
 
 def decode_turns_leniently(sent: Raw) -> tuple[list[TurnWire], Misfits]:
-    """Return a transcript's turns, and what did not fit them: ``{"[0].content": ...}``.
+    """Return the turns of a transcript, and their misfits: ``{"[0].content": ...}``.
 
-    Raises one of `JSON_ERRORS` for what is no list of objects.
+    Raises one of `JSON_ERRORS` if it is not a list of objects.
     """
     turns: list[TurnWire] = []
     misfits: Misfits = {}
@@ -189,9 +189,9 @@ def decode_turns_leniently(sent: Raw) -> tuple[list[TurnWire], Misfits]:
 
 
 def decode_evals_leniently(sent: Raw) -> tuple[dict[str, EvalEntry], Misfits]:
-    """Return evaluations by id, and what did not fit them: ``{"['...'].reason": ...}``.
+    """Return evaluations by id, and their misfits: ``{"['...'].reason": ...}``.
 
-    Raises one of `JSON_ERRORS` for what is no object.
+    Raises one of `JSON_ERRORS` if it is not an object.
     """
     entries: dict[str, EvalEntry] = {}
     misfits: Misfits = {}
@@ -213,5 +213,5 @@ def _decode_one_eval(sent: Raw) -> tuple[EvalEntry, Misfits]:
 
 
 def escaped(key: str) -> str:
-    """Return a key as it stands between apostrophes in a path (RFC 9535)."""
+    """Return a key for use between apostrophes in a path (RFC 9535)."""
     return key.replace("\\", "\\\\").replace("'", "\\'")

@@ -1,9 +1,9 @@
-"""Nested parts of a record, each decoded when it is first read, and no other with it.
+"""Decodes nested parts of a record, each when it is first read, independent of the others.
 
-The pass that reads a record's scalars notes where each part lies in the record (`SentParts`), and that it is
-JSON. When a part is read, `NestedReader` decodes it from there in one go into structs, which are copied into
-slotted objects. What does not fit the structs is decoded once more, value by value (`misfits`), which also
-gives errors their paths. Nothing decoded is kept but the part itself.
+The pass that reads a record's scalars stores the bytes of each part (`SentParts`), and checks that they are
+JSON. When a part is read, `NestedReader` decodes it into structs, which are copied into slotted objects. If
+it has misfits, it is decoded again, value by value (`misfits`), which also gives errors their paths. Only the
+decoded part itself is kept.
 """
 
 from collections.abc import Callable, Mapping
@@ -58,7 +58,7 @@ _new = object.__new__
 
 
 def structure_column(fragment: Fragment) -> Column:
-    """Structure one entry of ``column_order``."""
+    """Decode one entry of ``column_order``."""
     try:
         wire = _decode_column(fragment.raw)
     except JSON_ERRORS as error:
@@ -67,7 +67,7 @@ def structure_column(fragment: Fragment) -> Column:
 
 
 def structure_column_leniently(fragment: Fragment) -> tuple[list[Column], Misfits]:
-    """Structure one entry of ``column_order``, and return what did not fit; nothing fits without an id."""
+    """Decode one entry of ``column_order``, and its misfits. An entry without id is a misfit as a whole."""
     try:
         wire, misfits = decode_column_leniently(fragment.raw)
         return [_column(wire, fragment)], placed(".", misfits)
@@ -84,9 +84,9 @@ def _column(wire: ColumnWire, fragment: Fragment) -> Column:
 
 
 def structure_turns(fragment: Fragment) -> Turns:
-    """Structure a transcript in any of its three shapes.
+    """Decode a transcript in any of its three shapes.
 
-    Turns are most of what a page holds: the loop calls next to nothing, and sets the lazy field's slots
+    Turns are the largest part of a page. So the loop makes almost no calls, and sets the slots of lazy fields
     itself.
     """
     wires, fragment.value = fragment.value, None  # lest the extras keep them
@@ -113,7 +113,7 @@ def structure_turns(fragment: Fragment) -> Turns:
 
 
 class _TurnExtras:
-    """Reads the other keys of a transcript's turns; looks for them at the first question."""
+    """Reads the other keys of a transcript's turns. They are searched when they are first needed."""
 
     __slots__ = ("_are_decoded", "_fragment", "_turns")
 
@@ -134,7 +134,7 @@ class _TurnExtras:
         return ReadOnlyDict(extra)
 
     def _decode(self) -> list[Any]:
-        """Decode all turns; no further than to their values where one of these is beyond Python's numbers."""
+        """Decode all turns. If a value is too large for Python, decode only the keys of the turns."""
         try:
             self._turns, self._are_decoded = _decode_objects(self._fragment.raw), True
         except JSON_ERRORS:
@@ -147,7 +147,7 @@ def _holds_list(content: object) -> bool:
 
 
 def _decode_values(sent: Fields, fragment: Fragment, place: str = "") -> dict[str, JsonValue]:
-    """Decode what stood at a place of a fragment, or raise `DecodingError` with the path to what can't be."""
+    """Decode a value inside a fragment, or raise `DecodingError` with the path of the problem."""
     values: dict[str, JsonValue] = {}
     for key, value in sent.items():
         try:
@@ -160,9 +160,9 @@ def _decode_values(sent: Fields, fragment: Fragment, place: str = "") -> dict[st
 
 
 def structure_evals(fragment: Fragment) -> Evals:
-    """Structure ``eval_outputs`` in either shape, legacy bare values included.
+    """Decode ``eval_outputs`` in either shape, including legacy bare values.
 
-    It sets the slots itself, as `structure_turns` does: calling the class takes a third more.
+    It sets slots itself, as `structure_turns` does: calling the class takes a third longer.
     """
     outputs: Evals = {}
     value: Any
@@ -204,7 +204,7 @@ _OTHER_NAMES = frozenset(key for keys in CALL_KEYS.values() for key in keys[1:])
 
 
 class NestedReader:
-    """Reads the lazy fields of one list's records."""
+    """Decodes the lazy fields of the records of one list."""
 
     __slots__ = ("_hook_of", "_list_context", "_structure_evals", "_structure_turns")
 
@@ -245,7 +245,7 @@ class NestedReader:
         return Fragment(raw, context.endpoint, context.path, context, call.row, key, value)
 
     def _decode_leniently(self, call: CallExecution, name: str, key: str, part: Raw, wrong: Exception) -> Any:
-        """Return a part that did not decode as a whole, without its misfits; else raise what is wrong."""
+        """Decode a part value by value, after it failed as a whole. Collect misfits, or raise an error."""
         if key not in _decode_part_leniently or self._list_context.strict:
             raise self._fragment(call, key).error(wrong) from None
         try:
@@ -295,7 +295,7 @@ class NestedReader:
 
 
 def _is_withheld(call: CallExecution) -> bool:
-    """Whether an empty transcript is one that the list withholds."""
+    """Whether an empty transcript means that the list does not send it."""
     # where the kind of call is not known, its detail knows more
     call_type = "text" if "simulation_call_type" in call.misfits else call.simulation_call_type
     return withholds(call.source, call.raw, call_type)

@@ -1,4 +1,4 @@
-"""What the voice provider knows of a call, and a record's bytes without it."""
+"""Removes the voice provider's data from a record's bytes."""
 
 from typing import Final
 
@@ -9,16 +9,16 @@ from futureagi_async._sansio.decoding.fragments import decode_fields
 from futureagi_async.models.call import PROVIDER_DATA
 
 SNAPSHOTS: Final = "rerun_snapshots"
-"""Of test execution rows: each a record that may hold provider data again."""
+"""Keys of test execution rows whose values are records that may contain provider data, too."""
 
 _CONCERNED = frozenset((*PROVIDER_DATA, SNAPSHOTS))
 _decode_records = msgspec.json.Decoder(list[Raw] | None).decode
 
 
 def without_provider_data(record: bytes) -> bytes:
-    """Return the record without `PROVIDER_DATA`, its other values byte for byte.
+    """Return the record without `PROVIDER_DATA`, with all other bytes unchanged.
 
-    A record that has none of them is returned as it is.
+    A record without such keys is returned as it is.
     """
     fields = decode_fields(record)  # no slower than looking for the keys' bytes
     if _CONCERNED.isdisjoint(fields):
@@ -31,7 +31,7 @@ def without_provider_data(record: bytes) -> bytes:
 
 
 def _each_without(snapshots: Raw) -> Raw:
-    """Return the list itself where nothing is left out, and null for what is no list of records."""
+    """Return the list itself if nothing is left out, and null if it is not a list of records."""
     try:
         before = list(map(bytes, _decode_records(snapshots) or ()))
         after = list(map(without_provider_data, before))

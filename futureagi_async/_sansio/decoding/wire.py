@@ -1,7 +1,7 @@
-"""The shapes of records on the wire, and which of their keys fill which field.
+"""The shapes of records in responses, and which keys fill which field.
 
-A value that does not fit its key's type (a misfit, see `misfits`) is as good as null. Where null itself
-says something, the misfit is `UNSET`: `CallWire.is_snapshot` and ``created_at``, `TurnWire.content`,
+A value that does not fit its key's type (a misfit, see `misfits`) is treated as null. If null itself has a
+meaning, the misfit is `UNSET`: `CallWire.is_snapshot` and ``created_at``, `TurnWire.content`,
 `EvalWire.error` and ``skipped``.
 """
 
@@ -126,7 +126,7 @@ class EvalWire(Struct, gc=False):
 
 
 EvalEntry = EvalWire | str | int | float | bool | list[object] | None
-"""A result; the legacy ones are bare values."""
+"""A result; legacy results are bare values."""
 
 
 class PartsWire(Struct, gc=False):
@@ -189,7 +189,7 @@ TIMES = {
     "created_at": ("created_at",),
     "snapshot_timestamp": ("snapshot_timestamp",),
 }
-"""Keys that fill the fields of times, which are UTC where they name no zone; the first one present does."""
+"""Keys of time fields (UTC without a zone). The first key that is present counts."""
 
 SECONDS = {
     "response_time": ("response_time", "response_time_seconds", "response_time_ms"),
@@ -199,10 +199,10 @@ SECONDS = {
         "avg_stop_time_after_interruption_ms",
     ),
 }
-"""The same for latencies in seconds, of which a key that ends so sends milliseconds."""
+"""Keys of latencies in seconds. A key that ends with ``_ms`` has milliseconds."""
 
 MILLISECONDS_BESIDE_MS = ("avg_agent_latency", "avg_stop_time_after_interruption")
-"""Keys that send milliseconds, too, in records that have ``avg_agent_latency_ms``: the served dialect."""
+"""Keys with milliseconds in records that have ``avg_agent_latency_ms``: the served dialect."""
 
 SCALAR_KEYS = {
     "duration": ("duration", "duration_seconds"),
@@ -214,7 +214,7 @@ SCALAR_KEYS = {
     **TIMES,
     **SECONDS,
 }
-"""The same for every scalar that several keys can fill, or whose absence is told from null."""
+"""Keys of all other scalars that several keys can fill, or whose absence differs from null."""
 
 PARTS = tuple(key for key in PART_KEYS if key != "transcripts")
 """The fields that they fill."""
@@ -224,7 +224,7 @@ CALL_KEYS = {
     "scenario": ("scenario", "scenario_name"),
     "transcript": ("transcript", "transcripts"),
 }
-"""The same for every field of a call."""
+"""Keys of every field of a call."""
 
 TURN_KEYS = {
     "role": ("role", "speaker_role"),
@@ -232,21 +232,21 @@ TURN_KEYS = {
     "start_seconds": ("start_time_seconds", "start_time_ms"),
     "end_seconds": ("end_time_seconds", "end_time_ms"),
 }
-"""The same for a turn."""
+"""Keys of every field of a turn."""
 
 EVAL_KEYS = {"value": ("value", "output"), "type": ("type", "output_type")}
-"""The same for an evaluation's result."""
+"""Keys of every field of an evaluation's result."""
 
 ELSEWHERE = frozenset({"scenario", "scenario_name", "is_snapshot", *PROVIDER_DATA})
-"""Keys that `calls` looks at itself."""
+"""Keys that `calls` handles itself."""
 
 
 WITHHOLDING = frozenset((TestExecutionCalls, AgentVersionCalls))
-"""The kinds of lists that send ``[]`` for some transcripts that they keep back."""
+"""The kinds of lists that send ``[]`` for transcripts that they do not send."""
 
 
 def withholds(source: CallSource | None, record: bytes, call_type: str | None) -> bool:
-    """Whether an empty transcript means "ask for the detail" rather than "nothing was said".
+    """Whether an empty transcript means that the list does not send it, rather than an empty conversation.
 
     ``call_type`` is the record's ``simulation_call_type``.
     """
@@ -256,15 +256,15 @@ def withholds(source: CallSource | None, record: bytes, call_type: str | None) -
 
 
 def from_ms(milliseconds: float | UnsetType | None) -> float | None:
-    """Return seconds; ``None`` where nothing was sent."""
+    """Return seconds; ``None`` if nothing was sent."""
     return None if milliseconds is UNSET or milliseconds is None else milliseconds / 1000
 
 
 def is_skipped(skipped: bool | UnsetType | None, status: str | None) -> bool | None:
-    """Whether an evaluation was skipped; the listings say it in two ways. `UNSET` is a misfit."""
+    """Whether an evaluation was skipped, which lists send in two ways. `UNSET` for a misfit."""
     return None if skipped is UNSET else bool(skipped) or status == "skipped"
 
 
 def is_pending(value: object, status: str | None) -> bool:
-    """Whether an evaluation is still to be done; ``value`` is `UNSET` where none was sent."""
+    """Whether an evaluation is not done yet. ``value`` is `UNSET` if none was sent."""
     return value is UNSET and status in (None, "pending")
