@@ -631,7 +631,7 @@ class Session:
         source = TestExecutionCalls(test_execution_id)
         options = self._wait_options(timeout, poll, max_outage)
         self._requester.check_usable()
-        return await waiting.wait_until_final(source, self._ways_to_look(source), options, self._requester)
+        return await waiting.wait_until_final(source, self._watch_reads(source), options, self._requester)
 
     def watch_calls(
         self,
@@ -654,7 +654,7 @@ class Session:
         """
         (checked,) = check_sources([source])
         options = self._wait_options(timeout, poll, max_outage)
-        opened = waiting.open_watch(checked, self._ways_to_look(checked), options, self._requester)
+        opened = waiting.open_watch(checked, self._watch_reads(checked), options, self._requester)
         return _OpenedByWith(opened, "async with session.watch_calls(...) as stream")
 
     def _wait_options(self, timeout: float | None, poll: float, max_outage: float) -> waiting.WaitOptions:
@@ -665,7 +665,7 @@ class Session:
             max_requests_per_minute=self.max_requests_per_minute,
         )
 
-    def _ways_to_look(self, source: CallSource) -> waiting.WaysToLook:
+    def _watch_reads(self, source: CallSource) -> waiting.WatchReads:
         reading = self._options("bulk")
         filter_check = self._filter_check(reading)
 
@@ -679,7 +679,7 @@ class Session:
         def open_stream(max_outage: float) -> AbstractAsyncContextManager[CallStream]:
             return self.stream_calls(source, max_outage=max_outage)
 
-        return waiting.WaysToLook(fetch_page=fetch_page, fetch_call=fetch_call, open_stream=open_stream)
+        return waiting.WatchReads(fetch_page=fetch_page, fetch_call=fetch_call, open_stream=open_stream)
 
     async def _read_call(self, options: RequestOptions, call_execution_id: str) -> CallExecution:
         return (await self._request_call(options, call_execution_id)).value

@@ -1,5 +1,4 @@
-"""Reads many lists at once with a limited number of workers: what to read next, and what to do with
-results."""
+"""Reads many lists at once with a limited number of workers: decides what to read, and handles results."""
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence

@@ -128,8 +128,7 @@ class OutageGate:
             raise self._failed(failure)
 
     def _is_waited_out(self, error: FutureAGIError) -> bool:
-        """Whether a failure says nothing about the request itself, as long as other requests are not
-        answered."""
+        """Whether a failure says nothing about the request, as long as other requests are not answered."""
         if not self._max_seconds or not self._context.was_answered:
             return False
         return is_unanswered(error) or (

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 @attrs.define(frozen=True, kw_only=True)
-class WaysToLook:
+class WatchReads:
     """The reads that a wait uses. Each request gets a limit in seconds."""
 
     fetch_page: Callable[[PageRequest, float], Awaitable[Decoded[CallPage]]]
@@ -54,7 +54,7 @@ class WaitOptions:
 
 async def wait_until_final(
     source: TestExecutionCalls,
-    ways: WaysToLook,
+    reads: WatchReads,
     options: WaitOptions,
     context: JobContext,
 ) -> ExecutionState:
@@ -63,7 +63,7 @@ async def wait_until_final(
     async def ignore(_: CallExecution) -> None:
         pass
 
-    watcher = Watcher(source, ways, options, context, ignore)
+    watcher = Watcher(source, reads, options, context, ignore)
     await watcher.run()
     return watcher.state()
 
@@ -71,7 +71,7 @@ async def wait_until_final(
 @asynccontextmanager
 async def open_watch(
     source: CallSource,
-    ways: WaysToLook,
+    reads: WatchReads,
     options: WaitOptions,
     context: JobContext,
 ) -> AsyncIterator[AsyncIterator[CallExecution]]:
@@ -80,7 +80,7 @@ async def open_watch(
 
     async def watch(channel: Channel[CallExecution]) -> None:
         try:
-            await Watcher(source, ways, options, context, channel.send).run()
+            await Watcher(source, reads, options, context, channel.send).run()
         except FutureAGIError as error:
             failures.append(error)  # raised where the calls are taken, not in a group
 
@@ -100,13 +100,13 @@ class Watcher:
     def __init__(
         self,
         source: CallSource,
-        ways: WaysToLook,
+        reads: WatchReads,
         options: WaitOptions,
         context: JobContext,
         deliver: Callable[[CallExecution], Awaitable[None]],
     ) -> None:
         self._source = source
-        self._ways = ways
+        self._reads = reads
         self._options = options
         self._context = context
         self._deliver = deliver
@@ -170,7 +170,7 @@ class Watcher:
         return requests
 
     async def _read_page(self, request: PageRequest) -> tuple[Read | None, int]:
-        answer, tries = await self._ask(partial(self._ways.fetch_page, request))
+        answer, tries = await self._ask(partial(self._reads.fetch_page, request))
         self._was_seen = True
         page = answer.value
         if page.failures:
@@ -182,7 +182,7 @@ class Watcher:
 
     async def _read_call(self, id_: str) -> tuple[Read | None, int]:
         try:
-            answer, tries = await self._ask(partial(self._ways.fetch_call, id_))
+            answer, tries = await self._ask(partial(self._reads.fetch_call, id_))
         except NotFoundError as error:
             return self._list.take_call(None, self._now()), error.attempts
         return self._list.take_call(answer.value, self._now()), answer.attempts + tries
@@ -191,14 +191,14 @@ class Watcher:
         """Send a request, waiting for outages. Return also how many times it was sent without a response."""
         left = max(self._seconds_left(), LEAST_REQUEST_SECONDS)
         with OutageGate(min(self._options.max_outage, left), self._context) as gate:
-            return await gate.ask(partial(fetch, left), partial(self._ways.fetch_page, PROBE, left))
+            return await gate.ask(partial(fetch, left), partial(self._reads.fetch_page, PROBE, left))
 
     async def _read_all(self) -> int:
         """Read every call. If the time is up before the end, the previous state is kept."""
         found: dict[str, KnownCall] = {}
         left = max(self._seconds_left(), LEAST_REQUEST_SECONDS)
         until, max_outage = self._now() + left, min(self._options.max_outage, left)
-        async with self._ways.open_stream(max_outage) as stream:
+        async with self._reads.open_stream(max_outage) as stream:
             async for step in stream.steps():
                 for call in (*step.page.calls, *step.newer):
                     found |= self._list.remember([call])

@@ -71,7 +71,7 @@ _KEYS: Final = ("FI_API_KEY", "FI_SECRET_KEY")
 _TICK_SECONDS: Final = 1.0
 _CANCEL_SECONDS: Final = 15.0
 """Seconds that a cancelled task has to close its connections before its worker is killed."""
-_MOST_NEWS: Final = 10_000
+_MOST_UPDATES: Final = 10_000
 
 _STOPS: Final = (
     AuthenticationError,
@@ -201,8 +201,8 @@ def export_calls(
         staging=staging,
         session={name: value for name, value in options.items() if value is not None},
         max_outage=max_outage,
-        tells_progress=on_progress is not None,
-        tells_events=bool(observers),
+        reports_progress=on_progress is not None,
+        reports_events=bool(observers),
     )
     planning = partial(
         plan_shares,
@@ -227,9 +227,9 @@ def export_calls(
         ray.init()
     with _coordinator(budget.requests_per_minute) as coordinator:
         cluster = _Cluster(job, coordinator, fetchers, attempts, dict(task_options or {}))
-        told = _Told(coordinator, on_progress, observers) if on_progress or observers else None
+        relay = _Relay(coordinator, on_progress, observers) if on_progress or observers else None
         shares = cluster.plan(planning)
-        receipts = cluster.export(shares, told)
+        receipts = cluster.export(shares, relay)
     commit = partial(
         commit_shares, receipts, staging, target, resume=resume, overwrite=overwrite, work_dir=work_dir
     )
@@ -289,8 +289,8 @@ class _Job:
     staging: str
     session: Mapping[str, Any]
     max_outage: float
-    tells_progress: bool
-    tells_events: bool
+    reports_progress: bool
+    reports_events: bool
 
 
 @attrs.define(frozen=True)
@@ -301,7 +301,7 @@ class _Failure:
 
 
 @attrs.define(frozen=True)
-class _News:
+class _Update:
     """What a task did since its last message."""
 
     share: str
@@ -317,7 +317,7 @@ class _Coordinator:
 
     def __init__(self, requests_per_minute: int) -> None:
         self._budget = MinuteBudget(requests_per_minute, shared=True)
-        self._news: deque[_News] = deque(maxlen=_MOST_NEWS)
+        self._updates: deque[_Update] = deque(maxlen=_MOST_UPDATES)
 
     async def lease(self, most: int) -> Lease:
         """See `RequestBudget`."""
@@ -331,15 +331,15 @@ class _Coordinator:
         """See `RequestBudget`."""
         await self._budget.pause(seconds)
 
-    async def tell(self, news: _News) -> None:
+    async def add_update(self, update: _Update) -> None:
         """Keep a message for the driver."""
-        self._news.append(news)
+        self._updates.append(update)
 
-    async def take_news(self) -> list[_News]:
+    async def take_updates(self) -> list[_Update]:
         """Return the messages since the last call."""
-        news = list(self._news)
-        self._news.clear()
-        return news
+        updates = list(self._updates)
+        self._updates.clear()
+        return updates
 
 
 @contextmanager
@@ -406,19 +406,19 @@ def _read(read: Callable[..., Any], job: _Job, coordinator: Any, share: str) -> 
             anyio.create_task_group() as tasks,
             Session(
                 budget=_ActorBudget(coordinator),
-                observers=(reporter.observe,) if job.tells_events else (),
+                observers=(reporter.observe,) if job.reports_events else (),
                 **job.session,
             ) as session,
         ):
             tasks.start_soon(reporter.run)
-            result = await read(session, reporter.note if job.tells_progress else None)
+            result = await read(session, reporter.note if job.reports_progress else None)
             tasks.cancel_scope.cancel()
         return result
 
     try:
         _check_keys()
         return anyio.run(main)
-    except Exception as error:  # noqa: BLE001 - the driver is told, and decides
+    except Exception as error:  # noqa: BLE001 - the driver gets it, and decides
         return _Failure(_unwrapped(error))
 
 
@@ -465,13 +465,13 @@ class _Reporter:
     def _tell(self) -> None:
         if self._progress is None and not self._events:
             return
-        news = _News(self._share, self._progress, tuple(self._events))
+        update = _Update(self._share, self._progress, tuple(self._events))
         self._progress, self._events = None, []
         with suppress(RayError):
-            self._coordinator.tell.remote(news)
+            self._coordinator.add_update.remote(update)
 
 
-class _Told:
+class _Relay:
     """Adds up the messages of all tasks for the callbacks of the driver."""
 
     def __init__(
@@ -491,7 +491,7 @@ class _Told:
     def poll(self, seconds: float = 0.0) -> None:
         """Pass on new messages, if they have arrived."""
         if self._asked is None:
-            self._asked = self._coordinator.take_news.remote()
+            self._asked = self._coordinator.take_updates.remote()
         if ray.wait([self._asked], timeout=seconds)[0]:
             asked, self._asked = self._asked, None
             with suppress(RayError):
@@ -503,14 +503,14 @@ class _Told:
 
     def finish(self, share: Share, receipt: ShareReceipt) -> None:
         """Report a finished share."""
-        self.poll(_TICK_SECONDS)  # what was asked for before it told the rest
+        self.poll(_TICK_SECONDS)  # the request that was sent before the last update
         self.poll(_TICK_SECONDS)
-        told = self._running.pop(share.id, {})
-        self._finished.add(share.id)  # what it told last may arrive after this
-        size = told["reading"].bytes if "reading" in told else receipt.bytes
-        told["reading"] = ExportProgress(phase="reading", records=receipt.records, bytes=size)
-        for phase in self._done.keys() & told.keys():
-            self._done[phase] = _sum_of([self._done[phase], told[phase]])
+        phases = self._running.pop(share.id, {})
+        self._finished.add(share.id)  # its last update may arrive after this
+        size = phases["reading"].bytes if "reading" in phases else receipt.bytes
+        phases["reading"] = ExportProgress(phase="reading", records=receipt.records, bytes=size)
+        for phase in self._done.keys() & phases.keys():
+            self._done[phase] = _sum_of([self._done[phase], phases[phase]])
         for report in receipt.fetch:
             self._emit(
                 VerdictReached(
@@ -522,13 +522,13 @@ class _Told:
             )
         self._tell_progress()
 
-    def _pass_on(self, news: Sequence[_News]) -> None:
-        for each in news:
+    def _pass_on(self, updates: Sequence[_Update]) -> None:
+        for each in updates:
             if each.progress is not None and each.share not in self._finished:
                 self._running.setdefault(each.share, {})[each.progress.phase] = each.progress
             for event in each.events:
                 self._emit(event)
-        if news:
+        if updates:
             self._tell_progress()
 
     def _emit(self, event: Event) -> None:
@@ -538,12 +538,12 @@ class _Told:
     def _tell_progress(self) -> None:
         if self._on_progress is None:
             return
-        in_details = [next(reversed(told)) == "transcripts" for told in self._running.values()]
+        in_details = [next(reversed(phases)) == "transcripts" for phases in self._running.values()]
         phase: Literal["reading", "transcripts"] = (
             "transcripts" if in_details and all(in_details) else "reading"
         )
-        told = [each[phase] for each in self._running.values() if phase in each]
-        self._on_progress(_sum_of([self._done[phase], *told]))
+        running = [each[phase] for each in self._running.values() if phase in each]
+        self._on_progress(_sum_of([self._done[phase], *running]))
 
 
 def _sum_of(progress: Sequence[ExportProgress]) -> ExportProgress:
@@ -581,7 +581,7 @@ class _Cluster:
         shares: tuple[Share, ...] = outcome
         return shares
 
-    def export(self, shares: Sequence[Share], told: _Told | None) -> list[ShareReceipt]:
+    def export(self, shares: Sequence[Share], relay: _Relay | None) -> list[ShareReceipt]:
         """Return a receipt for each share; also for a share that finally failed."""
         task: Any = ray.remote(_export_task)
 
@@ -590,12 +590,12 @@ class _Cluster:
             return named.remote(share, self.job, self.coordinator)
 
         receipts: list[ShareReceipt] = []
-        with closing(self._run(start, shares, told)) as outcomes:
+        with closing(self._run(start, shares, relay)) as outcomes:
             for share, outcome in outcomes:
                 receipt = self._give_up(share, outcome) if isinstance(outcome, Exception) else outcome
                 receipts.append(receipt)
-                if told is not None:
-                    told.finish(share, receipt)
+                if relay is not None:
+                    relay.finish(share, receipt)
         return receipts
 
     def _options(self, name: str) -> dict[str, Any]:
@@ -609,7 +609,7 @@ class _Cluster:
         return share.failed(error)
 
     def _run(
-        self, start: Callable[[T], Any], items: Sequence[T], told: _Told | None
+        self, start: Callable[[T], Any], items: Sequence[T], relay: _Relay | None
     ) -> Generator[tuple[T, Any], None, None]:
         """Yield each item with its result or its last error. Closing the generator cancels the rest."""
         waiting = deque((item, 1) for item in items)
@@ -620,8 +620,8 @@ class _Cluster:
                     item, attempt = waiting.popleft()
                     running[start(item)] = (item, attempt)
                 done, _ = ray.wait(list(running), timeout=_TICK_SECONDS)
-                if told is not None:
-                    told.poll()
+                if relay is not None:
+                    relay.poll()
                 for task in done:
                     item, attempt = running.pop(task)
                     outcome = self._outcome_of(task)
@@ -631,8 +631,8 @@ class _Cluster:
                         yield item, outcome
                     else:
                         waiting.append((item, attempt + 1))
-                        if told is not None and isinstance(item, Share):
-                            told.forget(item)
+                        if relay is not None and isinstance(item, Share):
+                            relay.forget(item)
         finally:
             _cancel(list(running))
 
