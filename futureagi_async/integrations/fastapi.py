@@ -72,7 +72,7 @@ class ErrorAnswer:
 
 
 _ANSWERS = (
-    (NotFoundError, ErrorAnswer(404, "Future AGI has nothing under this id.")),
+    (NotFoundError, ErrorAnswer(404, "Future AGI does not know this id.")),
     (SessionMisuseError, ErrorAnswer(500, "Internal Server Error")),
     (BudgetError, ErrorAnswer(500, "Internal Server Error")),
     (ExportError, ErrorAnswer(500, "Internal Server Error")),

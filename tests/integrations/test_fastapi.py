@@ -123,13 +123,13 @@ def test_an_error_before_the_first_page_is_an_http_error(upstream: StandInServer
     with serve(make_app()) as client:
         response = client.get(f"/runs/{UNKNOWN_ID}")
     assert response.status_code == 404
-    assert response.json() == {"detail": "Future AGI has nothing under this id."}
+    assert response.json() == {"detail": "Future AGI does not know this id."}
 
 
 FAILURES = [
     pytest.param({"status": 401}, 502, "Future AGI could not be read.", id="refused keys"),
     pytest.param({"status": 403}, 502, "Future AGI could not be read.", id="forbidden"),
-    pytest.param({"status": 404}, 404, "Future AGI has nothing under this id.", id="not found"),
+    pytest.param({"status": 404}, 404, "Future AGI does not know this id.", id="not found"),
     pytest.param({"status": 400}, 502, "Future AGI could not be read.", id="bad request"),
     pytest.param({"status": 500}, 502, "Future AGI could not be read.", id="broken"),
     pytest.param(
