@@ -160,8 +160,8 @@ class Tally:
 
 TRUE_REASONS: Mapping[str, Callable[[Start, World], bool]] = {
     "Rows enter the list faster": lambda _start, world: "insert" in " ".join(world.list.changes),
-    "More calls share one time": lambda start, world: max(start.ties) > 1 or "tie" in world.list.changes,
-    "Deleted calls leave places": lambda _start, world: any(row.hole for row in world.list.rows),
+    "More calls have the same time": lambda start, world: max(start.ties) > 1 or "tie" in world.list.changes,
+    "Deleted calls leave positions": lambda _start, world: any(row.hole for row in world.list.rows),
     "Neighbouring pages": lambda _start, world: bool(world.list.changes),
     "The rows have no time of last change": lambda start, _world: not start.kind.shows_keys,
 }
