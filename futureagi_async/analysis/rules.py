@@ -278,7 +278,8 @@ class _Checker:
                 return self._broken(rule, figure, trouble)
             limit += earlier
         if figure.value is None:
-            return self._broken(rule, figure, f"No call has a value (n = {figure.n:,}).", earlier)
+            why = "It is too large for a float" if figure.n else "No call has a value"
+            return self._broken(rule, figure, f"{why} (n = {figure.n:,}).", earlier)
         if figure.n < self.min_calls:
             reason = (
                 f"It is based on {quantity(figure.n, 'value')}; at least {self.min_calls:,} are required."
@@ -310,7 +311,9 @@ class _Checker:
         if len(found) != 1:
             return None, f"In the baseline: {_not_one(rule.figure, found, baseline)}"
         if found[0].value is None:
-            return None, "In the baseline, no call has a value."
+            beyond = found[0].n > 0
+            why = "it is too large for a float" if beyond else "no call has a value"
+            return None, f"In the baseline, {why}."
         if found[0].n < self.min_calls:
             words = f"In the baseline it is based on {quantity(found[0].n, 'value')}"
             return None, f"{words}; at least {self.min_calls:,} are required."

@@ -23,6 +23,11 @@ _MOST_WORDS: Final = 1_000  # distinct values per field; texts of language model
 _LONGEST_WORD: Final = 200
 
 
+def as_figure(value: "float | np.floating[Any]") -> float | None:
+    """Return a calculated figure; ``None`` if it is too large for a float."""
+    return float(value) if np.isfinite(value) else None
+
+
 class State(IntEnum):
     """The state of an evaluation of one call."""
 

@@ -108,7 +108,7 @@ class Counts:
 
 @attrs.frozen(kw_only=True)
 class MeasureSummary:
-    """A numeric field of calls, summarised; ``None`` if no call has a value."""
+    """A numeric field of calls, summarised; ``None`` if no call has a value, or if a figure is too large."""
 
     name: str
     unit: str
@@ -125,7 +125,7 @@ class MeasureSummary:
     """The values of the calls that have one, in the order of reading."""
 
     def interval(self) -> Interval | None:
-        """Return the 95 % bootstrap interval of the mean; ``None`` for fewer than two values."""
+        """Return the 95 % bootstrap interval of the mean; ``None`` for fewer than two values or no mean."""
         from futureagi_async.analysis.bootstrap import mean_interval
 
         return mean_interval(self.values)

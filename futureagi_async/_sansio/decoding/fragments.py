@@ -134,6 +134,8 @@ class ListContext:
     strict: bool = False
     snapshots_of: str | None = None
     """For snapshots inside a call: the id of that call."""
+    levels: int = 0
+    """Number of calls that the records are inside of."""
     reader: FieldReader | None = None
     """Decodes the lazy fields of all records."""
 
