@@ -39,7 +39,7 @@ def make_call_hook(hook_of: HookOf) -> CallHook:
 
     def structure_call(fragment: Fragment, _kind: Any) -> CallExecution:
         try:
-            wire, misfits = decode(fragment.raw), EMPTY
+            wire, misfits = fragment.value or decode(fragment.raw), EMPTY
             call = copy(_new(CallExecution), wire)
         except JSON_ERRORS as error:
             wire, misfits = _decode_by_value(fragment, error)
