@@ -152,7 +152,7 @@ class Fragment:
     key: str = ""
     """For a nested fragment: its key in the record."""
     value: Any = None
-    """For a nested fragment: the value from the JSON decoder."""
+    """The value from the JSON decoder, if it was decoded before."""
 
     @property
     def strict(self) -> bool:
