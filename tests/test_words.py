@@ -127,7 +127,7 @@ def test_a_set_of_sources_warns_its_loader(tmp_path: Path) -> None:
 
 
 def test_what_may_be_a_key_is_not_repeated() -> None:
-    """A status of an address that is like no word is not shown: somebody may have put a key there."""
+    """A status of an address that is like no word is not shown:  somebody may have put a key there."""
     with pytest.warns(UserWarning, match="documented are pending, queued") as caught:
         source_from_url(f"{RUN_TEST}?status=sk-very-secret-token")
     assert "sk-very" not in str(caught[0].message)

@@ -41,7 +41,7 @@ def test_an_export_into_a_bucket(tmp_path: Path, store: S3Server) -> None:
     code, out, _ = run("run verify s3://lake/calls/", tmp_path, store)
     assert code == 0
     assert "s3://lake/calls/: " in out
-    assert "everything as it was written" in " ".join(out.split())
+    assert "all unchanged" in " ".join(out.split())
     code, out, _ = run(f"{line} --quiet --json", tmp_path, store)
     assert code == 0
     summary = json.loads(out)

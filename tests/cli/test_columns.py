@@ -37,7 +37,7 @@ def test_a_whole_command(tmp_path: Path) -> None:
     code, _, said = run(f"{line} -o out/", tmp_path, FI_REDACT_KEY=KEY)
     assert code == 0
     assert "Left out 2 columns: customer_name, transcript." in said
-    assert "Numbers and names are replaced by digests (id of the key: " in said
+    assert "Phone numbers and names are replaced with digests (id of the key: " in said
     assert verify_export(tmp_path / "out").ok
     assert {"customer_name", "transcript"}.isdisjoint(read_export(tmp_path / "out").calls.column_names)
     code, out, more = run(f"{line} -q --json -o out/", tmp_path, FI_REDACT_KEY=KEY)

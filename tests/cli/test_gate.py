@@ -109,7 +109,7 @@ def test_an_execution_that_failed_never_passes(
     gate = importlib.import_module("futureagi_async.cli.gate")  # the package's name is the command
     monkeypatch.setattr(gate, "_wait", lambda *_: state)
     assert run(["gate", execution, "--wait", "--min", "calls=1"]) == 3
-    assert "The test execution ended as failed" in capsys.readouterr().out
+    assert "The test execution ended with status failed" in capsys.readouterr().out
 
 
 def test_sources_of_all_kinds(
@@ -257,8 +257,8 @@ def test_narrow_terminals_cut_no_figure(served: StandInServer, tmp_path: Path, c
     ("arguments", "reason"),
     [
         ([], "There is nothing to check"),
-        (["--min", "a=1"], "Of which calls?"),
-        (["out/", "--min", "a=1"], "there is no finished export in out/"),
+        (["--min", "a=1"], "Name the calls to check."),
+        (["out/", "--min", "a=1"], "out/ has no finished export"),
         (["x", "--min", "=1"], "--min must be FIGURE=NUMBER"),
         (["x", "--min", "a=nan"], "--min must be FIGURE=NUMBER"),
         (["x", "--max", "a=inf"], "--max: value must be a finite number"),
