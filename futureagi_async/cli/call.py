@@ -41,9 +41,7 @@ def call(
 ) -> int:
     """Show a call: its facts, scores, evaluations and transcript."""
     with connect(connection) as endpoint:
-        wanted = choose_id(
-            call_id, "The id of a call", endpoint, lambda samples: samples.call_execution_ids()[4:]
-        )
+        wanted = choose_id(call_id, "A call's id", endpoint, lambda samples: samples.call_execution_ids()[4:])
         found, names = read_one(endpoint, lambda session: _read(session, wanted, with_names=not as_json))
     return print_found(partial(render_call, names=names), found, [found.raw], as_json=as_json)
 

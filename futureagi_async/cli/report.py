@@ -87,9 +87,7 @@ def report(
 
 def _check_places(output: Path, png: Path | None) -> None:
     if output.is_dir() or not output.parent.is_dir():
-        raise UsageError(
-            f"--output can't write {shown_path(output)}. Name a file in a directory that exists."
-        )
+        raise UsageError(f"--output must name a file in a directory that exists, not {shown_path(output)}.")
     if png is not None and png.exists() and not png.is_dir():
         raise UsageError(f"--png must name a directory, not {shown_path(png)}.")
 

@@ -338,7 +338,7 @@ def test_a_finished_directory_is_left_as_it_is(
     assert run([*command, "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["already_finished"]
-    assert "out already holds this export:  " in " ".join(err.split())
+    assert "out already holds this export: " in " ".join(err.split())
     assert not served.requests
     assert run([*command, "--ordered", "-q"]) == 1
     assert "ordered was False and is now True" in capsys.readouterr().err
@@ -431,7 +431,7 @@ def test_only_changes_since_an_earlier_export(
     assert run(["export", *lists, "-o", str(first), "-q"]) == 0
     command = ["export", *lists, "-o", str(second), "--since-manifest"]
     assert run([*command, str(first / "_manifest.json")]) == 0
-    assert "Of 2 lists only what changed since the earlier export was read" in " ".join(
+    assert "Read only the changes of 2 lists since the earlier export" in " ".join(
         capsys.readouterr().err.split()
     )
     assert sum(len(ids_in(part)) for part in parts_in(second)) < sum(map(len, map(ids_in, parts_in(first))))

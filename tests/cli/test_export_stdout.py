@@ -51,7 +51,7 @@ def test_records_are_printed_once_each(served: StandInServer, tmp_path: Path, na
     assert finished.returncode == 0
     ids = [json.loads(line)["id"] for line in finished.stdout.rstrip("\n").split("\n")]
     assert sorted(ids) == sorted(served.run_test_rows(run_test_id))
-    assert finished.stderr.endswith(" to the standard output: complete.\n")
+    assert finished.stderr.endswith(" to stdout: complete.\n")
     assert names_in(tmp_path) == {"tmp"}
     assert not names_in(tmp_path / "tmp")
 

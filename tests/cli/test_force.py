@@ -47,4 +47,4 @@ def test_the_help_says_what_is_replaced(tmp_path: Path) -> None:
     finished = run_in_shell("run export --help", variables=environment(), folder=tmp_path)
     shown = " ".join(finished.stdout.decode().replace("│", " ").split())
     assert "--force" in shown
-    assert "Nothing is overwritten that no export wrote" in shown
+    assert "An export replaces only files that an export wrote" in shown

@@ -86,7 +86,7 @@ def test_an_incomplete_read_exits_with_3(served: StandInServer, tmp_path: Path) 
     ("arguments", "said"),
     [
         ([], "Name the run to report on."),
-        (["x", "-o", "no/report.html"], "--output can't write no/report.html. Name a file in a directory that exists."),
+        (["x", "-o", "no/report.html"], "--output must name a file in a directory that exists"),
         (["x", "-o", "."], "--output must name a file"),
         (["x", "--png", "file"], "--png must name a directory"),
         (["nothing/"], "A: nothing/ has no finished export"),

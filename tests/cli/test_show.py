@@ -139,7 +139,7 @@ def test_a_page_behind_the_last_says_so(served: StandInServer, capsys: pytest.Ca
     """No empty table is shown, and the last page is named."""
     out = shown(capsys, "execution", served.test_execution_ids[2], "--page", "99", "--limit", "10")
     pages = -(-len(served.test_execution_rows(served.test_execution_ids[2])) // 10)
-    assert f"There is no page 99. The last page is  {pages}." in out
+    assert f"There is no page 99. The last page is {pages}." in out
     assert "Scenario" not in out
 
 
@@ -188,7 +188,9 @@ def test_figures_are_shown_where_evaluations_can_not_be_told(
     assert run(["kpis", execution_id]) == 0
     out, err = capsys.readouterr()
     assert re.search(r"^Score +\d+ *$", out, re.MULTILINE)
-    assert err.startswith("warning: can't check whether evaluations have the same names as figures: The server")
+    assert err.startswith(
+        "warning: can't check whether evaluations have the same names as figures: The server"
+    )
     served.fail("/kpis/", status=500, body={"message": "invalid input syntax"}, times=10)
     assert run(["kpis", execution_id]) == 1
     out, err = capsys.readouterr()
@@ -303,5 +305,5 @@ def test_a_missing_id_says_where_ids_are(
 ) -> None:
     """Who gives none is told so, too, before any request."""
     assert run([command]) == 2
-    assert "is missing: 'futureagi-async ls' lists ids" in capsys.readouterr().err
+    assert "is missing. 'futureagi-async ls' lists the ids" in capsys.readouterr().err
     assert not served.requests

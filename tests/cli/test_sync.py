@@ -83,12 +83,16 @@ def test_how_often_lists_are_read_in_full(served: StandInServer, capsys: pytest.
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--demo"], 2, "The database is missing. Name it first. For example: futureagi-async sync calls.duckdb --all."),
+        (
+            ["--demo"],
+            2,
+            "The database is missing. Name it first. For example: futureagi-async sync calls.duckdb --all.",
+        ),
         (["--demo", "calls.parquet"], 2, "error: DATABASE must end in .duckdb or .ddb or .db"),
         (["--demo", "s3://bucket/calls"], 2, "error: DATABASE must begin with delta+s3://"),
         (["--demo", "missing/calls.duckdb"], 1, "there is no directory missing."),
         (["calls.duckdb"], 2, "There is no list to read"),
-        (["--demo", "-x.duckdb", "y.duckdb"], 2, "Not expected"),
+        (["--demo", "-x.duckdb", "y.duckdb"], 2, "Unexpected argument"),
     ],
 )
 def test_wrong_arguments(

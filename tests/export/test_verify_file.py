@@ -111,9 +111,7 @@ def test_a_manifest_stands_for_its_directory(
     """Who names _manifest.json means the export that it belongs to."""
     expected = export(served, tmp_path / "out")
     assert run(["verify", str(tmp_path / "out" / "_manifest.json")]) == 0
-    assert f"out: {expected} records in 1 file, all unchanged." in " ".join(
-        capsys.readouterr().out.split()
-    )
+    assert f"out: {expected} records in 1 file, all unchanged." in " ".join(capsys.readouterr().out.split())
 
 
 def test_files_of_other_kinds_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
