@@ -187,7 +187,7 @@ class BucketDestination:
         return None
 
     def _decode(self, text: bytes) -> Manifest | None:
-        """Return the manifest in the bucket. A file of another kind is refused, or ignored with ``overwrite``."""
+        """Return the manifest in the bucket. Another kind of file is refused, or ignored if allowed."""
         try:
             return parse_manifest(text, self._target.address.url(MANIFEST))
         except ExportError as error:

@@ -103,7 +103,7 @@ class LocalDestination:
         )
 
     async def find_finished(self, store: Store) -> Manifest | None:
-        """Return the manifest of this export in the directory, if it is finished; check the file or directory."""
+        """Check the file or directory, and return the manifest of this export if it is finished."""
         return await run_sync(self._find_finished, store)
 
     def _find_finished(self, store: Store) -> Manifest | None:

@@ -247,8 +247,8 @@ def _check_work(work: Path) -> None:
         names = {path.name for path in work.iterdir()}
     if names and LOCK not in names:
         raise ExportError(
-            f"{work} has files that no export wrote, such as {min(names)!r}. The export needs this directory: "
-            "choose another target, or move the files away."
+            f"{work} has files that no export wrote, such as {min(names)!r}. The export needs this "
+            "directory: choose another target, or move the files away."
         )
 
 
@@ -274,8 +274,8 @@ def _is_ours(descriptor: int, path: Path, target: str, job: str) -> bool:
         if error.errno in _NO_LOCKS:
             raise ExportError(
                 f"Can't lock {path}: its file system has no locks ({error.strerror}). Without a lock, two "
-                f"{job}s to one target could damage each other. {job.capitalize()} to a local disk, then copy "
-                "the files."
+                f"{job}s to one target could damage each other. {job.capitalize()} to a local disk, then "
+                "copy the files."
             ) from error
         raise ExportError(f"Can't lock {path}: {error.strerror or error}.") from error
     with suppress(FileNotFoundError):

@@ -187,7 +187,9 @@ class Prefix:
             path = Path(folder, PurePosixPath(name).name)
             if not self._store.download(name, path):
                 self.check_unchanged()
-                raise ExportError(f"Can't read {self._address.url(name)}: it was removed while the export was read. Try again.")
+                raise ExportError(
+                    f"Can't read {self._address.url(name)}: it was removed while it was read. Try again."
+                )
             yield path
 
     def check_unchanged(self) -> None:
@@ -224,7 +226,7 @@ def read_manifest_at(location: Location) -> Manifest:
 
 
 def read_base_at(place: Path | Address, sources: Sequence[CallSource], describe: Describe) -> BaseExport:
-    """Return the manifest of an earlier export, given its path or directory. Raises `ExportError` if invalid."""
+    """Return the manifest of an earlier export by its path or directory. Raises `ExportError` if invalid."""
     if isinstance(place, Path):
         return read_base(place, sources, describe)
     return match_sources(read_manifest_at(open_location(place)), sources, describe)

@@ -226,7 +226,9 @@ def decode_manifest(text: bytes) -> tuple[Manifest, bool]:
         if not isinstance(fields.get("manifest"), int):
             raise ValueError("it is not the manifest of an export")  # noqa: TRY004 - of what a file holds
         if fields["manifest"] != FORMAT:
-            raise ValueError(f"its version is {fields['manifest']}, but this package reads only version {FORMAT}")
+            raise ValueError(
+                f"its version is {fields['manifest']}, but this package reads only version {FORMAT}"
+            )
         return msgspec.json.decode(text, type=Manifest), fields.get("digest") == digest_of(fields)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ValueError(f"it can't be decoded ({error})") from None
@@ -266,8 +268,8 @@ def parse_manifest(text: bytes, shown: Path | str) -> Manifest:
 
 
 CANNOT_SEE = (
-    "Calls that were deleted since are not noticed, nor are calls that entered a version list, or a list "
-    "filtered by status, search or filters, with an older time of change."
+    "An incremental export can't find deleted calls. It also can't find calls that newly appear in the list "
+    "of an agent version, or in a list with status, search or filters, if they were last changed earlier."
 )
 """The limits of an incremental export: the server tells only when a call was last changed."""
 
@@ -286,7 +288,7 @@ Describe: TypeAlias = Callable[[CallSource], dict[str, Any]]
 
 
 def read_base(path: Path, sources: Sequence[CallSource], describe: Describe) -> BaseExport:
-    """Return the manifest of an earlier export, given its path or directory. Raises `ExportError` if invalid."""
+    """Return the manifest of an earlier export by its path or directory. Raises `ExportError` if invalid."""
     if path.is_dir():
         path = find_manifest(path)
     elif path.name in (MANIFEST, FORMER_MANIFEST):  # a newer version of this package may have renamed it

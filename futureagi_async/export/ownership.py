@@ -1,8 +1,8 @@
 """Decides which files at a target an export wrote, so that the export may replace them.
 
 A single file has a receipt: its size and modification time when it was finished. On Linux the receipt is an
-extended attribute of the file, so it moves with the file. Elsewhere it is a hidden file beside it. A directory
-has its manifest, and a working directory has its lock.
+extended attribute of the file, so it moves with the file. Elsewhere it is a hidden file beside it. A
+directory has its manifest, and a working directory has its lock.
 """
 
 import os
@@ -35,7 +35,7 @@ _HIDDEN = (".", "_")  # readers of directories skip names that begin with these
 
 
 def check_file(target: Target) -> None:
-    """Refuse to replace a file that no export wrote, or that was changed since. Empty files may be replaced."""
+    """Refuse to replace a file that no export wrote, or that was changed since, unless it is empty."""
     path = target.path
     with export_errors(path, "read"):
         try:
@@ -50,7 +50,11 @@ def check_file(target: Target) -> None:
         receipts = list(_receipts(target))
     if not found.st_size or _receipt(found) in receipts:
         return
-    known = "it was changed after an export wrote it" if receipts else "there is no record that an export wrote it"
+    known = (
+        "it was changed after an export wrote it"
+        if receipts
+        else "there is no record that an export wrote it"
+    )
     raise ExportError(
         f"{path} already exists, and {known}. Choose another name, or replace it with {OVERWRITE}."
     )

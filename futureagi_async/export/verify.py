@@ -114,7 +114,11 @@ def verify_file(path: Path) -> VerifyReport:
         if twice := ids.twice():
             problems.append(f"Calls that are in the file twice for the same list: {twice:,}.")
         records = ids.counts.total()
-        more = ", and neither can calls that are in it twice, because its lines do not name their list." if ids.counts[None] else "."
+        more = (
+            ", and neither can calls that are in it twice, because its lines do not name their list."
+            if ids.counts[None]
+            else "."
+        )
     return VerifyReport(
         directory=path,
         problems=tuple(problems),
@@ -133,7 +137,7 @@ def _target_of(path: Path) -> Target:
         target = None
     if target is None or target.is_directory:
         raise ExportError(
-            f"Can't verify {path}: the name of an export ends in .jsonl, .csv (also with .gz or .zst) or .parquet."
+            f"Can't verify {path}: exports end in .jsonl, .csv (also with .gz or .zst) or .parquet."
         )
     return target
 
@@ -200,7 +204,7 @@ class _Check:
         if self.ids.ids() != self.manifest.ids_sha256:
             yield "The ids in the part files were changed: their checksum differs from the manifest."
         elif self.ids.pairs() not in (None, self.manifest.pairs_sha256):
-            yield "The sources of some ids in the part files were changed: their checksum differs from the manifest."
+            yield "The sources of ids in the part files were changed: their checksum differs from the manifest."
 
     def _recording_problems(self) -> Iterator[str]:
         name = self.manifest.recordings_folder
