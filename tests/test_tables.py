@@ -561,6 +561,6 @@ async def test_what_is_no_export(served: StandInServer, tmp_path: Path) -> None:
     refused("", "path must be a path, not ''")
     (part,) = (tmp_path / "out").glob("calls-*.jsonl")
     part.write_bytes(part.read_bytes()[:-5])
-    refused(tmp_path / "out", "is not as the export left it")
+    refused(tmp_path / "out", "was changed or removed after the export")
     part.unlink()
-    refused(tmp_path / "out", "is not as the export left it")
+    refused(tmp_path / "out", "was changed or removed after the export")

@@ -90,7 +90,7 @@ class CallReader(DetailReader, Protocol):
 
 
 async def store_pages(steps: AsyncIterator[Step], store: Store, on_safe: Callable[[], None]) -> None:
-    """Write each page to the disk before the next one is requested. After an error, earlier pages are kept."""
+    """Write each page to the disk before the next request. After an error, earlier pages are kept."""
     parameters = store.parameters
     async for step in steps:
         calls = (*step.page.calls, *step.newer)

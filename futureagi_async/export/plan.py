@@ -128,7 +128,7 @@ class PageCost:
 
     @classmethod
     def measured(cls, few: CallPage, more: CallPage | None = None) -> "PageCost":
-        """Return the cost from two pages of different length. With one page, all time counts as time per row."""
+        """Return the cost from two pages of different length. With one page, all time counts per row."""
         seconds, rows = few.elapsed or 0.0, len(few.calls)
         if more is None or len(more.calls) <= rows:
             return cls(0.0, seconds / rows) if rows else cls(seconds, 0.0)

@@ -121,9 +121,9 @@ class LocalStaging:
         return digest_file(self.path / name) if is_file_below(self.path, name) else None
 
     def fetch(self, name: str, path: Path) -> bool:
-        """Give a local file with the content of a staged one. Return whether that exists. Don't change the file.
+        """Create a local file with the content of a staged one. Return whether that exists.
 
-        The local file is a link to the staged one, or a copy if it is on another file system.
+        The local file is a link to the staged one, or a copy on another file system. Don't change it.
         """
         staged = self.path / name
         if not is_file_below(self.path, name):

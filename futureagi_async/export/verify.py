@@ -84,7 +84,7 @@ def verify_location(location: Location) -> VerifyReport:
         manifest, fits = decode_manifest(text)
     except ValueError as error:
         return VerifyReport(directory=location.place, problems=(f"{name} can't be used: {error}.",))
-    problems = [] if fits else [f"{name} was changed: its own digest does not match."]
+    problems = [] if fits else [f"{name} was changed: its digest does not match its content."]
     problems += check_manifest(manifest)
     with closing(IdDigests()) as ids:
         problems += _Check(location, manifest, ids).problems(location.names())
@@ -204,7 +204,7 @@ class _Check:
         if self.ids.ids() != self.manifest.ids_sha256:
             yield "The ids in the part files were changed: their checksum differs from the manifest."
         elif self.ids.pairs() not in (None, self.manifest.pairs_sha256):
-            yield "The sources of ids in the part files were changed: their checksum differs from the manifest."
+            yield "The sources of ids in the part files were changed: the checksum differs from the manifest."
 
     def _recording_problems(self) -> Iterator[str]:
         name = self.manifest.recordings_folder

@@ -62,7 +62,7 @@ def test_an_export_into_a_bucket(tmp_path: Path, store: S3Server) -> None:
         ("export --demo -o out --work-dir x", 2, "--work-dir is for targets in buckets"),
         ("export --demo -q -o s3://nowhere/x/", 1, "there is no bucket 'nowhere'. Create it, or correct"),
         ("verify s3://lake/nothing/", 1, ""),
-        ("verify s3://key:secret@lake/x/", 2, "PATH must be s3://bucket/prefix/ alone, without keys"),
+        ("verify s3://key:secret@lake/x/", 2, "PATH must be s3://bucket/prefix/ without keys, without keys"),
     ],
 )
 def test_errors_are_one_line(tmp_path: Path, store: S3Server, line: str, code: int, said: str) -> None:
@@ -84,7 +84,8 @@ def test_what_is_kept_can_be_elsewhere(tmp_path: Path, store: S3Server) -> None:
         code, _, said = run(line, tmp_path, store, server)
         assert code == 1
         assert re.search(
-            r"permission was denied \(403 AccessDenied\).* What was read is kept: run the same", said
+            r"permission was denied \(403 AccessDenied\).* The records that were read are kept: run the same",
+            said,
         )
         (kept,) = (tmp_path / "kept").iterdir()
         assert {"objects.jsonl", "index.db"} <= names_in(kept)

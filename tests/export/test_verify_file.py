@@ -41,7 +41,7 @@ def test_a_sound_file(
     out = " ".join(capsys.readouterr().out.split())
     assert f"{name}: {expected} records, all readable." in out
     assert "A single file has no manifest" in out
-    assert ("its lines name no list" in out) == ("jsonl" in name)
+    assert ("its lines do not name their list" in out) == ("jsonl" in name)
     report = verify_export(tmp_path / name)
     assert (report.ok, report.records, report.files, report.complete) == (True, expected, 1, None)
 
@@ -66,8 +66,8 @@ DAMAGES: dict[str, tuple[str, tuple[str, ...], Callable[[bytes], bytes], str]] =
     "cut off": ("c.jsonl", (), cut_off, "can't read"),
     "no newline": ("c.jsonl", (), without_newline, "its last line is cut off"),
     "nonsense": ("c.jsonl", (), with_another_line, "can't read"),
-    "a line twice": ("c.jsonl", ("--normalised",), with_a_line_twice, "twice for one list: 1."),
-    "a row twice": ("c.csv", (), with_a_line_twice, "twice for one list: 1."),
+    "a line twice": ("c.jsonl", ("--normalised",), with_a_line_twice, "twice for the same list:  1."),
+    "a row twice": ("c.csv", (), with_a_line_twice, "twice for the same list:  1."),
     "a row cut off": ("c.csv", (), cut_off, "can't read"),
     "gzip cut off": ("c.jsonl.gz", (), cut_off, "can't read"),
     "zstd cut off": ("c.csv.zst", (), cut_off, "can't read"),
