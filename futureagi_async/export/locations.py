@@ -144,7 +144,7 @@ class Prefix:
     @property
     def hint(self) -> str:
         """What to do if there is no manifest."""
-        return " If you exported to this prefix, the export is not finished: run it again."
+        return " If you exported to it, the export is not finished: run it again."
 
     def file(self, name: str) -> str:
         """Return the address of the object."""

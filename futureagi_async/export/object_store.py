@@ -229,7 +229,7 @@ class ObjectStore:
                 await self._check_same(name, size)
 
     async def copy(self, key: str, name: str, size: int) -> None:
-        """Let the store copy an object of the same bucket. As in `put_file`, the name depends on the content."""
+        """Let the store copy an object of the same bucket. Its name depends on its content."""
         with store_errors(self.address, "write", name):
             if await self._size_async(name) is None:
                 await self._obstore.copy_async(self._store, key, self.address.key(name))

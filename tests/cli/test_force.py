@@ -34,7 +34,7 @@ def test_a_strangers_directory_is_refused_in_one_line(tmp_path: Path) -> None:
     code, said = run("mkdir out; echo x > out/README; run export --demo -q -o out/", tmp_path)
     assert code == 1
     assert said == (
-        b"error: out/README already exists, but the directory has no manifest of an export. Choose another directory, or "
+        b"error: out/README already exists, but the directory has no manifest. Choose another directory, or "
         b"write into this one with --force.\n"
     )
     assert names_in(tmp_path / "out") == {"README"}
