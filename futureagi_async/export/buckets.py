@@ -204,7 +204,7 @@ class BucketDestination:
     def _check_finished(self, manifest: Manifest, parameters: Parameters) -> None:
         if different := parameters.differences(manifest.parameters):
             raise ExportError(
-                f"{self._target} holds a finished export with other parameters: {'; '.join(different)}. "
+                f"{self._target} has a finished export with other parameters: {'; '.join(different)}. "
                 f"Choose another prefix, or replace it with {RESTART}."
             )
         sizes: dict[str, dict[str, int]] = {}
@@ -214,8 +214,8 @@ class BucketDestination:
                 sizes[folder] = self._objects.list(folder).sizes
             if not PART_NAME.fullmatch(part.name) or sizes[folder].get(name) != part.bytes:
                 raise ExportError(
-                    f"{self._target.address.url(part.name)} is not as the export left it. Look with "
-                    f"verify_export, or begin anew with {RESTART}."
+                    f"{self._target.address.url(part.name)} was changed or removed after the export. Check it "
+                    f"with verify_export, or start again with {RESTART}."
                 )
 
     def _check_nothing_else(self) -> None:
@@ -226,7 +226,7 @@ class BucketDestination:
         ]
         if others:
             raise ExportError(
-                f"{self._target.address.url(others[0])} is there already, but no manifest of an export. "
+                f"{self._target.address.url(others[0])} already exists, but the prefix has no manifest. "
                 f"Choose another prefix, or write into this one with {OVERWRITE}."
             )
 

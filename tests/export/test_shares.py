@@ -230,7 +230,7 @@ async def test_a_share_that_fails_ends_alone(served: StandInServer, tmp_path: Pa
     assert [each.verdict for each in report.fetch] == ["complete", "incomplete", "complete", "complete"]
     failed = report.fetch.sources[1]
     assert failed.source == bad
-    assert failed.reason.startswith("not read, as its share was given up: ")
+    assert failed.reason.startswith("not read, because its share failed: ")
     assert isinstance(failed.failures[0], NotFoundError)
     checked = verify_export(target)
     assert (checked.problems, checked.complete) == ((), False)
@@ -322,8 +322,8 @@ async def test_damaged_parts_are_refused(served: StandInServer, tmp_path: Path) 
         path = tmp_path / "staging" / "receipts" / "000000-000003-0.json"
         text = path.read_text()
         for bad, said in (
-            (text.replace('"resumed": 0', '"resumed": 1'), "its own digest"),
-            ("{", "no receipt"),
+            (text.replace('"resumed": 0', '"resumed": 1'), "Its digest"),
+            ("{", "not the receipt"),
         ):
             path.write_text(bad)
             with pytest.raises(ExportError, match=said):
@@ -360,7 +360,7 @@ async def test_what_is_somebody_elses_is_refused(served: StandInServer, tmp_path
             await commit_shares([receipt], tmp_path / "second", tmp_path / "shared")
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine" / "notes.txt").touch()
-        with pytest.raises(ExportError, match="but no manifest of an export"):
+        with pytest.raises(ExportError, match="but the directory has no manifest"):
             await commit_shares([receipt], tmp_path / "second", tmp_path / "mine")
         report = await commit_shares([receipt], tmp_path / "second", tmp_path / "shared", resume=False)
     assert report.complete
@@ -378,11 +378,11 @@ async def test_wrong_arguments(served: StandInServer, tmp_path: Path) -> None:
         served.clear_requests()
         plans: list[tuple[dict[str, Any], type[Exception], str]] = [
             ({"sources": []}, ValueError, "at least one list"),
-            ({"sources": [sources[0]] * 2}, ValueError, f"a list twice, as {sources[0]}"),
+            ({"sources": [sources[0]] * 2}, ValueError, f"a list twice, but they name {sources[0]}"),
             ({"sources": [5]}, TypeError, "not int"),
             ({"requests": 0}, ValueError, "requests must be at least 1"),
             ({"requests": "5"}, TypeError, "requests must be an int"),
-            ({"format": "csv"}, ValueError, "no share sees them all"),
+            ({"format": "csv"}, ValueError, "no share has all of them"),
             ({"format": "xml"}, ValueError, "format must be one of"),
             ({"counts": [5]}, TypeError, "counts must map"),
             ({"counts": {sources[0]: -1}}, ValueError, "A count must be at least 1"),

@@ -60,7 +60,7 @@ def test_other_data_files_are_refused_with_the_nearest_that_works(name: str) -> 
     meant = f"out/{OTHER_FILES[name]}"
     assert f"use '{meant}' instead of 'out/{name}'" in str(refused.value)
     assert not read_target(meant, None).is_directory
-    assert "A slash at the end makes it a directory" in str(refused.value)
+    assert "For a directory, add a slash at the end" in str(refused.value)
     assert read_target(f"out/{name}/", None).is_directory
 
 

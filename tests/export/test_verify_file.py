@@ -66,8 +66,8 @@ DAMAGES: dict[str, tuple[str, tuple[str, ...], Callable[[bytes], bytes], str]] =
     "cut off": ("c.jsonl", (), cut_off, "can't read"),
     "no newline": ("c.jsonl", (), without_newline, "its last line is cut off"),
     "nonsense": ("c.jsonl", (), with_another_line, "can't read"),
-    "a line twice": ("c.jsonl", ("--normalised",), with_a_line_twice, "twice for the same list:  1."),
-    "a row twice": ("c.csv", (), with_a_line_twice, "twice for the same list:  1."),
+    "a line twice": ("c.jsonl", ("--normalised",), with_a_line_twice, "twice for the same list: 1."),
+    "a row twice": ("c.csv", (), with_a_line_twice, "twice for the same list: 1."),
     "a row cut off": ("c.csv", (), cut_off, "can't read"),
     "gzip cut off": ("c.jsonl.gz", (), cut_off, "can't read"),
     "zstd cut off": ("c.csv.zst", (), cut_off, "can't read"),
@@ -120,6 +120,6 @@ def test_files_of_other_kinds_are_refused(tmp_path: Path, capsys: pytest.Capture
     assert run(["verify", str(tmp_path / "a.txt")]) == 1
     assert "exports end in .jsonl, .csv" in capsys.readouterr().err
     assert run(["verify", "s3://bucket/calls.jsonl"]) == 2
-    assert capsys.readouterr().err.startswith("error: PATH must be a prefix, as in s3://bucket/prefix/")
+    assert capsys.readouterr().err.startswith("error: PATH must be a prefix such as s3://bucket/prefix/")
     assert run(["verify", "https://bucket/calls.jsonl"]) == 2
-    assert capsys.readouterr().err.startswith("error: PATH must be on this machine")
+    assert capsys.readouterr().err.startswith("error: PATH must be a path on this machine")
