@@ -214,8 +214,8 @@ class BucketDestination:
                 sizes[folder] = self._objects.list(folder).sizes
             if not PART_NAME.fullmatch(part.name) or sizes[folder].get(name) != part.bytes:
                 raise ExportError(
-                    f"{self._target.address.url(part.name)} was changed or removed after the export. Check it "
-                    f"with verify_export, or start again with {RESTART}."
+                    f"{self._target.address.url(part.name)} was changed or removed after the export. Check "
+                    f"it with verify_export, or start again with {RESTART}."
                 )
 
     def _check_nothing_else(self) -> None:

@@ -96,7 +96,7 @@ WRONG = {
     "no path": (["--run-test", ID, "-o"], "-o needs a value. See futureagi-async export --help."),
     "an option for a path": (["--run-test", ID, "-o", "--quiet"], "-o needs a path, not '--quiet'"),
     "another file": (["--run-test", ID, "-o", "c.json"], "--output must end in .jsonl or .csv"),
-    "another address": (["--run-test", ID, "-o", "ftp://b/out"], "--output must be on this machine"),
+    "another address": (["--run-test", ID, "-o", "ftp://b/out"], "--output must be a path on this machine"),
     "another address for audio": (
         ["--run-test", ID, "-o", "o", "--recordings", "ftp://b"],
         "--recordings must be on",

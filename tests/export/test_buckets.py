@@ -710,7 +710,7 @@ async def test_stores_that_are_not_reached(
     with pytest.raises(ExportError, match="can't be reached or answers too slowly"):
         await export(served, TARGET)
     monkeypatch.delenv("AWS_ALLOW_HTTP")
-    with pytest.raises(ExportError, match="begins with http://. To allow that, set AWS_ALLOW_HTTP=true"):
+    with pytest.raises(ExportError, match=r"begins with http://. To allow that, set AWS_ALLOW_HTTP=true"):
         await export(served, TARGET)
 
 

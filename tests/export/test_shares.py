@@ -399,7 +399,7 @@ async def test_wrong_arguments(served: StandInServer, tmp_path: Path) -> None:
         for given, staging, kind, said in (
             (receipt, tmp_path, TypeError, "share must be a Share, not ShareReceipt"),
             (share, "", ValueError, "staging must be a path"),
-            (share, "http://x/y", ValueError, "staging must be on this machine"),
+            (share, "http://x/y", ValueError, "staging must be a path on this machine"),
         ):
             with pytest.raises(kind, match=said):
                 await export_share(session, given, staging)  # type: ignore[arg-type]  # the point of the test
