@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def futureagi_server() -> Iterator[StandInServer]:
-    """A running `StandInServer` with the served dialect and the sample data. It stops after the test."""
+    """A running StandInServer with the served dialect and the sample data. It stops after the test."""
     from futureagi_async.testing import (
         StandInServer,
     )  # every pytest run loads this file: import the server only when a test needs it

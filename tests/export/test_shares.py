@@ -406,13 +406,13 @@ async def test_wrong_arguments(served: StandInServer, tmp_path: Path) -> None:
         assert served.requests == []
     (tmp_path / "file").touch()
     commits: list[tuple[Any, Any, Any, type[Exception], str]] = [
-        ([], "staging", "out", ValueError, "must hold one of each share"),
+        ([], "staging", "out", ValueError, "must have one receipt for each share"),
         (5, "staging", "out", TypeError, "receipts must be a list of ShareReceipt"),
         ([share], "staging", "out", TypeError, "must be a ShareReceipt, not Share"),
-        ([receipt, receipt], "staging", "out", ValueError, "hold source 0 twice"),
-        ([receipt], "staging", "staging", ValueError, "must lie apart"),
-        ([receipt], "staging", "staging/out", ValueError, "must lie apart"),
-        ([receipt], "staging/in", "staging", ValueError, "must lie apart"),
+        ([receipt, receipt], "staging", "out", ValueError, "have source 0 twice"),
+        ([receipt], "staging", "staging", ValueError, "must be separate"),
+        ([receipt], "staging", "staging/out", ValueError, "must be separate"),
+        ([receipt], "staging/in", "staging", ValueError, "must be separate"),
         ([receipt], "staging", "out.parquet", ValueError, "must be a directory or a prefix"),
         ([receipt], "staging", "file", ExportError, "not a directory"),
     ]

@@ -64,7 +64,7 @@ def with_another_line(content: bytes) -> bytes:
 
 DAMAGES: dict[str, tuple[str, tuple[str, ...], Callable[[bytes], bytes], str]] = {
     "cut off": ("c.jsonl", (), cut_off, "can't read"),
-    "no newline": ("c.jsonl", (), without_newline, "its last line is cut off"),
+    "no newline": ("c.jsonl", (), without_newline, "its last line is incomplete"),
     "nonsense": ("c.jsonl", (), with_another_line, "can't read"),
     "a line twice": ("c.jsonl", ("--normalised",), with_a_line_twice, "twice for the same list: 1."),
     "a row twice": ("c.csv", (), with_a_line_twice, "twice for the same list: 1."),
