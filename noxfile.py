@@ -66,7 +66,7 @@ def pythons(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """Run the tests that the suite leaves out: the same promises, longer and more often."""
     _install(session)
-    session.run("pytest", "-m", "slow", *session.posargs)
+    session.run("pytest", "-m", "slow or hypothesis", "--hypothesis-profile=slow", *session.posargs)
 
 
 @nox.session

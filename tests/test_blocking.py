@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,16 @@ def test_one_session_for_several_reads(served: StandInServer, where: Any) -> Non
         where(lambda: blocking.run(read, session))
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Hear Ctrl+C, which a job in the background ignores."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @WHERE
+@pytest.mark.usefixtures("interruptible")
 def test_an_interruption_cancels_the_read(served: StandInServer, where: Any) -> None:
     """Ctrl+C ends what is under way before it arrives."""
     served.stall(times=1_000)

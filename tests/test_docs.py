@@ -157,6 +157,7 @@ def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return command.parent
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("bucket")
 @pytest.mark.parametrize("session", quick_first(blocks("console")))
 def test_console_sessions_happen_as_shown(session: str, tmp_path: Path, programs: Path) -> None:

@@ -9,7 +9,7 @@ import attrs
 import pandas as pd
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from futureagi_async import (
     CallExecution,
@@ -76,7 +76,6 @@ def built() -> CallExecution:
     )
 
 
-@settings(deadline=None)
 @given(row=ROWS)
 def test_a_dict_has_what_a_normalised_line_has(row: dict[str, Any]) -> None:
     """Whatever a record holds, its dict has the keys and the values of its line in an export."""
@@ -88,7 +87,6 @@ def test_a_dict_has_what_a_normalised_line_has(row: dict[str, Any]) -> None:
         assert without_place(made) == without_place(line)
 
 
-@settings(deadline=None)
 @given(row=ROWS)
 def test_a_call_comes_back_from_its_line(row: dict[str, Any]) -> None:
     """A call that was written with to_json is read back, with the same fields as the one that was written."""

@@ -43,6 +43,7 @@ def test_nothing_is_faster_than_its_limits(
     assert (made.requests, made.read_again) == (requests, 0.0)
 
 
+@pytest.mark.slow
 @given(shares=SHARES, budget=st.floats(1, 10_000))
 def test_alone_the_slowest_limit_decides(shares: list[Work], budget: float) -> None:
     """One fetcher takes, for each share, just what its slowest limit needs."""

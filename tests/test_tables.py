@@ -48,6 +48,7 @@ from tests.support.exports import (
     names_in,
 )
 from tests.support.sessions import make_session, open_session, read_body, respond
+from tests.support.slow import examples
 
 pytestmark = pytest.mark.anyio
 
@@ -371,7 +372,7 @@ async def test_objects_give_the_same_table(server: StandInServer) -> None:
     assert (chosen.calls.column_names, chosen.evaluations) == (["id"], None)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=examples(60))
 @given(rows=st.lists(ROWS, max_size=4))
 def test_lines_give_the_table_that_records_give(rows: list[dict[str, Any]]) -> None:
     """Calls read back from normalised lines have the columns that their records have, units included."""
@@ -449,6 +450,7 @@ WAYS = {
 }
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("name", WAYS)
 async def test_every_way_of_exporting_is_read_back(server: StandInServer, tmp_path: Path, name: str) -> None:
     """Whatever was exported, in parts or as a file, gives the rows that were read, and the verdict."""

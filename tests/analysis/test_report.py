@@ -147,6 +147,7 @@ def test_calls_open_into_their_transcripts(comparison: Comparison, compared: str
     assert "were not read" not in page.text
 
 
+@pytest.mark.slow
 def test_nothing_leaves_the_page(compared: str, hostile_page: str) -> None:
     """No script, no address but links, and a policy that would forbid all else, with the style's hash."""
     for html in (compared, hostile_page):
@@ -232,6 +233,7 @@ def test_hundreds_of_names_are_cut_to_the_first(tmp_path: Path) -> None:
     assert "The 24 lowest of " in html
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     "calls",
     [
@@ -271,6 +273,7 @@ def test_charts_are_written_as_images(tmp_path: Path) -> None:
         assert int.from_bytes(data[16:20]) > 1_400
 
 
+@pytest.mark.quick(1)
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     "options", [{"format": "parquet"}, {"format": "jsonl"}, *slow({"format": "jsonl", "normalised": True})]

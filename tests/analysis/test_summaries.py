@@ -61,6 +61,7 @@ def without_place(summary: Summary) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name not in ("label", "complete_as_of")}
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_measures_are_those_of_duckdb(dialect: Dialect, tmp_path: Path) -> None:
     """n, mean, median and percentiles of each measure, over all calls and by scenario."""
@@ -85,6 +86,7 @@ async def test_measures_are_those_of_duckdb(dialect: Dialect, tmp_path: Path) ->
             assert found.n == 0 or expected[1:] == pytest.approx(tuple(figures), rel=1e-12)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_evaluations_are_those_of_duckdb(dialect: Dialect, tmp_path: Path) -> None:
     """Pass rates, mean scores, choices, and what has no result, of each evaluation by its id."""
@@ -126,6 +128,7 @@ async def test_evaluations_are_those_of_duckdb(dialect: Dialect, tmp_path: Path)
     assert kinds == {"passed", "scores", "choices"}
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("name", FORMATS)
 async def test_exports_of_all_formats_say_the_same(dialect: Dialect, name: str, tmp_path: Path) -> None:
@@ -140,6 +143,7 @@ async def test_exports_of_all_formats_say_the_same(dialect: Dialect, name: str, 
     assert read.snapshots > 0
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("columns", [None, ["id", "status", "overall_score", "scenario_name", "is_snapshot"]])
 async def test_a_table_says_the_same(columns: list[str] | None) -> None:
     """A `CallsTable` has the figures of its calls; without their column, evaluations are the long table's."""

@@ -68,6 +68,7 @@ async def test_an_execution_that_is_deleted_while_its_run_test_is_read(server: S
     assert result.report.sources[0].requests <= 2 * 16 + 6
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("place", [0, 437, 1_199], ids=["first", "inside", "last"])
 @pytest.mark.parametrize("kind", ["run test", "test execution"])
 async def test_a_call_that_breaks_its_pages_is_left_out_alone(
@@ -118,6 +119,7 @@ async def test_a_short_run_test_with_deleted_calls_is_read_again(server: StandIn
     assert result.report.sources[0].requests == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("updates", "complete"), [(20.0, True), (400.0, False)])
 async def test_a_busy_list_costs_at_most_six_times_its_rows(updates: float, complete: bool) -> None:
     """Complete or not, a list that changes all the time, in groups of fifty, too, is read to an end."""

@@ -121,6 +121,7 @@ async def break_off(stream: CallStream) -> None:
             break
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("leave", [take_none, take_one, break_off])
 @pytest.mark.parametrize("ordered", [False, True])
 async def test_leaving_early_ends_the_reading(
@@ -138,6 +139,7 @@ async def test_leaving_early_ends_the_reading(
         assert pages_asked_for(server) < 20
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     "error",
     [
@@ -252,6 +254,7 @@ async def test_a_page_lost_on_the_way_is_made_up_for(
     assert sorted(call.id for call in result.calls) == sorted(rows_of(server, source))
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("on_error", ["raise", "collect"])
 @pytest.mark.parametrize(("status", "kind"), [(401, AuthenticationError), (403, PermissionDeniedError)])
 async def test_refused_keys_end_a_job_at_once(
@@ -279,6 +282,7 @@ async def test_refused_keys_end_a_job_at_once(
     assert 11 <= pages_asked_for(server) <= 10 + 2 * 4
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("ordered", [False, True])
 async def test_a_deadline_ends_the_reading_with_what_is_there(
     futureagi_server: StandInServer, ordered: bool

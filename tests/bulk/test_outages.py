@@ -61,6 +61,7 @@ def large_page(server: StandInServer) -> list[CallSource]:
     return [RunTestCalls(server.add_run_test(800, slim=True))]
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(("make", "after"), [(large_page, 1), *((all_lists, after) for after in range(1, 6))])
 async def test_a_fetch_waits_for_its_server(
     server: StandInServer, make: Callable[[StandInServer], Sequence[CallSource]], after: int
@@ -85,6 +86,7 @@ async def test_a_fetch_waits_for_its_server(
     assert 39 <= failing.ended[0].seconds <= 40 + 30 + 4
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("what", "after"), [("details", 1), ("details", 100), ("details, streamed", 100), ("kpis", 1)]
 )
@@ -164,6 +166,7 @@ def outages_of(told: Sequence[Event]) -> list[type[Event]]:
     return [type(event) for event in told if isinstance(event, OutageBegan | OutageEnded)]
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("how", ["refuses connections", "answers 502", "closes", "is no HTTP"])
 @pytest.mark.parametrize("job", ["lists", "details"])
 async def test_ten_minutes_without_an_answer_cost_tens_of_requests(job: str, how: str) -> None:
@@ -287,6 +290,7 @@ def is_answer(event: Event) -> bool:
     return isinstance(event, ResponseReceived) and event.status == 200
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("max_outage", [60, 0])
 @pytest.mark.parametrize("status", [502, 504, 522])
 async def test_one_page_that_gateways_refuse_is_no_outage(

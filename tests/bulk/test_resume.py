@@ -167,6 +167,7 @@ async def test_failures_of_an_earlier_run_are_reported(server: StandInServer) ->
     assert after.complete
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -223,6 +224,7 @@ async def test_a_step_can_be_restored_from_its_bytes(server: StandInServer) -> N
 class TestChangesOnly:
     """``changed_since``: what an earlier complete read did not see."""
 
+    @pytest.mark.quick(1)
     @pytest.mark.parametrize("kind", ["run_test", "test_execution", "agent_version"])
     async def test_only_changes_are_read(self, server: StandInServer, kind: str) -> None:
         """Few requests find what changed; what did not change is not delivered."""

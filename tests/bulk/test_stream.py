@@ -67,6 +67,7 @@ async def read(
         return [call async for call in stream], stream.report
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("page_size", [7, 100])
 @pytest.mark.parametrize("consistency", ["complete", "fast"])
 async def test_every_call_of_every_source_exactly_once(
@@ -108,6 +109,7 @@ async def test_a_report_tells_of_each_source(server: StandInServer) -> None:
     assert begun - timedelta(seconds=1) <= report.complete_as_of <= datetime.now(UTC)
 
 
+@pytest.mark.slow
 async def test_a_report_tells_what_a_moving_list_cost() -> None:
     """Sweeps over the front, gaps that were closed, and rows that came again because they had changed."""
     with StandInServer(demo=False, request_seconds=0.3) as server:
@@ -209,6 +211,7 @@ def live_calls() -> int:
     return sum(type(each) is CallExecution for each in gc.get_objects())
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("max_in_flight", [1, 16])
 async def test_sorted_calls_come_in_one_order(server: StandInServer, max_in_flight: int) -> None:
     """By source as given, then newest first, then by id, however many pages are read at once."""
@@ -350,6 +353,7 @@ async def test_a_record_that_does_not_decode_is_collected(server: StandInServer)
     assert "could not be decoded" in report.reason
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("how", ["cancel", "close"])
 async def test_ending_at_any_moment(futureagi_server: StandInServer, how: str) -> None:
     """Cancelled, or its session closed, after every tenth step: it ends there, and leaves no task."""

@@ -48,6 +48,7 @@ def statuses(server: StandInServer, execution_id: str) -> Counter[str]:
     return +found
 
 
+@pytest.mark.quick(8)
 @pytest.mark.parametrize("calls", [0, 12, 90, 350])
 @pytest.mark.parametrize("ending", ["completed", "failed", "cancelled"])
 async def test_an_execution_is_waited_for(timed: StandInServer, calls: int, ending: Any) -> None:
@@ -107,6 +108,7 @@ async def test_one_that_stalls_times_out(timed: StandInServer) -> None:
     assert (copy.state, str(copy)) == (state, str(up.value))
 
 
+@pytest.mark.quick(1)
 async def test_a_quiet_wait_asks_for_little_and_seldom(timed: StandInServer) -> None:
     """A row a look, and the looks get rarer: an hour costs tens of small requests."""
     execution_id = timed.add_test_execution(500, slim=True)
@@ -213,6 +215,7 @@ async def test_closing_the_session_ends_the_wait(served: StandInServer) -> None:
             await wait_until(lambda: served.requests and not served.in_flight)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("calls", [15, 60, 180])
 async def test_each_call_is_given_once_when_it_is_final(timed: StandInServer, calls: int) -> None:
     """With all its evaluations, and no later than the next looks; it ends with the execution."""

@@ -188,6 +188,7 @@ WRONG = {
 }
 
 
+@pytest.mark.quick(20)
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_arguments_are_refused_before_any_request(
     served: StandInServer,
@@ -382,6 +383,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("name", ["", "call", "compare", "export", "gate", "kpis", "ls", "sync", "watch"])
 def test_help_waits_for_nothing_but_itself(name: str) -> None:
     """Help, of all or of a command, imports no HTTP client, no other command, and not what commands run."""
@@ -406,6 +408,7 @@ def test_an_unknown_command_names_the_known_ones(capsys: pytest.CaptureFixture[s
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_early_is_no_error() -> None:
     """Where the other end of a pipe is closed, the command ends without a traceback."""
     code = f"import os, sys; reading, writing = os.pipe(); os.close(reading); os.dup2(writing, 1); {START}"

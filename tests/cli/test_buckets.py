@@ -32,6 +32,7 @@ def run(
     return finished.returncode, out, said
 
 
+@pytest.mark.slow
 def test_an_export_into_a_bucket(tmp_path: Path, store: S3Server) -> None:
     """It is written, said where, verified, and left alone the second time."""
     line = "run export --demo --format parquet -o s3://lake/calls/"
@@ -51,6 +52,7 @@ def test_an_export_into_a_bucket(tmp_path: Path, store: S3Server) -> None:
     assert names_in(tmp_path) <= {"cache"}
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("line", "code", "said"),
     [

@@ -18,6 +18,7 @@ def run(line: str, folder: Path, **variables: str) -> tuple[int, bytes, str]:
     return finished.returncode, finished.stdout, finished.stderr.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", ["--columns id,status --columns overall_score", *slow("--columns 'overall_score, status'")]
 )
@@ -47,6 +48,7 @@ def test_a_whole_command(tmp_path: Path) -> None:
     assert KEY not in said + more + out.decode()
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("options", "message"),
     [

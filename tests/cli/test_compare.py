@@ -74,6 +74,7 @@ def test_a_demo_needs_nothing(tmp_path: Path) -> None:
     assert "B against A" in done.stdout
 
 
+@pytest.mark.slow
 def test_what_is_incomplete_is_told(served: StandInServer, tmp_path: Path) -> None:
     """The figures are shown with what is missing, and the exit code is 3."""
     run_test = served.run_test_ids[2]
@@ -107,6 +108,7 @@ def test_wrong_arguments(
     assert not out
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("columns", [40, 80, 120])
 def test_no_figure_is_cut(served: StandInServer, tmp_path: Path, columns: int) -> None:
     """Values, intervals and ids are whole at any width, and no line is longer."""
@@ -121,6 +123,7 @@ def test_no_figure_is_cut(served: StandInServer, tmp_path: Path, columns: int) -
         assert figure in shown
 
 
+@pytest.mark.slow
 def test_names_can_not_command_a_terminal(served: StandInServer, capsys: pytest.CaptureFixture[str]) -> None:
     """What models and people called things is shown as text."""
     run_test = served.run_test_ids[2]

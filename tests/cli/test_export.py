@@ -220,6 +220,7 @@ def test_what_is_in_the_way_of_recordings_is_told_before_any_request(
     assert names_in(tmp_path) == {"audio"}
 
 
+@pytest.mark.slow
 def test_pipes_get_a_few_plain_lines(served: StandInServer, tmp_path: Path) -> None:
     """Where stderr is no terminal, nothing is redrawn: a line at the start, one a list, the result."""
     served.fail(status=429, headers={"Retry-After": "1"})
@@ -264,6 +265,7 @@ def take_away(server: StandInServer) -> None:
     server.__exit__(None, None, None)
 
 
+@pytest.mark.slow
 def test_an_export_waits_for_a_server_that_is_restarted(tmp_path: Path) -> None:
     """It says since when there is no answer, and when it asks again; then it goes on as if nothing was."""
     with StandInServer() as server:
@@ -285,6 +287,7 @@ def test_an_export_waits_for_a_server_that_is_restarted(tmp_path: Path) -> None:
     assert len(set(ids_in(tmp_path / "calls.jsonl"))) == 1_100
 
 
+@pytest.mark.slow
 def test_an_export_waits_for_so_long(tmp_path: Path) -> None:
     """After ``--max-outage`` it fails, says how long nothing was answered, and how to go on."""
     with StandInServer() as server:

@@ -35,6 +35,7 @@ def variables(server: StandInServer, folder: Path) -> dict[str, str]:
     return environment(server, TMPDIR=str(folder / "tmp"))
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1"])
 def test_records_are_printed_once_each(served: StandInServer, tmp_path: Path, name: str) -> None:
     """Nothing but JSON Lines is on stdout, progress and summary are on stderr, and no file is left."""
@@ -69,6 +70,7 @@ def test_the_options_of_files_work_there_too(served: StandInServer, tmp_path: Pa
     assert json.loads(finished.stdout)["source"]["kind"] == "run_test"
 
 
+@pytest.mark.slow
 def test_what_is_incomplete_is_said_so(served: StandInServer, tmp_path: Path) -> None:
     """What could be read is printed, the reason is on stderr, and the exit code is 3."""
     arguments = ["--run-test", str(uuid4()), "--run-test", served.run_test_ids[2], "-o", "-", "--quiet"]

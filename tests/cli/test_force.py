@@ -16,6 +16,7 @@ def run(line: str, folder: Path) -> tuple[int, bytes]:
     return finished.returncode, finished.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prepare", ["printf 'id,mine\\n1,x\\n' > notes.csv", *slow("ln -s other notes.csv")])
 def test_a_strangers_file_is_refused_in_one_line(tmp_path: Path, prepare: str) -> None:
     """The user is told what is in the way and how to replace it; with ``--force`` it is."""
@@ -29,6 +30,7 @@ def test_a_strangers_file_is_refused_in_one_line(tmp_path: Path, prepare: str) -
     assert names_in(tmp_path) == {"notes.csv"}
 
 
+@pytest.mark.slow
 def test_a_strangers_directory_is_refused_in_one_line(tmp_path: Path) -> None:
     """Likewise a directory: the file that is in the way is named."""
     code, said = run("mkdir out; echo x > out/README; run export --demo -q -o out/", tmp_path)

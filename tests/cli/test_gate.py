@@ -36,6 +36,7 @@ def poisoned(server: StandInServer) -> str:
     return run_test
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     ("code", "arguments"),
     [
@@ -58,6 +59,7 @@ def test_exit_codes(served: StandInServer, tmp_path: Path, code: int, arguments:
     assert ("Not passed: 1 of" in done.stdout) == (code == 4)
 
 
+@pytest.mark.slow
 def test_what_is_incomplete_ends_with_3(served: StandInServer, tmp_path: Path) -> None:
     """A page that can't be read: no rule is broken by what is there, and it does not pass."""
     arguments = ("gate", poisoned(served), "--min", "calls=1")
@@ -239,6 +241,7 @@ def test_what_models_wrote_is_harmless(
     assert any("<script>alert(1)</script>" in name for name in names)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("columns", [40, 80, 120])
 def test_narrow_terminals_cut_no_figure(served: StandInServer, tmp_path: Path, columns: int) -> None:
     """Each figure, its n and the verdict are whole at any width."""

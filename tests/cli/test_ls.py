@@ -89,6 +89,7 @@ def shown_lines(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str
     return capsys.readouterr().out.splitlines()
 
 
+@pytest.mark.slow
 def test_ls_needs_no_keys_with_demo(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

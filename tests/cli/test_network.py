@@ -35,6 +35,7 @@ async def proxy() -> AsyncIterator[RawServer]:
         yield running
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("how", ["--proxy", "http_proxy", "HTTP_PROXY", "ALL_PROXY"])
 async def test_requests_go_through_the_proxy(proxy: RawServer, tmp_path: Path, how: str) -> None:
     """By the option or by the environment, as curl does, the proxy gets the whole address."""
@@ -71,6 +72,7 @@ async def test_a_proxy_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "canary" not in err
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("exempt", ["127.0.0.1", "127.0.0.0/8", "*", "example.com,127.0.0.1:{port}"])
 async def test_exemptions_are_respected(proxy: RawServer, tmp_path: Path, exempt: str) -> None:
     """What NO_PROXY names is asked directly."""
@@ -82,6 +84,7 @@ async def test_exemptions_are_respected(proxy: RawServer, tmp_path: Path, exempt
     assert not proxy.requests
 
 
+@pytest.mark.slow
 async def test_the_demo_needs_no_proxy(proxy: RawServer, tmp_path: Path) -> None:
     """The stand-in is on this machine, whatever the environment says; options on others contradict it."""
     variables = environment(HTTP_PROXY=proxy.base_url, ALL_PROXY=proxy.base_url)
@@ -93,6 +96,7 @@ async def test_the_demo_needs_no_proxy(proxy: RawServer, tmp_path: Path) -> None
     assert not proxy.requests
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("options", "variables", "named"),
     [

@@ -410,6 +410,7 @@ def test_no_color_is_respected(slow: StandInServer, tmp_path: Path) -> None:
     assert not COLOURS.search(output)
 
 
+@pytest.mark.slow
 def test_a_dumb_terminal_gets_plain_lines(slow: StandInServer, tmp_path: Path) -> None:
     """A terminal that can't move its cursor is not asked to."""
     code, output = run_on_terminal(
@@ -420,6 +421,7 @@ def test_a_dumb_terminal_gets_plain_lines(slow: StandInServer, tmp_path: Path) -
     assert "Reading 3 lists of calls." in output
 
 
+@pytest.mark.slow
 def test_quiet_leaves_a_terminal_alone(slow: StandInServer, tmp_path: Path) -> None:
     """With --quiet a terminal gets nothing at all."""
     code, output = run_on_terminal(

@@ -22,6 +22,7 @@ def page_at(path: Path) -> Page:
     return Page(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_the_demo_compares_two_versions(tmp_path: Path) -> None:
     """Without keys and arguments."""
     done = run_command("report", "--demo", variables=environment(), folder=tmp_path)
@@ -73,6 +74,7 @@ def test_lists_and_exports_are_reported_on(served: StandInServer, tmp_path: Path
     assert images == {f"{figure['id']}.png" for figure in page.all("figure")}
 
 
+@pytest.mark.slow
 def test_an_incomplete_read_exits_with_3(served: StandInServer, tmp_path: Path) -> None:
     """The page is written all the same, and says so."""
     served.poison(served.run_test_rows(served.run_test_ids[1])[5])

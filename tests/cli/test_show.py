@@ -197,6 +197,7 @@ def test_figures_are_shown_where_evaluations_can_not_be_told(
     assert (out, err.partition(" ")[0]) == ("", "error:")
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("command", ["call", "execution", "kpis"])
 def test_the_demo_has_ids_of_its_own(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -20,6 +20,7 @@ def served() -> Iterator[StandInServer]:
         yield running
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "ends",
     [
@@ -51,6 +52,7 @@ def test_the_verdict_survives_a_closed_stderr(served: StandInServer, tmp_path: P
     assert names_in(tmp_path) == {"calls.jsonl", ".calls.jsonl.export"}
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(("end", "said"), [(">/dev/full", NO_ROOM), (">&-", CLOSED)])
 def test_a_summary_that_can_not_be_shown_is_an_error(
     served: StandInServer, tmp_path: Path, end: str, said: bytes
@@ -91,6 +93,7 @@ def filled_in(arguments: str, server: StandInServer) -> str:
     )
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("arguments", COMMANDS)
 def test_results_that_can_not_be_shown_are_one_line(
     served: StandInServer, tmp_path: Path, arguments: str
@@ -101,6 +104,7 @@ def test_results_that_can_not_be_shown_are_one_line(
     assert (finished.returncode, finished.stderr) == (1, NO_ROOM + b"\n")
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("arguments", [COMMANDS[0], COMMANDS[3], COMMANDS[-3], COMMANDS[-2]])
 def test_a_closed_stdout_is_one_line(served: StandInServer, tmp_path: Path, arguments: str) -> None:
     """Where stdout is closed, a command says so once, and exits with 1."""
@@ -109,6 +113,7 @@ def test_a_closed_stdout_is_one_line(served: StandInServer, tmp_path: Path, argu
     assert (finished.returncode, finished.stderr) == (1, CLOSED + b"\n")
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("arguments", [*COMMANDS[:4], *COMMANDS[-3:]])
 def test_a_reader_that_left_is_not_complained_to(
     served: StandInServer, tmp_path: Path, arguments: str
@@ -119,6 +124,7 @@ def test_a_reader_that_left_is_not_complained_to(
     assert (finished.returncode, finished.stderr) == (1, b"")
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("end", ["2>&-", "2>/dev/full", "2> >(exec true)"])
 @pytest.mark.parametrize(
     ("arguments", "code"), [("verify missing", 1), ("call no-id --demo", 2), ("exprot", 2)]
@@ -142,6 +148,7 @@ def test_a_path_need_not_be_utf_8(served: StandInServer, tmp_path: Path) -> None
     assert [name.name for name in tmp_path.iterdir()] == ["b\udcff.jsonl"]
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("arguments", ["-o $'b\\xff/' --transcripts", "-o $'\\xff\\xfe.csv.gz'"])
 def test_other_paths_need_not_be_utf_8_either(served: StandInServer, tmp_path: Path, arguments: str) -> None:
     """Directories, folders of audio and compressed files take any name the system takes."""
@@ -151,6 +158,7 @@ def test_other_paths_need_not_be_utf_8_either(served: StandInServer, tmp_path: P
     assert b"complete" in finished.stderr
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -168,6 +176,7 @@ def test_errors_show_such_paths_as_escapes(tmp_path: Path, arguments: str) -> No
     assert b"xff" in finished.stderr
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("limit", "arguments", "needed"),
     [
@@ -194,6 +203,7 @@ def test_too_few_open_files_are_one_line(
     assert not names_in(tmp_path)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("limit", "target", "in_flight"),
     [
@@ -216,6 +226,7 @@ def test_few_open_files_are_enough(
     assert served.peak_in_flight <= in_flight
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("arguments", ["call {call}", "execution {execution}", "kpis {execution}", "ls"])
 def test_few_open_files_are_enough_to_look(served: StandInServer, tmp_path: Path, arguments: str) -> None:
     """What reads one thing needs the fewest."""

@@ -116,6 +116,7 @@ def test_less_than_before_is_refused(served: StandInServer, capsys: pytest.Captu
     assert "would lose it: pass --transcripts again, or choose another database." in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_names_and_files_of_sources(served: StandInServer, capsys: pytest.CaptureFixture[str]) -> None:
     """Lists are named as for an export: by name, in a file, or all there are."""
     Path("sources.toml").write_text('[nightly]\nrun_tests = ["Checkout flow"]\n')

@@ -40,6 +40,7 @@ def figures(text: str) -> set[str]:
     return set(re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4,12}){4}|\d[\d,.:%-]*", text))
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("command", ["call", "execution", "kpis", "plan", "ls"])
 def test_no_figure_is_cut(served: StandInServer, tmp_path: Path, command: str) -> None:
     """What a wide terminal shows is whole on a narrow one, too; ids can be copied."""
@@ -76,6 +77,7 @@ def test_no_letter_is_lost(served: StandInServer, tmp_path: Path, columns: int) 
     assert shown.count("ü") == places * WORD.count("ü")
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("columns", COLUMNS)
 def test_an_export_fits(served: StandInServer, tmp_path: Path, columns: int) -> None:
     """Bars, summary and verdicts are whole: no line of any moment is longer than the terminal."""
@@ -93,6 +95,7 @@ def test_an_export_fits(served: StandInServer, tmp_path: Path, columns: int) -> 
     assert re.search(r"Wrote \d+ records \(\S+ .B\) to c\.jsonl: 1 of 7 lists is incomplete\.", words)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("columns", COLUMNS)
 def test_the_figures_of_an_export_fit(served: StandInServer, tmp_path: Path, columns: int) -> None:
     """With --verbose every figure is there with its heading, and each heading with what it means."""

@@ -111,6 +111,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 """
 
 
+@pytest.mark.quick(1)
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 @pytest.mark.parametrize(
     ("words", "completed"),
@@ -134,6 +135,7 @@ def test_bash_completes(
     assert set(finished.stdout.split()) == completed
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_other_shells_get_their_scripts(capsys: pytest.CaptureFixture[str], shell: str) -> None:
     """The script names every command and the options, and is accepted where the shell is installed."""

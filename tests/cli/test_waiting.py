@@ -40,6 +40,7 @@ def started_run(server: StandInServer, calls: int = 20, **options: Any) -> str:
     return execution_id
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("command", ["wait", "watch"])
 @pytest.mark.parametrize(("ending", "code"), [("completed", 0), ("failed", 3), ("cancelled", 3)])
 def test_the_exit_code_says_how_it_ended(
@@ -61,6 +62,7 @@ def test_the_exit_code_says_how_it_ended(
         assert not done.stderr
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("command", ["wait", "watch"])
 def test_a_stalled_one_times_out(served: StandInServer, tmp_path: Path, command: str) -> None:
     """With 124, as `timeout` of the shell does, and what was seen last."""
@@ -74,6 +76,7 @@ def test_a_stalled_one_times_out(served: StandInServer, tmp_path: Path, command:
     assert "pending" in done.stdout
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("command", ["wait", "watch"])
 def test_one_that_disappears_fails(served: StandInServer, tmp_path: Path, command: str) -> None:
     """With 1, and the reason; so does one that was never there."""
@@ -90,6 +93,7 @@ def test_one_that_disappears_fails(served: StandInServer, tmp_path: Path, comman
     assert "error: " in done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_tests_last_execution_can_be_named(served: StandInServer, tmp_path: Path) -> None:
     """As for the other commands; an unknown name is an error."""
     started_run(served)
@@ -101,6 +105,7 @@ def test_a_run_tests_last_execution_can_be_named(served: StandInServer, tmp_path
     assert "Nothing" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_last_state_is_json(served: StandInServer, tmp_path: Path) -> None:
     """One object from `wait`, also where the time was up; one a line from `watch`."""
     execution_id = started_run(served)
@@ -157,6 +162,7 @@ def test_ctrl_c_ends_it(served: StandInServer, tmp_path: Path) -> None:
     assert (process.returncode, err) == (130, "Interrupted.\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["wait", *slow("watch")])
 def test_the_demo_runs_to_its_end(tmp_path: Path, command: str) -> None:
     """Without keys, and quickly enough to look at."""

@@ -186,6 +186,7 @@ async def test_a_finished_export_is_left_as_it_is(
     assert left_in(cache) == []
 
 
+@pytest.mark.slow
 async def test_a_replaced_export_leaves_nothing(served: StandInServer, store: S3Server) -> None:
     """With ``resume=False`` the new manifest takes the old one's place, and then the old parts go."""
     await export(served, TARGET, format="parquet")
@@ -198,6 +199,7 @@ async def test_a_replaced_export_leaves_nothing(served: StandInServer, store: S3
     assert verify_export(TARGET).ok
 
 
+@pytest.mark.slow
 async def test_names_in_a_replacement_are_never_the_old_ones(served: StandInServer, store: S3Server) -> None:
     """Even parts of equal content have other names, so that who removes the old ones harms no one."""
     await export(served, TARGET, ordered=True)
@@ -254,6 +256,7 @@ async def test_only_changes_since_an_export_in_a_bucket(served: StandInServer, s
             await export_calls(session, source, TARGET, since=f"s3://{BUCKET}/sunday/")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [0, 1])
 async def test_recordings_go_into_the_bucket(
     served: StandInServer, store: S3Server, cache: Path, after: int
@@ -344,6 +347,7 @@ async def test_what_was_changed_is_found(served: StandInServer, store: S3Server)
         await export(served, TARGET)
 
 
+@pytest.mark.slow
 async def test_a_reader_is_told_of_an_export_that_was_replaced(
     served: StandInServer, store: S3Server, unreliable: UnreliableStore
 ) -> None:
@@ -393,6 +397,7 @@ async def test_files_of_others_are_spared(served: StandInServer, store: S3Server
     await export(served, f"s3://{BUCKET}/hidden/")
 
 
+@pytest.mark.slow
 async def test_the_whole_bucket_can_be_a_target(served: StandInServer, store: S3Server) -> None:
     """Without a prefix, objects are right in the bucket."""
     report = await export(served, f"s3://{BUCKET}", format="parquet")
@@ -503,6 +508,7 @@ async def test_every_put_may_fail(
     assert left_in(cache) == []
 
 
+@pytest.mark.slow
 async def test_lost_answers_are_no_failures(
     served: StandInServer, store: S3Server, unreliable: UnreliableStore
 ) -> None:
@@ -521,6 +527,7 @@ async def test_lost_answers_are_no_failures(
     check_whole(store)
 
 
+@pytest.mark.slow
 async def test_a_manifest_whose_answer_never_came_is_known(
     served: StandInServer, store: S3Server, unreliable: UnreliableStore, cache: Path
 ) -> None:
@@ -597,6 +604,7 @@ async def test_a_store_that_answers_too_slowly(store: S3Server, unreliable: Unre
     never.set()
 
 
+@pytest.mark.slow
 async def test_large_objects_go_up_in_chunks_and_once(
     store: S3Server, unreliable: UnreliableStore, tmp_path: Path
 ) -> None:
@@ -614,6 +622,7 @@ async def test_large_objects_go_up_in_chunks_and_once(
             await objects.put_file("calls-00000-x.jsonl", tmp_path / "part")
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
@@ -832,6 +841,7 @@ async def test_shares_of_a_bucket_become_an_export_in_it(
     assert here.records == report.records
 
 
+@pytest.mark.slow
 async def test_shares_of_a_directory_go_into_a_bucket(
     served: StandInServer, unreliable: UnreliableStore, store: S3Server, tmp_path: Path
 ) -> None:
@@ -854,6 +864,7 @@ async def test_shares_of_a_directory_go_into_a_bucket(
     assert {path: path.read_bytes() for path in staging.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 async def test_attempts_race_in_a_bucket(
     served: StandInServer, store: S3Server, unreliable: UnreliableStore
 ) -> None:

@@ -184,6 +184,7 @@ async def test_an_error_of_the_caller_arrives_unchanged(served: StandInServer, t
     assert names_in(tmp_path) == {".c.jsonl.export"}
 
 
+@pytest.mark.quick(1)
 @pytest.mark.anyio
 @pytest.mark.parametrize("how", ["task", "scope"])
 async def test_cancelling_keeps_what_was_read(served: StandInServer, tmp_path: Path, how: str) -> None:
@@ -386,6 +387,7 @@ def nights(exports: Path) -> list[str]:
     return sorted(path.name for path in exports.iterdir() if path.is_dir())
 
 
+@pytest.mark.slow
 def test_the_query_finds_the_newest_state_of_each_call(
     place: tuple[StandInServer, Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

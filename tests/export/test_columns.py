@@ -32,6 +32,7 @@ from tests.support.exports import (
     read_manifest,
 )
 from tests.support.sessions import open_session, read_body
+from tests.support.slow import examples
 
 CANARY = "c4n4ry-5f2c"
 FORMATS: Mapping[str, dict[str, Any]] = {
@@ -115,7 +116,8 @@ def written(format_: str, calls: Sequence[CallExecution], projection: Projection
     return b"\n".join(shown).decode(errors="replace")
 
 
-@settings(deadline=None, max_examples=40)
+@pytest.mark.quick(1)
+@settings(max_examples=examples(40))
 @given(
     sample=st.sampled_from(SAMPLES),
     dropped=st.lists(st.sampled_from(sorted(PLACES)), min_size=1, max_size=3, unique=True),
@@ -138,7 +140,7 @@ def test_what_was_dropped_is_nowhere(
     assert CANARY not in written(format_, calls, choose_columns(kept, ()))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=examples(30))
 @given(
     row=st.sampled_from(SAMPLES),
     columns=st.sets(st.sampled_from(sorted(set(CALLS) - {"extra", "misfits", "rerun_snapshots"}))),
@@ -180,6 +182,7 @@ async def texts_of(server: StandInServer) -> set[str]:
     return found
 
 
+@pytest.mark.quick(2)
 @pytest.mark.anyio
 @pytest.mark.parametrize("name", FORMATS)
 async def test_an_export_without_what_was_said(server: StandInServer, tmp_path: Path, name: str) -> None:
@@ -201,6 +204,7 @@ async def test_an_export_without_what_was_said(server: StandInServer, tmp_path: 
         assert names_in(tmp_path / folder) == {name}
 
 
+@pytest.mark.quick(1)
 @pytest.mark.anyio
 @pytest.mark.parametrize("name", [name for name in FORMATS if "csv" not in name])
 async def test_an_export_of_some_columns_is_read_back(
@@ -232,6 +236,7 @@ async def test_an_export_of_some_columns_is_read_back(
         read_export(some / name, columns=["status"])
 
 
+@pytest.mark.quick(2)
 @pytest.mark.anyio
 @pytest.mark.parametrize("name", FORMATS)
 async def test_evaluations_go_with_their_column(served: StandInServer, tmp_path: Path, name: str) -> None:
@@ -247,6 +252,7 @@ async def test_evaluations_go_with_their_column(served: StandInServer, tmp_path:
         assert read_export(tmp_path / name).evaluations is None
 
 
+@pytest.mark.quick(2)
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("chosen", "keys"),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from futureagi_async import CallExecution
@@ -53,7 +53,6 @@ def bare_cells(**row: Any) -> list[str]:
     return written("csv", [call_of(**row)]).decode().split("\r\n")[1].split(",")
 
 
-@settings(deadline=None)
 @given(rows=st.lists(ROWS, max_size=4))
 def test_every_text_comes_back(rows: list[dict[str, Any]]) -> None:
     """Texts of any kind come back whole, one row a call, every row as long as the header."""

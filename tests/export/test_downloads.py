@@ -323,6 +323,7 @@ WRONG: dict[str, tuple[Served | Play, str]] = {
 }
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("case", WRONG)
 async def test_what_fails_is_told_and_the_rest_goes_on(tmp_path: Path, case: str) -> None:
     """The reason is one sentence without the address; nothing of the failure stays on the disk."""

@@ -57,6 +57,7 @@ from tests.support.exports import (
     written,
 )
 from tests.support.samples import Recording
+from tests.support.slow import examples
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "export-formats.md"
 LAYOUTS = [("jsonl", False), ("jsonl", True), ("csv", False), ("parquet", False)]
@@ -104,7 +105,8 @@ def write_and_close(writer: Writer, call: CallExecution) -> None:
     writer.close()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@pytest.mark.quick(1)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(40))
 @given(rows=st.lists(ROWS, max_size=3))
 @pytest.mark.parametrize(("format_", "normalised"), LAYOUTS)
 def test_ids_are_read_back(format_: str, normalised: bool, rows: Any, tmp_path: Path) -> None:
@@ -284,7 +286,6 @@ def check_same(call: CallExecution) -> None:
     assert json.loads(extra_of(fields)) == call.extra
 
 
-@settings(deadline=None)
 @given(row=ROWS)
 def test_any_record_gives_what_the_model_gives(row: dict[str, Any]) -> None:
     """Transcript, evaluations and extra are the model's, for any keys and shapes, from any list."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from futureagi_async import CallExecution
@@ -29,7 +29,6 @@ def line_of(**row: Any) -> Any:
     return line
 
 
-@settings(deadline=None)
 @given(row=ROWS)
 def test_every_line_has_the_models_fields_in_one_order(row: dict[str, Any]) -> None:
     """Whatever a record holds, its line has the fields of the model, then misfits, and their values."""

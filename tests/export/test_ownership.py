@@ -74,6 +74,7 @@ async def test_a_strangers_file_is_refused_or_forced(
     assert (await export_one(served, target)).complete  # it is an export's now
 
 
+@pytest.mark.quick(3)
 @pytest.mark.anyio
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_file_of_an_earlier_export_is_replaced(
@@ -116,6 +117,7 @@ def put_another(path: Path) -> None:
     path.write_bytes(MINE)
 
 
+@pytest.mark.quick(3)
 @pytest.mark.anyio
 @pytest.mark.parametrize("edit", [append, change_a_byte, edit_as_sed_does, put_another])
 async def test_an_edited_file_is_a_strangers(
@@ -203,6 +205,7 @@ async def test_a_file_that_came_meanwhile_stays(served: StandInServer, tmp_path:
     assert names_in(tmp_path) == {"calls.jsonl"}
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_an_incomplete_file_that_was_edited_stays(served: StandInServer, tmp_path: Path) -> None:
     """Going on with an incomplete export does not undo what somebody did to its file meanwhile."""
@@ -222,6 +225,7 @@ async def test_an_incomplete_file_that_was_edited_stays(served: StandInServer, t
     assert names_in(tmp_path) == {"calls.csv"}
 
 
+@pytest.mark.quick(1)
 @pytest.mark.anyio
 @pytest.mark.parametrize("ending", ["jsonl", "csv"])
 async def test_an_incomplete_file_is_replaced_when_it_is_gone_on_with(
@@ -305,6 +309,7 @@ async def test_files_beside_an_exports_own_stay(served: StandInServer, tmp_path:
     assert names_in(tmp_path / "out") == {"notes.csv", "_manifest.json", *(p.name for p in report.files)}
 
 
+@pytest.mark.quick(2)
 @pytest.mark.anyio
 @pytest.mark.parametrize("edit", [append, change_a_byte, edit_as_sed_does, put_another])
 async def test_an_edited_part_is_a_strangers(
@@ -354,6 +359,7 @@ async def test_a_strangers_working_directory_is_refused(
     assert names_in(tmp_path / work) == {file.split("/")[0]}
 
 
+@pytest.mark.quick(2)
 @pytest.mark.anyio
 @pytest.mark.parametrize("resume", [True, False])
 @pytest.mark.parametrize(("name", "work"), [("calls.jsonl", ".calls.jsonl.export"), ("out", "out/.export")])

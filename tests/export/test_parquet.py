@@ -31,6 +31,7 @@ from tests.support.exports import (
     error_in,
     written,
 )
+from tests.support.slow import examples
 
 TURN = pa.struct(
     [
@@ -68,7 +69,7 @@ def exact(value: Any) -> Any:
         return None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(rows=st.lists(ROWS, max_size=4))
 def test_every_value_is_in_its_column_or_beside_it(rows: list[dict[str, Any]]) -> None:
     """Each column holds what the model says; what it can't hold is null there, and as sent in misfits."""

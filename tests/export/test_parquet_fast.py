@@ -33,6 +33,7 @@ from tests.support.exports import (
 )
 from tests.support.samples import Recording
 from tests.support.sessions import open_session
+from tests.support.slow import examples
 
 Tables = list[Any]
 """The table of calls, and that of evaluations."""
@@ -91,7 +92,7 @@ def check_quick(calls: Sequence[CallExecution]) -> None:
         assert one.equals(other)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=examples(50))
 @given(rows=st.lists(ROWS, min_size=1, max_size=5), source=st.sampled_from(SOURCES))
 def test_rows_of_no_list_come_out_the_same(rows: Any, source: CallSource) -> None:
     """Whatever keys and values rows have, both ways give the same tables."""
@@ -99,7 +100,7 @@ def test_rows_of_no_list_come_out_the_same(rows: Any, source: CallSource) -> Non
         check_same(calls)
 
 
-@settings(deadline=None, max_examples=75)
+@settings(max_examples=examples(75))
 @given(rows=st.lists(st.tuples(records(), st.sampled_from(SOURCES)), min_size=1, max_size=6))
 def test_rows_of_all_lists_come_out_the_same(rows: list[tuple[bytes, CallSource]]) -> None:
     """So do records of both dialects, mixed and with odd things in them."""

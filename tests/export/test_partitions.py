@@ -90,6 +90,7 @@ async def spread(server: StandInServer) -> list[str]:
     return ids
 
 
+@pytest.mark.quick(2)
 @pytest.mark.anyio
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("partition", GLOBS)
@@ -115,6 +116,7 @@ async def test_readers_find_every_call(
     assert sorted(found, key=str) == sorted(values, key=str)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.anyio
 @pytest.mark.parametrize("partition", GLOBS)
 async def test_only_the_folders_that_are_needed_are_read(
@@ -155,6 +157,7 @@ async def test_evaluations_have_folders_of_their_own(
     assert found.fetchall() == [(rows, 3)]
 
 
+@pytest.mark.quick(2)
 @pytest.mark.anyio
 @pytest.mark.parametrize("options", [{}, {"format": "csv"}, {"normalised": True}, {"format": "parquet"}])
 @pytest.mark.parametrize("partition", GLOBS)

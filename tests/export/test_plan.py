@@ -103,6 +103,7 @@ LISTS: dict[str, tuple[ServerCost, bool, Callable[[StandInServer], list[CallSour
 }
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 @pytest.mark.parametrize("case", ["short lists", *slow(*(LISTS.keys() - {"short lists"}))])
 async def test_a_plan_tells_the_time_to_a_factor_of_two(case: str, tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ EVALUATIONS: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.quick(2)
 @pytest.mark.anyio
 @pytest.mark.parametrize("reader", CALLS)
 async def test_a_directory_is_a_table_of_calls(
@@ -57,6 +58,7 @@ async def test_a_directory_is_a_table_of_calls(
     assert len(ids) == report.records > 50
 
 
+@pytest.mark.quick(1)
 @pytest.mark.anyio
 @pytest.mark.parametrize("reader", EVALUATIONS)
 async def test_evaluations_are_a_table_of_their_own(
@@ -121,6 +123,7 @@ async def test_former_names_are_read_and_go_when_they_are_replaced(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_an_incomplete_export_with_former_names_is_finished(
     served: StandInServer, tmp_path: Path
@@ -177,6 +180,7 @@ READ_CSV: dict[str, Callable[[Path], Any]] = {
 }
 
 
+@pytest.mark.quick(1)
 @pytest.mark.anyio
 @pytest.mark.parametrize("reader", READ_CSV)
 async def test_csv_of_whole_numbers_first_is_read(served: StandInServer, tmp_path: Path, reader: str) -> None:
@@ -199,6 +203,7 @@ async def test_csv_of_whole_numbers_first_is_read(served: StandInServer, tmp_pat
     assert frame["source_index"].dtype == frame["transcript_turns"].dtype == polars.Int64
 
 
+@pytest.mark.quick(1)
 @pytest.mark.anyio
 @pytest.mark.parametrize("reader", [*READ_CSV])
 async def test_csv_of_all_lists_is_read(served: StandInServer, tmp_path: Path, reader: str) -> None:
@@ -208,6 +213,7 @@ async def test_csv_of_all_lists_is_read(served: StandInServer, tmp_path: Path, r
     assert len(READ_CSV[reader](report.path)) == report.records > 50
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_many_parts_need_few_open_files(served: StandInServer, tmp_path: Path) -> None:
     """However many files records are read from, few are open at once, and all records are written."""

@@ -20,6 +20,7 @@ from tests.support import samples
 from tests.support.audio_server import AudioServer
 from tests.support.exports import JSON, ROWS, export, interrupt, read_manifest
 from tests.support.sessions import open_session
+from tests.support.slow import examples
 
 KEY = "c4n4ry-redact-key-91ab"
 FORMATS: Mapping[str, dict[str, Any]] = {
@@ -73,7 +74,7 @@ def check_hidden(shown: str) -> None:
         assert spelling not in shown, shown[max(0, shown.find(spelling) - 100) :][:200]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=examples(100))
 @given(
     places=st.sets(st.sampled_from(sorted(PLACES)), min_size=1),
     texts=st.sets(st.sampled_from(sorted(TEXTS))),
@@ -97,7 +98,7 @@ def test_no_place_keeps_them(places: set[str], texts: set[str], ascii_: bool, sa
     assert made["timestamp" if "timestamp" in row else "updated_at"]
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=examples(80))
 @given(row=ROWS, more=st.dictionaries(st.sampled_from(sorted(PLACES)), JSON, max_size=3))
 @example(row={"id": "1", "customer_name": {"a": [True, None, 1.5, "", -0.0]}}, more={})
 def test_all_else_stays_as_it_was_sent(row: dict[str, Any], more: dict[str, Any]) -> None:
@@ -184,6 +185,7 @@ def test_what_is_nested_too_deeply_is_left_out() -> None:
     assert json.loads(REDACTOR.redact(deep)) == {"id": "1", "odd": None}
 
 
+@pytest.mark.quick(1)
 @pytest.mark.anyio
 @pytest.mark.parametrize("name", FORMATS)
 async def test_an_export_without_numbers_and_names(

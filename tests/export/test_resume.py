@@ -29,6 +29,7 @@ from tests.support.slow import slow
 IN_FLIGHT = 4
 
 
+@pytest.mark.quick(1)
 @pytest.mark.anyio
 @pytest.mark.parametrize("after", [5, *slow(1, 9)])
 @pytest.mark.parametrize("name", ["calls.jsonl", "calls.csv", "out"])
@@ -164,6 +165,7 @@ async def test_a_session_with_other_limits_is_told_so(served: StandInServer, tmp
             assert sorted(ids_in(report)) == sorted(served.run_test_rows(source.run_test_id))
 
 
+@pytest.mark.quick(1)
 @pytest.mark.anyio
 @pytest.mark.parametrize("name", ["calls.jsonl", "out"])
 async def test_records_that_change_meanwhile_are_written_once(tmp_path: Path, name: str) -> None:

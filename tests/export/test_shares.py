@@ -56,6 +56,7 @@ def comparable(manifest: Any) -> Any:
     return kept | {"sources": [{key: each[key] for key in told} for each in manifest["sources"]]}
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "options",
     [

@@ -19,7 +19,7 @@ from futureagi_async.export.part_files import PartFiles, split_rows
 from futureagi_async.export.store import Page, Record, Store
 from futureagi_async.export.targets import read_target
 from futureagi_async.export.verify import IdDigests
-from tests.support.slow import slow
+from tests.support.slow import examples, slow
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 SOURCE = RunTestCalls("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed")
@@ -127,6 +127,7 @@ def test_what_is_whole_is_gone_on_from(store: Store, tmp_path: Path) -> None:
     assert checkpoints_after(tmp_path) == b"abcdefg"
 
 
+@pytest.mark.quick(8)
 @pytest.mark.parametrize("with_sha256", [True, False])
 @pytest.mark.parametrize(
     ("number", "place", "kept"), [(0, 0, b""), (0, 15, b"a"), (1, 3, b"ab"), (2, 9, b"abcd")]
@@ -236,6 +237,7 @@ def restore(folder: Path, files: dict[str, bytes]) -> None:
         (work / name).write_bytes(content)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("how", ["garbage", "cut", *slow("zeros", "another block")])
 @pytest.mark.parametrize("name", ["index.db", "index.db-wal"])
 def test_a_damaged_index_gives_what_can_still_be_read(tmp_path: Path, name: str, how: str) -> None:
@@ -367,6 +369,7 @@ def test_an_unfinished_export_of_before_there_was_an_index_is_refused(tmp_path: 
     assert not (work / "journal").exists()
 
 
+@pytest.mark.slow
 def test_an_index_that_is_looked_at_is_not_written_to(store: Store, tmp_path: Path) -> None:
     """Where a shell has it open, the error says so."""
     store.close()
@@ -458,7 +461,7 @@ RECORDS = st.lists(
 )
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(RECORDS, st.lists(st.integers(0, 2), min_size=4, max_size=4), st.integers(1, 9))
 def test_order_and_digests_say_nothing_of_how_records_arrived(
     tmp_path_factory: pytest.TempPathFactory,

@@ -27,6 +27,7 @@ from tests.support.exports import all_lists, export, interrupt, names_in, read_m
 from tests.support.sessions import open_session, read_body, respond
 
 
+@pytest.mark.quick(1)
 @pytest.mark.anyio
 @pytest.mark.parametrize("format_", ["jsonl", "csv", "parquet"])
 async def test_a_directory_holds_parts_and_a_manifest(
@@ -198,6 +199,7 @@ async def export_one_run(served: StandInServer, target: Path) -> ExportReport:
         return await export_calls(session, RunTestCalls(served.run_test_ids[1]), target)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.anyio
 @pytest.mark.parametrize("name", ["calls.jsonl", "calls.csv.gz", "out", "deep/er/out"])
 async def test_only_the_owner_may_read(served: StandInServer, tmp_path: Path, name: str) -> None:
@@ -308,6 +310,7 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.quick(2)
 @pytest.mark.anyio
 @pytest.mark.parametrize("size", [500, 20_000, 50_000, 100_000, 200_000, 350_000])
 async def test_a_full_disk_leaves_the_target_and_what_was_read(
@@ -332,6 +335,7 @@ async def test_a_full_disk_leaves_the_target_and_what_was_read(
     assert target.read_bytes() == expected.path.read_bytes()
 
 
+@pytest.mark.quick(2)
 @pytest.mark.anyio
 @pytest.mark.parametrize("which", range(1, 6))
 async def test_a_disk_that_fails_at_any_sync_is_an_export_error(
@@ -375,6 +379,7 @@ class FailingConnection(sqlite3.Connection):
         return super().execute(statement, values)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.anyio
 @pytest.mark.parametrize("allowed", range(6))
 async def test_a_disk_that_is_full_for_the_index_is_an_export_error(
@@ -413,6 +418,7 @@ def test_no_room_to_sort_is_an_export_error(tmp_path: Path) -> None:
     store.close()
 
 
+@pytest.mark.quick(3)
 @pytest.mark.anyio
 @pytest.mark.skipif(sys.platform == "win32", reason="locks by another call there")
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ from tests.support.exports import (
 )
 from tests.support.samples import Recording
 from tests.support.sessions import open_session
+from tests.support.slow import examples
 
 FORMATS = ("csv", "jsonl")
 COLUMNS = st.sets(st.sampled_from([name for name in CALLS if name != "id"]), max_size=8)
@@ -87,14 +88,14 @@ def check_quick(calls: Sequence[CallExecution]) -> None:
     check_same(calls)
 
 
-@settings(deadline=None, max_examples=75)
+@settings(max_examples=examples(75))
 @given(rows=st.lists(ROWS, min_size=1, max_size=5), source=st.sampled_from(SOURCES))
 def test_rows_of_no_list_come_out_the_same(rows: Any, source: CallSource) -> None:
     """Whatever keys and values rows have, both ways give the same bytes."""
     check_same(calls_of(*rows, source=source))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=examples(100))
 @given(
     rows=st.lists(st.tuples(records(), st.sampled_from(SOURCES)), min_size=1, max_size=6), left_out=COLUMNS
 )

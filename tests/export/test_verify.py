@@ -78,6 +78,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
 }
 
 
+@pytest.mark.quick(4)
 @pytest.mark.anyio
 @pytest.mark.parametrize("damage", DAMAGES)
 async def test_damage_is_found_and_named(served: StandInServer, tmp_path: Path, damage: str) -> None:
@@ -129,6 +130,7 @@ FORGERIES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
 }
 
 
+@pytest.mark.quick(5)
 @pytest.mark.anyio
 @pytest.mark.parametrize("forgery", FORGERIES)
 async def test_a_doctored_manifest_is_found(served: StandInServer, tmp_path: Path, forgery: str) -> None:

@@ -31,6 +31,7 @@ def export(server: StandInServer, target: Path, *options: str) -> int:
     )
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_sound_file(
     served: StandInServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
@@ -76,6 +77,7 @@ DAMAGES: dict[str, tuple[str, tuple[str, ...], Callable[[bytes], bytes], str]] =
 }
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damage_is_found(
     served: StandInServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str

@@ -106,6 +106,7 @@ WIRES: dict[str, list[Play]] = {
 }
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("at_once", [1, 5])
 @pytest.mark.parametrize("wire", WIRES)
 async def test_no_request_leaves_uncounted(wire: str, at_once: int) -> None:

@@ -118,6 +118,7 @@ NEXT = {
 }
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("make", [RunTestCalls, AgentVersionCalls, TestExecutionCalls])
 @pytest.mark.parametrize("hostile", NEXT)
 async def test_a_hostile_next_is_never_followed(server: StandInServer, hostile: str, make: type) -> None:

@@ -142,6 +142,7 @@ FAILURES = [
 ]
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(("failure", "status", "detail"), FAILURES)
 def test_errors_have_fitting_statuses(
     upstream: StandInServer, failure: dict[str, Any], status: int, detail: str
@@ -153,6 +154,7 @@ def test_errors_have_fitting_statuses(
     assert (response.status_code, response.json()) == (status, {"detail": detail})
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("failure", "seconds"),
     [
@@ -339,6 +341,7 @@ def connect(service: ServedApp, path: str) -> socket.socket:
     return client
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("pages_before", [0, 1], ids=["before the first page", "in the middle"])
 def test_a_client_that_leaves_ends_the_reading(
     service: ServedApp, upstream: StandInServer, pages_before: int

@@ -78,6 +78,7 @@ def test_an_empty_list_is_an_empty_body(upstream: StandInServer) -> None:
     assert (response.status_code, response.content) == (200, b"")
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("cause", ["reading each page once", "pages that fail"])
 def test_an_incomplete_list_breaks_the_connection_off(upstream: StandInServer, cause: str) -> None:
     """Where the verdict is incomplete, the body does not end, unless the report was asked for."""
@@ -106,6 +107,7 @@ def test_an_incomplete_list_breaks_the_connection_off(upstream: StandInServer, c
     assert last["report"]["sources"][0]["reason"]
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("report", [False, True])
 def test_an_error_after_the_first_page_breaks_the_connection_off(
     upstream: StandInServer, report: bool

@@ -28,6 +28,7 @@ CASES = [
 """Each scene with each kind of list; the suite takes one kind a scene, in turn."""
 
 
+@pytest.mark.quick(7)
 @pytest.mark.anyio
 @pytest.mark.parametrize(("kind", "scene"), CASES)
 async def test_complete_is_true(kind: str, scene: str) -> None:
@@ -112,6 +113,7 @@ async def test_a_soak_notices_what_is_wrong() -> None:
             tally.check()
 
 
+@pytest.mark.slow
 async def test_a_slice_of_the_torture() -> None:
     """A bulk job that is cancelled, or whose session is closed, at any step leaves nothing behind."""
     struck = await torture_all(every=300, first=7)
@@ -132,6 +134,7 @@ async def test_the_torture_notices_a_leak() -> None:
     assert "cancel at step" in caught.value.__notes__[0]
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_a_slice_of_bad_input() -> None:
     """Malformed JSON in every place, cut pages, mutated bytes and shapes, and what is not HTTP."""

@@ -76,6 +76,7 @@ LYING: dict[str, tuple[Patch, str, tuple[int, ...]]] = {
 RULES = list(LYING)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("rule", [*RULES[1:3], *slow(*RULES[:1], *RULES[3:])])
 def test_without_the_rule_some_world_lies(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the rule there is no fault in any world; without it some are called complete and are not."""

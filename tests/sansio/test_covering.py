@@ -71,6 +71,7 @@ def read(
     return Driver(model, cover, changes, concurrency, request_seconds, row_seconds).run()
 
 
+@pytest.mark.quick(15)
 @KINDS
 @pytest.mark.parametrize("scene", SCENES)
 def test_complete_never_misses_a_promised_row(traits: ListTraits, scene: str) -> None:
@@ -82,6 +83,7 @@ def test_complete_never_misses_a_promised_row(traits: ListTraits, scene: str) ->
     assert any(run.conclusion.verdict == "complete" for run in runs), runs[0].conclusion
 
 
+@pytest.mark.quick(3)
 @KINDS
 @pytest.mark.parametrize(("tie_size", "at_most"), [(1, 1.2), (4, 1.2), (50, 1.7)])
 def test_a_still_list_of_3000_costs_little_more_than_naive_paging(
@@ -103,6 +105,7 @@ def test_a_list_at_rest_is_read_with_less_overlap(traits: ListTraits) -> None:
     assert moving.rows > resting.rows + 100
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("traits", "scene", "at_most"),
     [
@@ -157,6 +160,7 @@ def test_one_page_is_tried_where_it_may_be_had(key: float | None, seconds_a_row:
     assert (following.limit >= 251) == tried
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("traits", [RUN_TEST, *slow(TEST_EXECUTION)], ids=["run-test", "execution"])
 def test_overload_is_incomplete_within_the_budget(traits: ListTraits) -> None:
     """A list that changes faster than it can be read ends incomplete, within its budget of requests."""
@@ -165,6 +169,7 @@ def test_overload_is_incomplete_within_the_budget(traits: ListTraits) -> None:
     assert run.requests <= 6 * ceil(1_600 / 100) + 30
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("traits", [RUN_TEST, TEST_EXECUTION], ids=["run-test", "execution"])
 @pytest.mark.parametrize(("workers", "complete"), [(1, False), (4, True)])
 def test_a_busy_list_costs_at_most_six_times_its_rows(
@@ -369,6 +374,7 @@ RUNNING_ON: dict[str, tuple[Patch, ListTraits, int, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("rule", LYING)
 def test_without_the_rule_a_complete_list_misses_rows(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the rule no run lies; without it some do."""
@@ -378,6 +384,7 @@ def test_without_the_rule_a_complete_list_misses_rows(rule: str, monkeypatch: py
     assert _lies(_runs(traits, seeds, **scene))
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("rule", RUNNING_ON)
 def test_without_the_rule_reading_runs_on(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the rule lists are proven; without it fewer are, or at far more requests."""

@@ -15,6 +15,7 @@ from futureagi_async.models import CallExecution, TranscriptTurn
 from futureagi_async.sources import CallSource
 from tests.support import samples
 from tests.support.samples import EXECUTION, RUN_TEST, VERSION, decode_page, envelope
+from tests.support.slow import examples
 
 ROWS = [
     samples.served_row(rerun_snapshots=[samples.nested_snapshot()]),
@@ -110,7 +111,7 @@ def changed_rows(draw: st.DrawFn) -> list[samples.Row]:
         return list(rows)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(rows=changed_rows(), source=SOURCES)
 def test_one_changed_value_spoils_one_record(rows: list[samples.Row], source: CallSource) -> None:
     """A value replaced anywhere inside a good page fails at most its own record."""
@@ -134,7 +135,7 @@ def read_part(call: CallExecution, name: str) -> object:
         return error.json_path
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(rows=changed_rows(), order=st.permutations(PARTS), source=SOURCES)
 def test_parts_do_not_depend_on_each_other(
     rows: list[samples.Row], order: list[str], source: CallSource
@@ -160,7 +161,7 @@ def with_misfits(row: samples.Row) -> tuple[samples.Row, samples.Row]:
     return odd, misfits
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(rows=changed_rows(), source=SOURCES)
 def test_decoding_at_once_and_value_by_value_agree(rows: list[samples.Row], source: CallSource) -> None:
     """What a misfit forces to be decoded value by value is, but for that, what it is without it."""
@@ -203,7 +204,7 @@ PAGE = envelope(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     edits=st.lists(
         st.tuples(st.integers(0, len(PAGE) - 1), st.integers(0, 3), st.binary(max_size=3)), max_size=4

@@ -31,6 +31,7 @@ from tests.support.samples import (
     decode_row,
     envelope,
 )
+from tests.support.slow import examples
 
 ALIASES = {
     "timestamp": ("timestamp", "updated_at"),
@@ -451,7 +452,7 @@ BASE = samples.documented_run_test_row(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     chosen=st.lists(st.one_of(*drifts()), min_size=1, max_size=6, unique_by=lambda drift: drift[1]),
     order=st.randoms(use_true_random=False),

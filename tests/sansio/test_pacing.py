@@ -145,6 +145,7 @@ def test_a_budget_that_is_lost_again_and_again_grants_nothing_extra(per_minute: 
     assert 0 < most_in_a_minute(world.arrivals) <= per_minute
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("hold_seconds", [1, 3])
 @pytest.mark.parametrize("per_minute", [1, 2, 3, 10, 59, 60, 199, 600, 10_000])
 def test_nearly_all_that_is_allowed_is_granted(per_minute: int, hold_seconds: int) -> None:

@@ -73,6 +73,7 @@ KINDS: dict[str, Callable[[int, Random], int]] = {
 }
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=6)
 @given(random=st.randoms(use_true_random=False), size=st.integers(100, 1_500), page_size=st.integers(1, 400))

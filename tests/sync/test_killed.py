@@ -59,6 +59,7 @@ def chosen(boundaries: list[str], kills: str) -> list[int]:
     return every if kills == "many" else [every[len(every) // 2], every[-1]]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.anyio
 @pytest.mark.parametrize("kills", ["few", *slow("many")])

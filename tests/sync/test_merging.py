@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from futureagi_async import CallExecution, FetchReport, RunTestCalls, SourceReport
@@ -23,6 +23,7 @@ from futureagi_async.sync.staging import Applied, Change, Counts, Database
 from futureagi_async.sync.targets import read_sync_target
 from tests.support.databases import ENGINES, content_of, database_in, rows_of
 from tests.support.exports import StopHereError, calls_of
+from tests.support.slow import examples
 
 SOURCES = [RunTestCalls(f"00000000-0000-4000-8000-00000000000{number}") for number in (1, 2)]
 IDS = [source_id_of(source) for source in SOURCES]
@@ -234,7 +235,7 @@ def test_rows_are_merged_as_in_a_dictionary() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(20))
 @given(readings=st.lists(READINGS, min_size=1, max_size=4))
 def test_any_rows_are_merged_as_in_a_dictionary(readings: list[Reading]) -> None:
     """So are readings that nobody thought of."""
@@ -271,6 +272,7 @@ def engine(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@pytest.mark.quick(1)
 def test_a_sync_that_begins_from_another_state_is_refused(tmp_path: Path, engine: str) -> None:
     """Where something else synced since the state was read, nothing is written."""
     database = opened(tmp_path, engine)

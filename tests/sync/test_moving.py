@@ -43,6 +43,7 @@ def set_in_motion(server: StandInServer, sources: list[CallSource], motion: Moti
                 server.move(list_id, motion)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.anyio
 @pytest.mark.parametrize("syncs", SYNCS)

@@ -57,6 +57,7 @@ async def test_duckdb_files_that_are_not_ours(served: StandInServer, tmp_path: P
     assert rows_of(empty, "calls")
 
 
+@pytest.mark.quick(1)
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("statement", "expected"),
@@ -121,6 +122,7 @@ def make_older_database(database: str, served: StandInServer) -> None:
         connection.execute("INSERT INTO syncs VALUES (7, 0)")
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_delta_tables_of_an_older_version(
     served: StandInServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -159,6 +161,7 @@ def restore_first(folder: Path) -> None:
     DeltaTable(folder / "calls").restore(0)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.anyio
 @pytest.mark.parametrize(("change", "operation"), [(append_rows, "WRITE"), (restore_first, "RESTORE")])
 async def test_delta_tables_that_something_else_wrote(
@@ -175,6 +178,7 @@ async def test_delta_tables_that_something_else_wrote(
     assert DeltaTable(tmp_path / "lake" / "calls").version() == version
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_delta_tables_may_be_compacted(served: StandInServer, tmp_path: Path) -> None:
     """OPTIMIZE and VACUUM between syncs are welcome."""

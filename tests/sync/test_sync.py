@@ -101,6 +101,7 @@ def delete_some(server: StandInServer, source: RunTestCalls) -> set[str]:
     return before - set(server.run_test_rows(source.run_test_id))
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_a_full_read_is_due_after_a_while(served: StandInServer, database: str) -> None:
     """After ``full_every`` all is read again, and what is gone is marked; its row and evaluations stay."""
@@ -163,6 +164,7 @@ async def test_an_incomplete_read_marks_nothing_and_moves_nothing(
     assert {id_ for _, id_ in calls_in(database, deleted=True)} == gone
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_a_list_that_was_never_complete_is_read_in_full(served: StandInServer, database: str) -> None:
     """What could be read is there at once; the next sync reads all of it, and says why."""
@@ -179,6 +181,7 @@ async def test_a_list_that_was_never_complete_is_read_in_full(served: StandInSer
     assert len(calls_in(database)) == 40
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_another_list_of_sources(served: StandInServer, database: str) -> None:
     """New sources are read whole beside changes of the others; those not named stay, and are reported."""
@@ -287,6 +290,7 @@ async def test_transcripts_are_fetched_and_kept(served: StandInServer, database:
     assert again.sources[0].mode == "changes"
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_a_failed_detail_keeps_only_its_own_list_back(served: StandInServer, database: str) -> None:
     """Where a transcript could not be read, its list's moment stays, others move on."""

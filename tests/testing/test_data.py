@@ -348,6 +348,7 @@ def test_each_request_goes_to_the_worker_that_is_free_first() -> None:
         ServerCost(seconds_per_row=-1.0)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("dialect", ["served", "documented"])
 def test_rows_cost_time(start: Any, dialect: str) -> None:
     """Every list's, and a detail's: each read takes at least the time of its rows."""

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.test_docs import blocks, holds_tests
 
 SETTINGS = """
@@ -65,6 +67,7 @@ def test_the_examples_of_tests_pass(tmp_path: Path) -> None:
     assert f"{expected} passed" in printed
 
 
+@pytest.mark.slow
 def test_each_test_has_a_server_of_its_own(tmp_path: Path) -> None:
     """Faults and requests of one test do not reach the next."""
     assert "2 passed" in run_project(tmp_path, {"test_servers.py": PARALLEL})
@@ -80,6 +83,7 @@ def test_other_projects_do_not_pay_for_it(tmp_path: Path) -> None:
     assert "1 passed" in run_project(tmp_path, files, *ours, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
 
 
+@pytest.mark.slow
 def test_the_fixture_explains_itself(tmp_path: Path) -> None:
     """``pytest --fixtures`` says what the fixture gives."""
     command = [sys.executable, "-m", "pytest", "--fixtures", "-p", "no:cacheprovider"]

@@ -68,7 +68,7 @@ class FastLines:
         self._make_line = _maker("Line", keys)
 
     def lines(self, columns: RowColumns) -> list[bytes | None]:
-        """Return a line for each row, or ``None`` if it needs the slow path; or raise `SlowPathNeededError`."""
+        """Return a line for each row, ``None`` if it needs the slow path; or raise `SlowPathNeededError`."""
         careful = _with_snapshots(columns)
         made: dict[str, Column] = {"id": columns.sent["id"]}
         made |= {name: in_utc(each) if name in TIMES else each for name, each in columns.plain().items()}

@@ -54,6 +54,7 @@ def test_every_row_is_played() -> None:
     assert {name for defence in DEFENCES for name in defence.faults} == set(FAULTS)
 
 
+@pytest.mark.slow
 def test_the_command_sees_faults_where_a_defence_is_missing() -> None:
     """Of one row here, in a process of its own, as a missing defence may leave anything behind."""
     command = [sys.executable, "-m", "tests.long", "faults", "--row", "11", "--row", "27"]

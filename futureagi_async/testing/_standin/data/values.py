@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
+from functools import lru_cache
 
 from attrs import frozen
 
@@ -17,6 +18,7 @@ def seeded_random(*parts: object) -> random.Random:
     return random.Random(":".join(map(str, parts)))  # noqa: S311 - sample data, no secrets
 
 
+@lru_cache(maxsize=8192)  # each server of a test has the same ids, which are half the cost of its data
 def seeded_uuid(*parts: object) -> str:
     """Return a lower-case UUID for these parts."""
     return str(uuid.uuid5(_NAMESPACE, ":".join(map(str, parts))))
