@@ -557,7 +557,7 @@ async def test_what_is_no_export(served: StandInServer, tmp_path: Path) -> None:
     refused(tmp_path / "cut.jsonl.gz", r"Can't read .*cut.jsonl.gz")
     refused(tmp_path / "not.parquet", r"Can't read .*not.parquet")
     refused(tmp_path / "other.parquet", "no column source_index")
-    refused(tmp_path / "calls.csv", "CSV has no types and no turns")
+    refused(tmp_path / "calls.csv", "CSV has no types and no separate turns")
     refused("https://lake/calls", "path must be a path on this machine")
     refused("s3://lake/calls.parquet", "path must be a prefix")
     refused("", "path must be a path, not ''")

@@ -32,7 +32,7 @@ Examples:
   futureagi-async compare "Support bot:v3" "Support bot:v4"
   futureagi-async compare last-week this-week --all-figures
 
-Name each run A, B, ... in one of these ways:
+You can name a run (A, B, ...) in these ways:
   the id of a test execution or of a run test, the name of a run test,
   latest:RUN, AGENT:VERSION, or the directory of an export.
   All other runs are compared with A.

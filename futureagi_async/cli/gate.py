@@ -51,8 +51,8 @@ Examples:
   futureagi-async gate ID --rules gate.toml --markdown gate.md --junit gate.xml
 
 Figures:
-  NUMBER.mean, .median, .p5, .p95 or .n, where NUMBER is overall_score, duration,
-    response_time, total_tokens or any other number of a call
+  NUMBER.mean, .median, .p5, .p95 or .n, where NUMBER is overall_score,
+    duration, response_time, total_tokens or any other number of a call
   status.WORD (a count) or status.WORD.share
   eval.NAME.pass_rate, .mean, .share.CHOICE, .n, .pending, .skipped or .failed
   scenario.NAME. before any figure: only the calls of that scenario

@@ -24,7 +24,7 @@ Examples:
   futureagi-async report "Support bot:v4" --against "Support bot:v3"
   futureagi-async report this-week --against last-week --png slides
 
-Name each run A and B in one of these ways:
+You can name a run (A or B) in these ways:
   the id of a test execution or of a run test, the name of a run test,
   latest:RUN, AGENT:VERSION, or the directory of an export.
 

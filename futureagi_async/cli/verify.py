@@ -22,8 +22,8 @@ verify compares a directory with its manifest: checksums, sizes, ids, part files
   end and checks that no list has a call twice.
 
 Exit codes: 0 the files are unchanged; 3 they are unchanged, but the export was
-  incomplete when it was written; 1 a problem was found, or can't read the files;
-  2 wrong arguments.
+  incomplete when it was written; 1 a problem was found, or the files can't be
+  read; 2 wrong arguments.
 """
 
 
