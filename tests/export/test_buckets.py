@@ -456,7 +456,7 @@ async def test_a_writer_that_comes_late_loses(
     async with open_session(served) as session, anyio.create_task_group() as tasks:
 
         async def lose() -> None:
-            with pytest.raises(ExportError, match=r"was finished while this one ran.*resume=False"):
+            with pytest.raises(ExportError, match=r"finished while this one ran.*resume=False"):
                 await export_calls(session, all_lists(served), TARGET, part_rows=20, resume=resume)
 
         tasks.start_soon(lose)
