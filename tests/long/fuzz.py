@@ -70,6 +70,11 @@ async def read_detail(session: Session) -> object:
     return call
 
 
+async def read_hastily(session: Session) -> object:
+    """Read KPIs, but wait no longer than a moment for an answer that may never be whole."""
+    return await session.with_options(timeouts=Timeouts(read=0.05)).get_kpis(UNKNOWN_ID)
+
+
 READINGS: Mapping[str, Reading] = {
     "call": read_detail,
     "kpis": lambda session: session.get_kpis(UNKNOWN_ID),
@@ -142,7 +147,7 @@ async def feed_malformed_http(fuzzer: Fuzzer, server: RawServer) -> None:
     """What is not HTTP, or cut, is one of our errors, and the next request is answered."""
     for name, data in HTTP.items():
         server.play_on(send(data))
-        got = await fuzzer.outcome(READINGS["kpis"])
+        got = await fuzzer.outcome(read_hastily)
         assert got != "value", name
     assert await fuzzer.feed(b'{"total_calls": 1}', READINGS["kpis"]) == "value"
 
@@ -216,9 +221,7 @@ def samples(seed: int) -> Iterator[tuple[str, bytes]]:
 async def fuzz(share: float, seed: int) -> Fuzzer:
     """Feed a share of everything."""
     chance, made = random.Random(seed), list(samples(seed))
-    options: dict[str, Any] = {
-        "clock": FakeClock(), "max_in_flight": 1, "max_response_bytes": LIMIT, "timeouts": Timeouts(read=0.05)
-    }  # fmt: skip
+    options: dict[str, Any] = {"clock": FakeClock(), "max_in_flight": 1, "max_response_bytes": LIMIT}
     async with RawServer(answer()) as server, open_session(server, **options) as session:
         fuzzer = Fuzzer(server, session)
         for name, body in made:
