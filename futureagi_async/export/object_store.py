@@ -287,7 +287,7 @@ def _import_obstore() -> Any:
         import obstore.exceptions
         import obstore.store
     except ModuleNotFoundError as error:
-        raise ExportError(f"Object stores need obstore. Install it: {INSTALL}.") from error
+        raise ExportError(f"Object stores need obstore: {INSTALL}.") from error
     return obstore
 
 

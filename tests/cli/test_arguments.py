@@ -95,15 +95,15 @@ WRONG = {
     ),
     "no path": (["--run-test", ID, "-o"], "-o needs a value. See futureagi-async export --help."),
     "an option for a path": (["--run-test", ID, "-o", "--quiet"], "-o needs a path, not '--quiet'"),
-    "another file": (["--run-test", ID, "-o", "c.json"], "--output must end in .jsonl or .csv"),
+    "another file": (["--run-test", ID, "-o", "c.json"], "--output must end in .jsonl, .csv"),
     "another address": (["--run-test", ID, "-o", "ftp://b/out"], "--output must be a path on this machine"),
     "another address for audio": (
         ["--run-test", ID, "-o", "o", "--recordings", "ftp://b"],
-        "--recordings must be on",
+        "--recordings must be a path on this machine",
     ),
     "another address of a manifest": (
         ["--run-test", ID, "-o", "out", "--since-manifest", "ftp://b/m.json"],
-        "--since-manifest must be on",
+        "--since-manifest must be a path on this machine",
     ),
     "ray without a limit": (
         ["--run-test", ID, "-o", "out", "--ray"],

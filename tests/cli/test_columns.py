@@ -53,7 +53,7 @@ def test_a_whole_command(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ("--columns id,statu -o calls.csv", "--columns has no column 'statu': did you mean 'status'?"),
-        ("--drop id -o calls.csv", "--drop must not name 'id': without it nobody could tell calls apart."),
+        ("--drop id -o calls.csv", "--drop must not name 'id': calls could not be distinguished without it."),
         (
             "--drop transcript -o calls.jsonl",
             (
@@ -83,4 +83,4 @@ def test_lines_as_sent_can_not_be_redacted(tmp_path: Path) -> None:
     """The error names the option that makes it possible."""
     code, _, said = run("run export --demo --redact -o calls.jsonl", tmp_path, FI_REDACT_KEY=KEY)
     assert (code, said.count("\n")) == (2, 1)
-    assert said.startswith("error: --redact needs --normalised: JSON Lines as sent have all")
+    assert said.startswith("error: --redact needs --normalised: without it, JSON Lines have every value")
