@@ -64,7 +64,7 @@ def test_an_export_into_a_bucket(tmp_path: Path, store: S3Server) -> None:
         ("export --demo -o out --work-dir x", 2, "--work-dir is only for targets in buckets"),
         ("export --demo -q -o s3://nowhere/x/", 1, "there is no bucket 'nowhere'. Create it, or correct"),
         ("verify s3://lake/nothing/", 1, ""),
-        ("verify s3://key:secret@lake/x/", 2, "PATH must be s3://bucket/prefix/ without keys, without keys"),
+        ("verify s3://key:secret@lake/x/", 2, "PATH must be s3://bucket/prefix/ without keys or parameters"),
     ],
 )
 def test_errors_are_one_line(tmp_path: Path, store: S3Server, line: str, code: int, said: str) -> None:

@@ -57,17 +57,20 @@ def test_a_whole_command(tmp_path: Path) -> None:
         (
             "--drop transcript -o calls.jsonl",
             (
-                "--columns and --drop need --normalised: JSON Lines as sent have all that the server sends, "
-                "as it does."
+                "--columns and --drop need --normalised: without it, JSON Lines have every value as the server "
+                "sent it."
             ),
         ),
         ("--redact -o calls.csv", "--redact needs a key: set FI_REDACT_KEY."),
-        ("--partition date -o calls.csv", "--partition needs a directory: a single file lies in no folders."),
+        (
+            "--partition date -o calls.csv",
+            "--partition needs a directory as the target: a single file has no folders.",
+        ),
         (
             "--include-provider-data --drop extra -o calls.csv",
             (
-                "--include-provider-data excludes columns and drop: what the voice provider knows of a call "
-                "repeats what is in other columns."
+                "--include-provider-data can't be used with columns or drop: the data of the voice provider "
+                "repeats values of other columns."
             ),
         ),
     ],
