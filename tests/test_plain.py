@@ -1,6 +1,7 @@
 """Values as plain JSON: to_dict, to_json, and from_json for lines that were written before."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def test_a_dict_has_what_a_normalised_line_has(row: dict[str, Any]) -> None:
     for call in calls_of(row):
         (line,) = normalised_lines([call])
         (again,) = calls_of(row)
-        made = json.loads(json.dumps(again.to_dict()))
+        made = json.loads(json.dumps(again.to_dict(include_provider_data=True)))
         assert list(made) == list(line)
         assert without_place(made) == without_place(line)
 
@@ -149,10 +150,32 @@ def test_parts_of_no_known_shape_are_misfits() -> None:
         "duration": "x",
         "transcript": {"odd": 1},
         "eval_outputs": [5],
-        "rerun_snapshots": 5,
+        "rerun_snapshots": None,  # which may be a third party's key
     }
+    assert call.to_dict(include_provider_data=True)["misfits"] == {**made["misfits"], "rerun_snapshots": 5}
     assert made["transcript"] is made["eval_outputs"] is made["rerun_snapshots"] is None
     assert made["overall_score"] == HUGE
+
+
+@pytest.mark.parametrize("snapshots", [{"call_metadata": "secret"}, ["secret"], "secret"])
+def test_snapshots_of_no_known_shape_are_shown_when_asked_for(snapshots: object) -> None:
+    """Nobody can tell where in them the provider's data are: their misfit is null by default."""
+    call = call_of(rerun_snapshots=snapshots)
+    assert b"secret" not in call.to_json()
+    assert call.to_dict(include_provider_data=True)["misfits"] == {"rerun_snapshots": snapshots}
+
+
+def further_down(frames: int, make: Callable[[], Any]) -> Any:
+    return further_down(frames - 1, make) if frames else make()
+
+
+def test_what_is_nested_too_deeply_for_a_dict() -> None:
+    """Where Python can't copy a value, for its depth or the caller's, that is one error of ours."""
+    (call,) = calls_of(b'{"id":"1","odd":%b}' % (b"[" * 400 + b"]" * 400))
+    assert call.to_dict()["extra"] == call.extra
+    for make in (call.to_dict, call.to_json):
+        with pytest.raises(DecodingError, match="A value is nested too deeply at"):
+            further_down(700, make)
 
 
 @pytest.mark.parametrize("read", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])

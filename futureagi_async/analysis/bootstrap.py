@@ -1,6 +1,7 @@
 """The bootstrap: intervals and tests of means and medians, by numpy and scipy.
 
 Whole calls are drawn again, so that figures of the same calls stay together; where runs are paired, pairs.
+Numbers so large that no double holds their sum or square have neither an interval nor a test.
 """
 
 from collections.abc import Iterator
@@ -17,13 +18,14 @@ RESAMPLES: Final = 2_000
 _VALUES_AT_ONCE: Final = 1_000_000  # weights of calls in memory: 8 MB
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def mean_interval(values: Doubles, *, seed: int = 0, resamples: int = RESAMPLES) -> Interval | None:
-    """Return the bootstrap's interval of a mean; ``None`` below two values."""
+    """Return the bootstrap's interval of a mean; ``None`` below two values, and beyond all doubles."""
     if len(values) < 2:
         return None
     weights = _weights(default_rng(seed), len(values), resamples)
     draws = np.concatenate([each @ values for each in weights]) / len(values)
-    return _percentiles(draws, len(values))
+    return _percentiles(draws, len(values)) if np.isfinite(draws).all() else None
 
 
 @attrs.frozen
@@ -160,7 +162,7 @@ class Estimate:
     """What chance makes of one difference."""
 
     interval: Interval | None
-    p_value: float
+    p_value: float | None
 
 
 def estimate_mean(draws: Doubles, before: Doubles, after: Doubles) -> Estimate:
@@ -170,6 +172,8 @@ def estimate_mean(draws: Doubles, before: Doubles, after: Doubles) -> Estimate:
     error = _standard_error(draws) * float(
         np.sqrt(n / (n - 1))
     )  # samples drawn again vary too little by this
+    if not np.isfinite((difference, error)).all():
+        return _UNKNOWN
     if not error > _rounding(before, after):
         return Estimate(None, _without_variation(before, after, difference))
     return Estimate(_percentiles(draws, n), _p_value(difference, error, n))
@@ -184,11 +188,16 @@ def estimate_median(draws: Doubles, before: Doubles, after: Doubles) -> Estimate
     n = min(len(before), len(after))
     difference = float(np.median(after) - np.median(before))
     error = _standard_error(draws)
+    if not np.isfinite((difference, error)).all():
+        return _UNKNOWN
     if not error > _rounding(before, after):
         return Estimate(None, _without_variation(before, after, difference))
     reach = float(stats().t.ppf((1 + LEVEL) / 2, n - 1)) * error
     interval = Interval(difference - reach, difference + reach, LEVEL)
     return Estimate(interval, _p_value(difference, error, n))
+
+
+_UNKNOWN: Final = Estimate(None, None)
 
 
 def _standard_error(draws: Doubles) -> float:

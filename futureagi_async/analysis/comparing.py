@@ -4,8 +4,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
-from futureagi_async.analysis.installed import check_installed
-from futureagi_async.analysis.summarising import summarise
+from futureagi_async.analysis.summarising import check_installed, summarise
 from futureagi_async.analysis.values import Comparison, Summary
 from futureagi_async.models import CallExecution, FetchResult
 from futureagi_async.options import brief

@@ -18,7 +18,14 @@ from futureagi_async.analysis.bootstrap import (
 from futureagi_async.analysis.intervals import adjust, compare_shares
 from futureagi_async.analysis.matching import Matched, MatchedEvaluation
 from futureagi_async.analysis.measures import MEASURES
-from futureagi_async.analysis.sample import Doubles, EvaluationSample, Places, Sample, State
+from futureagi_async.analysis.sample import (
+    Doubles,
+    EvaluationSample,
+    Places,
+    Sample,
+    State,
+    as_figure,
+)
 from futureagi_async.analysis.values import (
     CallToLookAt,
     Comparison,
@@ -33,6 +40,7 @@ _LOWEST: Final = 10
 _MOST_NEWLY_FAILING: Final = 100
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of numbers near the end of the doubles
 def make_comparison(before: Summary, after: Summary, *, seed: int, resamples: int) -> Comparison:
     """Return what differs."""
     matched = Matched.of(before.sample, after.sample)
@@ -149,7 +157,9 @@ def _number_differences(column: _Column, pairs: Pairs, draws: Draws, place: int)
         if enough:
             make = estimate_mean if kind == "mean" else estimate_median
             estimate = make(drawn[:, place], before, after)
-        values = [float(getattr(np, kind)(np.sort(side))) if len(side) else None for side in (before, after)]
+        values = [
+            as_figure(getattr(np, kind)(np.sort(side))) if len(side) else None for side in (before, after)
+        ]
         yield Difference(
             name=f"{column.name}.{kind}",
             label=f"{column.label}, {kind}",
@@ -192,7 +202,7 @@ def _share_difference(
 
 
 def _difference(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else after - before
+    return None if before is None or after is None else as_figure(after - before)
 
 
 def _measures(before: Sample, after: Sample) -> Iterator[_Column]:

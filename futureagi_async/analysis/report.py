@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import attrs
 
 from futureagi_async.analysis import texts
-from futureagi_async.analysis.installed import check_installed
 from futureagi_async.analysis.measures import MEASURES
+from futureagi_async.analysis.summarising import check_installed
 from futureagi_async.analysis.values import (
     CallFigures,
     CallToLookAt,

@@ -278,7 +278,8 @@ class _Check:
                 return self._broken(rule, figure, trouble)
             limit += earlier
         if figure.value is None:
-            return self._broken(rule, figure, f"No call has it (n = {figure.n:,}).", earlier)
+            why = "It is beyond all doubles" if figure.n else "No call has it"
+            return self._broken(rule, figure, f"{why} (n = {figure.n:,}).", earlier)
         if figure.n < self.min_calls:
             reason = f"It is made of {counted(figure.n, 'value')}, and {self.min_calls:,} are asked for."
             return self._broken(rule, figure, reason, earlier)
@@ -308,7 +309,8 @@ class _Check:
         if len(found) != 1:
             return None, f"In the baseline: {_not_one(rule.figure, found, baseline)}"
         if found[0].value is None:
-            return None, "In the baseline no call has it."
+            beyond = found[0].n > 0
+            return None, f"In the baseline {'it is beyond all doubles' if beyond else 'no call has it'}."
         if found[0].n < self.min_calls:
             words = f"In the baseline it is made of {counted(found[0].n, 'value')}"
             return None, f"{words}, and {self.min_calls:,} are asked for."

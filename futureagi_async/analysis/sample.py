@@ -23,6 +23,11 @@ _MOST_WORDS: Final = 1_000  # different ones that are told apart in a field: tex
 _LONGEST_WORD: Final = 200
 
 
+def as_figure(value: "float | np.floating[Any]") -> float | None:
+    """Return a figure that was reckoned; ``None`` where it is beyond all doubles."""
+    return float(value) if np.isfinite(value) else None
+
+
 class State(IntEnum):
     """What came of an evaluation of one call."""
 

@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from futureagi_async.analysis.installed import check_installed
 from futureagi_async.analysis.values import ReadVerdict, Summary
 from futureagi_async.export.target_names import check_local
 from futureagi_async.models import CallExecution, FetchReport, FetchResult
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
 _UNKNOWN = ReadVerdict("unknown", ("Nothing says whether these are all calls: give the report of the read.",))
 _SHOWN = 3
+_NEEDED = {"numpy": "numpy>=1.26", "scipy": "scipy>=1.12", "statsmodels": "statsmodels>=0.14.2"}
+
+
+def check_installed() -> None:
+    """Raise `ModuleNotFoundError` with a line that installs what is missing of the extra ``[analysis]``."""
+    missing = [line for name, line in _NEEDED.items() if find_spec(name) is None]
+    if missing:
+        lines = " ".join(f"'{line}'" for line in missing)
+        raise ModuleNotFoundError(f"The analysis of calls needs more libraries: pip install {lines}")
 
 
 class SummaryBuilder:

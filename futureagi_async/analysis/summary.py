@@ -15,6 +15,7 @@ from futureagi_async.analysis.sample import (
     Sample,
     State,
     Words,
+    as_figure,
 )
 from futureagi_async.analysis.texts import counted
 from futureagi_async.analysis.values import (
@@ -84,8 +85,8 @@ def summarise_values(name: str, unit: str, values: Doubles, asked: int) -> Measu
     if len(there):
         ordered = np.sort(there)  # so that the sum does not depend on the order in which pages came
         with np.errstate(over="ignore", invalid="ignore"):  # of numbers near the end of the doubles
-            mean = float(np.mean(ordered))
-            p5, median, p95 = map(float, np.quantile(ordered, (0.05, 0.5, 0.95)))
+            mean = as_figure(np.mean(ordered))
+            p5, median, p95 = map(as_figure, np.quantile(ordered, (0.05, 0.5, 0.95)))
     return MeasureSummary(
         name=name,
         unit=unit,

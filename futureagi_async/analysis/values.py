@@ -106,7 +106,7 @@ class Counts:
 
 @attrs.frozen(kw_only=True)
 class MeasureSummary:
-    """A number of calls in a few figures; ``None`` where no call has it."""
+    """A number of calls in a few figures; ``None`` where no call has it, or no double holds the figure."""
 
     name: str
     unit: str
@@ -123,7 +123,7 @@ class MeasureSummary:
     """The values of the calls that have it, in the order in which they were read."""
 
     def interval(self) -> Interval | None:
-        """Return a bootstrap's 95 % interval of the mean; ``None`` below two values."""
+        """Return a bootstrap's 95 % interval of the mean; ``None`` below two values, or without a mean."""
         from futureagi_async.analysis.bootstrap import mean_interval
 
         return mean_interval(self.values)

@@ -28,6 +28,7 @@ _KEY_ID_CHARACTERS: Final = 8  # hexadecimal digits: enough to distinguish two k
 
 _FEWEST_DIGITS: Final = 5  # shorter numbers in a text are probably not phone numbers
 _SHORTEST_NAME: Final = 3  # shorter names are part of other words in many languages
+_MOST_LEVELS: Final = 100  # of nesting to search: the same with every version of Python
 _NO_NAMES: Final = frozenset(
     ("agent", "assistant", "bot", "caller", "client", "customer", "none", "null", "system", "unknown", "user")
 )
@@ -95,19 +96,21 @@ def _holds_telling_keys(sent: Raw) -> bool:
         return False
     keys: set[str] = set()
     try:
-        _collect_keys(msgspec.json.decode(sent), keys)
+        _collect_keys(msgspec.json.decode(sent), keys, _MOST_LEVELS)
     except JSON_ERRORS:  # a number that Python can't parse, or nested too deeply
         return True
     return any(_place_of(key) is not _Place.OTHER for key in keys)
 
 
-def _collect_keys(value: Any, keys: set[str]) -> None:
+def _collect_keys(value: Any, keys: set[str], levels: int) -> None:
+    if not levels:
+        raise RecursionError
     if type(value) is dict:
         keys.update(value)
         value = value.values()
     for each in value:
         if type(each) is dict or type(each) is list:
-            _collect_keys(each, keys)
+            _collect_keys(each, keys, levels - 1)
 
 
 class Redactor:
@@ -214,20 +217,23 @@ class _Record:
         if place is _Place.OTHER and not _holds_telling_keys(sent):
             return sent
         try:
-            return self._value(sent, place)
+            return self._value(sent, place, _MOST_LEVELS)
         except JSON_ERRORS:  # nested too deeply
             return Raw(b"null")
 
-    def _value(self, sent: Raw, place: _Place) -> Raw:
+    def _value(self, sent: Raw, place: _Place, levels: int) -> Raw:
         """Return a value with numbers and names replaced. Objects are rewritten, so no key occurs twice."""
+        if not levels:
+            raise RecursionError
         match bytes(sent)[:1]:
             case b"{":
                 fields = decode_fields(sent)
                 places = self._places(fields, place)
-                kept = {key: self._value(fields[key], each) for key, each in places}
+                kept = {key: self._value(fields[key], each, levels - 1) for key, each in places}
                 return Raw(msgspec.json.encode(kept))
             case b"[":
-                return Raw(msgspec.json.encode([self._value(item, place) for item in _decode_items(sent)]))
+                items = _decode_items(sent)
+                return Raw(msgspec.json.encode([self._value(item, place, levels - 1) for item in items]))
             case b'"':
                 return self._text(sent, place)
             case b"t" | b"f" | b"n":

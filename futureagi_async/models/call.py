@@ -1,8 +1,9 @@
 """`CallExecution`: one class for a call, wherever it was read."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -176,20 +177,27 @@ class CallExecution(SentParts, Plain):
         It has the keys of a line of normalised JSON Lines: the fields in their order, ``scenario`` and turns
         as dicts, evaluations by id, times as texts in UTC. ``misfits`` also has what was sent for a part
         whose shape is wrong. ``call_metadata`` and ``provider_call_data`` are left out unless asked for,
-        see `as_sent`.
+        see `as_sent`. Raises `DecodingError` where a value is nested too deeply to be copied.
         """
+        try:
+            return self._to_dict(partial(self._sent, include_provider_data), include_provider_data)
+        except RecursionError:
+            problem = "A value is nested too deeply"
+            raise DecodingError.at(problem, endpoint=f"call {self.id}") from None
+
+    def _to_dict(self, sent: Callable[[str], Any], include_provider_data: bool) -> PlainDict:
         wrong: PlainDict = {}
         made: PlainDict = {"id": self.id, "source": plain(self.source)}
         made |= {name: plain(getattr(self, name)) for name in _SCALARS}
-        made |= {name: self._plain_part(name, wrong) for name in ("transcript", "eval_outputs")}
-        made |= {name: self._plain_part(name, None) for name in _FREE_PARTS}
+        made |= {name: self._plain_part(name, sent, wrong) for name in ("transcript", "eval_outputs")}
+        made |= {name: self._plain_part(name, sent, None) for name in _FREE_PARTS}
         try:
             made["rerun_snapshots"] = self.rerun_snapshots and [
                 snapshot.to_dict(include_provider_data=include_provider_data)
                 for snapshot in self.rerun_snapshots
             ]
         except (DecodingError, RecursionError):
-            made["rerun_snapshots"], wrong["rerun_snapshots"] = None, self._sent("rerun_snapshots")
+            made["rerun_snapshots"], wrong["rerun_snapshots"] = None, sent("rerun_snapshots")
         hidden = () if include_provider_data else PROVIDER_DATA
         made["extra"] = {key: plain(value) for key, value in self.extra.items() if key not in hidden}
         made["misfits"] = plain(self.misfits) | wrong or None  # last: reading the parts adds to them
@@ -211,18 +219,18 @@ class CallExecution(SentParts, Plain):
 
         return decode_line(line, source)
 
-    def _plain_part(self, name: str, wrong: PlainDict | None) -> Any:
+    def _plain_part(self, name: str, sent: Callable[[str], Any], wrong: PlainDict | None) -> Any:
         """Return a nested part; one of no known shape is put into ``wrong``, or else returned as sent."""
         try:
             return plain(getattr(self, name))
         except DecodingError:
             if wrong is None:
-                return self._sent(name)
-            wrong[name] = self._sent(name)
+                return sent(name)
+            wrong[name] = sent(name)
             return None
 
-    def _sent(self, name: str) -> Any:
-        fields = json.loads(self.raw)
+    def _sent(self, include_provider_data: bool, name: str) -> Any:
+        fields = json.loads(self.as_sent(include_provider_data=include_provider_data))
         return fields.get(name, fields.get(f"{name}s"))  # version lists send transcripts
 
     @property

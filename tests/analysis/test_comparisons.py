@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from futureagi_async import AgentVersionCalls, EvalOutput, export_calls
-from futureagi_async.analysis import compare, summarise
+from futureagi_async.analysis import compare, summarise, write_report
 from futureagi_async.testing import StandInServer
 from tests.support.figures import make_call, passing, report, scored, verdict
 from tests.support.sessions import open_session
@@ -32,6 +32,37 @@ def test_a_difference_beyond_chance_is_named() -> None:
     assert found.beyond_chance
     assert found.p_value is not None
     assert found.p_value < 1e-6
+
+
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize(
+    ("before", "after", "means"),
+    [
+        ([1e308], [1.0], (None, 1.0)),
+        ([1e308], [1e308], (None, None)),
+        ([1e308, -1e308], [1.0, 2.0], (None, 1.5)),
+        ([1e200, 2e200], [1e199, 3.0], (1.5e200, 5e198)),
+    ],
+)
+def test_numbers_near_the_end_of_the_doubles(
+    tmp_path: Path, before: list[float], after: list[float], means: tuple[float, float], paired: bool
+) -> None:
+    """A figure that no double holds is none, and then there is no interval and no test; nothing warns."""
+    earlier = summarise(scored([*before] * 10))
+    later = summarise(scored([*after] * 10, first=0 if paired else 100))
+    compared = compare(earlier, later)
+    found = compared.difference("overall_score.mean")
+    assert found is not None
+    assert (found.before, found.after) == pytest.approx(means)
+    assert earlier.measures["overall_score"].mean == found.before
+    if None in means:
+        assert found.difference is None
+    for each in compared.differences:
+        assert each.interval is None or np.isfinite((each.interval.low, each.interval.high)).all()
+        assert each.p_value is None or 0 <= each.p_value <= 1
+    assert earlier.measures["overall_score"].interval() is None or None not in means
+    json.dumps([compared.to_dict(), earlier.to_dict(), later.to_dict()], allow_nan=False)
+    write_report(tmp_path / "report.html", compared)
 
 
 def test_what_is_alike_is_not_beyond_chance() -> None:

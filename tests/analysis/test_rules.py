@@ -157,6 +157,17 @@ def test_choices_are_told_apart_by_their_very_letters() -> None:
     )
 
 
+def test_a_figure_that_no_double_holds_breaks_a_rule() -> None:
+    """The reason does not say that no call has it; nor does that of a baseline."""
+    endless, usual = (
+        summarise([make_call(n, overall_score=score) for n in range(9)]) for score in (1e308, 7.0)
+    )
+    (one,) = outcome_of("overall_score.mean >= 7", summary=endless).broken
+    assert (one.value, one.reason) == (None, "It is beyond all doubles (n = 9).")
+    outcome = check(usual, [Rule.parse("overall_score.mean >= baseline")], baseline=endless)
+    assert outcome.broken[0].reason == "In the baseline it is beyond all doubles."
+
+
 def test_pending_evaluations_do_not_pass() -> None:
     """An evaluation without any result breaks a rule on its results, whatever they would be."""
     pending = EvalOutput("p", "Pending", pending=True)

@@ -29,10 +29,16 @@ async def server() -> AsyncIterator[StandInServer]:
         yield running
 
 
-async def read(server: StandInServer, source: CallSource, *, on_error: str = "collect") -> FetchResult:
+async def read(
+    server: StandInServer, source: CallSource, *, on_error: str = "collect", max_in_flight: int = 16
+) -> FetchResult:
     """Read a list in pages of 100."""
     async with Session(
-        server.api_key, server.secret_key, server.base_url, clock=SharedClock(server.clock)
+        server.api_key,
+        server.secret_key,
+        server.base_url,
+        clock=SharedClock(server.clock),
+        max_in_flight=max_in_flight,
     ) as session:
         return await session.fetch_calls(source, page_size=100, on_error=on_error)
 
@@ -90,6 +96,30 @@ async def test_a_call_that_breaks_its_pages_is_left_out_alone(
     assert report.verdict == "incomplete"
     assert report.reason == f"The server fails to deliver one row: page={place + 1}&limit=1."
     assert report.requests <= whole.requests + 2 * ceil(log2(100)) + 6
+
+
+@pytest.mark.parametrize("max_in_flight", [1, 16])
+async def test_a_call_that_breaks_two_windows_is_looked_for_once(
+    server: StandInServer, max_in_flight: int
+) -> None:
+    """Where two windows overlap, the second takes what the first one's search found; all others arrive."""
+    run_test = server.add_run_test(1_200, slim=True)
+    rows = server.run_test_rows(run_test)
+    whole = (await read(server, RunTestCalls(run_test))).report.sources[0]
+    asked = len(server.requests)
+    await read(server, RunTestCalls(run_test))
+    windows = [(int(each.query["page"]), int(each.query["limit"])) for each in server.requests[asked:]]
+    spans = [range((page - 1) * limit, page * limit) for page, limit in windows]
+    inside = [place for place in range(100, 600) if sum(place in span for span in spans) == 2]
+    assert inside
+    for place in inside[::8]:
+        server.clear_faults()
+        server.poison(rows[place])
+        result = await read(server, RunTestCalls(run_test), max_in_flight=max_in_flight)
+        report = result.report.sources[0]
+        assert {call.id for call in result.calls} == set(rows) - {rows[place]}, place
+        assert report.reason == f"The server fails to deliver one row: page={place + 1}&limit=1."
+        assert report.requests <= whole.requests + 2 * log2(100) + 2
 
 
 async def test_a_call_that_breaks_its_pages_ends_a_read_that_is_to_raise(server: StandInServer) -> None:

@@ -300,9 +300,9 @@ def test_a_missing_library_is_one_line(
     served: StandInServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the extra, the error says what to install."""
-    import futureagi_async.analysis.installed as installed
+    import futureagi_async.analysis.summarising as summarising
 
-    monkeypatch.setattr(installed, "find_spec", lambda name: None if name == "scipy" else True)
+    monkeypatch.setattr(summarising, "find_spec", lambda name: None if name == "scipy" else True)
     assert run(["gate", served.test_execution_ids[0], *HOLDS]) == 2
     assert capsys.readouterr().err.strip().endswith("pip install 'scipy>=1.12'")
 

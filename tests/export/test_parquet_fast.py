@@ -28,8 +28,11 @@ from tests.support.exports import (
     all_lists,
     batch_of,
     calls_of,
+    never,
+    noted,
     recorded_calls,
     records,
+    refused,
 )
 from tests.support.samples import Recording
 from tests.support.sessions import open_session
@@ -76,11 +79,6 @@ def check_same(calls: Sequence[CallExecution]) -> None:
         assert one.equals(other)
         assert bits(one) == bits(other)
     assert misfits == expected_misfits
-
-
-def never(place: int) -> CallExecution:
-    """Stand in for restoring a call where none is to be restored."""
-    raise AssertionError(f"row {place} goes the careful way")
 
 
 def check_quick(calls: Sequence[CallExecution]) -> None:
@@ -166,12 +164,7 @@ def test_rows_that_need_care_hold_up_no_others_and_keep_their_places() -> None:
     rows: list[Any] = [plain, {"id": "odd", 'a"b': 1}, {"id": "inexact", "overall_score": INEXACT}, plain]
     rows.append(samples.served_snapshot_row(id="snapshot"))
     calls = calls_of(*rows, *rows)
-    restored: list[str] = []
-
-    def restore(place: int) -> CallExecution:
-        restored.append(calls[place].id)
-        return calls[place]
-
+    restored, restore = noted(calls)
     (table, evaluations), misfits = quickly(attrs.evolve(batch_of(calls), restore=restore))
     assert table.column("id").to_pylist() == [call.id for call in calls]
     assert evaluations.column("call_id").to_pylist() == ["snapshot", "snapshot"]
@@ -225,9 +218,5 @@ def test_shapes_are_learnt_after_many_others() -> None:
 def test_a_record_that_does_not_decode_is_an_error() -> None:
     """Neither way takes what is no record: the error of restoring it is the writer's own."""
     (call,) = calls_of({"id": "1"})
-
-    def restore(_place: int) -> CallExecution:
-        raise DecodingError("no record")
-
     with pytest.raises(DecodingError, match="no record"):
-        quickly(attrs.evolve(batch_of([call]), raws=[b'{"id":5}'], restore=restore))
+        quickly(attrs.evolve(batch_of([call]), raws=[b'{"id":5}'], restore=refused))

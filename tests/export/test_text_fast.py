@@ -30,8 +30,11 @@ from tests.support.exports import (
     batch_of,
     calls_of,
     encoded,
+    never,
+    noted,
     recorded_calls,
     records,
+    refused,
 )
 from tests.support.samples import Recording
 from tests.support.sessions import open_session
@@ -74,11 +77,6 @@ def check_same(calls: Sequence[CallExecution], projection: Projection = WHOLE) -
         batch = batch_of(calls)
         unreadable = attrs.evolve(batch, raws=[b""] * len(calls))
         assert write(format_, batch, calls, projection) == write(format_, unreadable, calls, projection)
-
-
-def never(place: int) -> CallExecution:
-    """Stand in for restoring a call where none is to be restored."""
-    raise AssertionError(f"row {place} goes the careful way")
 
 
 def check_quick(calls: Sequence[CallExecution]) -> None:
@@ -179,12 +177,7 @@ def test_rows_that_need_care_hold_up_no_others_and_keep_their_places(format_: st
         samples.served_snapshot_row(id="snapshot"),
     ]
     calls = calls_of(*rows, *rows)
-    restored: list[str] = []
-
-    def restore(place: int) -> CallExecution:
-        restored.append(calls[place].id)
-        return calls[place]
-
+    restored, restore = noted(calls)
     found, misfits = write(format_, attrs.evolve(batch_of(calls), restore=restore), calls)
     lines = found.splitlines()[format_ == "csv" :]
     assert [call.id.encode() in line for call, line in zip(calls, lines, strict=True)] == [True] * 8
@@ -226,9 +219,5 @@ def test_turns_of_several_shapes_come_out_right() -> None:
 def test_a_record_that_does_not_decode_is_an_error(format_: str) -> None:
     """Neither way takes what is no record: the error of restoring it is the writer's own."""
     (call,) = calls_of({"id": "1"})
-
-    def restore(_place: int) -> CallExecution:
-        raise DecodingError("no record")
-
     with pytest.raises(DecodingError, match="no record"):
-        write(format_, attrs.evolve(batch_of([call]), raws=[encoded({"id": 5})], restore=restore), [])
+        write(format_, attrs.evolve(batch_of([call]), raws=[encoded({"id": 5})], restore=refused), [])

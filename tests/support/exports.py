@@ -20,6 +20,7 @@ from futureagi_async import (
 )
 from futureagi_async._sansio.decoding import decode_records
 from futureagi_async._sansio.requests import RUN_TEST_CALLS
+from futureagi_async.errors import DecodingError
 from futureagi_async.export import ExportProgress, ExportReport, export_calls
 from futureagi_async.export.formats import open_writer
 from futureagi_async.export.formats.csv_writer import EvaluationColumns
@@ -142,6 +143,27 @@ def call_of(**row: Any) -> CallExecution:
 def batch_of(calls: Sequence[CallExecution]) -> Batch:
     """Return calls as the writers take them."""
     return Batch([call.raw for call in calls], [call.source for call in calls], restore=calls.__getitem__)
+
+
+def never(place: int) -> CallExecution:
+    """Stand in for restoring a call where none is to be restored."""
+    raise AssertionError(f"row {place} goes the careful way")
+
+
+def refused(_place: int) -> CallExecution:
+    """Stand in for restoring a call from what is no record."""
+    raise DecodingError("no record")
+
+
+def noted(calls: Sequence[CallExecution]) -> tuple[list[str], Callable[[int], CallExecution]]:
+    """Return what restores calls, and before it the list that it notes their ids in."""
+    ids: list[str] = []
+
+    def restore(place: int) -> CallExecution:
+        ids.append(calls[place].id)
+        return calls[place]
+
+    return ids, restore
 
 
 def encoded(row: Any) -> bytes:

@@ -287,10 +287,12 @@ class Cover:
         if found is not None:
             self._note_unreadable()
             return not found
+        large = self._holes.rows(request.offset, request.end) > self._bounds.usual
         if holds_any(request, self._failing.unreadable, self._keys.largest_tie):
             self._keys.add_failure(request)
+            if failures and not large:
+                self._bisect(request)  # for the rows beside the one that is known
             return True
-        large = self._holes.rows(request.offset, request.end) > self._bounds.usual
         if failures and not large and self._failing.tries_again(request, failures):
             self._failing.try_again(request)
             return True

@@ -1,4 +1,7 @@
-"""Pages that fail: tried again, and where the server can't deliver one of their rows, halved to find it."""
+"""Pages that fail: tried again, and where the server can't deliver one of their rows, halved to find it.
+
+Neighbouring windows overlap, and a row in both breaks both: the second page waits for the first one's search.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -20,14 +23,17 @@ class Bisection:
 
     Pages begin at multiples of their limit, so halves are not exact, and may reach back to places that
     were read already; no page holds a row that is known to be unreadable. Each is tried once.
+
+    Where the row is ``known``, from another page that holds it, what stands before it is read in one page.
     """
 
-    def __init__(self, failed: PageRequest, end: int, tie: int) -> None:
+    def __init__(self, failed: PageRequest, end: int, tie: int, known: int | None = None) -> None:
         self.unreadable: list[int] = []
         """Places of rows that can't be read, counted from 0."""
         self.gave_up = False
         """Whether nothing is answered any more, and so nothing known of any row."""
-        self._suspect: tuple[int, int] | None = (failed.offset, max(end, failed.offset + 1))
+        self._start, self._end = failed.offset, max(end, failed.offset + 1)
+        self._suspect: tuple[int, int] | None = self._start, self._end
         """Places among which there is an unreadable row."""
         self._narrowed = self._suspect
         """The same, when a page last failed."""
@@ -38,6 +44,14 @@ class Bisection:
         """Since the last answer."""
         self._tie = tie
         """How many rows may share a key: among so many places a row may stand elsewhere each time."""
+        self._known = known
+        if known is not None:
+            self._narrow(known + 1)
+            self._take_known()
+
+    def shares_places(self, start: int, end: int) -> bool:
+        """Whether some of these places are among those that it was given."""
+        return start < self._end and end > self._start
 
     @property
     def done(self) -> bool:
@@ -75,6 +89,7 @@ class Bisection:
             self._suspect = (request.end, end) if request.end < end else None
             if self._suspect is None and self._narrowed[1] - self._narrowed[0] <= self._tie > 1:
                 self.unreadable.append(self._narrowed[0])  # its row stands elsewhere among them each time
+            self._take_known()
         else:
             self._unread = request.end, self._unread[1]
 
@@ -89,11 +104,23 @@ class Bisection:
         elif request.offset > self._suspect[0]:
             self.gave_up = True
             return
-        start, end = self._suspect
-        self._suspect = self._narrowed = start, min(request.end, end)
-        self._unread = self._suspect[1], max(self._unread[1], end)
+        self._known = None  # it stands elsewhere this time
+        self._narrow(request.end)
         if request.limit == 1:
-            self.unreadable.append(start)
+            self.unreadable.append(request.offset)
+            self._suspect = None
+
+    def _narrow(self, end: int) -> None:
+        """Look for the row before a place, and leave out what stands behind it."""
+        assert self._suspect is not None
+        start, before = self._suspect
+        self._suspect = self._narrowed = start, min(end, before)
+        self._unread = self._suspect[1], max(self._unread[1], before)
+
+    def _take_known(self) -> None:
+        """Be done with the row that is known once all before it was read."""
+        if self._known is not None and self._suspect == (self._known, self._known + 1):
+            self.unreadable.append(self._known)
             self._suspect = None
 
     def _may_be_known(self) -> bool:
@@ -112,6 +139,8 @@ class Bisection:
         if size == 1:
             return PageRequest(start + 1, 1, optional=True)
         middle = start + size * (_SHARE_AT_THE_FRONT if start < size else 0.5)
+        if self._known is not None:
+            middle = self._known
         halves = (page for page in self._pages_at(start, 2 * size) if page.end < end)
         return min(halves, key=lambda page: abs(page.end - middle) + 0.1 * (start - page.offset))
 
@@ -142,6 +171,8 @@ class FailingPages:
         self._tries: Counter[PageRequest] = Counter()
         self._again: list[PageRequest] = []
         self._bisections: list[Bisection] = []
+        self._waiting: list[tuple[PageRequest, int, int]] = []
+        """What `bisect` was given, for pages that share places with others: their row may be the same."""
 
     @property
     def busy(self) -> bool:
@@ -161,7 +192,12 @@ class FailingPages:
         """Look for the row a page fails for, up to the place ``end``; ``False`` where there are too many."""
         if len(self.unreadable) >= _MOST_UNREADABLE:
             return False
-        self._bisections.append(Bisection(request, min(end, request.end), tie))
+        end = min(end, request.end)
+        if any(each.shares_places(request.offset, end) for each in self._bisections):
+            self._waiting.append((request, end, tie))
+            return True
+        known = next((place for place in self.unreadable if request.offset <= place < end), None)
+        self._bisections.append(Bisection(request, end, tie, known))
         return True
 
     def next_page(self) -> PageRequest | None:
@@ -203,3 +239,5 @@ class FailingPages:
             self.in_vain += 1
         else:
             self.unreadable.extend(sorted({*bisection.unreadable} - {*self.unreadable}))
+        waiting, self._waiting = self._waiting, []
+        self.in_vain += sum(not self.bisect(*page) for page in waiting)

@@ -39,6 +39,8 @@ _WITHHELD = re.compile(
     re.IGNORECASE,
 )
 """Names of what is not kept: secrets, what may hold some, and phone numbers."""
+_MOST_LEVELS = 100
+"""How far a value is looked into: the same with every Python, however deep its stack is."""
 
 
 @attrs.define(frozen=True)
@@ -156,7 +158,7 @@ def _kept(sent: Fields) -> dict[str, Any]:
         if _is_withheld(key):
             continue
         try:
-            kept[key] = _without_secrets(msgspec.json.decode(value))
+            kept[key] = _without_secrets(msgspec.json.decode(value), _MOST_LEVELS)
         except JSON_ERRORS:
             text = bytes(value).strip()
             if text[:1] not in (b"{", b"["):
@@ -164,12 +166,15 @@ def _kept(sent: Fields) -> dict[str, Any]:
     return kept
 
 
-def _without_secrets(value: Any) -> Any:
+def _without_secrets(value: Any, levels: int) -> Any:
+    if not levels:
+        raise RecursionError
     match value:
         case dict():
-            return {key: _without_secrets(each) for key, each in value.items() if not _is_withheld(key)}
+            kept = {key: each for key, each in value.items() if not _is_withheld(key)}
+            return {key: _without_secrets(each, levels - 1) for key, each in kept.items()}
         case list():
-            return [_without_secrets(each) for each in value]
+            return [_without_secrets(each, levels - 1) for each in value]
     return value
 
 

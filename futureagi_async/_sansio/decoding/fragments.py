@@ -134,6 +134,8 @@ class ListContext:
     strict: bool = False
     snapshots_of: str | None = None
     """For rerun snapshots inside a call: that call's id."""
+    levels: int = 0
+    """How many calls they are inside of."""
     reader: FieldReader | None = None
     """Reads the lazy fields of all of them."""
 

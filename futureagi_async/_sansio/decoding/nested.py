@@ -30,7 +30,7 @@ from futureagi_async._sansio.decoding.misfits import (
     placed,
     values_of,
 )
-from futureagi_async._sansio.decoding.provider_data import without_provider_data
+from futureagi_async._sansio.decoding.provider_data import SNAPSHOT_LEVELS, without_provider_data
 from futureagi_async._sansio.decoding.wire import (
     CALL_KEYS,
     CallWire,
@@ -257,12 +257,16 @@ class NestedReader:
 
     def _snapshots(self, call: CallExecution, sent: list[Raw]) -> tuple[CallExecution, ...]:
         here = self._fragment(call, "rerun_snapshots")
+        levels = self._list_context.levels + 1
+        if levels > SNAPSHOT_LEVELS:
+            raise here.error(RecursionError())
         context = ListContext(
             here.endpoint,
             here.json_path,
             source=call.source,
             strict=self._list_context.strict,
             snapshots_of=call.id,
+            levels=levels,
         )
         fragment = Fragment(b"", here.endpoint, here.json_path, context)
         structure = self._hook_of(CallExecution)
