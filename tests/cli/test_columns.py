@@ -57,8 +57,8 @@ def test_a_whole_command(tmp_path: Path) -> None:
         (
             "--drop transcript -o calls.jsonl",
             (
-                "--columns and --drop need --normalised: without it, JSON Lines have every value as the server "
-                "sent it."
+                "--columns and --drop need --normalised: without it, JSON Lines have every value as the "
+                "server sent it."
             ),
         ),
         ("--redact -o calls.csv", "--redact needs a key: set FI_REDACT_KEY."),
