@@ -432,7 +432,7 @@ class Session:
         if (resolved := await filter_check.resolve(source)) != source:
             source, request = resolved, asking(resolved)
 
-        def decode(reply: Reply) -> GroupPage:
+        async def decode(reply: Reply) -> GroupPage:
             groups = decoding.decode_groups(
                 reply.body, request.endpoint, page=page, limit=limit, checks=self._checks
             )
@@ -663,7 +663,7 @@ class Session:
     async def _request_call(self, options: RequestOptions, call_execution_id: str) -> Decoded[CallExecution]:
         request = requests.call_request(call_execution_id)
 
-        def decode(reply: Reply) -> CallExecution:
+        async def decode(reply: Reply) -> CallExecution:
             return decoding.decode_call(reply.body, request.endpoint, self._checks)
 
         return await self._requester.call(request, decode, options)
@@ -673,7 +673,7 @@ class Session:
     ) -> ExecutionKPIs:
         request = requests.kpis_request(test_execution_id)
 
-        def decode(reply: Reply) -> ExecutionKPIs:
+        async def decode(reply: Reply) -> ExecutionKPIs:
             return decoding.decode_kpis(reply.body, request.endpoint, self._checks)
 
         kpis = (await self._requester.call(request, decode, options)).value

@@ -1,14 +1,14 @@
 """A small list, all its pages one after another: run tests, executions, agents, versions."""
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio.lowlevel
 
 from futureagi_async._http.requester import Requester, RequestOptions
 from futureagi_async._sansio.decoding.discovery import Shape, decode_envelope, decode_row
 from futureagi_async._sansio.listing import PAGE_SIZE, ListReading, Page, Row
-from futureagi_async._sansio.replies import is_past_the_end
+from futureagi_async._sansio.replies import Reply, is_past_the_end
 from futureagi_async._sansio.requests import Request, list_request
 from futureagi_async.errors import DecodingError, NotFoundError
 
@@ -52,9 +52,10 @@ async def _read_page(
     *,
     strict: bool,
 ) -> Page[Row[T]]:
-    answer = await requester.call(
-        request, lambda reply: decode_envelope(reply.body, request.endpoint), options
-    )
+    async def decode(reply: Reply) -> Page[Any]:
+        return decode_envelope(reply.body, request.endpoint)
+
+    answer = await requester.call(request, decode, options)
     rows: list[Row[T]] = []
     for index, record in enumerate(answer.value.rows):
         if index and index % _SLICE_ROWS == 0:

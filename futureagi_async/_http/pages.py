@@ -1,7 +1,7 @@
 """Pages of lists: from request to decoded records, a slice at a time, filtered as was asked."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
@@ -35,7 +35,7 @@ async def read_columns(
     """Read which columns a test execution has, by the smallest page of its calls, and conclude from them."""
     request = requests.page_request(TestExecutionCalls(test_execution_id), page=1, limit=1)
 
-    def decode(reply: Reply) -> T:
+    async def decode(reply: Reply) -> T:
         body = decoding.decode_list(reply.body, request.endpoint)
         return conclude(decoding.decode_columns(body, request.endpoint, Checks()))
 
@@ -98,7 +98,7 @@ class FilterCheck:
     async def _try_out(self, source: TestExecutionCalls, item: Filter, columns: tuple[Column, ...]) -> None:
         request = requests.page_request(filtering.probe(source, item), page=1, limit=1)
 
-        def decode(reply: Reply) -> None:
+        async def decode(reply: Reply) -> None:
             body = decoding.decode_list(reply.body, request.endpoint)
             if body.wire.count > 0 and not body.error_messages:
                 raise filtering.unknown_column(item, columns)
@@ -127,14 +127,16 @@ async def read_page(
         if asked_for is not source:
             request = requests.page_request(asked_for, page=wanted.page, limit=wanted.limit)
 
-    def decode(reply: Reply) -> ListBody:
-        body = decoding.decode_list(reply.body, request.endpoint, checks)
+    async def decode(reply: Reply) -> ListBody:
+        async with requester.decoding:
+            body = await _in_turns(decoding.decode_list_in_turns(reply.body, request.endpoint, checks))
         filtering.check_filters_applied(asked_for, body.error_messages)
         return body
 
     answer = await requester.call(request, decode, options.once() if wanted.optional else options)
     elapsed = answer.received_at - answer.sent_at
-    page = await _decode_page(answer.value, source, wanted, checks, elapsed)
+    async with requester.decoding:
+        page = await _decode_page(answer.value, source, wanted, checks, elapsed)
     await filter_check.check_page(asked_for, page)
     for failure in page.failures:
         failure.error.about("GET", request.path, answer.attempts, elapsed)
@@ -142,14 +144,26 @@ async def read_page(
     return Decoded(page, answer.reply, answer.sent_at, answer.received_at, answer.attempts)
 
 
+async def _in_turns(turns: Generator[None, None, T]) -> T:
+    """Return what a generator returns; where it yields, other tasks run."""
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        await anyio.lowlevel.checkpoint()
+
+
 async def _decode_page(
     body: ListBody, source: CallSource, wanted: PageRequest, checks: Checks, elapsed: float
 ) -> CallPage:
     endpoint = requests.endpoint_of(source)
     decoded: list[CallExecution | RecordFailure] = []
-    for start in range(0, len(body.results), _SLICE_RECORDS):
-        records = body.results[start : start + _SLICE_RECORDS]
-        if start > 0:
+    results = body.results
+    for start in range(0, len(results), _SLICE_RECORDS):
+        records = results[start : start + _SLICE_RECORDS]
+        if start > 0 or len(body.cut) >= _SLICE_RECORDS:  # which took a while
             await anyio.lowlevel.checkpoint()
         decoded += decoding.decode_records(records, start, source, endpoint, checks)
     return decoding.build_page(

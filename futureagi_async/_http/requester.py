@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
@@ -185,6 +185,8 @@ class Requester:
     ) -> None:
         self.max_in_flight = max_in_flight
         self.clock = clock
+        self.decoding: asyncio.Lock
+        """Held while a page is decoded: the turns of many pages would add up, and other tasks wait longer."""
         self.was_answered = False
         """Whether anything was answered yet, if only by a gateway: the address is that of some server."""
         self._transport = transport
@@ -209,6 +211,7 @@ class Requester:
             )
         self._concurrency = ConcurrencyLimit(self.max_in_flight)
         self._slots = Slots(self._concurrency.limit)
+        self.decoding = asyncio.Lock()
         self._permits = (
             Permits(self._budget, self.clock, lambda: self._slots.taken) if self._budget is not None else None
         )
@@ -267,7 +270,7 @@ class Requester:
         self._telemetry.emit(event)
 
     async def call(
-        self, request: Request, decode: Callable[[Reply], T], options: RequestOptions
+        self, request: Request, decode: Callable[[Reply], Awaitable[T]], options: RequestOptions
     ) -> Decoded[T]:
         """Send until an answer decodes, patience ends, or the error is final."""
         self.check_usable()
@@ -296,7 +299,11 @@ class Requester:
         self._quota = RetryQuota()
 
     async def _send_with_retries(
-        self, request: Request, decode: Callable[[Reply], T], options: RequestOptions, trace: RequestTrace
+        self,
+        request: Request,
+        decode: Callable[[Reply], Awaitable[T]],
+        options: RequestOptions,
+        trace: RequestTrace,
     ) -> Decoded[T]:
         timeouts = options.timeouts
         attempt, spent, quota_cost = 0, 0.0, 0
@@ -319,7 +326,7 @@ class Requester:
                 if is_awaited and answer.status == HTTPStatus.OK:  # others may ask for a pause
                     # who got the slot sends before this is decoded: 3 % of the time that small pages take
                     await asyncio.sleep(0)
-                outcome = self._decode(answer, decode, request)
+                outcome = await self._decode(answer, decode, request)
             else:
                 outcome = answer
             self._adjust_limit(outcome, sent_at, received_at)
@@ -357,12 +364,12 @@ class Requester:
         self.was_answered = True
         return reply
 
-    def _decode(
-        self, reply: Reply, decode: Callable[[Reply], T], request: Request
+    async def _decode(
+        self, reply: Reply, decode: Callable[[Reply], Awaitable[T]], request: Request
     ) -> tuple[T, Reply] | FutureAGIError:
         try:
             check_reply(reply)
-            return decode(reply), reply
+            return await decode(reply), reply
         except FutureAGIError as error:
             error.status, error.request_id = reply.status, reply.request_id
             return self._redacted(error, confidential=request.confidential)

@@ -5,7 +5,7 @@ import gc
 import json
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -30,6 +30,8 @@ from futureagi_async import (
     Timeouts,
     column,
 )
+from futureagi_async._sansio import decoding
+from futureagi_async._sansio.decoding import ListBody
 from futureagi_async.events import Event, PageArrived, VerdictReached
 from futureagi_async.testing import Motion, StandInServer
 from tests.support.sessions import (
@@ -176,6 +178,29 @@ async def test_other_tasks_run_while_a_page_is_looked_at(server: StandInServer) 
         tasks.cancel_scope.cancel()
     assert sum(taken_at.values()) == 100
     assert max(taken_at.values()) <= 25
+
+
+async def test_pages_are_decoded_one_at_a_time(
+    server: StandInServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages that arrive together are not decoded in turns, lest other tasks wait for a turn of each."""
+    sources = [RunTestCalls(server.add_run_test(10, slim=True)) for _ in range(6)]
+    decode = decoding.decode_list_in_turns
+    now, most = [0], [0]
+
+    def noted(*arguments: Any) -> Generator[None, None, ListBody]:
+        now[0] += 1
+        most[0] = max(most[0], now[0])
+        for _ in range(2_000):  # long enough for others to arrive
+            yield
+        body = yield from decode(*arguments)
+        now[0] -= 1
+        return body
+
+    monkeypatch.setattr(decoding, "decode_list_in_turns", noted)
+    async with open_session(server, max_in_flight=8) as session:
+        assert len((await session.fetch_calls(sources)).calls) == 60
+    assert (now, most) == ([0], [1])
 
 
 async def test_a_cancelled_wait_for_the_next_call_loses_none(server: StandInServer) -> None:

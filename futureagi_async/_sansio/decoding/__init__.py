@@ -9,6 +9,7 @@ from futureagi_async._sansio.decoding.converter import (
     decode_groups,
     decode_kpis,
     decode_list,
+    decode_list_in_turns,
     decode_record,
     decode_records,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "decode_groups",
     "decode_kpis",
     "decode_list",
+    "decode_list_in_turns",
     "decode_record",
     "decode_records",
     "mark_collisions",

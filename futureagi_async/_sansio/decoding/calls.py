@@ -17,7 +17,6 @@ from futureagi_async._sansio.decoding.wire import (
     PARTS,
     SCALAR_KEYS,
     TIMES,
-    CallWire,
     RecordWire,
     ScenarioWire,
 )
@@ -40,7 +39,7 @@ def make_call_hook(hook_of: HookOf) -> CallHook:
 
     def structure_call(fragment: Fragment, _kind: Any) -> CallExecution:
         try:
-            wire, misfits = decode(fragment.raw), EMPTY
+            wire, misfits = fragment.value or decode(fragment.raw), EMPTY
             call = copy(_new(CallExecution), wire)
         except JSON_ERRORS as error:
             wire, misfits = _decode_by_value(fragment, error)
@@ -86,9 +85,9 @@ def _make_copy() -> Callable[[CallExecution, RecordWire], CallExecution]:
     It leaves nested parts for later, but those that were not sent, and raises `msgspec.ValidationError` for
     times that UTC has no year for.
     """
-    chosen = {key for keys in SCALAR_KEYS.values() for key in keys} | ELSEWHERE
+    chosen = {key for keys in SCALAR_KEYS.values() for key in keys} | {*ELSEWHERE, *PART_KEYS}
     lines = ["def copy(call, wire):", "    call.is_snapshot = False"]
-    lines += [f"    call.{name} = wire.{name}" for name in CallWire.__struct_fields__ if name not in chosen]
+    lines += [f"    call.{name} = wire.{name}" for name in RecordWire.__struct_fields__ if name not in chosen]
     for name, keys in SCALAR_KEYS.items():
         lines += [*_choose(name, keys), f"    call.{name} = value"]
     lines += [f"    call.sent_{key} = wire.{key}" for key in PART_KEYS]
@@ -99,7 +98,7 @@ def _make_copy() -> Callable[[CallExecution, RecordWire], CallExecution]:
     lines.append("    return call")
     names: dict[str, Any] = {"UNSET": UNSET, "UTC": UTC, "as_aware": _as_aware}
     exec("\n".join(lines), names)  # noqa: S102 - made of the names above alone
-    made: Callable[[CallExecution, CallWire], CallExecution] = names["copy"]
+    made: Callable[[CallExecution, RecordWire], CallExecution] = names["copy"]
     return made
 
 
@@ -119,7 +118,7 @@ def _choose(name: str, keys: Sequence[str]) -> Iterator[str]:
         yield f"        value = as_aware(value, wire, {name!r})"
 
 
-def _as_aware(moment: datetime, wire: CallWire, name: str) -> datetime:
+def _as_aware(moment: datetime, wire: RecordWire, name: str) -> datetime:
     try:
         return as_aware(moment)
     except msgspec.ValidationError as error:
@@ -127,7 +126,7 @@ def _as_aware(moment: datetime, wire: CallWire, name: str) -> datetime:
         raise at_place(error, f".{key}") from None
 
 
-def _scenario(wire: CallWire) -> Scenario | None:
+def _scenario(wire: RecordWire) -> Scenario | None:
     scenario = wire.scenario
     if scenario is UNSET:
         scenario = wire.scenario_name
@@ -138,7 +137,7 @@ def _scenario(wire: CallWire) -> Scenario | None:
     return None
 
 
-def _complete_snapshot(call: CallExecution, wire: CallWire, taken_of: str | None) -> None:
+def _complete_snapshot(call: CallExecution, wire: RecordWire, taken_of: str | None) -> None:
     """Mark a snapshot; one of a served run-test list, which has no ``created_at``, sends milliseconds."""
     call.is_snapshot = None if wire.is_snapshot is UNSET else True
     call.original_call_execution_id = wire.original_call_execution_id or taken_of
@@ -153,7 +152,7 @@ def _complete_snapshot(call: CallExecution, wire: CallWire, taken_of: str | None
             setattr(call, name, sent / 1000)
 
 
-def _is_marked(wire: CallWire) -> bool:
+def _is_marked(wire: RecordWire) -> bool:
     """Whether the record says, in the way of a run test's list, what it was taken of, or when."""
     marks = (wire.snapshot_timestamp, wire.original_call_execution_id)
     if wire.is_snapshot is UNSET:

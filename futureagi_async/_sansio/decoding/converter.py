@@ -16,7 +16,7 @@ The quirks, which `wire`, `calls`, `nested` and `kpis` know:
 """
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,6 +25,7 @@ import msgspec
 from msgspec import Raw
 
 from futureagi_async._sansio.decoding import calls, kpis, nested
+from futureagi_async._sansio.decoding.cutting import CutRecord, cut_records
 from futureagi_async._sansio.decoding.fragments import (
     JSON_ERRORS,
     LENIENT,
@@ -102,12 +103,15 @@ class ListBody:
     """A list's answer: its envelope, and its records as bytes."""
 
     wire: ListWire
+    """The answer without what was cut off."""
     misfits: Misfits = attrs.field(factory=dict)
+    cut: Sequence[CutRecord] = ()
+    """The first records."""
 
     @property
-    def results(self) -> list[Raw]:
+    def results(self) -> Sequence[CutRecord | Raw]:
         """The records."""
-        return self.wire.results
+        return [*self.cut, *self.wire.results]
 
     @property
     def error_messages(self) -> Sequence[str]:
@@ -116,11 +120,37 @@ class ListBody:
 
 
 def decode_list(body: bytes, endpoint: str, checks: Checks = LENIENT) -> ListBody:
-    """Decode a list's envelope and find its records' bytes, without looking into them.
+    """Decode the envelope of a list of calls, and find its records.
 
     What the records are counted by must be as documented, and so must be what says that filters were
     skipped; the rest may have misfits.
     """
+    turns = decode_list_in_turns(body, endpoint, checks)
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            found: ListBody = end.value
+            return found
+
+
+def decode_list_in_turns(
+    body: bytes, endpoint: str, checks: Checks = LENIENT
+) -> Generator[None, None, ListBody]:
+    """Do the same, and yield now and then for other tasks to run."""
+    cut, rest = yield from cut_records(body)
+    if not cut:
+        return _decode_whole_list(body, endpoint, checks)
+    try:
+        found = ListBody(_decode_list(rest), cut=cut)
+        check_keys(rest, found.wire.results, endpoint)
+    except _REFUSALS:
+        return _decode_whole_list(body, endpoint, checks)  # or say what is wrong, and where
+    return found
+
+
+def _decode_whole_list(body: bytes, endpoint: str, checks: Checks) -> ListBody:
+    """Decode a list's envelope and find its records' bytes, without looking into them."""
     try:
         found = ListBody(_decode_list(body))
     except JSON_ERRORS as error:
@@ -130,12 +160,16 @@ def decode_list(body: bytes, endpoint: str, checks: Checks = LENIENT) -> ListBod
             found = ListBody(*decode_list_leniently(body))
         except JSON_ERRORS as worse:
             raise decoding_error(worse, body, endpoint, "$") from None
-    check_keys(body, found.results, endpoint)
+    check_keys(body, found.wire.results, endpoint)
     return found
 
 
 def decode_records(
-    records: Sequence[Raw], first_index: int, source: CallSource, endpoint: str, checks: Checks = LENIENT
+    records: Sequence[CutRecord | Raw],
+    first_index: int,
+    source: CallSource,
+    endpoint: str,
+    checks: Checks = LENIENT,
 ) -> list[CallExecution | RecordFailure]:
     """Decode some of a list's records; those that fail come back as `RecordFailure`."""
     decoded: list[CallExecution | RecordFailure] = []
@@ -143,7 +177,10 @@ def decode_records(
     structure = converter().get_structure_hook(CallExecution)
     fragment = Fragment(b"", endpoint, "$.results", list_context)
     for fragment.index, record in enumerate(records, first_index):
-        fragment.raw = bytes(record)
+        if isinstance(record, CutRecord):
+            fragment.raw, fragment.value = record
+        else:
+            fragment.raw, fragment.value = bytes(record), None
         try:
             check_text(fragment)
             call = structure(fragment, CallExecution)
@@ -200,9 +237,9 @@ def decode_groups(
     body: bytes, endpoint: str, *, page: int, limit: int, checks: Checks = LENIENT
 ) -> GroupPage:
     """Decode a page of grouped rows."""
-    found = decode_list(body, endpoint, checks)
+    found = _decode_whole_list(body, endpoint, checks)
     groups: list[ReadOnlyDict[JsonValue]] = []
-    for index, record in enumerate(found.results):
+    for index, record in enumerate(found.wire.results):
         fragment = Fragment(bytes(record), endpoint, f"$.results[{index}]")
         groups.append(structure_object(fragment))
     columns, misfits = _columns(found.wire, endpoint, checks)
@@ -215,6 +252,7 @@ def decode_groups(
     )
 
 
+_REFUSALS: tuple[type[Exception], ...] = (DecodingError, *JSON_ERRORS)
 _decode_list = msgspec.json.Decoder(ListWire).decode
 
 

@@ -152,7 +152,7 @@ class Fragment:
     key: str = ""
     """For a nested fragment: its key in its record."""
     value: Any = None
-    """For a nested fragment: what the JSON decoder made of it."""
+    """What the JSON decoder made of it, where it has been asked before."""
 
     @property
     def strict(self) -> bool:

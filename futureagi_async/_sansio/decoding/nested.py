@@ -33,10 +33,10 @@ from futureagi_async._sansio.decoding.misfits import (
 from futureagi_async._sansio.decoding.provider_data import SNAPSHOT_LEVELS, without_provider_data
 from futureagi_async._sansio.decoding.wire import (
     CALL_KEYS,
-    CallWire,
     ColumnWire,
     EvalWire,
     PartsWire,
+    RecordWire,
     from_ms,
     is_pending,
     is_skipped,
@@ -199,7 +199,7 @@ _decode_part_leniently: Mapping[str, Callable[[Raw], tuple[Any, Misfits]]] = {
     "eval_outputs": decode_evals_leniently,
 }
 _SLOTS: Mapping[str, str] = dict(zip(PART_KEYS, SentParts.__slots__, strict=True))
-_FIELDS = frozenset((*CallWire.__struct_fields__, *PART_KEYS)) - frozenset(PROVIDER_DATA)
+_FIELDS = frozenset(RecordWire.__struct_fields__) - frozenset(PROVIDER_DATA)
 _OTHER_NAMES = frozenset(key for keys in CALL_KEYS.values() for key in keys[1:])
 
 

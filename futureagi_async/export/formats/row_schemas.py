@@ -16,8 +16,8 @@ from futureagi_async._sansio.decoding.wire import (
     SCALAR_KEYS,
     SECONDS,
     WITHHOLDING,
-    CallWire,
     PartsWire,
+    RecordWire,
     ScenarioWire,
     TurnWire,
     withholds,
@@ -80,7 +80,7 @@ def _is_in_ms(name: str, key: str, keys: Container[str]) -> bool:
 
 
 _TYPES: Final[Mapping[str, Any]] = {
-    field.name: field.type for kind in (PartsWire, CallWire) for field in msgspec.structs.fields(kind)
+    field.name: field.type for kind in (RecordWire, PartsWire) for field in msgspec.structs.fields(kind)
 }
 _REMEMBERED = 16  # schemas: with more schemas in one batch, the fast path is not faster
 _NEW_AT_ONCE = 4  # schemas that are created from one batch: each takes a millisecond

@@ -4,7 +4,7 @@ import asyncio
 import json
 import math
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -264,12 +264,13 @@ def raise_for_one_record() -> list[Patch]:
 
 
 def take_any_envelope() -> list[Patch]:
-    def lenient(body: bytes, *_: object) -> ListBody:
+    def lenient(body: bytes, *_: object) -> Generator[None, None, ListBody]:
         raw = json.loads(body)
         records = [msgspec.Raw(json.dumps(record).encode()) for record in raw["results"] or ()]
+        yield
         return ListBody(ListWire(raw["count"], records))
 
-    return [(decoding, "decode_list", lenient)]
+    return [(decoding, "decode_list_in_turns", lenient)]
 
 
 def retry_without(clamp: str) -> list[Patch]:
