@@ -1,4 +1,4 @@
-"""The command line: arguments -> the package's public functions -> exit code. Needs cyclopts and rich."""
+"""The command line: calls the public functions and returns an exit code. Needs cyclopts and rich."""
 
 import sys
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Final, cast
 from cyclopts import App, CycloptsError, Parameter
 
 from futureagi_async import FutureAGIError, NotFoundError, __version__
-from futureagi_async.cli.messages import WHERE_IDS_ARE, UsageError, in_shell_words, usage_message
+from futureagi_async.cli.messages import UsageError, in_shell_words, not_found_message, usage_message
 from futureagi_async.cli.running import ExitCode, StoppedBySignalError
 from futureagi_async.cli.streams import (
     OutputError,
@@ -34,31 +34,32 @@ Every command has its own --help.
 """
 
 _COMMANDS: Final = {
-    "call": ("call", "Show a call: facts, scores, evaluations, transcript."),
-    "compare": ("compare", "Compare runs: what rose, what fell, and whether chance explains it."),
-    "completion": ("completion", "Print a script with which a shell completes commands and options."),
-    "execution": ("execution", "Show a test execution: status, columns, a page of calls."),
-    "export": ("export", "Write all calls of run tests, agent versions and test executions into files."),
-    "gate": ("gate", "Check figures of calls against rules, for CI: the exit code tells."),
-    "kpis": ("kpis", "Show a test execution's key figures."),
-    "ls": ("ls", "List what there is: run tests, their executions, agents, their versions."),
-    "plan": ("plan", "Estimate what an export would cost, with a few small requests."),
-    "report": ("report", "Write an HTML page with plots, about a run or about what changed."),
-    "serve": ("serve", "Run a stand-in server with sample data, until Ctrl-C."),
-    "sync": ("sync", "Bring a database up to date with the calls of lists."),
-    "verify": ("verify", "Check whether the files of an export are as they were written."),
+    "call": ("call", "Show a call: its facts, scores, evaluations and transcript."),
+    "compare": ("compare", "Compare runs: which figures changed, and which changes are significant."),
+    "completion": ("completion", "Print a script for your shell that completes commands and options."),
+    "execution": ("execution", "Show a test execution: its status, its columns and a page of its calls."),
+    "export": ("export", "Export all calls of run tests, agent versions and test executions to files."),
+    "gate": ("gate", "Check the figures of calls against rules. In CI, use the exit code."),
+    "kpis": ("kpis", "Show the key figures of a test execution."),
+    "ls": ("ls", "List run tests, test executions, agents and agent versions."),
+    "plan": ("plan", "Estimate the records, requests, size and time of an export."),
+    "report": ("report", "Write an HTML report with charts about a run, or about two runs compared."),
+    "serve": ("serve", "Run a stand-in server with sample data until you press Ctrl-C."),
+    "sync": ("sync", "Update a database with new and changed calls."),
+    "verify": ("verify", "Check that the files of an export are unchanged."),
     "wait": ("waiting", "Wait until a test execution, its calls and their evaluations are final."),
-    "watch": ("waiting", "Watch a test execution: its calls by status, and its pending evaluations."),
+    "watch": ("waiting", "Watch a test execution: its calls by status and its pending evaluations."),
 }
-"""Of each command its module, and its line in the list: the first sentence of its docstring.
+"""The module of each command, and its line in the list of commands: the first sentence of its docstring.
 
-Only the command that is asked for is imported, and the HTTP client when it reads: ``--help`` took four times
-as long when all were. So commands write ``sdk.Session``, a name that the package looks up when it is used.
+Only the requested command is imported. The HTTP client is imported when the command sends its first request.
+With all imports, ``--help`` took four times as long. So commands write ``sdk.Session``: the package looks up
+that name when it is used.
 """
 
 
 def make_app(asked: str | None = None) -> App:
-    """Return the app, with the command that is asked for, or all of them for ``completion``."""
+    """Return the app with the requested command imported, or with all commands for ``completion``."""
     app = App(
         name="futureagi-async",
         version=f"futureagi-async {__version__}",
@@ -72,7 +73,9 @@ def make_app(asked: str | None = None) -> App:
         path = f"{__name__}.{home}"
         if asked in (name, "completion"):
             module = import_module(path)
-            epilogue = getattr(module, f"{name.upper()}_EPILOGUE", "")  # none, instead of the one above
+            epilogue = getattr(
+                module, f"{name.upper()}_EPILOGUE", ""
+            )  # empty, so that the app's epilogue is not repeated
             app.command(getattr(module, name), help_epilogue=epilogue)
         else:
             app.command(f"{path}:{name}", name=name, help=summary)
@@ -91,7 +94,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         print_error(str(error))
         return ExitCode.USAGE
     except NotFoundError as error:
-        print_error(f"{in_shell_words(str(error))} {WHERE_IDS_ARE}")
+        print_error(not_found_message(error))
         return ExitCode.FAILED
     except FutureAGIError as error:
         print_error(in_shell_words(str(error)))
@@ -101,7 +104,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             print_error(str(error))
         return ExitCode.FAILED
     except OSError as error:  # too many open files, no room for a temporary one
-        print_error(f"The system refuses: {error.strerror or error}.")
+        print_error(f"The operating system reports an error: {error.strerror or error}.")
         return ExitCode.FAILED
     except (StoppedBySignalError, KeyboardInterrupt) as error:
         print_notice(f"Interrupted: {error}" if str(error) else "Interrupted.")

@@ -1,4 +1,4 @@
-"""How far a test execution is: a board on a terminal, lines elsewhere."""
+"""Shows the progress of a test execution: a live board on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -37,50 +37,50 @@ def state_json(state: "sdk.ExecutionState") -> bytes:
 
 
 class Progress(Silent):
-    """Says nothing; the others say how far the test execution is."""
+    """Shows nothing. Its subclasses show the progress of the test execution."""
 
     def on_event(self, event: Event) -> None:
-        """Take note of what the session tells."""
+        """Receive an event of the session."""
 
 
 class Changes(Progress):
-    """Passes on the states that differ from the one before, and outages."""
+    """Reports each state that differs from the previous one, and each outage."""
 
     def __init__(self) -> None:
         self._last: sdk.ExecutionState | None = None
 
     def on_event(self, event: Event) -> None:
-        """Pass on what is news."""
+        """Report an event that says something new."""
         match event:
             case ExecutionChecked(state=state):
                 if self._last is None or self.is_news(self._last, state):
                     self._last = state
                     self.on_change(state)
             case OutageBegan():
-                self.on_outage(f"No answer from the server, waiting up to {event.max_outage:.0f} s.")
+                self.on_outage(f"The server does not answer. Waiting up to {event.max_outage:.0f} s.")
             case OutageEnded(answered=True):
-                self.on_outage(f"The server answers again, after {format_duration(event.seconds)}.")
+                self.on_outage(f"The server answers again after {format_duration(event.seconds)}.")
 
     def is_news(self, before: "sdk.ExecutionState", now: "sdk.ExecutionState") -> bool:
-        """Whether a state is worth a line of its own."""
+        """Whether a state needs a line of its own."""
         return attrs.evolve(before, elapsed=now.elapsed) != now
 
     def on_change(self, state: "sdk.ExecutionState") -> None:
-        """Tell a state."""
+        """Report a state."""
 
     def on_outage(self, message: str) -> None:
-        """Tell of a server that does not answer, or answers again."""
+        """Report that the server does not answer, or answers again."""
 
 
 class PlainLines(Changes):
-    """A line at each change, and one a minute."""
+    """Prints a line at each change, and at least one line a minute."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
         self._console = console
 
     def is_news(self, before: "sdk.ExecutionState", now: "sdk.ExecutionState") -> bool:
-        """Also say from time to time that it is still waited for."""
+        """Also report an unchanged state once a minute."""
         return super().is_news(before, now) or now.elapsed - before.elapsed >= _PLAIN_LINE_SECONDS
 
     def on_change(self, state: "sdk.ExecutionState") -> None:
@@ -93,7 +93,7 @@ class PlainLines(Changes):
 
 
 class JsonLines(Changes):
-    """A JSON object a line."""
+    """Prints one JSON object per line."""
 
     def on_change(self, state: "sdk.ExecutionState") -> None:
         """Print a line."""
@@ -101,7 +101,7 @@ class JsonLines(Changes):
 
 
 class Board(Redrawn, Progress):
-    """A board on a terminal, redrawn in place."""
+    """A live board on a terminal, redrawn in place."""
 
     def __init__(
         self, console: Console, *, transient: bool, now: Callable[[], float] = time.monotonic
@@ -119,7 +119,7 @@ class Board(Redrawn, Progress):
         )
 
     def on_event(self, event: Event) -> None:
-        """Keep what is to be shown."""
+        """Store what the next redraw shows."""
         match event:
             case ExecutionChecked():
                 self._state, self._next_look = event.state, self._now() + event.delay_seconds
@@ -130,7 +130,7 @@ class Board(Redrawn, Progress):
 
     def _render(self) -> RenderableType:
         if self._state is None:
-            return Text("Looking for the first time.", style="dim")
+            return Text("Checking for the first time.", style="dim")
         return Group(
             render_state(attrs.evolve(self._state, elapsed=self._now() - self._began)), self._footer()
         )
@@ -138,22 +138,22 @@ class Board(Redrawn, Progress):
     def _footer(self) -> Text:
         assert self._state is not None
         if self._is_out:
-            return Text("No answer from the server; asking again and again.", style="yellow")
+            return Text("The server does not answer. Retrying.", style="yellow")
         if self._state.is_final:
             return Text("")
         left = self._next_look - self._now()
-        return Text(f"Next look in {left:.0f} s." if left >= 0.5 else "Looking.", style="dim")
+        return Text(f"Next check in {left:.0f} s." if left >= 0.5 else "Checking.", style="dim")
 
 
 def live_or_plain(console: Console, *, transient: bool) -> Progress:
-    """Return what shows progress: a board on a terminal, lines elsewhere."""
+    """Return the progress display: a live board on a terminal, plain lines elsewhere."""
     if console.file.isatty() and not console.is_dumb_terminal:
         return Board(console, transient=transient)
     return PlainLines(console)
 
 
 def render_state(state: "sdk.ExecutionState") -> RenderableType:
-    """Return status and time, calls by status with bars, and what is pending."""
+    """Return the status, the elapsed time, the calls by status with bars, and the pending evaluations."""
     title = Text.assemble(
         ("Test execution ", "bold"), status_text(state.status), f" after {format_duration(state.elapsed)}"
     )

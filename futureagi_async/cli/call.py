@@ -1,4 +1,4 @@
-"""The command `call`, and how a call looks on a terminal."""
+"""The command `call`, and the layout of a call on a terminal."""
 
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -32,14 +32,14 @@ from futureagi_async.cli.running import (
 
 def call(
     call_id: Annotated[
-        str | None, Parameter(metavar="ID", help="The call execution's id; --demo has one of its own.")
+        str | None, Parameter(metavar="ID", help="The id of the call execution. Not needed with --demo.")
     ] = None,
     /,
     *,
     as_json: AsJson = False,
     connection: Connection = Connection(),  # noqa: B008 - frozen
 ) -> int:
-    """Show a call: facts, scores, evaluations, transcript."""
+    """Show a call: its facts, scores, evaluations and transcript."""
     with connect(connection) as endpoint:
         wanted = choose_id(call_id, "A call's id", endpoint, lambda samples: samples.call_execution_ids()[4:])
         found, names = read_one(endpoint, lambda session: _read(session, wanted, with_names=not as_json))
@@ -49,14 +49,14 @@ def call(
 async def _read(
     session: "sdk.Session", call_id: UUID, *, with_names: bool
 ) -> "tuple[sdk.CallExecution, Mapping[str, str]]":
-    """Read a call, and the names of its pending evaluations, which only the test execution's columns tell."""
+    """Read a call, and the names of its pending evaluations from the columns of its test execution."""
     call = await session.get_call_execution(call_id)
     nameless = {output.id for output in (call.eval_outputs or {}).values() if not output.name}
     if not (with_names and nameless and call.test_execution_id):
         return call, {}
     try:
         page = await session.get_test_execution(call.test_execution_id, limit=1)
-    except (sdk.FutureAGIError, ValueError):  # the call is worth showing all the same
+    except (sdk.FutureAGIError, ValueError):  # show the call without these names
         return call, {}
     return call, {column.id: column.column_name or column.id for column in page.column_order}
 
@@ -85,7 +85,7 @@ _ROLE_STYLES = {"user": "cyan", "assistant": "green"}
 
 
 def render_call(call: "sdk.CallExecution", names: Mapping[str, str]) -> RenderableType:
-    """Return facts, scores, evaluations, summary and transcript; ``names`` are those of evaluations."""
+    """Return facts, scores, evaluations, summary and transcript. ``names`` are the names of evaluations."""
     title = Text("Snapshot " if call.is_snapshot else "Call ", style="bold")
     title.append(clean(call.id)).append("  ").append_text(status_text(call.status))
     parts: list[RenderableType] = [title, pairs(_facts(call))]
@@ -97,7 +97,9 @@ def render_call(call: "sdk.CallExecution", names: Mapping[str, str]) -> Renderab
     if call.call_summary:
         parts += [heading("Summary"), Text(clean(call.call_summary))]
     parts += [heading("Transcript"), _transcript(call.transcript)]
-    return Group(*parts, *misfits_section(call.misfits))  # the last, as reading the parts adds to them
+    return Group(
+        *parts, *misfits_section(call.misfits)
+    )  # last, because reading the other parts finds more misfits
 
 
 def _facts(call: "sdk.CallExecution") -> Mapping[str, str | None]:
@@ -152,7 +154,7 @@ def _shown(value: "sdk.JsonValue") -> str:
 
 def _transcript(transcript: "tuple[sdk.TranscriptTurn, ...] | None") -> RenderableType:
     if not transcript:
-        return Text("withheld in this listing" if transcript is None else "none", style="dim")
+        return Text("not included in this list" if transcript is None else "none", style="dim")
     rows = []
     for turn in transcript:
         when = "" if turn.start_seconds is None else f"{turn.start_seconds:.1f} s"

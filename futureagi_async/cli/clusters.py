@@ -1,4 +1,4 @@
-"""``export --ray``: the export by the tasks of a Ray cluster."""
+"""``export --ray``: an export by tasks of a Ray cluster."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,25 +23,27 @@ _CONNECT_SECONDS = 10.0
 @Parameter(name="*", group=CLUSTER)
 @attrs.define(frozen=True, kw_only=True)
 class ClusterOptions:
-    """Options on who reads."""
+    """Options that spread the reading over many machines."""
 
     ray: Annotated[
         list[str] | None,
         Parameter(
             consume_multiple=(0, 1),
             metavar="ADDRESS",
-            help="Let tasks of a Ray cluster read: this one, or that of RAY_ADDRESS, or else one that is "
-            "started on this machine. Keys are taken from the environment of its workers.",
+            help="Read with tasks of the Ray cluster at ADDRESS. Default: RAY_ADDRESS, else a new cluster on "
+            "this machine. Set the keys in the environment of its workers.",
         ),
     ] = None
     fetchers: Annotated[
         int,
-        Parameter(metavar="N", validator=AT_LEAST_ONE, show_default=True, help="With --ray: tasks at once."),
+        Parameter(
+            metavar="N", validator=AT_LEAST_ONE, show_default=True, help="With --ray: the number of tasks."
+        ),
     ] = 2
 
     @property
     def by_ray(self) -> bool:
-        """Whether Ray is asked for."""
+        """Whether ``--ray`` is given."""
         return self.ray is not None
 
 
@@ -53,7 +55,7 @@ def export_by_ray(
     limits: Limits,
     options: Mapping[str, Any],
 ) -> "sdk.ExportReport":
-    """Export by Ray; Ctrl-C ends the tasks, and is `StoppedBySignalError`."""
+    """Export with Ray. Ctrl-C ends the tasks and raises `StoppedBySignalError`."""
     try:
         from futureagi_async.integrations.ray import export_calls
     except ModuleNotFoundError as error:
@@ -79,30 +81,30 @@ def export_by_ray(
 def check_fits(
     cluster: ClusterOptions, endpoint: Endpoint, limits: Limits, refused: Mapping[str, bool]
 ) -> None:
-    """Raise `UsageError` for options that don't go with ``--ray``, where ``refused`` says they are given."""
+    """Raise `UsageError` if an option is given that can't be used with ``--ray``."""
     if not cluster.by_ray:
         return
     connection = endpoint.connection
     ours = {"--proxy": connection.proxy is not None, "--ca-file": connection.ca_file is not None}
     for option, is_given in {**ours, **refused}.items():
         if is_given:
-            raise UsageError(f"--ray does not go with {option}: leave one out.")
+            raise UsageError(f"--ray can't be used with {option}: leave one out.")
     if cluster.ray and endpoint.stand_in is not None:
-        raise UsageError("--demo reads from a server on this machine: leave out the address behind --ray.")
+        raise UsageError("--demo reads from a server on this machine: leave out the address after --ray.")
     _check_limit(limits)
 
 
 def _check_limit(limits: Limits) -> int:
     if limits.max_requests_per_minute is None:
         raise UsageError(
-            "--ray needs --max-requests-per-minute, which holds for all tasks together. For example: 600."
+            "--ray needs --max-requests-per-minute, the limit for all tasks together. For example: 600."
         )
     return limits.max_requests_per_minute
 
 
 @contextmanager
 def _connected(endpoint: Endpoint, cluster: ClusterOptions) -> Iterator[None]:
-    """Connect to the cluster, or start one, which has the keys of this process."""
+    """Connect to the cluster, or start one that has the keys of this process."""
     import logging
 
     import ray
@@ -114,7 +116,7 @@ def _connected(endpoint: Endpoint, cluster: ClusterOptions) -> Iterator[None]:
         address = "local"
     if address is not None:
         _check_listening(address)
-    os.environ.update(keys)  # of a server that ends with this process
+    os.environ.update(keys)  # only of the demo's server, which ends with this process
     try:
         ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -127,7 +129,7 @@ def _connected(endpoint: Endpoint, cluster: ClusterOptions) -> Iterator[None]:
 
 
 def _check_listening(address: str) -> None:
-    """Raise where nothing listens: Ray itself tries for minutes, and fills the terminal meanwhile."""
+    """Raise `UsageError` if nothing listens: Ray itself retries for minutes and fills the terminal."""
     import socket
 
     host, colon, port = address.rpartition(":")
@@ -137,12 +139,12 @@ def _check_listening(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"--ray: there is no cluster at {address} ({reason}).") from None
+        raise UsageError(f"--ray: no cluster listens at {address} ({reason}).") from None
 
 
 @contextmanager
 def _interrupted_by_signals() -> Iterator[None]:
-    """Have the signals that end a process do what Ctrl-C does, and tell of either."""
+    """Treat the signals that end a process like Ctrl-C, and raise `StoppedBySignalError` for each."""
     import signal
 
     before = {}
@@ -156,7 +158,7 @@ def _interrupted_by_signals() -> Iterator[None]:
         raise StoppedBySignalError from None
     finally:
         for number, handler in before.items():
-            with suppress(TypeError):  # one that was not set by Python
+            with suppress(TypeError):  # a handler that was not set by Python
                 signal.signal(number, handler)
 
 

@@ -1,4 +1,4 @@
-"""The command `compare`: how the figures of two or more runs differ."""
+"""The command `compare`: the differences between the figures of two or more runs."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -32,41 +32,49 @@ Examples:
   futureagi-async compare "Support bot:v3" "Support bot:v4"
   futureagi-async compare last-week this-week --all-figures
 
-Each of A, B, ... is the id of a test execution or run test, the name of a run
-  test, latest:RUN, AGENT:VERSION, or the directory of an export. B and all
-  others are compared with A.
+You can name a run (A, B, ...) in these ways:
+  the id of a test execution or of a run test, the name of a run test,
+  latest:RUN, AGENT:VERSION, or the directory of an export.
+  All other runs are compared with A.
 
-A bar shows by how many percent a figure rose or fell: one cell is 10 %. An
-  interval holds the true difference in 95 of 100 cases. A star marks a figure
-  whose change chance does not explain, corrected for the number of figures.
+The bar shows the change in percent: one cell is 10 %.
+The interval is the 95 % confidence interval of the difference.
+A star marks a significant change, corrected for the number of figures.
 
 Exit codes: 0 all lists are complete; 3 something is missing; 1 failed;
   2 wrong arguments; 130 interrupted.
 """
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_CELLS = 4  # of a bar, to either side
+_CELLS = 4  # of a bar, on each side
 _PERCENT_A_CELL = 10
 _MOST_UNMATCHED = 8
 
 
 def compare(
-    *subjects: Annotated[str, Parameter(metavar="A B ...", help="The runs to compare; see below.")],
+    *subjects: Annotated[
+        str, Parameter(metavar="A B ...", help="Two or more runs to compare: A B ... See below.")
+    ],
     all_figures: Annotated[
-        bool, Parameter(help="Also show medians, small differences, and each scenario.")
+        bool, Parameter(help="Also show medians, small differences and each scenario.")
     ] = False,
     seed: Annotated[
         int,
-        Parameter(metavar="N", validator=Number(gte=0), show_default=True, help="The seed of the intervals."),
+        Parameter(
+            metavar="N",
+            validator=Number(gte=0),
+            show_default=True,
+            help="The seed of the random samples behind the intervals.",
+        ),
     ] = 0,
     json: Annotated[bool, Parameter(help="Print all figures as one JSON object.")] = False,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
 ) -> int:
-    """Compare runs: what rose, what fell, and whether chance explains it."""
+    """Compare runs: which figures changed, and which changes are significant."""
     parsed = [parse_subject(text, letter) for text, letter in zip(subjects, _LETTERS, strict=False)]
     if len(subjects) > len(_LETTERS):
-        raise UsageError(f"More than {len(_LETTERS)} can't be compared at once.")
+        raise UsageError(f"compare takes {len(_LETTERS)} runs at most, not {len(subjects)}.")
     with needed_libraries():
         from futureagi_async.analysis import compare as compare_calls
     with connect(connection) as endpoint:
@@ -86,7 +94,7 @@ def compare(
 
 
 def _choose(subjects: Sequence[Subject], endpoint: Endpoint) -> Sequence[Subject]:
-    """Return what to compare: what was named, else the sample's agent versions."""
+    """Return the runs to compare: those given, else agent versions of the sample data."""
     if not subjects and endpoint.stand_in is not None:
         (agent_id, earlier), (_, later), *_ = endpoint.stand_in.agent_versions
         return [
@@ -94,12 +102,14 @@ def _choose(subjects: Sequence[Subject], endpoint: Endpoint) -> Sequence[Subject
             for version, letter in ((earlier, "A"), (later, "B"))
         ]
     if len(subjects) < 2:
-        raise UsageError('Compare what with what? For example: futureagi-async compare "Bot:v3" "Bot:v4".')
+        raise UsageError(
+            'Name at least two runs to compare. For example: futureagi-async compare "Bot:v3" "Bot:v4".'
+        )
     return subjects
 
 
 def print_legend(summaries: "Sequence[Summary]", console: Console) -> None:
-    """Say what the letters stand for, and what is missing."""
+    """Print which run each letter stands for, and what is missing."""
     for letter, summary in zip(_LETTERS, summaries, strict=False):
         completeness = summary.verdict.completeness
         words = f"{letter}  {one_line(summary.label)}: {format_count(summary.calls, 'call')}, {completeness}"
@@ -109,7 +119,7 @@ def print_legend(summaries: "Sequence[Summary]", console: Console) -> None:
 
 
 def print_comparison(comparison: "Comparison", letter: str, console: Console, *, all_figures: bool) -> None:
-    """Show what differs, over all calls and by scenario, and which calls to look at."""
+    """Print the differences over all calls and by scenario, and the calls to look at."""
     console.print(heading(f"{letter} against A"))
     if comparison.pairs:
         words = f"{format_count(comparison.pairs, 'pair')} of calls of the same scenario and dataset row"
@@ -123,11 +133,13 @@ def print_comparison(comparison: "Comparison", letter: str, console: Console, *,
     if comparison.scenarios and not any(
         each.beyond_chance for scenario in comparison.scenarios for each in scenario.differences
     ):
-        print_text(console, Text("No scenario differs beyond chance.", style="dim"))
+        print_text(console, Text("No scenario has a significant change.", style="dim"))
     for words in comparison.unmatched[:_MOST_UNMATCHED]:
         print_text(console, Text(one_line(words), style="dim"))
     if more := comparison.unmatched[_MOST_UNMATCHED:]:
-        print_text(console, Text(f"{len(more):,} more could not be compared; see --json.", style="dim"))
+        print_text(
+            console, Text(f"{len(more):,} more could not be compared. --json shows them.", style="dim")
+        )
     if comparison.calls_to_look_at:
         console.print(heading(f"Calls of {letter} to look at first"))
         console.print(_calls(comparison.calls_to_look_at))
@@ -155,7 +167,7 @@ def _print_figures(
 
 
 def _matters(difference: "Difference") -> bool:
-    """Whether a figure is shown to everybody: of numbers the mean, of shares those that somebody has."""
+    """Whether a figure is shown by default: significant changes, and what both runs have, except medians."""
     if difference.beyond_chance:
         return True
     return difference.kind != "median" and difference.before is not None and difference.after is not None
@@ -185,7 +197,7 @@ def _signed(value: float) -> str:
 
 
 def _bar(difference: "Difference", *, blocks: bool) -> Iterator[str]:
-    """Yield a bar to the left of the middle for what fell, to the right for what rose."""
+    """Yield a bar: to the left of the middle for a decrease, to the right for an increase."""
     if difference.difference is None or difference.before is None:
         return
     base = abs(difference.before)

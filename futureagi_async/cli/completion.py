@@ -1,4 +1,4 @@
-"""The command `completion`: scripts with which shells complete commands and options."""
+"""The command `completion`: scripts for shells that complete commands and options."""
 
 from typing import Annotated, Literal
 
@@ -25,9 +25,9 @@ fish:
 
 
 def completion(
-    shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="Whose script to print.")], /
+    shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="The shell that you use.")], /
 ) -> int:
-    """Print a script with which a shell completes commands and options."""
+    """Print a script for your shell that completes commands and options."""
     from futureagi_async.cli import make_app
 
     write_text(make_app("completion").generate_completion(shell=shell))

@@ -1,4 +1,4 @@
-"""Options that every reading command takes: server, limits, ids; and opening a session with them."""
+"""The options of every command that reads (server, limits, ids), and the session that they configure."""
 
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -32,7 +32,7 @@ _PAGE_SIZE = Number(gte=1, lte=1_000_000)
 @Parameter(name="*", group=CONNECTION)
 @attrs.define(frozen=True, kw_only=True)
 class Limits:
-    """Options on how much to ask for at once."""
+    """Options that limit the requests."""
 
     page_size: Annotated[
         int,
@@ -40,10 +40,18 @@ class Limits:
     ] = 100
     max_in_flight: Annotated[
         int,
-        Parameter(metavar="N", validator=AT_LEAST_ONE, show_default=True, help="Requests at once."),
+        Parameter(
+            metavar="N",
+            validator=AT_LEAST_ONE,
+            show_default=True,
+            help="Requests in flight at the same time.",
+        ),
     ] = 16
     max_requests_per_minute: Annotated[
-        int | None, Parameter(metavar="N", validator=AT_LEAST_ONE, help="Default: no limit.")
+        int | None,
+        Parameter(
+            metavar="N", validator=AT_LEAST_ONE, help="Requests in one minute at most. Default: no limit."
+        ),
     ] = None
 
 
@@ -54,28 +62,31 @@ MaxOutage = Annotated[
         group=CONNECTION,
         validator=Number(gte=0),
         show_default=True,
-        help="How long to wait for a server that stopped answering; 0: not at all.",
+        help="How long to wait for a server that stops answering. 0: don't wait.",
     ),
 ]
 
 Transcripts = Annotated[
     bool,
-    Parameter(help="Also read transcripts that a list withholds, with one request for each such call."),
+    Parameter(
+        help="Also read the transcripts that a list does not include: one more request for each such call."
+    ),
 ]
 ProviderData = Annotated[
     bool,
     Parameter(
-        help="Keep call_metadata and provider_call_data of agent versions' calls, which may hold "
-        "other parties' keys."
+        help="Keep call_metadata and provider_call_data in the calls of agent versions. They may hold "
+        "keys of third parties."
     ),
 ]
 Quiet = Annotated[
-    bool, Parameter(name=("--quiet", "-q"), help="Print only errors, and why a list is incomplete.")
+    bool,
+    Parameter(name=("--quiet", "-q"), help="Print only errors, and the reasons why a list is incomplete."),
 ]
 
-_DEMO_LATENCY_SECONDS = 0.4  # so that there is something to watch
-_FILES = 8  # open at once beside connections: standard streams, the event loop, a name looked up
-_FILES_OF_THE_DEMO = 5  # the stand-in's event loop, and where it listens
+_DEMO_LATENCY_SECONDS = 0.4  # so that the user sees the progress display
+_FILES = 8  # open at once besides connections: standard streams, the event loop, a name lookup
+_FILES_OF_THE_DEMO = 5  # the stand-in's event loop and its listening socket
 
 
 @Parameter(name="*", group=CONNECTION)
@@ -84,38 +95,38 @@ class Connection:
     """Options of every command that reads."""
 
     demo: Annotated[
-        bool, Parameter(help="Read sample data from a built-in stand-in server; needs no keys.")
+        bool, Parameter(help="Read sample data from a built-in stand-in server. Needs no keys.")
     ] = False
     base_url: Annotated[
         str | None,
         Parameter(
-            metavar="URL", help="Where the API is. Default: FI_BASE_URL, else https://api.futureagi.com."
+            metavar="URL", help="The URL of the API. Default: FI_BASE_URL, else https://api.futureagi.com."
         ),
     ] = None
     allow_insecure: Annotated[
-        bool, Parameter(help="Allow an http:// base URL, which shows the keys to the network.")
+        bool, Parameter(help="Allow an http:// base URL. Anyone on the network can then read the keys.")
     ] = False
     proxy: Annotated[
         str | None,
         Parameter(
             metavar="URL",
-            help="The HTTP proxy. Default: HTTPS_PROXY, else ALL_PROXY, unless "
-            "NO_PROXY names the server. Put "
-            "a password there: other users of this machine can see the command line.",
+            help="The HTTP proxy. Default: HTTPS_PROXY, else ALL_PROXY, unless NO_PROXY names the server. "
+            "If the proxy needs a password, set it in HTTPS_PROXY: other users of this machine can see "
+            "the command line.",
         ),
     ] = None
     ca_file: Annotated[
         Path | None,
         Parameter(
             metavar="FILE",
-            help="A PEM file of certificate authorities to trust in place of the system's.",
+            help="A PEM file with certificate authorities to trust instead of the system's.",
         ),
     ] = None
 
 
 @attrs.define(frozen=True)
 class Endpoint:
-    """What a command reads from."""
+    """The server that a command reads from."""
 
     connection: Connection
     stand_in: "StandInServer | None"
@@ -128,10 +139,10 @@ class Endpoint:
         max_requests_per_minute: int | None = None,
         files: int = _FILES,
     ) -> "sdk.Session":
-        """Return a session, not yet opened; settings that can't be used are a `UsageError`.
+        """Return a session that is not open yet. Raises `UsageError` for wrong settings.
 
-        ``files`` is how many the command has open at once, beside connections. Where not many more are
-        allowed, fewer requests are under way.
+        ``files`` is the number of files that the command has open at once, besides connections. If the
+        system allows too few open files, the session has fewer requests in flight.
         """
         given, stand_in = self.connection, self.stand_in
         if stand_in is None:
@@ -151,20 +162,20 @@ class Endpoint:
             )
 
     def _fitting(self, max_in_flight: int, files: int) -> int:
-        """Return how many requests may be under way, where each has a connection open."""
+        """Return how many requests may be in flight; each has a connection open."""
         beside, each = (files, 1) if self.stand_in is None else (files + _FILES_OF_THE_DEMO, 2)
         allowed = allow_open_files(beside + each * max_in_flight)
         if allowed < beside + each:
             raise UsageError(
-                f"This needs {beside + each} open files at once, and only {allowed} are allowed here: see "
-                "'ulimit -n'."
+                f"This command needs {beside + each} open files, but the system allows only {allowed}. "
+                "Raise the limit with 'ulimit -n'."
             )
         return min(max_in_flight, (allowed - beside) // each)
 
 
 @contextmanager
 def connect(connection: Connection) -> Iterator[Endpoint]:
-    """Give the endpoint to read from; a stand-in runs as long as the block."""
+    """Give the endpoint to read from. A stand-in server runs until the block ends."""
     if not connection.demo:
         yield Endpoint(connection, None)
         return
@@ -174,7 +185,9 @@ def connect(connection: Connection) -> Iterator[Endpoint]:
         ("--ca-file", connection.ca_file),
     ):
         if value is not None:
-            raise UsageError(f"--demo reads from its own server: leave out {option}, or --demo.")
+            raise UsageError(
+                f"--demo can't be used with {option}: it reads from its own server. Leave one out."
+            )
     from futureagi_async.testing import StandInServer  # a web server, which few commands need
 
     with StandInServer(latency_seconds=_DEMO_LATENCY_SECONDS) as stand_in:
@@ -187,7 +200,7 @@ def _trust(ca_file: Path) -> "ssl.SSLContext":
     try:
         return ssl.create_default_context(cafile=ca_file)
     except ssl.SSLError:
-        raise UsageError(f"--ca-file: {ca_file} holds no certificate in PEM.") from None
+        raise UsageError(f"--ca-file: {ca_file} has no certificate in PEM format.") from None
     except OSError as error:
         raise UsageError(f"--ca-file: can't read {ca_file}: {error.strerror or error}.") from error
 
@@ -196,8 +209,9 @@ def _check_keys_set() -> None:
     missing = [name for name in ("FI_API_KEY", "FI_SECRET_KEY") if not os.environ.get(name)]
     if missing:
         raise UsageError(
-            f"{' and '.join(missing)} not set. Set both keys with 'export FI_API_KEY=... FI_SECRET_KEY=...'; "
-            "the Future AGI dashboard shows them under Settings. Without keys, try --demo."
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set. Set both keys: "
+            "export FI_API_KEY=... FI_SECRET_KEY=... (the Future AGI dashboard shows them under Settings). "
+            "Without keys, try --demo."
         )
 
 
@@ -208,7 +222,7 @@ ExecutionId = Annotated[
     Parameter(
         metavar="ID",
         help="The id of a test execution, or latest:RUN for the last one of a run "
-        "test. With --demo, none is needed.",
+        "test. Not needed with --demo.",
     ),
 ]
 
@@ -216,13 +230,13 @@ ExecutionId = Annotated[
 def choose_id(
     text: str | None, what: str, endpoint: Endpoint, samples: Callable[["StandInServer"], Sequence[str]]
 ) -> "UUID":
-    """Return the id that was given, or a sample's with ``--demo``."""
+    """Return the given id, or with ``--demo`` the id of a sample."""
     if text is not None:
         return parse_id(text, what)
     if endpoint.stand_in is None:
         raise UsageError(
-            f"{what} is missing: 'futureagi-async ls' lists ids, and an export has those of calls. "
-            "With --demo a sample is shown."
+            f"{what} is missing. 'futureagi-async ls' lists the ids of test executions, and an export has "
+            "the ids of calls. To see a sample, try --demo."
         )
     return parse_id(samples(endpoint.stand_in)[0], what)
 
@@ -230,14 +244,14 @@ def choose_id(
 def read_one(
     endpoint: Endpoint, read: "Callable[[sdk.Session], Awaitable[T]]", *, observers: "Sequence[Observer]" = ()
 ) -> T:
-    """Read one thing with a session of its own."""
+    """Open a session, read one thing, and return it."""
     return run_async(partial(_read_in, endpoint.session(observers=observers), read))
 
 
 def find_sources(
     endpoint: Endpoint, names: "Sequence[sdk.CallSource | sdk.SourceName]", limits: Limits
 ) -> "list[sdk.CallSource]":
-    """Return the lists to read; what is not named by an id is looked up, with a session of its own."""
+    """Return the lists to read. Names are looked up first, in a session of their own."""
     known = [each for each in names if isinstance(each, sdk.CallSource)]
     if len(known) == len(names):
         return known
@@ -247,13 +261,14 @@ def find_sources(
     found = run_async(partial(_read_in, session, lambda opened: opened.find_sources(names)))
     if not found:
         raise sdk.NameLookupError(
-            "There is nothing to read: no run test and no agent version (that ran since then)."
+            "There is nothing to read: --all found no run test and no agent version. If you gave --since, "
+            "try an earlier time."
         )
     return list(found)
 
 
 def choose_execution(text: str | None, endpoint: Endpoint) -> "UUID":
-    """Return the id of a test execution: the one given, a run test's last, or a sample's with ``--demo``."""
+    """Return the given id of a test execution, or that of the last one of a run test, or of a sample."""
     if text is None or not text.startswith("latest:"):
         return choose_id(text, "A test execution's id", endpoint, lambda samples: samples.test_execution_ids)
     with usage_errors("A test execution"):

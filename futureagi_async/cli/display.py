@@ -1,4 +1,4 @@
-"""Shows an export while it runs: a live display on a terminal, plain lines elsewhere."""
+"""Shows the progress of an export: a live display on a terminal, plain lines elsewhere."""
 
 import re
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ PHASES = {
     "merging": ("database", "updating"),
     "uploading": ("parts", "uploading"),
 }
-"""Of each phase after reading, what its line is called, and the word for what goes on."""
+"""For each phase after reading: the label of its line, and the verb that says what happens."""
 
 _OF_RECORDS = ("reading", "writing", "uploading", "merging")
 _STYLES = {
@@ -41,7 +41,7 @@ _GAP = 2
 
 
 def render_progress(progress: Progress, *, rows: int) -> RenderableType:
-    """Return as many lists as fit into ``rows`` beside further phases, and the totals."""
+    """Return the lines of the lists and phases, as many as fit into ``rows``, and the totals."""
     lines = list(progress.lines.values())
     rows -= len(progress.stages) - 1 + (progress.outage is not None)
     shown = lines if len(lines) <= rows else sorted(lines, key=_urgency)[: max(1, rows)]
@@ -51,8 +51,8 @@ def render_progress(progress: Progress, *, rows: int) -> RenderableType:
         for phase, stage in progress.stages.items()
         if phase in PHASES
     ]
-    # The last line stays short: after one of full width, the ^C that a terminal echoes would take a new line,
-    # and erasing would miss the first.
+    # The last line stays short: after a line of full width, the ^C that a terminal echoes would start a new
+    # line, and erasing would miss the first line.
     totals: list[RenderableType] = [_totals(count_words(progress)), _totals(speed_words(progress))]
     if hidden := len(lines) - len(shown):
         totals.insert(0, Text(f"and {format_count(hidden, 'list')} more", style="dim"))
@@ -76,7 +76,7 @@ class _Bar:
 
 
 def _lay_out_bars(bars: Sequence[_Bar], width: int) -> RenderableType:
-    """Return the bars side by side with what they stand for; where it is narrow, without them."""
+    """Return a table of labels, bars, counts and states; on a narrow terminal without the bars."""
     label_width = max(cell_len(bar.label) for bar in bars)
     others_width = max(len(bar.share) for bar in bars) + max(_WIDEST_STATE, *(len(bar.state) for bar in bars))
     with_bars = label_width + others_width + _NARROWEST_BAR + 3 * _GAP <= width
@@ -94,7 +94,7 @@ def _lay_out_bars(bars: Sequence[_Bar], width: int) -> RenderableType:
 
 
 def count_words(progress: Progress) -> list[str]:
-    """Say how much is done and how long the rest takes."""
+    """Return how much is done, and how long the rest takes."""
     noun = "record" if progress.phase in _OF_RECORDS else progress.phase.removesuffix("s")
     done, expected = progress.stage.records, progress.expected
     words = [format_count(done, noun) if expected is None else f"{done:,} of {format_count(expected, noun)}"]
@@ -106,7 +106,7 @@ def count_words(progress: Progress) -> list[str]:
 
 
 def speed_words(progress: Progress) -> list[str]:
-    """Say how fast it goes, and what the server objected to."""
+    """Return the speed, the bytes, and the retries, throttled requests, pauses and outages."""
     words = [f"{progress.rate:,.0f}/s"] if progress.rate else []
     words.append(format_bytes(progress.stage.bytes))
     if progress.retries:
@@ -122,12 +122,12 @@ def speed_words(progress: Progress) -> list[str]:
 
 
 def outage_words(progress: Progress) -> str:
-    """Say since when the server does not answer, and when it is asked again; nothing where it answers."""
+    """Return since when the server does not answer, and the time of the next try; empty without an outage."""
     if progress.outage is None:
         return ""
     since = f"{progress.outage.since:%H:%M:%S} ({format_duration(progress.seconds_out)})"
     seconds = progress.seconds_to_next_try
-    return f"No answer from the server since {since}, " + (
+    return f"The server does not answer since {since}, " + (
         f"next try in {format_duration(seconds)}" if seconds else "trying now"
     )
 
@@ -148,7 +148,7 @@ def _list_bar(line: ListProgress) -> _Bar:
 
 
 def _urgency(line: ListProgress) -> int:
-    """Where there is no room for all: first what moves, last what is done."""
+    """The sort key when not all lists fit: lists in progress first, complete lists last."""
     return list(_STYLES).index(line.state)
 
 
@@ -161,28 +161,28 @@ def _bar(line: ListProgress) -> RenderableType:
 
 
 def _share(line: ListProgress) -> str:
-    if line.count is None:  # not asked for in this run: an earlier one was done with it, or it failed
+    if line.count is None:  # not requested in this run: an earlier run completed it, or it failed
         return f"{line.read:,}" if line.verdict is not None else ""
     return f"{line.read:,}/{line.count:,}"
 
 
 _REFRESHES_PER_SECOND = 10
 _PLAIN_LINE_SECONDS = 5.0
-_ROWS_BESIDE_LISTS = 5  # two of totals, one on hidden lists, and the prompt
+_ROWS_BESIDE_LISTS = 5  # two rows of totals, one row for hidden lists, and the prompt
 
 
 class Display(Silent):
-    """Shows nothing; the others show something while their ``with`` block runs."""
+    """Shows nothing. Its subclasses show the progress while their ``with`` block runs."""
 
     def on_event(self, event: Event) -> None:
-        """Take note of an event that the progress has counted."""
+        """Receive an event that ``progress`` has counted."""
 
     def advance(self) -> None:
-        """Take note that the export went on, as the progress has counted."""
+        """Update the display after ``progress`` has changed."""
 
 
 class LiveDisplay(Redrawn, Display):
-    """The bars, redrawn in place and gone at the end."""
+    """Shows bars on a terminal, redrawn in place and erased at the end."""
 
     def __init__(self, progress: Progress, console: Console) -> None:
         self._live = Live(
@@ -194,7 +194,7 @@ class LiveDisplay(Redrawn, Display):
 
 
 class PlainDisplay(Display):
-    """A line when a phase begins, one every few seconds, and what the server keeps us waiting for."""
+    """Prints a line when a phase begins, one every few seconds, and one for each pause or outage."""
 
     def __init__(self, progress: Progress, console: Console) -> None:
         self._progress = progress
@@ -204,21 +204,21 @@ class PlainDisplay(Display):
         self._is_out = False
 
     def on_event(self, event: Event) -> None:
-        """Say where the export is, now and then, and when the server asks for patience or is gone."""
+        """Print pauses and outages, and the progress every few seconds."""
         match event:
             case SessionPaused():
-                self._say(f"The server asked to wait {event.delay_seconds:.0f} s.")
+                self._say(f"The server asked for a pause of {event.delay_seconds:.0f} s.")
             case ProbePlanned() if not self._is_out or self._is_time():
                 self._is_out = True
                 self._say_in_turn(f"{outage_words(self._progress)}.")
             case OutageEnded():
                 self._is_out = False
                 if event.answered:
-                    self._say_in_turn(f"The server answers again, after {format_duration(event.seconds)}.")
+                    self._say_in_turn(f"The server answers again after {format_duration(event.seconds)}.")
         self.advance()
 
     def advance(self) -> None:
-        """Say where the export is, now and then, and when a phase begins."""
+        """Print a line when a phase begins, and the progress every few seconds."""
         progress = self._progress
         if progress.phase != self._phase:
             self._phase = progress.phase
@@ -236,7 +236,7 @@ class PlainDisplay(Display):
         return f"{doing.capitalize()} {label}."
 
     def _say_in_turn(self, line: str) -> None:
-        """Say what is not said again for some seconds."""
+        """Print a line, and no further progress line for some seconds."""
         self._last_line_seconds = self._progress.seconds
         self._say(line)
 
@@ -245,7 +245,7 @@ class PlainDisplay(Display):
 
 
 def make_display(progress: Progress, console: Console, *, quiet: bool) -> Display:
-    """Return what suits the console; observers are to be told to the progress first."""
+    """Return the display that suits the console. Report each event to ``progress`` before the display."""
     if quiet:
         return Display()
     if console.file.isatty() and not console.is_dumb_terminal:

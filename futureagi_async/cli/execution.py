@@ -1,4 +1,4 @@
-"""The command `execution`, and how a test execution looks on a terminal."""
+"""The command `execution`, and the layout of a test execution on a terminal."""
 
 from typing import Annotated
 
@@ -35,7 +35,7 @@ def execution(
     *,
     page: Annotated[
         int,
-        Parameter(metavar="N", validator=AT_LEAST_ONE, show_default=True, help="Which page of its calls."),
+        Parameter(metavar="N", validator=AT_LEAST_ONE, show_default=True, help="The page of calls to show."),
     ] = 1,
     limit: Annotated[
         int, Parameter(metavar="N", validator=AT_LEAST_ONE, show_default=True, help="Calls per page.")
@@ -43,15 +43,16 @@ def execution(
     search: Annotated[
         str | None,
         Parameter(
-            metavar="TEXT", help="Only calls with this text in their number, scenario, summary or transcript."
+            metavar="TEXT", help="Only calls with this text in the number, scenario, summary or transcript."
         ),
     ] = None,
     as_json: Annotated[
-        bool, Parameter(name="--json", help="Print the calls' JSON as the server sent it, one call a line.")
+        bool,
+        Parameter(name="--json", help="Print the calls as the server sent them: one JSON object per line."),
     ] = False,
     connection: Connection = Connection(),  # noqa: B008 - frozen
 ) -> int:
-    """Show a test execution: status, columns, a page of calls."""
+    """Show a test execution: its status, its columns and a page of its calls."""
     with connect(connection) as endpoint:
         wanted = choose_execution(execution_id, endpoint)
         found = read_one(
@@ -62,7 +63,7 @@ def execution(
 
 
 def render_execution(page: "sdk.TestExecutionPage") -> RenderableType:
-    """Return status, columns, the page's calls, and how to see the next."""
+    """Return the status, the columns, the calls of the page, and the option that shows the next page."""
     title = Text("Test execution ", style="bold").append_text(status_text(page.status))
     columns = [column.column_name or column.id for column in page.column_order if column.visible is not False]
     facts = pairs(
@@ -107,6 +108,8 @@ def _scenario(call: "sdk.CallExecution") -> str:
 
 def _position(page: "sdk.TestExecutionPage") -> str:
     if page.current_page > page.total_pages:
-        return f"There is no page {page.current_page:,}: the last is {page.total_pages:,}."
-    where = f"Page {page.current_page:,} of {page.total_pages:,}, {format_count(page.count, 'call')} in all."
-    return f"{where} Next: --page {page.current_page + 1}" if page.has_next else where
+        return f"There is no page {page.current_page:,}. The last page is {page.total_pages:,}."
+    where = (
+        f"Page {page.current_page:,} of {page.total_pages:,}, {format_count(page.count, 'call')} in total."
+    )
+    return f"{where} Next page: --page {page.current_page + 1}" if page.has_next else where

@@ -23,7 +23,7 @@ from futureagi_async.cli.connection import (
     find_sources,
 )
 from futureagi_async.cli.formatting import format_count, shown_path
-from futureagi_async.cli.messages import WHERE_IDS_ARE, UsageError, in_shell_words, usage_errors
+from futureagi_async.cli.messages import UsageError, in_shell_words, not_found_message, usage_errors
 from futureagi_async.cli.running import ExitCode, StoppedBySignalError, run_async
 from futureagi_async.cli.sources import SourceOptions, lists_or_samples, name_sources
 from futureagi_async.cli.streams import OutputError, copy_to_stdout, open_stderr, print_error, write_json
@@ -39,7 +39,7 @@ OUTPUT = Group("Output", sort_key=2)
 @Parameter(name="*", group=OUTPUT)
 @attrs.define(frozen=True, kw_only=True)
 class OutputOptions:
-    """Options on what is written where."""
+    """Options that say what is written, and where."""
 
     output: Annotated[
         str,
@@ -47,74 +47,82 @@ class OutputOptions:
             name=("--output", "-o"),
             metavar="PATH",
             allow_leading_hyphen=True,
-            help="A file that ends in .jsonl, .csv (also .gz, .zst) or "
-            ".parquet. Any other name, or a slash at "
-            "the end, is a directory for parts and a manifest. Also s3://bucket/prefix/, gs://, az://, or "
-            "- for the standard output.",
+            help="Where to write. A name that ends in .jsonl, .csv (also with .gz or .zst) or .parquet is a "
+            "file. Any other name is a directory; it gets part files and a manifest. "
+            "s3://bucket/prefix/, gs:// and az:// write to a bucket. - writes to stdout.",
         ),
     ]
     format: Annotated[
         Literal["jsonl", "csv", "parquet"] | None,
-        Parameter(help="Default: by the ending of the file; jsonl for a directory."),
+        Parameter(help="The file format. Default: from the ending of the file name; jsonl for a directory."),
     ] = None
     transcripts: Transcripts = False
     recordings: Annotated[
-        str | None, Parameter(metavar="DIR", help="Download the calls' audio into this directory.")
+        str | None, Parameter(metavar="DIR", help="Download the audio of the calls into this directory.")
     ] = None
     allow_private_hosts: Annotated[
-        bool, Parameter(help="Let --recordings connect to private and loopback addresses.")
+        bool, Parameter(help="Let --recordings also download from private and loopback addresses.")
     ] = False
     since_manifest: Annotated[
         str | None,
-        Parameter(metavar="FILE", help="Read only what changed since the export with this _manifest.json."),
+        Parameter(
+            metavar="FILE", help="Read only calls that changed since the export with this _manifest.json."
+        ),
     ] = None
     work_dir: Annotated[
         str | None,
         Parameter(
             metavar="DIR",
-            help="Where to keep unfinished exports into buckets. Default: your cache directory.",
+            help="The directory for unfinished exports to buckets. Default: your cache directory.",
         ),
     ] = None
     restart: Annotated[
         bool,
-        Parameter(help="Don't continue an unfinished export: begin anew, and replace a finished one."),
+        Parameter(help="Start again from the beginning. Replaces an unfinished or finished export."),
     ] = False
     force: Annotated[
         bool,
-        Parameter(help="Also replace files that no export wrote, or that were changed since."),
+        Parameter(help="Also replace files that no export wrote, or that were changed after an export."),
     ] = False
     ordered: Annotated[
-        bool, Parameter(help="Sort by list, then newest first. Unchanged lists then give the same bytes.")
+        bool,
+        Parameter(help="Sort by list, then newest call first. Unchanged lists then give the same bytes."),
     ] = False
     normalised: Annotated[
-        bool, Parameter(help="Write JSON Lines in documented names and units, not as the server sent them.")
+        bool, Parameter(help="Write JSON Lines with documented names and units, not as the server sent them.")
     ] = False
     columns: Annotated[
         tuple[str, ...],
         Parameter(
             metavar="NAMES",
-            help="Write only these columns, separated by commas. Not for JSON Lines as sent.",
+            help="Write only these columns, separated by commas. For JSON Lines, add --normalised.",
         ),
     ] = ()
     drop: Annotated[
         tuple[str, ...],
-        Parameter(metavar="NAMES", help="Leave these columns out, with everything in them."),
+        Parameter(
+            metavar="NAMES",
+            help="Leave out these columns and all their values. For JSON Lines, add --normalised.",
+        ),
     ] = ()
     redact: Annotated[
         bool,
         Parameter(
-            help="Replace phone numbers and customers' names by digests that can still be joined. The key is "
-            "FI_REDACT_KEY in the environment."
+            help="Replace phone numbers and customers' names with keyed digests. The same number always has "
+            "the same digest, so you can still join rows. Set the key in FI_REDACT_KEY."
         ),
     ] = False
     partition: Annotated[
         Literal["source", "date"] | None,
-        Parameter(help="Put the parts of a directory into Hive folders, by list or by day."),
+        Parameter(help="Put the part files of a directory into Hive folders, by list or by day."),
     ] = None
     part_rows: Annotated[
         int,
         Parameter(
-            metavar="N", validator=AT_LEAST_ONE, show_default=True, help="Calls in each part of a directory."
+            metavar="N",
+            validator=AT_LEAST_ONE,
+            show_default=True,
+            help="Calls in each part file of a directory.",
         ),
     ] = 50_000
     include_provider_data: ProviderData = False
@@ -122,14 +130,15 @@ class OutputOptions:
     verbose: Annotated[
         bool,
         Parameter(
-            name=("--verbose", "-v"), help="Also print how each list was read, and why it is complete."
+            name=("--verbose", "-v"),
+            help="Also print how each list was read, and the proof that it is complete.",
         ),
     ] = False
-    json: Annotated[bool, Parameter(help="Print a summary on stdout as one JSON object.")] = False
+    json: Annotated[bool, Parameter(help="Print a summary to stdout as one JSON object.")] = False
 
     @property
     def to_stdout(self) -> bool:
-        """Whether the records themselves are printed."""
+        """Whether the records are printed to the standard output."""
         return self.output in _STDOUT
 
 
@@ -146,28 +155,30 @@ Examples:
   futureagi-async export --all --ray --fetchers 4 \\
       --max-requests-per-minute 600 --format parquet -o s3://lake/2026-01-31/
 
-Interrupted by Ctrl-C, a crash or a power cut? The same command continues.
+After Ctrl-C, a crash or a power cut, run the same command again: it continues.
   A file or a manifest appears under its name only when it is whole.
 
-With -o -, everything is first read into a temporary file (TMPDIR). Then each
-  call is printed once, in its newest version. If something is missing, the
-  rest is printed, the reason is on stderr, and the exit code is 3.
+With -o -, the export first goes to a temporary file (in TMPDIR). Then each call
+  is printed once, in its newest version. If something is missing, the rest is
+  printed, stderr has the reason, and the exit code is 3.
 
-Nothing is overwritten that no export wrote, or that was changed since one did:
-  a file, a symbolic link, or files in a directory. --force overwrites them.
+An export replaces only files that an export wrote and that are unchanged since.
+  --force also replaces other files, and symbolic links.
 
-Keys: set FI_API_KEY and FI_SECRET_KEY in the environment, and FI_REDACT_KEY for
-  --redact. There are no options for them, because other users of this machine
-  can see the command line (ps).
+Set the keys in the environment: FI_API_KEY and FI_SECRET_KEY, and FI_REDACT_KEY
+  for --redact. There are no options for keys, because other users of this
+  machine can see the command line (ps).
 
-Exit codes: 0 everything is there; 3 written, but something is missing (a list
-  is incomplete, a transcript or a recording failed), and stderr says why;
-  1 failed; 2 wrong arguments; 130 interrupted.
+Exit codes: 0 complete; 3 written, but something is missing (stderr has the
+  reason: an incomplete list, a failed transcript or recording); 1 failed;
+  2 wrong arguments; 130 interrupted.
 """
 
 _STDOUT: Final = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
-_FILES: Final = 11  # open at once: standard streams, the event loop, the lock, the index, its log, and a part
-_FILES_OF_TABLES: Final = 4  # more where SQLite sorts, or details and several parts are open
+_FILES: Final = (
+    11  # open at once: standard streams, the event loop, the lock, the index, its log, and a part file
+)
+_FILES_OF_TABLES: Final = 4  # more while SQLite sorts, or details and several part files are open
 _FILES_OF_RECORDINGS: Final = 8
 _GO_ON: Final = "run the same command again to continue."
 
@@ -181,10 +192,11 @@ def export(
     cluster: ClusterOptions = ClusterOptions(),  # noqa: B008 - frozen
     max_outage: MaxOutage = 900,
 ) -> int:
-    """Write all calls of run tests, agent versions and test executions into files.
+    """Export all calls of run tests, agent versions and test executions to files.
 
-    All lists are read at once. For each list you are told whether it is provably
-    complete. After an interruption, run the same command again: it continues.
+    The export reads all lists concurrently and reports whether each list is
+    provably complete. After an interruption, run the same command again: it
+    continues.
     """
     from futureagi_async.cli.display import make_display
     from futureagi_async.cli.progress import Progress
@@ -217,7 +229,7 @@ def export(
                 write = _writer(session, sources, target, output, limits.page_size, options)
                 report = run_async(partial(_show_while, display, session, write))
         except StoppedBySignalError:
-            raise StoppedBySignalError(_kept(progress, output) or "nothing new was written.") from None
+            raise StoppedBySignalError(_kept(progress, output) or "no new file was written.") from None
         except sdk.FutureAGIError as error:
             print_error(_failure(error, progress, output))
             return ExitCode.FAILED
@@ -229,20 +241,22 @@ def _check_fits(output: OutputOptions) -> None:
     """Raise `UsageError` for options that contradict each other."""
     if output.output.startswith("-") and not output.to_stdout:
         raise UsageError(
-            f"-o needs a path behind it, not {output.output!r}. Begin it with ./ where a name begins so."
+            f"-o needs a path, not {output.output!r}. If the name begins with -, put ./ before it."
         )
     if output.quiet and output.verbose:
-        raise UsageError("--quiet and --verbose exclude each other: leave one out.")
+        raise UsageError("--quiet can't be used with --verbose: leave one out.")
     if not output.to_stdout:
         return
     if output.json:
-        raise UsageError("--json prints on the standard output, and so does -o -: leave one out.")
+        raise UsageError("--json can't be used with -o -: both print to stdout. Leave one out.")
     if output.format == "parquet":
-        raise UsageError("--format parquet needs a file: on the standard output there is jsonl or csv.")
+        raise UsageError(
+            "--format parquet can't be printed to stdout. Choose jsonl or csv, or name a file with -o."
+        )
 
 
 def _files_of(output: OutputOptions) -> int:
-    """Return how many files an export has open at once, beside connections."""
+    """Return how many files an export has open at once, besides connections."""
     name = output.output.removesuffix(".gz").removesuffix(".zst")
     is_plain = output.to_stdout or name.endswith((".jsonl", ".ndjson", ".csv"))
     tables = output.ordered or output.transcripts or not is_plain
@@ -251,7 +265,7 @@ def _files_of(output: OutputOptions) -> int:
 
 @contextmanager
 def _open_target(output: OutputOptions) -> Iterator[str]:
-    """Give what to export into: for the standard output a temporary file, since only the end is certain."""
+    """Give the path to export to: for stdout a temporary file, because an export is valid only at its end."""
     from tempfile import TemporaryDirectory
 
     if not output.to_stdout:
@@ -267,7 +281,7 @@ def _open_target(output: OutputOptions) -> Iterator[str]:
 
 def _no_room(error: Exception) -> str:
     reason = getattr(error, "strerror", None) or error
-    return f"Can't write a temporary file: {reason}. TMPDIR can name a directory with room."
+    return f"Can't write a temporary file: {reason}. Set TMPDIR to a directory with free space."
 
 
 def _writer(
@@ -293,7 +307,7 @@ def _writer(
 
 
 def _options_of(output: OutputOptions) -> "dict[str, Any]":
-    """Return the arguments that an export takes here and by many machines."""
+    """Return the arguments of an export that also work with ``--ray``."""
     return {
         "transcripts": output.transcripts,
         "overwrite": output.force,
@@ -311,7 +325,7 @@ def _options_of(output: OutputOptions) -> "dict[str, Any]":
 
 
 def _not_shared(output: OutputOptions) -> dict[str, bool]:
-    """Return the options that an export by many machines does not have, and whether they are given."""
+    """Return the options that don't work with ``--ray``, and whether each is given."""
     return {
         "-o -": output.to_stdout,
         "--restart": output.restart,
@@ -321,7 +335,7 @@ def _not_shared(output: OutputOptions) -> dict[str, bool]:
 
 
 def _names(given: tuple[str, ...]) -> list[str]:
-    """Return names that were given with commas between them, or one after the other."""
+    """Return the names from values that are separated by commas, or given one by one."""
     return [name for some in given for each in some.split(",") if (name := each.strip())]
 
 
@@ -334,22 +348,22 @@ async def _show_while(
 
 
 def _failure(error: "sdk.FutureAGIError", progress: "Progress", output: OutputOptions) -> str:
-    """Say what ended an export, and how to go on."""
+    """Return what ended an export, and how to continue."""
     import sqlite3
 
     if isinstance(error, sdk.NotFoundError):
-        return f"{error} {WHERE_IDS_ARE}"
+        return not_found_message(error)
     if isinstance(error, sdk.ExportError):
         cause = error.__cause__
         disk = cause.__cause__ if isinstance(cause, sdk.ExportError) else cause
         if output.to_stdout and isinstance(disk, OSError | sqlite3.Error):
             return _no_room(disk)
-        return in_shell_words(str(error))  # which says itself what is kept
+        return in_shell_words(str(error))  # its message says what is kept
     return " ".join(filter(None, (in_shell_words(str(error)), _kept(progress, output))))
 
 
 def _kept(progress: "Progress", output: OutputOptions) -> str:
-    """Say how to go on, where there is something to go on from."""
+    """Return how to continue, if records are kept; else an empty text."""
     kept = progress.stages["reading"].records
     if not kept or output.to_stdout:
         return ""
@@ -357,11 +371,11 @@ def _kept(progress: "Progress", output: OutputOptions) -> str:
 
 
 def _conclude(report: "sdk.ExportReport", output: OutputOptions) -> None:
-    """Print what belongs on the standard output, and tell people how it ended."""
+    """Print the records or the JSON to stdout, and the result of the export to stderr."""
     stderr = open_stderr()
     where = shown_path(report.path)
     if output.to_stdout:
-        where = "the standard output"
+        where = "stdout"
         try:
             with Path(report.path).open("rb") as file:
                 copy_to_stdout(file)
@@ -376,5 +390,5 @@ def _conclude(report: "sdk.ExportReport", output: OutputOptions) -> None:
         try:
             write_json(summary_json(report))
         except OutputError as error:
-            more = f"{error} The export is finished all the same: {where}."
+            more = f"{error} The export itself is finished: {where}."
             raise OutputError(more, reader_left=error.reader_left) from error

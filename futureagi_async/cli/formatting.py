@@ -1,4 +1,4 @@
-"""Text, numbers, and layouts that fit any terminal: what is too wide is laid out below, never cut."""
+"""Text, numbers and layouts that fit any terminal: long content moves to the next line and is never cut."""
 
 import os
 import re
@@ -18,15 +18,15 @@ from rich.text import Text
 
 import futureagi_async as sdk
 
-# C0 but tab and newline, DEL, C1 (one of them begins a command like ESC [), and what turns the direction
-# of writing around, so that a line reads differently from what it is.
+# C0 except tab and newline, DEL, C1 (one of them begins a command like ESC [), and the characters that
+# reverse the direction of writing: with them, a line would read differently from what it contains.
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_NO_UTF8 = re.compile(r"[\udc80-\udcff]")  # bytes of paths, as Python decodes them
+_NO_UTF8 = re.compile(r"[\udc80-\udcff]")  # bytes of a path that Python could not decode
 _UNITS = ("kB", "MB", "GB", "TB")
 
 
 def clean(text: str) -> str:
-    """Return the text without what a terminal would take for a command; tabs are spaces."""
+    """Return the text without characters that a terminal would take for a command. Tabs become spaces."""
     text = _COMMANDS.sub("", text.replace("\r\n", "\n").replace("\t", "    "))
     return _NO_UTF8.sub(lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", text)
 
@@ -37,7 +37,7 @@ def one_line(text: str) -> str:
 
 
 def format_count(number: int, noun: str, plural: str | None = None) -> str:
-    """Return such as ``1 record`` or ``2,000 records``."""
+    """Return a count with its noun, such as ``1 record`` or ``2,000 records``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
@@ -45,8 +45,8 @@ _CHOICE_CHARACTERS = 12
 
 
 def short_name(source: "sdk.CallSource") -> str:
-    """Return the kind of list, the start of its id, and what was chosen of it, to stand beside figures."""
-    name = source.label[:-28]  # 8 of an id's 36 characters stay
+    """Return a short label of a list: its kind, the start of its id, and its filters."""
+    name = source.label[:-28]  # keep 8 of the 36 characters of an id
     status, search = getattr(source, "status", None), getattr(source, "search", None)
     filters = len(getattr(source, "filters", ()))
     chosen = (status, search and f'"{search}"', filters and format_count(filters, "filter"))
@@ -64,7 +64,7 @@ def format_bytes(number: int) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a time such as ``40 s``, ``12 min`` or ``3 h 5 min``, no more exact than a guess is."""
+    """Return a rounded time such as ``40 s``, ``12 min`` or ``3 h 5 min``."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -74,7 +74,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_number(value: float | None, unit: str = "") -> str | None:
-    """Return a number with its unit and without needless digits; ``None`` stays it."""
+    """Return a number with its unit and without needless digits, or ``None`` for ``None``."""
     if value is None:
         return None
     digits = f"{value:,}" if isinstance(value, int) else f"{value:,.3f}".rstrip("0").rstrip(".")
@@ -82,14 +82,14 @@ def format_number(value: float | None, unit: str = "") -> str | None:
 
 
 def format_figure(value: float | None) -> str | None:
-    """Return a number to four digits or more, small ones too; ``None`` stays it."""
+    """Return a number with at least four significant digits, or ``None`` for ``None``."""
     if value is None or abs(value) >= 1 or value == 0:
         return format_number(value)
     return f"{value:.4g}"
 
 
 def format_time(value: datetime | None) -> str | None:
-    """Return a time to the second, with its zone; ``None`` stays it."""
+    """Return a time to the second with its time zone, or ``None`` for ``None``."""
     return None if value is None else value.strftime("%Y-%m-%d %H:%M:%S %Z").strip()
 
 
@@ -103,7 +103,7 @@ def heading(title: str) -> RenderableType:
 
 @attrs.frozen
 class Fitted:
-    """Something that is laid out for the width there is."""
+    """Content that is laid out for the width of the terminal."""
 
     layout: Callable[[int], RenderableType]
 
@@ -112,12 +112,12 @@ class Fitted:
 
 
 _INDENT: Final = 2
-_GAP: Final = 2  # between the columns of a table: a column's padding, and the place of a line
-_NARROWEST_TEXT: Final = 24  # in less, running text is laid out below what it belongs to
+_GAP: Final = 2  # between the columns of a table: the padding of a column, and the space of a line
+_NARROWEST_TEXT: Final = 24  # in fewer columns, running text goes below its label
 
 
 def pairs(facts: Mapping[str, str | None]) -> RenderableType:
-    """Return names and values below each other; what is ``None`` or empty is left out."""
+    """Return one line for each name and value. Values that are ``None`` or empty are left out."""
     rows = [(one_line(name), one_line(value)) for name, value in facts.items() if value]
     return Fitted(partial(_lay_out_pairs, rows))
 
@@ -146,11 +146,11 @@ class Column:
     heading: str
     is_number: bool = False
     flexible: bool = False
-    """Whether it may take several lines."""
+    """Whether a cell may take several lines."""
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[Text]]) -> RenderableType:
-    """Return a table; where it is too wide, each row's first cell with the others below it."""
+    """Return a table. If it is too wide, each row becomes a block: the first cell, the others below it."""
     return Fitted(partial(_lay_out_table, columns, rows))
 
 
@@ -193,7 +193,7 @@ def _lay_out_row(columns: Sequence[Column], row: Sequence[Text], width: int) -> 
 
 
 def flow(items: Iterable[Text], width: int) -> list[Text]:
-    """Return lines of items with dots between them; none is broken that fits a line."""
+    """Return lines of items with dots between them. An item is broken only if it is longer than a line."""
     lines: list[Text] = []
     for item in items:
         if lines and lines[-1].cell_len + len(" · ") + item.cell_len <= width:
@@ -204,7 +204,7 @@ def flow(items: Iterable[Text], width: int) -> list[Text]:
 
 
 def turns(rows: Sequence[tuple[str, Text, str]]) -> RenderableType:
-    """Return what was said when by whom, line by line."""
+    """Return one line for each turn: its time, its speaker and its text."""
     return Fitted(partial(_lay_out_turns, rows))
 
 
@@ -231,19 +231,19 @@ def _indented(text: Text) -> RenderableType:
 
 
 def shown_path(path: Path | str) -> str:
-    r"""Return a path as text that every program can read: a byte that is no UTF-8 is shown as ``\xff``."""
+    r"""Return a path as text that every program can read: a byte that is not UTF-8 is shown as ``\xff``."""
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def to_json(value: object) -> bytes:
     """Return a value as a JSON text."""
-    import msgspec  # here, as help needs none
+    import msgspec  # imported here: --help does not need it
 
     return msgspec.json.encode(value)
 
 
 def misfits_section(misfits: "Mapping[str, sdk.JsonValue]") -> list[RenderableType]:
-    """Return what was sent for fields that can't hold it, as JSON; nothing where there are no misfits."""
+    """Return the misfits as JSON: values of a type that their fields can't hold. Empty if there are none."""
     if not misfits:
         return []
     sent = {name: to_json(value).decode() for name, value in misfits.items()}
@@ -251,6 +251,6 @@ def misfits_section(misfits: "Mapping[str, sdk.JsonValue]") -> list[RenderableTy
 
 
 def status_text(status: str | None) -> Text:
-    """Return a status word in its colour."""
+    """Return a status in its colour."""
     word = one_line(status or "status unknown")
     return Text(word, style=_STATUS_STYLES.get(word, "yellow"))

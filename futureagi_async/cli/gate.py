@@ -1,4 +1,4 @@
-"""The command `gate`: whether the figures of calls keep to rules."""
+"""The command `gate`: checks the figures of calls against rules."""
 
 import math
 import os
@@ -43,18 +43,23 @@ if TYPE_CHECKING:
 GATE_EPILOGUE = """\
 Examples:
   futureagi-async gate --demo --min overall_score.mean=4
-  futureagi-async gate ID --wait --min overall_score.mean=7 --max status.failed=0
-  futureagi-async gate latest:"Checkout flow" --min eval.politeness.pass_rate=0.9
+  futureagi-async gate ID --wait --min overall_score.mean=7 \\
+      --max status.failed=0
+  futureagi-async gate latest:"Checkout flow" \\
+      --min eval.politeness.pass_rate=0.9
   futureagi-async gate ID --baseline last-week --max-drop overall_score.mean=0.3
   futureagi-async gate ID --rules gate.toml --markdown gate.md --junit gate.xml
 
-Figures: overall_score, duration, response_time, total_tokens and all other
-  numbers with .mean, .median, .p5, .p95, .n; status.WORD, also with .share;
-  eval.NAME with .pass_rate, .mean, .share.CHOICE, .n, .pending, .skipped,
-  .failed; scenario.NAME before any of them. NAME may be an id.
+Figures:
+  NUMBER.mean, .median, .p5, .p95 or .n, where NUMBER is overall_score,
+    duration, response_time, total_tokens or any other number of a call
+  status.WORD (a count) or status.WORD.share
+  eval.NAME.pass_rate, .mean, .share.CHOICE, .n, .pending, .skipped or .failed
+  scenario.NAME. before any figure: only the calls of that scenario
+  NAME may be an id.
 
-Exit codes: 0 all rules hold; 4 some don't; 3 something is missing, so nobody
-  knows; 1 failed; 2 wrong arguments, 130 interrupted.
+Exit codes: 0 all rules pass; 4 a rule is broken; 3 something is missing, so the
+  result is unknown; 1 failed; 2 wrong arguments; 130 interrupted.
 """
 
 RULES = Group("Rules", help="You can repeat the first four options.", sort_key=0)
@@ -64,7 +69,7 @@ RESULTS = Group("Results", sort_key=2)
 @Parameter(name="*", group=RULES)
 @attrs.define(frozen=True, kw_only=True)
 class RuleOptions:
-    """Options that say what must hold."""
+    """Options that define the rules."""
 
     min: Annotated[
         tuple[str, ...], Parameter(metavar="FIGURE=N", help="The figure must be at least this.")
@@ -74,31 +79,29 @@ class RuleOptions:
     ] = ()
     max_drop: Annotated[
         tuple[str, ...],
-        Parameter(metavar="FIGURE=N", help="The figure may be at most this much lower than in the baseline."),
+        Parameter(metavar="FIGURE=N", help="The figure may be lower than in the baseline by at most this."),
     ] = ()
     max_rise: Annotated[
         tuple[str, ...],
-        Parameter(
-            metavar="FIGURE=N", help="The figure may be at most this much higher than in the baseline."
-        ),
+        Parameter(metavar="FIGURE=N", help="The figure may be higher than in the baseline by at most this."),
     ] = ()
     rules: Annotated[
         Path | None,
         Parameter(metavar="FILE", help="A TOML file with rules. It can also set min_calls and significant."),
     ] = None
     baseline: Annotated[
-        str | None, Parameter(metavar="OTHER", help="The run to compare with, named like ID.")
+        str | None, Parameter(metavar="OTHER", help="The run to compare with. Name it like ID.")
     ] = None
     significant: Annotated[
         bool,
-        Parameter(help="Break a rule on the baseline only if chance does not explain the difference."),
+        Parameter(help="Rules on the baseline break only if the difference is statistically significant."),
     ] = False
     min_calls: Annotated[
         int | None,
         Parameter(
             metavar="N",
             validator=Number(gte=0),
-            help="How many values each figure needs at least. Default: 1.",
+            help="The lowest number of values for each figure. Default: 1.",
         ),
     ] = None
 
@@ -106,18 +109,19 @@ class RuleOptions:
 @Parameter(name="*", group=RESULTS)
 @attrs.define(frozen=True, kw_only=True)
 class ResultOptions:
-    """Options on where the result goes."""
+    """Options that say where the result is written."""
 
     json: Annotated[bool, Parameter(help="Print the result as one JSON object.")] = False
     markdown: Annotated[
         Path | None,
         Parameter(
             metavar="FILE",
-            help="Also write it as Markdown. In GitHub Actions it always goes to the job's summary, too.",
+            help="Also write the result as Markdown. In GitHub Actions, it also goes to the job summary.",
         ),
     ] = None
     junit: Annotated[
-        Path | None, Parameter(metavar="FILE", help="Also write it as JUnit XML, one test per rule.")
+        Path | None,
+        Parameter(metavar="FILE", help="Also write the result as JUnit XML: one test case per rule."),
     ] = None
 
 
@@ -128,7 +132,7 @@ def gate(
             name="ID",
             metavar="ID",
             help="The id of a test execution or run test, the name of a run test, latest:RUN, AGENT:VERSION, "
-            "or the directory of an export. With --demo, none is needed.",
+            "or the directory of an export. Not needed with --demo.",
         ),
     ] = None,
     /,
@@ -136,22 +140,28 @@ def gate(
     lists: SourceOptions = SourceOptions(),  # noqa: B008 - frozen
     rules: RuleOptions = RuleOptions(),  # noqa: B008 - frozen
     wait: Annotated[
-        bool, Parameter(help="First wait until the test execution, its calls and its evaluations are final.")
+        bool,
+        Parameter(
+            help="Before the check, wait until the test execution, its calls and evaluations are final."
+        ),
     ] = False,
     timeout: Annotated[
         float,
         Parameter(
-            metavar="SECONDS", validator=Number(gte=0), show_default=True, help="How long --wait waits."
+            metavar="SECONDS",
+            validator=Number(gte=0),
+            show_default=True,
+            help="The longest time that --wait waits.",
         ),
     ] = 3600,
     results: ResultOptions = ResultOptions(),  # noqa: B008 - frozen
     limits: Limits = Limits(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
 ) -> int:
-    """Check figures of calls against rules, for CI: the exit code tells.
+    """Check the figures of calls against rules. In CI, use the exit code.
 
-    A rule on something that is not there breaks, and so does one on too few
-    calls. What is incomplete never passes.
+    A rule breaks if its figure does not exist or has too few values. A check
+    of incomplete data never passes.
     """
     with needed_libraries():
         checked = _read_rules(rules)
@@ -173,7 +183,7 @@ def gate(
 
 
 def _read_rules(options: RuleOptions) -> "RuleFile":
-    """Return all rules and how they are checked; what the options say goes before the file."""
+    """Return all rules and their settings. Options take precedence over the file."""
     from futureagi_async.analysis import Rule, RuleFile
 
     relative = partial(Rule, from_baseline=True)
@@ -186,10 +196,10 @@ def _read_rules(options: RuleOptions) -> "RuleFile":
         *found.rules,
     ]
     if not rules:
-        raise UsageError("There is nothing to check: give --min, --max, --max-drop, --max-rise or --rules.")
+        raise UsageError("There is no rule to check: give --min, --max, --max-drop, --max-rise or --rules.")
     lone = [rule for rule in rules if rule.from_baseline and options.baseline is None]
     if lone:
-        raise UsageError(f"The rule '{lone[0]}' needs something to compare with: name it by --baseline.")
+        raise UsageError(f"The rule '{lone[0]}' needs a run to compare with: name it with --baseline.")
     min_calls = options.min_calls if options.min_calls is not None else found.min_calls
     return RuleFile(tuple(rules), min_calls, options.significant or found.significant)
 
@@ -221,25 +231,27 @@ def _rules(option: str, texts: Sequence[str], make: "Callable[[str, float], Rule
 def _check_places(results: ResultOptions) -> None:
     for option, path in (("--markdown", results.markdown), ("--junit", results.junit)):
         if path is not None and (path.is_dir() or not path.parent.is_dir()):
-            raise UsageError(f"{option}: can't write {path}: it is no file in a directory that exists.")
+            raise UsageError(f"{option}: can't write {path}. Name a file in a directory that exists.")
 
 
 def _check_lists(calls: str | None, lists: SourceOptions, *, wait: bool) -> None:
     if calls is not None and lists.named:
-        raise UsageError("Give either ID or options that name lists, not both.")
+        raise UsageError("Give either ID or options that name lists, but not both.")
     if wait and lists.named:
-        raise UsageError("--wait waits for one test execution: name it by ID.")
+        raise UsageError("--wait needs one test execution: name it with ID.")
 
 
 def _read(
     subject: Subject | None, lists: SourceOptions, endpoint: Endpoint, limits: Limits, timeout: float | None
 ) -> "Summary":
-    """Read the calls; a test execution once it is final, where a time for that is given."""
+    """Read the calls. With a timeout, first wait until the test execution is final."""
     if lists.named:
         return read_lists(find_sources(endpoint, name_sources(lists), limits), endpoint, limits)
     if subject is None:
         if endpoint.stand_in is None:
-            raise UsageError("Of which calls? For example: futureagi-async gate latest:RUN --min ...")
+            raise UsageError(
+                "Name the calls to check. For example: futureagi-async gate latest:RUN --min ..."
+            )
         subject = parse_subject(endpoint.stand_in.test_execution_ids[0], "ID")
     if timeout is None:
         summary = read_subject(subject, endpoint, limits)
@@ -248,12 +260,12 @@ def _read(
         return summary
     source = None if subject.export else find_subject(subject, endpoint)
     if not isinstance(source, sdk.TestExecutionCalls):
-        raise UsageError(f"--wait waits for a test execution, and {subject.text} is none.")
+        raise UsageError(f"--wait needs a test execution, but {subject.text} is not one.")
     state = _wait(source, timeout, endpoint)
     summary = read_lists([source], endpoint, limits, label=one_line(subject.text))
     if state.status == sdk.ExecutionStatus.COMPLETED:
         return summary
-    reason = f"The test execution ended as {state.status}: some of its calls may not have run."
+    reason = f"The test execution ended with status {state.status}: some of its calls may not have run."
     reasons = (*summary.verdict.reasons, reason)
     verdict = attrs.evolve(summary.verdict, completeness="incomplete", reasons=reasons)
     return attrs.evolve(summary, verdict=verdict)
@@ -279,7 +291,8 @@ def _warn_of_unfinished(summary: "Summary") -> None:
     under_way = (states.PENDING, states.QUEUED, states.ONGOING, states.ANALYZING)
     unfinished = sum(summary.counts["status"].of(word).count for word in under_way)
     if unfinished:
-        print_warning(f"{format_count(unfinished, 'call')} not final yet; --wait waits for a test execution.")
+        calls = f"{format_count(unfinished, 'call')} {'is' if unfinished == 1 else 'are'}"
+        print_warning(f"{calls} not final yet. For a test execution, --wait waits until all calls are final.")
 
 
 def _check(summary: "Summary", rules: "RuleFile", baseline: "Summary | None") -> "CheckOutcome":
@@ -310,11 +323,11 @@ def _write_files(outcome: "CheckOutcome", results: ResultOptions) -> None:
             with Path(summary).open("ab") as file:
                 file.write(to_markdown(outcome))
         except OSError as error:
-            print_warning(f"can't write GITHUB_STEP_SUMMARY: {error.strerror or error}")
+            print_warning(f"can't write to the file in GITHUB_STEP_SUMMARY: {error.strerror or error}")
 
 
 def print_outcome(outcome: "CheckOutcome", console: Console) -> None:
-    """Show each rule with its figure, why rules are broken, and what comes of it."""
+    """Print each rule with its figure, the reasons of broken rules, and the result."""
     title = f"{one_line(outcome.label)}: {format_count(outcome.calls, 'call')}, {outcome.completeness}"
     print_text(console, Text(title, style="bold"))
     columns = [

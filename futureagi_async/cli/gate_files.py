@@ -1,4 +1,4 @@
-"""A gate's result in files: Markdown for people, JUnit XML for CI servers; texts are taken literally."""
+"""Files with the result of a gate: Markdown for people, JUnit XML for CI servers. All texts are escaped."""
 
 import re
 from typing import TYPE_CHECKING, Final
@@ -10,21 +10,21 @@ if TYPE_CHECKING:
     from futureagi_async.analysis import CheckOutcome, RuleResult
 
 _MARKDOWN: Final = re.compile(r"[\\`*{}\[\]<>#|~&@$!^]|(?<!\w)_|_(?!\w)|(?<=:)//|(?<=www)\.")
-"""Signs that Markdown, or GitHub's, makes something of within a line: marks, tags, links and mentions."""
+"""Characters that are markup within a line in Markdown or on GitHub: emphasis, tags, links, mentions."""
 _NO_XML: Final = re.compile("[\ud800-\udfff\ufffe\uffff]")
 
 
 def verdict_words(outcome: "CheckOutcome") -> str:
-    """Say in a sentence what comes of a check."""
+    """Return the result of a check in one sentence."""
     rules, broken = len(outcome.results), len(outcome.broken)
     words = f"{broken:,} of {format_count(rules, 'rule')} broken" if broken else "no rule is broken"
     if outcome.completeness == "incomplete":
-        return f"Not passed, as something is missing; on what is there, {words}."
+        return f"Not passed, because something is missing. Of the rest, {words}."
     return f"Not passed: {words}." if broken else f"Passed: {words}."
 
 
 def to_markdown(outcome: "CheckOutcome") -> bytes:
-    """Return the result as Markdown: a heading, a table of the rules, and why some are broken."""
+    """Return the result as Markdown: a heading, a table of the rules, and the reasons of broken rules."""
     lines = [
         f"### {_literal(verdict_words(outcome))}",
         "",
@@ -53,12 +53,12 @@ def _markdown_row(result: "RuleResult") -> str:
 
 
 def _literal(text: str) -> str:
-    """Return a text of which Markdown makes nothing, on one line."""
+    """Return a text on one line, escaped so that Markdown shows it literally."""
     return _MARKDOWN.sub(lambda sign: "".join(f"&#{ord(each)};" for each in sign[0]), one_line(text))
 
 
 def to_junit(outcome: "CheckOutcome") -> bytes:
-    """Return the result as JUnit XML: a test a rule, and one on whether anything is missing."""
+    """Return the result as JUnit XML: one test case per rule, and one for completeness."""
     incomplete = outcome.completeness == "incomplete"
     suite = ElementTree.Element(
         "testsuite",
@@ -81,5 +81,5 @@ def to_junit(outcome: "CheckOutcome") -> bytes:
 
 
 def _xml(text: str) -> str:
-    """Return a text without what XML 1.0 can't hold; the rest is escaped where it is written."""
+    """Return a text without characters that XML 1.0 does not allow. The writer escapes the others."""
     return _NO_XML.sub("", "\n".join(map(one_line, text.splitlines())))

@@ -1,4 +1,4 @@
-"""The command `kpis`, and how key figures look on a terminal."""
+"""The command `kpis`, and the layout of key figures on a terminal."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -28,33 +28,37 @@ def kpis(
     *,
     as_json: AsJson = False,
     no_check: Annotated[
-        bool, Parameter(help="Don't check whether an evaluation has the name of a figure. Saves a request.")
+        bool,
+        Parameter(help="Don't check whether an evaluation has the same name as a figure. Saves one request."),
     ] = False,
     connection: Connection = Connection(),  # noqa: B008 - frozen
 ) -> int:
-    """Show a test execution's key figures.
+    """Show the key figures of a test execution.
 
-    The server sends the average of an evaluation named like a figure in its
-    place. Such figures are marked; with --json they are named on stderr.
+    If an evaluation has the same name as a figure, the server sends the average
+    of the evaluation instead of the figure. Such figures are marked. With
+    --json, stderr names them.
     """
     with connect(connection) as endpoint:
         wanted = choose_execution(execution_id, endpoint)
         found = read_one(endpoint, lambda session: _read(session, wanted, check=not no_check))
     code = print_found(render_kpis, found, [found.raw], as_json=as_json)
     if as_json and found.collisions:
-        print_warning(f"{', '.join(found.collisions)} may be the results of an evaluation of that name.")
+        print_warning(
+            f"{', '.join(found.collisions)} may be the average of an evaluation with the same name."
+        )
     return code
 
 
 async def _read(session: "sdk.Session", execution_id: UUID, *, check: bool) -> "sdk.ExecutionKPIs":
-    """Read the figures, also where the names of the evaluations can't be read."""
+    """Read the figures, even if the names of the evaluations can't be read."""
     try:
         return await session.get_kpis(execution_id, check=check)
     except (sdk.InternalServerError, sdk.DecodingError) as error:
         if not check:
             raise
         figures = await session.get_kpis(execution_id)  # or its own error
-        print_warning(f"whether evaluations took the names of figures can't be told: {error}")
+        print_warning(f"can't check whether evaluations have the same names as figures: {error}")
         return figures
 
 
@@ -92,13 +96,13 @@ _FOR_TEXT = (
 
 
 def render_kpis(kpis: "sdk.ExecutionKPIs") -> RenderableType:
-    """Return the figures, the averages of evaluations and the counts of choices."""
+    """Return the layout of the figures, the averages of evaluations and the counts of choices."""
     direction = {True: "inbound", False: "outbound", None: None}[kpis.is_inbound]
     agent = ", ".join(filter(None, (kpis.agent_type, direction))) or None
     parts: list[RenderableType] = [
         Text("Key figures", style="bold"),
         pairs({"Agent": agent} | _figures(kpis)),
-        Text("Averages a call. The server also says 0 where it has no data.", style="dim"),
+        Text("Averages per call. The server also sends 0 if it has no data.", style="dim"),
     ]
     if kpis.eval_averages:
         averages = {name: format_number(value) for name, value in kpis.eval_averages.items()}
@@ -110,18 +114,18 @@ def render_kpis(kpis: "sdk.ExecutionKPIs") -> RenderableType:
         ]
     if kpis.collisions:
         taken = {name: _taken_by(value) for name, value in kpis.collisions.items()}
-        parts += [heading("Figures with the name of an evaluation"), pairs(taken)]
+        parts += [heading("Figures with the same name as an evaluation"), pairs(taken)]
     return Group(*parts, *misfits_section(kpis.misfits))
 
 
 def _taken_by(sent: "sdk.JsonValue") -> str:
     if isinstance(sent, int | float):
-        return f"{format_number(sent)} was sent: perhaps the average of the evaluation"
+        return f"{format_number(sent)} was sent. This may be the average of the evaluation"
     return "replaced by the evaluation's choices"
 
 
 def _figures(kpis: "sdk.ExecutionKPIs") -> dict[str, str | None]:
-    """Return what the agent's type has; of the other type's figures, what is not zero."""
+    """Return the figures of the agent's type, and those of the other type that are not zero."""
     found = {label: _figure(kpis, name, unit) for name, label, unit in _FOR_ALL}
     for group, other_type in ((_FOR_VOICE, "text"), (_FOR_TEXT, "voice")):
         for name, label, unit in group:

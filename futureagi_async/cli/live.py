@@ -1,4 +1,4 @@
-"""What commands show while they wait: nothing, or what a terminal redraws in place."""
+"""The base classes of progress displays: one that shows nothing, one that a terminal redraws in place."""
 
 from types import TracebackType
 from typing import Self
@@ -7,7 +7,7 @@ from rich.live import Live
 
 
 class Silent:
-    """Shows nothing; others show something while their ``with`` block runs."""
+    """Shows nothing. Other displays show something while their ``with`` block runs."""
 
     def __enter__(self) -> Self:
         return self
@@ -22,7 +22,7 @@ class Silent:
 
 
 class Redrawn(Silent):
-    """Shows what a live display draws, for as long as the block runs."""
+    """Shows a live display while the ``with`` block runs."""
 
     _live: Live
 

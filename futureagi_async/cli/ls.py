@@ -1,4 +1,4 @@
-"""The command `ls`: what there is, with the ids and names that other commands take."""
+"""The command `ls`: lists run tests, executions, agents and versions, with their ids and names."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -31,8 +31,8 @@ Examples:
   futureagi-async ls executions "Checkout flow"
   futureagi-async ls versions "Support bot" --json
 
-The other commands take the ids in the first column. They also take names that
-  occur only once.
+Other commands take the ids in the first column. They also take names, if only
+  one item has that name.
 """
 
 What: TypeAlias = Literal["run-tests", "executions", "agents", "versions"]
@@ -50,29 +50,30 @@ def ls(
         str | None,
         Parameter(
             metavar="OF",
-            help="The run test of the executions, or the agent of the versions: an id or a name.",
+            help="For executions, the run test; for versions, the agent: an id or a name.",
         ),
     ] = None,
     /,
     *,
     search: Annotated[
         str | None,
-        Parameter(metavar="TEXT", help="Only those with this text in their name. Not for versions."),
+        Parameter(metavar="TEXT", help="Only items with this text in the name. Not for versions."),
     ] = None,
     limit: Annotated[
         int | None,
         Parameter(
             metavar="N",
             validator=AT_LEAST_ONE,
-            help="Only the newest N. Default: all; 10 of each in an overview.",
+            help="Only the newest N items. Default: all; in an overview, 10 of each kind.",
         ),
     ] = None,
     as_json: Annotated[
-        bool, Parameter(name="--json", help="Print JSON, one object a line, with all fields and no secrets.")
+        bool,
+        Parameter(name="--json", help="Print JSON, one object per line, with all fields except secrets."),
     ] = False,
     connection: Connection = Connection(),  # noqa: B008 - frozen
 ) -> int:
-    """List what there is: run tests, their executions, agents, their versions."""
+    """List run tests, test executions, agents and agent versions."""
     _check_arguments(what, of, search)
     with connect(connection) as endpoint:
         found = read_one(endpoint, lambda session: _read(session, what, of, search))
@@ -89,16 +90,16 @@ def ls(
 def _check_arguments(what: What | None, of: str | None, search: str | None) -> None:
     needed = {"executions": "the run test", "versions": "the agent"}.get(what or "")
     if needed and of is None:
-        raise UsageError(f"ls {what} needs {needed}: an id or a name, which ls shows.")
+        raise UsageError(f"ls {what} needs {needed}: give its id or name. futureagi-async ls shows them.")
     if of is not None and not needed:
-        raise UsageError(f"ls {what} takes nothing more; narrow it with --search.")
+        raise UsageError(f"ls {what} takes no other argument. To select by name, use --search.")
     if of is not None:
         try:
             sdk.RunTestNamed(of) if what == "executions" else sdk.AgentVersionNamed(of, "latest")
         except ValueError as error:
             raise UsageError(f"ls {what}: {error}") from error
     if search is not None and what == "versions":
-        raise UsageError("--search finds no versions: the server can't search in them.")
+        raise UsageError("--search can't be used with ls versions: the server has no search for versions.")
 
 
 async def _read(
@@ -133,7 +134,7 @@ _KINDS: Mapping[str, str] = {
     "AgentDefinition": "agent",
     "AgentVersion": "agent_version",
 }
-"""By the name of the class."""
+"""By class name."""
 
 
 def _print(found: Mapping[What, Sequence[Thing]], limit: int | None, console: Console) -> None:

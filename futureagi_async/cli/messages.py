@@ -1,4 +1,4 @@
-"""Errors in the words of a shell: options in place of parameters, and examples where one helps."""
+"""Error messages for the command line: they name options, not parameters, and give examples."""
 
 import re
 from collections.abc import Iterator
@@ -8,13 +8,11 @@ from typing import Final
 from cyclopts import CoercionError, CycloptsError, MissingArgumentError
 from cyclopts.exceptions import ConsumeMultipleError, UnusedCliTokensError
 
-WHERE_IDS_ARE: Final = (
-    "Check the id: 'futureagi-async ls' lists what these keys can see, and an export has the ids of calls."
-)
+WHERE_IDS_ARE: Final = "Check the id: 'futureagi-async ls' lists ids, and an export has the ids of calls."
 
 
 class UsageError(Exception):
-    """The arguments or the environment don't make sense; no request was sent."""
+    """The arguments or the environment are wrong. No request was sent."""
 
 
 _OPTIONS: Final = {
@@ -41,7 +39,7 @@ _OPTIONS: Final = {
     "verify_export": "'futureagi-async verify'",
     "version_id": "VERSION of --agent-version",
 }
-"""What stands anywhere in a message, and is no word of English."""
+"""Parameters that are replaced anywhere in a message, because they are no English words."""
 _ANYWHERE: Final = re.compile(rf"(?<![\w./\\-])({'|'.join(map(re.escape, _OPTIONS))})(?![\w/\\=-])")
 
 _ARGUMENTS: Final = {
@@ -69,18 +67,23 @@ _ARGUMENTS: Final = {
     "url": "--url",
     "work_dir": "--work-dir",
 }
-"""What begins the message on a wrong argument."""
+"""Parameters that are replaced only at the start of a message, because they are also English words."""
 _AT_THE_START: Final = re.compile(rf"^({'|'.join(_ARGUMENTS)})\b")
 
 
+def not_found_message(error: Exception) -> str:
+    """Return the message of a `NotFoundError`, and where to find the right id."""
+    return f"{in_shell_words(str(error)).removesuffix('.')}. {WHERE_IDS_ARE}"
+
+
 def in_shell_words(message: str) -> str:
-    """Return a message of the library with the command line's names for its parameters."""
+    """Return a message of the library with options in place of parameters."""
     return _ANYWHERE.sub(lambda found: _OPTIONS[found[0]], message)
 
 
 @contextmanager
 def usage_errors(where: str = "") -> Iterator[None]:
-    """Turn the library's refusal of an argument into a `UsageError` that begins with ``where``."""
+    """Turn a `ValueError` about an argument into a `UsageError` that begins with ``where``."""
     try:
         yield
     except ValueError as error:
@@ -89,18 +92,19 @@ def usage_errors(where: str = "") -> Iterator[None]:
 
 
 _EXAMPLES: Final = {
-    "--output": "--output (-o) is required, and says where to write. For example: "
+    "--output": "--output (-o) is missing: name the file or directory to write. For example: "
     "futureagi-async export --demo -o calls.jsonl.",
-    "DATABASE": "Which database? Name it before --all: futureagi-async sync calls.duckdb --all.",
-    "PATH": "Which export? For example: futureagi-async verify 2026-01-31.",
-    "SHELL": "Which shell? For example: futureagi-async completion bash.",
+    "DATABASE": "The database is missing. Name it first. For example: "
+    "futureagi-async sync calls.duckdb --all.",
+    "PATH": "The export is missing. For example: futureagi-async verify 2026-01-31.",
+    "SHELL": "The shell is missing. For example: futureagi-async completion bash.",
 }
-"""What to say where a required argument is missing."""
+"""The message for each required argument that is missing."""
 _KINDS: Final = {int: "a whole number", float: "a number"}
 
 
 def usage_message(error: CycloptsError) -> str:
-    """Say what is wrong with the arguments, and where to read more."""
+    """Return what is wrong with the arguments, and where to read more."""
     command = " ".join(("futureagi-async", *(error.command_chain or ())))
     return f"{_problem(error)} See {command} --help."
 
@@ -112,7 +116,7 @@ def _problem(error: CycloptsError) -> str:
         case MissingArgumentError():
             return _missing(error)
         case UnusedCliTokensError():
-            return f"Not expected: {' '.join(error.unused_tokens or ())}."
+            return f"Unexpected argument: {' '.join(error.unused_tokens or ())}."
         case CoercionError(target_type=kind, token=token) if token is not None and token.keyword is not None:
             if kind is bool:
                 return f"{token.keyword} takes no value, not {token.value!r}."
@@ -125,5 +129,5 @@ def _missing(error: MissingArgumentError) -> str:
     assert error.argument is not None
     given = [token.keyword for token in error.argument.tokens if token.keyword is not None]
     if option := error.keyword or (given[-1] if given else None):
-        return f"{option} needs a value behind it."
+        return f"{option} needs a value."
     return _EXAMPLES.get(error.argument.name, str(error))

@@ -1,4 +1,4 @@
-"""The command `plan`: what an export would cost."""
+"""The command `plan`: estimates the cost of an export."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -33,8 +33,8 @@ Examples:
   futureagi-async plan --demo
   futureagi-async plan --sources sources.toml --set nightly --transcripts
 
-Exit codes: 0 every list answered; 3 some list did not; 1 failed, or no list
-  answered; 2 wrong arguments; 130 interrupted.
+Exit codes: 0 all lists could be read; 3 some lists could not be read; 1 failed,
+  or no list could be read; 2 wrong arguments; 130 interrupted.
 """
 
 
@@ -43,14 +43,17 @@ def plan(
     lists: SourceOptions = SourceOptions(),  # noqa: B008 - frozen
     limits: Limits = Limits(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
-    transcripts: Annotated[bool, Parameter(help="Also count the requests of export --transcripts.")] = False,
+    transcripts: Annotated[
+        bool, Parameter(help="Also count the requests that export --transcripts sends.")
+    ] = False,
     json: Annotated[bool, Parameter(help="Print the plan as one JSON object.")] = False,
 ) -> int:
-    """Estimate what an export would cost, with a few small requests.
+    """Estimate the records, requests, size and time of an export.
 
-    It writes nothing. Records and bytes are estimated from a few calls of each
-    list. The time is estimated from how long pages and details take now, and how
-    many of them the server answers at once.
+    It sends a few small requests and writes nothing. It estimates records and
+    bytes from a few calls of each list. It estimates the time from the response
+    times of some pages and details, and from how many requests the server
+    answers concurrently.
     """
     with connect(connection) as endpoint:
         sources = find_sources(endpoint, name_sources(lists_or_samples(lists, endpoint.stand_in)), limits)
@@ -82,7 +85,7 @@ def _print_plan(plan: "sdk.ExportPlan", console: Console, *, transcripts: bool) 
     console.print(_table(plan, transcripts=transcripts))
     for source in plan.sources:
         if source.error is not None:
-            reason = Text(f"{short_name(source.source)} did not answer: ", style="yellow")
+            reason = Text(f"{short_name(source.source)} could not be read: ", style="yellow")
             print_text(console, reason.append(one_line(in_shell_words(str(source.error)))))
     if any(source.error is None for source in plan.sources):
         print_text(

@@ -1,4 +1,4 @@
-"""What an export has done so far, per list and per phase, and how fast."""
+"""The progress of an export: what is done per list and per phase, and the speed."""
 
 import time
 from collections import deque
@@ -22,17 +22,17 @@ from futureagi_async.events import (
 )
 
 _WINDOW_SECONDS = 15.0
-_SAMPLE_SECONDS = 0.25  # closer ones make nothing more exact
+_SAMPLE_SECONDS = 0.25  # more frequent samples would not be more exact
 
 
 class Rate:
-    """Remembers the last seconds; what was there at the first look counts for no speed."""
+    """Measures the rate over the last seconds. The count of the first sample does not add to the rate."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, int]] = deque()
 
     def note(self, seconds: float, count: int) -> None:
-        """Take note of how many there are at a time."""
+        """Record the count at a time."""
         samples = self._samples
         if len(samples) > 1 and seconds - samples[-2][0] < _SAMPLE_SECONDS:
             samples.pop()
@@ -41,7 +41,7 @@ class Rate:
             samples.popleft()
 
     def rate(self, now: float) -> float:
-        """Return how many a second came lately; 0 before anything came."""
+        """Return the recent rate per second, or 0 before the first increase."""
         if not self._samples:
             return 0.0
         began, first = self._samples[0]
@@ -53,18 +53,18 @@ _TOO_MANY_REQUESTS = 429
 
 @attrs.define(eq=False)
 class ListProgress:
-    """One list."""
+    """The progress of one list."""
 
     label: str
     read: int = 0
-    """Records that arrived, the same one perhaps twice."""
+    """Records received. The same record may count twice."""
     count: int | None = None
-    """What the server says the list holds; ``None`` before its first page."""
+    """The server's count of the list; ``None`` before its first page."""
     verdict: str | None = None
 
     @property
     def state(self) -> str:
-        """One word for people."""
+        """The state in one word."""
         if self.verdict is not None:
             return self.verdict
         if self.count is None:
@@ -74,30 +74,30 @@ class ListProgress:
 
 @attrs.define(eq=False)
 class PhaseProgress:
-    """One phase of the export."""
+    """The progress of one phase."""
 
     records: int = 0
-    """Done with, those of earlier runs included."""
+    """How many are done, including earlier runs."""
     bytes: int = 0
     total: int | None = None
-    """How many there are to do, where that is known."""
+    """How many there are to do, if known."""
     rate: Rate = attrs.field(factory=Rate)
 
 
 @attrs.define(eq=False)
 class OutageProgress:
-    """A time in which the server answers nothing."""
+    """An outage: the server does not answer."""
 
     since: datetime
-    """Local time of the last answer."""
+    """The local time of the last answer."""
     began: float
-    """The same on the progress's clock."""
+    """The same time, on the clock of the progress."""
     next_try: float = 0.0
-    """When it is asked again, on the progress's clock."""
+    """The time of the next try, on the clock of the progress."""
 
 
 class Progress:
-    """Counts; `observe` is an observer for a session, `write` one for an export."""
+    """Counts what is done. Use `observe` as an observer of a session, and `write` as one of an export."""
 
     def __init__(
         self,
@@ -108,17 +108,17 @@ class Progress:
         self.lines = {source: ListProgress(short_name(source)) for source in sources}
         self.phase = "reading"
         self.stages = {"reading": PhaseProgress()}
-        """By phase, in the order they began."""
+        """The phases, in the order in which they began."""
         self.retries = 0
         self.throttled = 0
-        """Answers that said: too many requests."""
+        """Responses with status 429 (too many requests)."""
         self.pauses = 0
         self.paused_seconds = 0.0
         self.outage: OutageProgress | None = None
-        """The one that lasts."""
+        """The current outage, if there is one."""
         self.outages = 0
         self.outage_seconds = 0.0
-        """Of those that are over."""
+        """The total length of the outages that are over."""
         self._now = now
         self._local_time = local_time
         self._began = now()
@@ -127,7 +127,7 @@ class Progress:
         self.stage.rate.note(self._began, 0)
 
     def observe(self, event: Event) -> None:
-        """Count what a session tells."""
+        """Count an event of the session."""
         match event:
             case PageArrived():
                 line = self.lines[event.source]
@@ -157,43 +157,45 @@ class Progress:
                 pass
 
     def write(self, progress: "sdk.ExportProgress") -> None:
-        """Count what the export is done with."""
+        """Count the progress of the export."""
         self.phase = progress.phase
         stage = self.stages.setdefault(progress.phase, PhaseProgress())
         stage.records, stage.bytes, stage.total = progress.records, progress.bytes, progress.total
-        if self._read_earlier is None:  # an interrupted run's records are there, but were not read this fast
+        if (
+            self._read_earlier is None
+        ):  # records of an interrupted run are counted, but don't add to the speed
             self._read_earlier = max(0, progress.records - self._arrived)
         earlier = self._read_earlier if progress.phase == "reading" else 0
         stage.rate.note(self._now(), progress.records - earlier)
 
     @property
     def seconds_out(self) -> float:
-        """How long the server has not answered by now."""
+        """How long the current outage has lasted."""
         return self._now() - self.outage.began if self.outage is not None else 0.0
 
     @property
     def seconds_to_next_try(self) -> float:
-        """How long until a server that does not answer is asked again; 0 while it is being asked."""
+        """How long until the next try during an outage; 0 during a try."""
         return max(0.0, self.outage.next_try - self._now()) if self.outage is not None else 0.0
 
     @property
     def stage(self) -> PhaseProgress:
-        """What is going on now."""
+        """The current phase."""
         return self.stages[self.phase]
 
     @property
     def seconds(self) -> float:
-        """Since the beginning."""
+        """Seconds since the start."""
         return self._now() - self._began
 
     @property
     def lists_done(self) -> int:
-        """How many lists have their verdict."""
+        """How many lists are finished, complete or not."""
         return sum(line.verdict is not None for line in self.lines.values())
 
     @property
     def expected(self) -> int | None:
-        """How many records this phase has to do, as far as is known; ``None`` while a list has not said."""
+        """How many records this phase has to do; ``None`` until the count of every list is known."""
         if self.phase != "reading":
             return self.stage.total
         counts = [
@@ -203,12 +205,12 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Records a second, lately."""
+        """The recent rate in records per second."""
         return self.stage.rate.rate(self._now())
 
     @property
     def seconds_left(self) -> float | None:
-        """How long this phase still takes at this rate, from 1; ``None`` where nobody can tell."""
+        """How long this phase still takes at the recent rate, at least 1 second; ``None`` if unknown."""
         left = (self.expected or 0) - self.stage.records
         seconds = left / self.rate if left > 0 and self.rate else 0
         return seconds if seconds >= 1 else None

@@ -1,4 +1,4 @@
-"""The command `report`: a page on calls, or on how they differ from earlier ones."""
+"""The command `report`: writes a page about calls, or about their differences from earlier calls."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,23 +24,26 @@ Examples:
   futureagi-async report "Support bot:v4" --against "Support bot:v3"
   futureagi-async report this-week --against last-week --png slides
 
-A and B are each the id of a test execution or run test, the name of a run test,
-  latest:RUN, AGENT:VERSION, or the directory of an export. The page is one file
-  that loads nothing else. It has the transcripts of the calls to look at.
+You can name a run (A or B) in these ways:
+  the id of a test execution or of a run test, the name of a run test,
+  latest:RUN, AGENT:VERSION, or the directory of an export.
 
-Exit codes: 0 all lists are complete; 3 written, but something is missing, as
-  the page says; 1 failed; 2 wrong arguments; 130 interrupted.
+The page is one file and loads no other files. It includes the transcripts of
+  the calls to look at.
+
+Exit codes: 0 all lists are complete; 3 written, but something is missing (the
+  page says what); 1 failed; 2 wrong arguments; 130 interrupted.
 """
 
 
 def report(
-    subject: Annotated[str | None, Parameter(metavar="A", help="The run to report on; see below.")] = None,
+    subject: Annotated[str | None, Parameter(metavar="A", help="The run to report on: A. See below.")] = None,
     /,
     *,
-    against: Annotated[str | None, Parameter(metavar="B", help="An earlier run to compare with.")] = None,
+    against: Annotated[str | None, Parameter(metavar="B", help="The earlier run to compare with.")] = None,
     output: Annotated[
         Path,
-        Parameter(name=("--output", "-o"), metavar="FILE", show_default=True, help="The page to write."),
+        Parameter(name=("--output", "-o"), metavar="FILE", show_default=True, help="The HTML file to write."),
     ] = Path("report.html"),
     png: Annotated[
         Path | None, Parameter(metavar="DIR", help="Also write each chart as an image, for slides.")
@@ -52,7 +55,7 @@ def report(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
 ) -> int:
-    """Write an HTML page with plots, about a run or about what changed."""
+    """Write an HTML report with charts about a run, or about two runs compared."""
     _check_places(output, png)
     later = None if subject is None else parse_subject(subject, "A")
     earlier = None if against is None else parse_subject(against, "--against")
@@ -92,11 +95,13 @@ def _check_places(output: Path, png: Path | None) -> None:
 def _choose(
     later: Subject | None, earlier: Subject | None, endpoint: Endpoint
 ) -> tuple[Subject, Subject | None]:
-    """Return what to report on: what was named, else the sample's agent versions."""
+    """Return the runs to report on: those given, else agent versions of the sample data."""
     if later is not None:
         return later, earlier
     if endpoint.stand_in is None:
-        raise UsageError('Report on what? For example: futureagi-async report latest:"Checkout flow".')
+        raise UsageError(
+            'Name the run to report on. For example: futureagi-async report latest:"Checkout flow".'
+        )
     (agent_id, first), (_, second), *_ = endpoint.stand_in.agent_versions
     return (
         parse_subject(f"{agent_id}:{second}", "A"),
@@ -105,7 +110,7 @@ def _choose(
 
 
 def _read_details(ids: Sequence[str], endpoint: Endpoint) -> "Sequence[sdk.CallExecution]":
-    """Return the calls to look at in full; those that can't be read are left out, and said."""
+    """Return the calls to look at, with details. Warns about calls that can't be read, and omits them."""
     if not ids:
         return ()
     outcomes = read_one(endpoint, lambda session: session.fetch_call_executions(ids))

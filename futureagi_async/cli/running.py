@@ -1,4 +1,4 @@
-"""How a command runs and ends: exit codes, the event loop, and Ctrl-C."""
+"""Runs a command: the event loop, Ctrl-C and the exit codes."""
 
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ _STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if h
 
 
 class ExitCode(IntEnum):
-    """What a command tells the shell."""
+    """The exit codes of all commands."""
 
     DONE = 0
     FAILED = 1
@@ -29,11 +29,11 @@ class ExitCode(IntEnum):
 
 
 class StoppedBySignalError(Exception):
-    """Somebody pressed Ctrl-C, closed the terminal, or sent a termination signal."""
+    """The user pressed Ctrl-C, closed the terminal, or sent a termination signal."""
 
 
 def run_async(work: Callable[[], Awaitable[T]]) -> T:
-    """Run ``work`` to its end; Ctrl-C cancels it, waits for its cleanup, and is `StoppedBySignalError`."""
+    """Run ``work``. Ctrl-C cancels it, waits for its cleanup, and raises `StoppedBySignalError`."""
     import anyio
 
     return anyio.run(_until_stopped, work)
@@ -49,7 +49,7 @@ async def _until_stopped(work: Callable[[], Awaitable[T]]) -> T:
 
 @contextmanager
 def _on_stop(stop: Callable[[], None]) -> Iterator[None]:
-    """Have the signals that end a process call ``stop``, but those it was started to ignore."""
+    """Call ``stop`` for the signals that end a process, except those that the process ignores."""
     import asyncio
 
     loop = asyncio.get_running_loop()
@@ -57,7 +57,7 @@ def _on_stop(stop: Callable[[], None]) -> Iterator[None]:
     try:
         for one in heard:
             loop.add_signal_handler(one, stop)
-    except NotImplementedError:  # Windows: KeyboardInterrupt has to do
+    except NotImplementedError:  # Windows: rely on KeyboardInterrupt
         heard = []
     try:
         yield
@@ -67,7 +67,7 @@ def _on_stop(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def allow_open_files(wanted: int) -> int:
-    """Return how many files may be open at once, after raising that to ``wanted`` as far as allowed."""
+    """Return how many files may be open at once, after raising the limit towards ``wanted`` if allowed."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -85,7 +85,7 @@ def allow_open_files(wanted: int) -> int:
 def print_found(
     render: "Callable[[T], RenderableType]", found: T, records: Sequence[bytes], *, as_json: bool
 ) -> int:
-    """Show what was found: for people, or each record's JSON as it was sent."""
+    """Print what was found: laid out for people, or as the JSON that was sent."""
     if as_json:
         for record in records:
             write_json(record)

@@ -1,4 +1,4 @@
-"""The command `serve`: the stand-in server."""
+"""The command `serve`: runs the stand-in server."""
 
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,24 +16,29 @@ if TYPE_CHECKING:
 def serve(
     *,
     port: Annotated[
-        int, Parameter(validator=Number(gte=0, lte=65535), help="The port. Default: any that is free.")
+        int,
+        Parameter(validator=Number(gte=0, lte=65535), help="The port to listen on. Default: any free port."),
     ] = 0,
     dialect: Annotated[
         Literal["served", "documented"],
-        Parameter(show_default=True, help="Answer as the vendor's server does, or as its documents promise."),
+        Parameter(
+            show_default=True,
+            help="served: answer like the vendor's server. documented: answer like its API documents.",
+        ),
     ] = "served",
     latency: Annotated[
         float,
         Parameter(
             metavar="SECONDS",
             validator=Number(gte=0, lte=3600),
-            help="How long every answer takes. Default: 0.",
+            help="The delay of every answer. Default: 0.",
         ),
     ] = 0.0,
 ) -> int:
-    """Run a stand-in server with sample data, until Ctrl-C.
+    """Run a stand-in server with sample data until you press Ctrl-C.
 
-    It listens on this machine only, and prints what to put into the environment, and ids to read.
+    It listens on this machine only. It prints the environment variables to set,
+    and ids of its sample data.
     """
     from futureagi_async.testing import StandInServer  # a web server, which few commands need
 
@@ -46,7 +51,7 @@ def serve(
 
 
 async def _serve(stand_in: "StandInServer") -> None:
-    """Wait to be stopped; whoever reads the introduction may do that from then on."""
+    """Print the introduction, then wait for Ctrl-C."""
     write_text(_introduction(stand_in))
     import anyio
 
@@ -62,6 +67,6 @@ def _introduction(stand_in: "StandInServer") -> str:
         *(f"# --agent-version {agent_id}:{version_id}" for agent_id, version_id in stand_in.agent_versions),
         *(f"# --test-execution {execution_id}" for execution_id in stand_in.test_execution_ids),
         *(f"# call {call_id}" for call_id in stand_in.call_execution_ids()[:3]),
-        "# Serving until Ctrl-C.",
+        "# Press Ctrl-C to stop.",
     ]
     return "".join(f"{line}\n" for line in lines)

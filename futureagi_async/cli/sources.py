@@ -1,4 +1,4 @@
-"""Which lists to read: ids, addresses and files of them, checked before any request."""
+"""The options that name lists: ids, names, URLs and files. They are checked before any request."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 SOURCES = Group(
     "Lists to read",
-    help="You can repeat the first four options. @FILE reads their values from a file, one a line; "
-    "empty lines and comments after # are ignored.",
+    help="You can repeat the first four options. @FILE reads their values from a file, one per line; "
+    "it may have empty lines and comments after #.",
     sort_key=1,
 )
 
@@ -38,36 +38,34 @@ class SourceOptions:
         tuple[str, ...],
         Parameter(
             metavar="AGENT:VERSION",
-            help="All evaluated calls of this agent version: ids or names, or AGENT:latest.",
+            help="All evaluated calls of this agent version: two ids or names, or AGENT:latest.",
         ),
     ] = ()
     test_execution: Annotated[
         tuple[str, ...],
         Parameter(
             metavar="ID",
-            help="All calls of this test execution, without transcripts: an id, or latest:RUN.",
+            help="All calls of this test execution, without transcripts: an id or latest:RUN.",
         ),
     ] = ()
     url: Annotated[
         tuple[str, ...],
-        Parameter(metavar="URL", help="The list at this address of the API or the dashboard."),
+        Parameter(metavar="URL", help="The list with this URL in the API or the dashboard."),
     ] = ()
-    sources: Annotated[
-        Path | None, Parameter(metavar="FILE", help="The lists in a set of this TOML file.")
-    ] = None
+    sources: Annotated[Path | None, Parameter(metavar="FILE", help="The lists in this TOML file.")] = None
     set: Annotated[
         str | None,
-        Parameter(metavar="NAME", help="The set in --sources, if the file has several."),
+        Parameter(metavar="NAME", help="The set to read, if the file of --sources has several."),
     ] = None
     status: Annotated[
-        str | None, Parameter(metavar="WORD", help="Only calls with this status, for each --run-test.")
+        str | None, Parameter(metavar="WORD", help="For each --run-test: only calls with this status.")
     ] = None
     search: Annotated[
         str | None,
         Parameter(
             metavar="TEXT",
-            help="Only calls with this text in their number or scenario, for each --run-test and "
-            "--test-execution.",
+            help="For each --run-test and --test-execution: only calls with this text in the number or "
+            "scenario.",
         ),
     ] = None
 
@@ -76,14 +74,14 @@ class SourceOptions:
         Parameter(
             metavar="KIND",
             consume_multiple=True,
-            help="All run tests and agent versions, or one kind of them.",
+            help="All run tests and agent versions, or only one kind.",
         ),
     ] = None
     since: Annotated[
         str | None,
         Parameter(
             metavar="TIME",
-            help="With --all, only what ran since then: 12h, 30d or 4w ago, or a date such as 2026-01-31.",
+            help="With --all: only what ran in the last 12h, 30d or 4w, or since a date such as 2026-01-31.",
         ),
     ] = None
 
@@ -95,7 +93,7 @@ class SourceOptions:
 
 
 def lists_or_samples(lists: SourceOptions, stand_in: "StandInServer | None") -> SourceOptions:
-    """Return the lists that are named, else the same choices over several lists of the stand-in."""
+    """Return the named lists, or else lists of the stand-in with the same filters."""
     if lists.named or stand_in is None:
         return lists
     return attrs.evolve(
@@ -107,7 +105,7 @@ def lists_or_samples(lists: SourceOptions, stand_in: "StandInServer | None") -> 
 
 
 def name_sources(lists: SourceOptions) -> "list[sdk.CallSource | sdk.SourceName]":
-    """Return what to read, each list once, in the order given; `UsageError` for what can't be."""
+    """Return each list once, in the given order. Raises `UsageError` for wrong options."""
     _check_choices(lists)
     with warnings_as_lines():
         sources: list[sdk.CallSource | sdk.SourceName] = [
@@ -120,8 +118,8 @@ def name_sources(lists: SourceOptions) -> "list[sdk.CallSource | sdk.SourceName]
         ]
     if not sources:
         raise UsageError(
-            "No list to read: name some with --all, --run-test, --agent-version, --test-execution, --url or "
-            "--sources, or try --demo."
+            "There is no list to read: name one with --all, --run-test, --agent-version, --test-execution, "
+            "--url or --sources, or try --demo."
         )
     return list(dict.fromkeys(sources))
 
@@ -140,13 +138,15 @@ def parse_id(text: str, what: str) -> "UUID":
 
 def _check_choices(lists: SourceOptions) -> None:
     if lists.status is not None and not lists.run_test:
-        raise UsageError("--status chooses among the calls of run tests: name one with --run-test.")
+        raise UsageError("--status needs a run test: name one with --run-test.")
     if lists.search is not None and not (lists.run_test or lists.test_execution):
-        raise UsageError("--search works for --run-test and --test-execution only: name one of them.")
+        raise UsageError(
+            "--search needs a run test or a test execution: name one with --run-test or --test-execution."
+        )
     if lists.since is not None and lists.all is None:
-        raise UsageError("--since chooses among everything: it needs --all.")
+        raise UsageError("--since needs --all: add it, or leave out --since.")
     if lists.set is not None and lists.sources is None:
-        raise UsageError("--set chooses a set of a file: name that with --sources.")
+        raise UsageError("--set needs a file: name it with --sources.")
 
 
 def _read_each(
@@ -161,14 +161,14 @@ def _read_each(
 def _read_set(path: Path, name: str | None) -> "list[sdk.CallSource | sdk.SourceName]":
     try:
         return sdk.load_source_names(path, name)
-    except ValueError as error:  # in the words of such files, not of options
+    except ValueError as error:  # the message uses the words of the file, not of the options
         raise UsageError(f"--sources: {error}") from error
     except OSError as error:
         raise UsageError(f"--sources: can't read {path}: {error.strerror or error}.") from error
 
 
 def _expanded(option: str, value: str) -> list[tuple[str, str]]:
-    """Return the ids that a value stands for, each with the line where it was found, if in a file."""
+    """Return the ids of a value, each with its line if the value names a file."""
     if not value.startswith("@"):
         return [("", value.strip())]
     path = Path(value[1:])

@@ -1,7 +1,7 @@
-"""What commands print, on standard streams that may be closed, full, or without a reader.
+"""Prints to the standard streams, which may be closed, full or without a reader.
 
-Standard output carries results: where it can't be written, that is an `OutputError`. Standard error is for
-people: where it can't be written, nobody is told, and the work goes on.
+Results go to stdout. If stdout can't be written, that raises `OutputError`. Messages for people go to stderr.
+If stderr can't be written, the messages are lost and the command continues.
 """
 
 import os
@@ -26,24 +26,24 @@ _COPY_BYTES = 1024 * 1024
 
 
 class OutputError(Exception):
-    """The standard output can't be written; its text says why."""
+    """stdout can't be written. The message says why."""
 
     def __init__(self, message: str, *, reader_left: bool) -> None:
         super().__init__(message)
         self.reader_left = reader_left
-        """Whether its reader has seen enough, and needs no message."""
+        """Whether the reader closed the pipe, so that no message is needed."""
 
 
 def prepare_streams() -> None:
-    """Make all three standard streams usable, in any script; on a closed one, writing fails.
+    """Make the three standard streams usable even if some are closed. Writing to a closed one fails.
 
-    A file must not be opened in the place of a closed one: whatever is printed would go into it.
+    Without this, the next opened file would get the number of a closed stream, and the output would go there.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDONLY)  # takes the lowest number that is free, which is this one
+            os.open(os.devnull, os.O_RDONLY)  # gets the lowest free number, which is this one
     if sys.stdout is None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - no path
     if sys.stderr is None:
@@ -51,7 +51,7 @@ def prepare_streams() -> None:
 
 
 class _Guarded(RawIOBase):
-    """A standard stream that leaves the system's errors to ``on_error``."""
+    """A standard stream that passes each `OSError` to ``on_error``."""
 
     name = "standard stream"
 
@@ -81,7 +81,7 @@ class _Guarded(RawIOBase):
 def _fail(stream: TextIO, error: OSError) -> None:
     _silence(stream)
     raise OutputError(
-        f"Can't write to the standard output: {error.strerror or error}.",
+        f"Can't write to stdout: {error.strerror or error}.",
         reader_left=isinstance(error, BrokenPipeError),
     )
 
@@ -91,7 +91,7 @@ def _ignore(stream: TextIO, _: OSError) -> None:
 
 
 def _silence(stream: TextIO) -> None:
-    """Let a stream lead nowhere, so that Python does not stumble over it again at its end."""
+    """Redirect a stream to the null device, so that Python's flush at exit does not fail again."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -104,12 +104,12 @@ def _open_text(stream: TextIO, on_error: Callable[[TextIO, OSError], None]) -> T
 
 
 def open_stderr() -> Console:
-    """Return where people read; what is printed there is taken literally."""
+    """Return a console on stderr. It prints text literally, without markup."""
     return Console(file=_open_text(sys.stderr, _ignore), highlight=False, markup=False, emoji=False)
 
 
 def open_stdout() -> Console:
-    """Return where results go; what is printed there is taken literally."""
+    """Return a console on stdout. It prints text literally, without markup."""
     return Console(file=_open_text(sys.stdout, _fail), highlight=False, markup=False, emoji=False)
 
 
@@ -119,7 +119,7 @@ def write_text(text: str) -> None:
 
 
 def write_json(record: bytes) -> None:
-    """Write a JSON text to stdout: byte for byte and a newline, but laid out and harmless on a terminal."""
+    """Write a JSON text and a newline to stdout: unchanged, but indented and safe to show on a terminal."""
     out = _Guarded(sys.stdout, _fail)
     if out.isatty():
         import msgspec
@@ -129,7 +129,7 @@ def write_json(record: bytes) -> None:
 
 
 def copy_to_stdout(file: BinaryIO) -> None:
-    """Write a file's content to stdout, harmless on a terminal."""
+    """Write the content of a file to stdout, on a terminal without control characters."""
     out = _Guarded(sys.stdout, _fail)
     if out.isatty():
         for line in file:
@@ -139,7 +139,7 @@ def copy_to_stdout(file: BinaryIO) -> None:
 
 
 def print_text(console: Console, text: Text, *, indent: int = 0) -> None:
-    """Print a paragraph; where no terminal has an edge, on one line."""
+    """Print a paragraph: wrapped on a terminal, on one line elsewhere."""
     if console.is_terminal:
         console.print(Padding(text, (0, 0, 0, indent), expand=False))
     else:
@@ -148,7 +148,7 @@ def print_text(console: Console, text: Text, *, indent: int = 0) -> None:
 
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Say on stderr what the library warns of in the block, each once, without Python's file and line."""
+    """Print each warning of the library in the block once to stderr, without Python's file and line."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
@@ -159,15 +159,15 @@ def warnings_as_lines() -> Iterator[None]:
 
 
 def print_warning(message: str) -> None:
-    """Say on stderr what may not be as it looks."""
+    """Print a warning to stderr."""
     print_notice(f"warning: {message}")
 
 
 def print_error(message: str) -> None:
-    """Say on stderr what went wrong."""
+    """Print an error to stderr."""
     print_notice(f"error: {message}")
 
 
 def print_notice(message: str) -> None:
-    """Say something on stderr, in one paragraph."""
+    """Print a message to stderr, in one paragraph."""
     print_text(open_stderr(), Text(one_line(message)))

@@ -1,4 +1,4 @@
-"""What `gate` and `compare` look at: lists by id or name, and exports; read into summaries."""
+"""Reads what `gate`, `compare` and `report` take, lists by id or name and exports, into summaries."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,40 +21,40 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MANIFESTS = ("_manifest.json", "manifest.json")  # the second is what earlier versions wrote
+_MANIFESTS = ("_manifest.json", "manifest.json")  # earlier versions wrote the second
 
 
 @attrs.frozen
 class Subject:
-    """What an argument names."""
+    """An argument that names a list or an export."""
 
     text: str
     export: Path | None = None
     candidates: "tuple[sdk.CallSource | sdk.SourceName, ...]" = ()
-    """What it may be, the likeliest first."""
+    """The lists that it may mean, the most likely first."""
 
 
 def parse_subject(text: str, what: str) -> Subject:
-    """Read an id, a name, ``latest:RUN``, ``AGENT:VERSION`` or an export's directory; else `UsageError`."""
+    """Parse an id, a name, ``latest:RUN``, ``AGENT:VERSION`` or a directory, or raise `UsageError`."""
     wanted = text.strip()
     path = Path(text)
     if wanted and (path.is_dir() or text.endswith("/") or path.name in _MANIFESTS):
         folder = path.parent if path.name in _MANIFESTS else path
         if not any((folder / name).is_file() for name in _MANIFESTS):
-            raise UsageError(f"{what}: there is no finished export in {text}: it has no {_MANIFESTS[0]}.")
+            raise UsageError(f"{what}: {text} has no finished export, because it has no {_MANIFESTS[0]}.")
         return Subject(text, export=folder)
     try:
         return Subject(text, candidates=_candidates(wanted))
     except ValueError:
         raise UsageError(
-            f"{what} must be an id, a run test's name, latest:RUN, AGENT:VERSION or an export's directory, "
-            f"not {text!r}."
+            f"{what} must be an id, the name of a run test, latest:RUN, AGENT:VERSION or the directory of "
+            f"an export, not {text!r}."
         ) from None
 
 
 def _candidates(text: str) -> "tuple[sdk.CallSource | sdk.SourceName, ...]":
     run_test = sdk.RunTestNamed(text).as_source()
-    if isinstance(run_test, sdk.RunTestCalls):  # ids don't tell of what they are
+    if isinstance(run_test, sdk.RunTestCalls):  # an id does not say what it belongs to
         return sdk.TestExecutionCalls(text), run_test
     if text.partition(":")[0].strip() == "latest":
         return (sdk.LatestExecution.parse(text),)
@@ -64,7 +64,7 @@ def _candidates(text: str) -> "tuple[sdk.CallSource | sdk.SourceName, ...]":
 
 
 def read_subject(subject: Subject, endpoint: Endpoint, limits: Limits) -> "Summary":
-    """Read what an argument names; it is called by what was given."""
+    """Return the summary of the list or export that an argument names. Its label is the argument."""
     if subject.export is not None:
         return read_export(subject.export)
     source = find_subject(subject, endpoint)
@@ -72,7 +72,7 @@ def read_subject(subject: Subject, endpoint: Endpoint, limits: Limits) -> "Summa
 
 
 def find_subject(subject: Subject, endpoint: Endpoint) -> "sdk.CallSource":
-    """Return the list that an argument names, after looking up what it is."""
+    """Return the list that an argument names, after looking it up."""
     if len(subject.candidates) == 1 and isinstance(subject.candidates[0], sdk.CallSource):
         return subject.candidates[0]
     return _run(endpoint.session(), partial(_find, subject.candidates))
@@ -81,7 +81,7 @@ def find_subject(subject: Subject, endpoint: Endpoint) -> "sdk.CallSource":
 async def _find(
     candidates: "Sequence[sdk.CallSource | sdk.SourceName]", session: "sdk.Session"
 ) -> "sdk.CallSource":
-    """Return the first list that there is; where there is none, raise what the first look-up raised."""
+    """Return the first candidate that exists. If none does, raise the error of the first look-up."""
     errors: list[sdk.NameLookupError | sdk.NotFoundError] = []
     for candidate in candidates:
         try:
@@ -98,7 +98,7 @@ async def _find(
 
 @contextmanager
 def needed_libraries() -> Iterator[None]:
-    """Turn a library that is not installed into a `UsageError` that says how to get it."""
+    """Raise `UsageError` for a library that is not installed, with how to install it."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -106,7 +106,7 @@ def needed_libraries() -> Iterator[None]:
 
 
 def read_export(path: Path) -> "Summary":
-    """Read an export's directory."""
+    """Return the summary of the export in a directory."""
     from futureagi_async.analysis import summarise
 
     with needed_libraries(), usage_errors():
@@ -116,9 +116,9 @@ def read_export(path: Path) -> "Summary":
 def read_lists(
     sources: "Sequence[sdk.CallSource]", endpoint: Endpoint, limits: Limits, *, label: str | None = None
 ) -> "Summary":
-    """Read lists of calls into one summary; what is missing of them is in its verdict.
+    """Return one summary of lists of calls. Its verdict says what is missing.
 
-    Raises the first failure where nothing could be read.
+    Raises the first failure if nothing could be read.
     """
     session = endpoint.session(
         max_in_flight=limits.max_in_flight, max_requests_per_minute=limits.max_requests_per_minute

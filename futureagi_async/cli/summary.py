@@ -1,4 +1,4 @@
-"""A finished export: for people, and as JSON."""
+"""Prints the result of an export, for people and as JSON."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -20,16 +20,16 @@ from futureagi_async.cli.formatting import (
 from futureagi_async.cli.streams import print_text
 
 _FIGURES = ("Listed", "Received", "Overlap", "Repeats", "Requests", "Retries")
-_NAMED = 6  # columns that were left out; the manifest has all
+_NAMED = 6  # names of left-out columns to print; the manifest has all of them
 _EXPLAINED = (
-    "Listed: how many calls the server counts; deleted ones, which it does not deliver, are among them.",
-    "Overlap: calls asked for twice on purpose: pages overlap so that none is missed.",
-    "Repeats: calls that the server showed on two pages, as the list changed. Each is written once.",
+    "Listed: the server's count of calls. It may include deleted calls, which the server does not send.",
+    "Overlap: calls read twice on purpose: pages overlap so that no call is missed.",
+    "Repeats: calls that moved to another page while the list changed. Each is written once.",
 )
 
 
 def print_summary(report: "sdk.ExportReport", where: str, console: Console, *, verbose: bool) -> None:
-    """Say what was read of each list, what is missing and why, and where the records are."""
+    """Print what was read of each list, what is missing and why, and where the records are."""
     if verbose:
         _print_details(report, console)
     else:
@@ -42,7 +42,7 @@ def print_summary(report: "sdk.ExportReport", where: str, console: Console, *, v
 
 
 def _lines(report: "sdk.ExportReport", console: Console) -> Iterator[Text]:
-    """Yield a line a list: whether all of it is there, and how much that is."""
+    """Yield one line per list: its verdict and its number of calls."""
     sources = report.fetch.sources
     names = [short_name(source.source) for source in sources]
     counts = [f"{source.received:,}" for source in sources]
@@ -55,13 +55,13 @@ def _lines(report: "sdk.ExportReport", console: Console) -> Iterator[Text]:
 
 
 def verdict_mark(source: "sdk.SourceReport", console: Console) -> tuple[str, str]:
-    """Return a sign for a list's verdict, and its colour."""
+    """Return the mark of a list's verdict, and its colour."""
     complete, incomplete = ("✓", "✗") if console.encoding.lower().startswith("utf") else ("+", "-")
     return (complete, "green") if source.verdict == "complete" else (incomplete, "yellow")
 
 
 def _print_details(report: "sdk.ExportReport", console: Console) -> None:
-    """Print all figures, and what they mean."""
+    """Print a table of all figures, and what they mean."""
     columns = [
         Column("List"),
         *(Column(figure, is_number=True) for figure in _FIGURES),
@@ -84,7 +84,7 @@ def _figures(source: "sdk.SourceReport") -> list[Text]:
 
 
 def _why_complete(report: "sdk.ExportReport") -> Iterator[str]:
-    """Yield what the verdicts rest on, each reason once."""
+    """Yield the proofs of the complete lists, each once."""
     proven = [source for source in report.fetch if source.verdict == "complete"]
     for reason in dict.fromkeys(source.reason for source in proven):
         lists = sum(source.reason == reason for source in proven)
@@ -92,7 +92,7 @@ def _why_complete(report: "sdk.ExportReport") -> Iterator[str]:
 
 
 def print_reasons(report: "sdk.ExportReport", console: Console) -> None:
-    """Say of each list that is incomplete why, and which transcripts and recordings failed."""
+    """Print why lists are incomplete, and which transcripts and recordings failed."""
     print_missing(report.fetch, report.transcript_failures, console)
     if failed := [file for file in report.recordings if file.error is not None]:
         print_text(
@@ -107,7 +107,7 @@ def print_missing(
     transcript_failures: "Sequence[sdk.FutureAGIError]",
     console: Console,
 ) -> None:
-    """Say of each list that is incomplete why, and which transcripts failed."""
+    """Print why lists are incomplete, and which transcripts failed."""
     for source in sources:
         if source.verdict != "complete":
             reason = Text(f"{short_name(source.source)} is incomplete: ", style="yellow")
@@ -127,12 +127,12 @@ def _say_first(console: Console, failures: list[str]) -> None:
 
 def _additions(report: "sdk.ExportReport") -> Iterator[str]:
     if report.resumed:
-        yield f"It went on after {format_count(report.resumed, 'interruption')}."
+        yield f"The export continued after {format_count(report.resumed, 'interruption')}."
     if since := [moment for moment in report.changed_since if moment is not None]:
         lists = format_count(len(since), "list")
-        yield f"Of {lists} only what changed since the earlier export was read; deletions can't be seen."
+        yield f"Read only the changes of {lists} since the earlier export. This can't find deleted calls."
     if report.transcripts_fetched:
-        yield f"Fetched {format_count(report.transcripts_fetched, 'transcript')} that the lists withhold."
+        yield f"Fetched {format_count(report.transcripts_fetched, 'transcript')} that lists do not include."
     if gone := report.transcripts_gone:
         calls = f"{format_count(len(gone), 'call')} {'was' if len(gone) == 1 else 'were'}"
         yield f"{calls} deleted before the transcript could be fetched."
@@ -140,9 +140,9 @@ def _additions(report: "sdk.ExportReport") -> Iterator[str]:
         names = ", ".join(left_out[:_NAMED]) + (", ..." if len(left_out) > _NAMED else "")
         yield f"Left out {format_count(len(left_out), 'column')}: {names}."
     if report.redacted_with is not None:
-        yield f"Numbers and names are replaced by digests (id of the key: {report.redacted_with})."
+        yield f"Phone numbers and names are replaced with digests (id of the key: {report.redacted_with})."
     if odd := report.fetch.misfits:
-        yield f"{format_count(odd, 'record')} came with values of undocumented types, kept as sent (misfits)."
+        yield f"{format_count(odd, 'record')} had values of undocumented types, kept as sent (misfits)."
     if audio := [file for file in report.recordings if file.error is None]:
         size = format_bytes(sum(file.bytes for file in audio))
         yield f"Downloaded {format_count(len(audio), 'recording')} ({size})."
@@ -151,7 +151,9 @@ def _additions(report: "sdk.ExportReport") -> Iterator[str]:
 def _written(report: "sdk.ExportReport", where: str) -> str:
     what = f"{format_count(report.records, 'record')} ({format_bytes(report.bytes)})"
     if report.already_finished:
-        return f"{where} holds this export already: {what}. Nothing was read; --restart reads anew."
+        return (
+            f"{where} already holds this export: {what}. Nothing was read. To read it again, add --restart."
+        )
     files = f" in {format_count(len(report.files), 'file')}" if report.manifest else ""
     return f"Wrote {what} to {where}{files}: {_verdict(report)}."
 
@@ -167,7 +169,7 @@ def _verdict(report: "sdk.ExportReport") -> str:
 
 
 def summary_json(report: "sdk.ExportReport") -> bytes:
-    """Return a finished export, as one JSON object."""
+    """Return the result of an export as one JSON object."""
     return to_json(
         {
             "path": shown_path(report.path),
@@ -201,7 +203,7 @@ def summary_json(report: "sdk.ExportReport") -> bytes:
 
 
 def failure_json(failure: "sdk.FutureAGIError") -> Mapping[str, str]:
-    """Return an error."""
+    """Return an error as a JSON object."""
     return {"error": type(failure).__name__, "message": str(failure)}
 
 

@@ -39,43 +39,43 @@ Examples:
   futureagi-async sync calls.duckdb --sources sources.toml --quiet
   futureagi-async sync delta+s3://lake/calls --all
 
-The tables are calls, evaluations, sources and syncs. A full read marks calls
-  that are no longer in their list (deleted_at). Rows are never removed.
+The tables are calls, evaluations, sources and syncs. If a full read no longer
+  finds a call, it sets deleted_at. sync never removes rows.
 
-Interrupted? The database is as before or as after. The same command continues.
+After an interruption, the database has all changes of the sync or none. Run
+  the same command again: it continues.
 
-Exit codes: 0 everything is there; 3 synced, but something is missing, and
-  stderr says why; 1 failed; 2 wrong arguments; 130 interrupted.
+Exit codes: 0 complete; 3 synced, but something is missing (stderr has the
+  reason); 1 failed; 2 wrong arguments; 130 interrupted.
 """
 
 SYNCING = Group("Database", sort_key=2)
-_FILES: Final = 30  # open at once: those of an export, the database, parts being read
+_FILES: Final = 30  # open at once: the files of an export, the database, part files being read
 _NEVER: Final = "never"
 
 
 @Parameter(name="*", group=SYNCING)
 @attrs.define(frozen=True, kw_only=True)
 class SyncOptions:
-    """Options on what is kept, and what is printed."""
+    """Options that say what is stored, and what is printed."""
 
     full_every: Annotated[
         str,
         Parameter(
             metavar="TIME",
             show_default=True,
-            help="How often to read a list in full: 12h, 30d, 4w, 0d for each "
-            "time, or never. Only a full read "
-            "shows what was deleted.",
+            help="How often to read a list in full: 12h, 30d, 4w, 0d (each time) or never. Only a full read "
+            "finds deleted calls.",
         ),
     ] = "30d"
     transcripts: Transcripts = False
     include_provider_data: ProviderData = False
     quiet: Quiet = False
-    json: Annotated[bool, Parameter(help="Print a report on stdout as one JSON object.")] = False
+    json: Annotated[bool, Parameter(help="Print a report to stdout as one JSON object.")] = False
 
     @property
     def full_read_after(self) -> timedelta | None:
-        """After how long a list is read in full; `UsageError` for what is no length of time."""
+        """The time after which a list is read in full. Raises `UsageError` for an invalid time."""
         text = self.full_every.strip()
         if text == _NEVER:
             return None
@@ -95,9 +95,8 @@ def sync(
             name="DATABASE",
             allow_leading_hyphen=True,
             group=SYNCING,
-            help="A DuckDB file that ends in .duckdb or .db; or Delta tables "
-            "in a directory (delta://PATH) or "
-            "in an object store (delta+s3://BUCKET/PATH).",
+            help="A DuckDB file (its name ends in .duckdb or .db), or Delta tables in a directory "
+            "(delta://PATH) or in an object store (delta+s3://BUCKET/PATH).",
         ),
     ],
     /,
@@ -108,10 +107,10 @@ def sync(
     connection: Connection = Connection(),  # noqa: B008 - frozen
     max_outage: MaxOutage = 900,
 ) -> int:
-    """Bring a database up to date with the calls of lists.
+    """Update a database with new and changed calls.
 
-    It reads only what changed since the last sync, and merges it in one
-    transaction. Run it as often as you like, for example with cron.
+    It reads only the calls that changed since the last sync, and merges them in
+    one transaction. Run it as often as you like, for example with cron.
     """
     from futureagi_async.cli.display import make_display
     from futureagi_async.cli.progress import Progress
@@ -165,12 +164,12 @@ async def _show_while(
 
 def _kept(progress: "Progress") -> str:
     if not progress.stages["reading"].records:
-        return "the database is as it was."
+        return "the database is unchanged."
     return "the database is unchanged; run the same command again to continue."
 
 
 def _conclude(report: "sdk.SyncReport", options: SyncOptions) -> None:
-    """Tell people how it ended, and programs the whole report."""
+    """Print the result to stderr, and with ``--json`` the whole report to stdout."""
     console = open_stderr()
     if not options.quiet:
         _print_sources(report, console)
@@ -190,15 +189,18 @@ def _print_sources(report: "sdk.SyncReport", console: Console) -> None:
         line = Text.assemble(verdict_mark(each.read, console), f" {name}{gap}  {how}: {_changes(each)}")
         print_text(console, line)
     if others := report.no_longer_named:
-        lists = format_count(len(others), "list")
-        print_text(console, Text(f"{lists} of earlier syncs not named any more: kept as they are."))
+        lists, verb = format_count(len(others), "list"), "is" if len(others) == 1 else "are"
+        print_text(
+            console,
+            Text(f"{lists} of earlier syncs {verb} not named in this sync; the rows are unchanged."),
+        )
     if report.recovered is not None:
-        print_text(console, Text("What an interrupted sync had read was merged first."))
+        print_text(console, Text("First merged the calls that an interrupted sync had read."))
 
 
 def _changes(of: "sdk.SourceSync | sdk.SyncReport") -> str:
-    """Say what changed in the database."""
-    counts = {"new": of.inserted, "newer": of.updated, "deleted": of.deleted, "older, not taken": of.older}
+    """Return what changed in the database."""
+    counts = {"new": of.inserted, "newer": of.updated, "deleted": of.deleted, "older, ignored": of.older}
     return ", ".join(f"{count:,} {word}" for word, count in counts.items() if count) or "nothing new"
 
 

@@ -1,4 +1,4 @@
-"""The command `verify`: whether an export is as it was written."""
+"""The command `verify`: checks that an export is unchanged."""
 
 from typing import Annotated
 
@@ -17,25 +17,26 @@ Examples:
   futureagi-async verify 2026-01-31
   futureagi-async verify calls.jsonl
 
-A directory is compared with its manifest: sums, sizes, ids, parts, and the
-  manifest itself. A single file has no manifest: it is read to its end, and a
-  call that one list has twice is a problem.
+verify compares a directory with its manifest: checksums, sizes, ids, part files
+  and the manifest itself. A single file has no manifest: verify reads it to its
+  end and checks that no list has a call twice.
 
-Exit codes: 0 the files are as they were written; 3 they are, but the export was
-  incomplete when it was written; 1 something is wrong, or can't be read.
+Exit codes: 0 the files are unchanged; 3 they are unchanged, but the export was
+  incomplete when it was written; 1 a problem was found, or the files can't be
+  read; 2 wrong arguments.
 """
 
 
 def verify(
     path: Annotated[
         str,
-        Parameter(metavar="PATH", help="The directory, the address in a bucket, or the file of an export."),
+        Parameter(metavar="PATH", help="The directory, the file or the bucket address of an export."),
     ],
     /,
     *,
-    json: Annotated[bool, Parameter(help="Print the findings as one JSON object.")] = False,
+    json: Annotated[bool, Parameter(help="Print the result as one JSON object.")] = False,
 ) -> int:
-    """Check whether the files of an export are as they were written."""
+    """Check that the files of an export are unchanged."""
     with usage_errors():
         report = sdk.verify_export(path)
     if json:
@@ -57,13 +58,17 @@ def _print_findings(report: "sdk.VerifyReport", console: Console) -> None:
         return
     records = format_count(report.records or 0, "record")
     if report.unchecked:
-        print_text(console, Text(f"{where}: {records}, all of which can be read.", style="bold green"))
+        print_text(console, Text(f"{where}: {records}, all readable.", style="bold green"))
         print_text(console, Text(report.unchecked, style="dim"))
     else:
         held = f"{records} in {format_count(report.files, 'file')}"
-        print_text(console, Text(f"{where}: {held}, everything as it was written.", style="bold green"))
+        print_text(console, Text(f"{where}: {held}, all unchanged.", style="bold green"))
     if report.complete is False:
-        how = "The same export again tries what is missing." if report.unchecked else "Its manifest says why."
+        how = (
+            "Run the same export again to read what is missing."
+            if report.unchecked
+            else "The manifest says why."
+        )
         print_text(console, Text(f"The export was incomplete when it was written. {how}", style="yellow"))
 
 

@@ -1,4 +1,4 @@
-"""The commands `wait` and `watch`: until a test execution is final."""
+"""The commands `wait` and `watch`: both run until a test execution is final."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,7 +42,10 @@ _DEMO_POLL_SECONDS = 0.5
 Timeout = Annotated[
     float,
     Parameter(
-        metavar="SECONDS", validator=Number(gte=0), show_default=True, help="How long to wait; 0: look once."
+        metavar="SECONDS",
+        validator=Number(gte=0),
+        show_default=True,
+        help="The longest time to wait. 0: check once.",
     ),
 ]
 Poll = Annotated[
@@ -50,8 +53,8 @@ Poll = Annotated[
     Parameter(
         metavar="SECONDS",
         validator=Number(gt=0),
-        help="The shortest pause between two looks. It grows up to a minute "
-        "while nothing changes. Default: 5.",
+        help="The shortest pause between two checks. It grows up to a minute while nothing changes. "
+        "Default: 5.",
     ),
 ]
 
@@ -62,7 +65,7 @@ def wait(
     *,
     timeout: Timeout = 3600,
     poll: Poll = None,
-    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), help="Don't report progress.")] = False,
+    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), help="Don't print progress.")] = False,
     as_json: Annotated[
         bool, Parameter(name="--json", help="Print the last state as one JSON object.")
     ] = False,
@@ -71,7 +74,7 @@ def wait(
 ) -> int:
     """Wait until a test execution, its calls and their evaluations are final.
 
-    Progress goes to stderr, and the last state to the standard output.
+    Prints progress to stderr, and the last state to stdout.
     """
     from futureagi_async.cli import board
 
@@ -91,22 +94,23 @@ def watch(
     timeout: Annotated[
         float | None,
         Parameter(
-            metavar="SECONDS", validator=Number(gte=0), help="How long to watch. Default: until it is final."
+            metavar="SECONDS", validator=Number(gte=0), help="The longest time to watch. Default: no limit."
         ),
     ] = None,
     poll: Poll = None,
     as_json: Annotated[
         bool,
         Parameter(
-            name="--json", help="Print a JSON object at the first look and at each change, one a line."
+            name="--json", help="Print a JSON object at the first check and at each change, one per line."
         ),
     ] = False,
     max_outage: MaxOutage = 900.0,
     connection: Connection = Connection(),  # noqa: B008 - frozen
 ) -> int:
-    """Watch a test execution: its calls by status, and its pending evaluations.
+    """Watch a test execution: its calls by status and its pending evaluations.
 
-    A terminal shows a board, which stays at the end. Elsewhere, a line is printed at each change.
+    On a terminal it shows a live board, which stays on the screen at the end.
+    Elsewhere it prints a line at each change.
     """
     from futureagi_async.cli import board
 
@@ -123,7 +127,7 @@ def _follow(
     max_outage: float,
     progress: "Progress",
 ) -> "tuple[sdk.ExecutionState, sdk.WaitTimeoutError | None]":
-    """Wait, and return the last state, with the error where the time was up."""
+    """Wait, and return the last state; if the time is over, also the error."""
     with connect(connection) as endpoint:
         wanted = choose_execution(execution_id, endpoint)
         if endpoint.stand_in is not None:
@@ -143,7 +147,7 @@ def _follow(
 
 
 def run_demo(endpoint: Endpoint, execution_id: str) -> None:
-    """Let the sample run from its beginning, so that there is something to wait for."""
+    """Start the sample test execution, so that there is something to wait for."""
     from futureagi_async.testing import Run
 
     assert endpoint.stand_in is not None

@@ -1,4 +1,4 @@
-"""Calls of many lists into files: `export_calls`, `verify_export`, `plan_export`, and shares of an export."""
+"""Exports calls to files: `export_calls`, `verify_export`, `plan_export`, and shares of an export."""
 
 import os
 from collections.abc import Iterable
@@ -43,7 +43,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what few need on first use."""
+    """Import rarely used names on first use."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
@@ -77,66 +77,71 @@ async def export_calls(
     work_dir: str | PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
 ) -> ExportReport:
-    """Write the calls of all sources into a file, a directory or a bucket, and return what is in it.
+    """Write the calls of all sources to a file, a directory or a bucket, and return a report.
 
-    Files appear under their names when everything was read, whole or not at all. Only their owner may
-    read them (mode 0600). Until then, every page is kept in a working directory, in the target or beside it.
-    If the export stops (an error, a cancellation, a crash), the same call continues, and reads again only
-    what was in flight. An incomplete list is in the report, and does not affect the others. The working
-    directory then stays, and the same call tries only what is missing.
+    The export reads all sources first. While it reads, it stores every page in a working directory, in the
+    target or beside it. At the end, each file appears under its name, whole or not at all. Only the owner can
+    read the files (mode 0600).
 
-    In a bucket (``s3://``, ``gs://`` or ``az://``), parts get names that nothing else ever gets. The manifest
-    is written last, and only if what was there when the export began is still there. So readers that begin
-    at the manifest never see half an export, and of two writers the second one fails. Needs the extra
-    ``[cloud]``.
+    If the export stops (an error, a cancellation, a crash), make the same call again. It continues, and reads
+    again only the pages that were in flight. If a list is incomplete, the report says so; the other lists are
+    not affected. The working directory then stays, and the same call reads only what is missing.
 
-    A directory that already holds this export is left as it is (``report.already_finished``).
+    In a bucket (``s3://``, ``gs://`` or ``az://``), each part file has a unique name. The manifest is written
+    last, and only if no other export has replaced the earlier manifest. So a reader that starts at the
+    manifest never sees half an export, and of two concurrent exports the second one fails. Buckets need the
+    extra ``[cloud]``.
+
+    If a directory already holds this export, nothing is read or written (``report.already_finished``).
 
     Raises `ValueError` and `TypeError` for wrong arguments, and `ExportError` if files can't be written or
-    belong to another export, all before any request. Raises `AuthenticationError` and
-    `PermissionDeniedError` as soon as keys are refused. Raises the first failure if no list could be begun.
+    belong to another export. All three are raised before any request. Raises `AuthenticationError` or
+    `PermissionDeniedError` as soon as the server refuses the keys. Raises the first failure if no list could
+    be read at all.
 
     Args:
         session: An open `futureagi_async.Session`.
-        sources: What to read; a call that is in several lists is written once for each.
-        target: A file ending in ``.jsonl``, ``.ndjson``, ``.csv`` (each also with ``.gz`` or ``.zst``) or
-            ``.parquet``. Anything else is a directory, for parts and ``_manifest.json``, as is
-            ``s3://bucket/prefix/``, ``gs://bucket/prefix/`` or ``az://container/prefix/``.
-        format: ``"jsonl"``, ``"csv"`` or ``"parquet"``. Default: by the ending of the file; ``"jsonl"`` in a
-            directory.
-        transcripts: Also read the details of calls whose list withholds the transcript, one request a
-            call. This adds their ``transcript``, and their ``recordings`` if the list names none.
-        resume: Continue an unfinished export in the target. ``False`` begins anew and replaces it.
-        overwrite: Also replace what no export wrote, or what was changed since: a file or a link at the
-            target (not its target), and parts in a directory. Also write into a directory with other files.
-        ordered: Write by source, then newest first, then by id. Unchanged lists then give the same bytes.
-        normalised: JSON Lines in documented names and units, not as sent.
-        columns: The columns to write, by their names in Parquet, also for CSV and normalised lines. ``id``
-            is always among them, and they keep the order of the schema. ``scenario`` and ``source`` stand for
-            several columns.
-        drop: Columns to leave out. Their values are not in ``extra``, ``misfits``, snapshots or evaluations
-            either.
-        redact: Replace phone numbers and customers' names by keyed digests. The same number or name has the
-            same digest, so that rows can still be joined. ``docs/exports.md`` says what is replaced.
-        redact_key: The key of these digests; default ``FI_REDACT_KEY`` from the environment. It is stored
-            nowhere. The manifest has an id that tells two keys apart.
-        partition: Put the parts of a directory into Hive folders, for query engines: ``"source"`` into
-            ``source_type=run_test/source_id=ID/`` and the like, ``"date"`` into ``date=2026-01-31/`` by the
-            day of ``timestamp`` in UTC.
-        part_rows: Records in each part of a directory; with ``partition``, of a folder.
-        page_size: Rows a request, about.
-        include_provider_data: Keep ``call_metadata`` and ``provider_call_data``, which may hold other
-            parties' keys.
+        sources: The lists to read. A call that is in several lists is written once for each list.
+        target: A file that ends in ``.jsonl``, ``.ndjson``, ``.csv`` (each also with ``.gz`` or ``.zst``) or
+            ``.parquet``. Any other path is a directory, for part files and ``_manifest.json``.
+            ``s3://bucket/prefix/``, ``gs://bucket/prefix/`` and ``az://container/prefix/`` are prefixes in a
+            bucket.
+        format: ``"jsonl"``, ``"csv"`` or ``"parquet"``. Default: from the ending of the file; ``"jsonl"`` for
+            a directory.
+        transcripts: Also read transcripts that a list does not include: one request for the details of each
+            such call. This adds ``transcript``, and ``recordings`` if the list has none.
+        resume: Continue an unfinished export in the target. ``False`` starts again and replaces it.
+        overwrite: Also replace files that no export wrote, or that were changed after an export: a file or a
+            symbolic link at the target (the link itself, not the file it points to), and part files in a
+            directory. Also write into a directory that has other files.
+        ordered: Sort by source, then newest call first, then by id. Unchanged lists then give the same bytes.
+        normalised: Write JSON Lines with documented names and units, not as sent.
+        columns: The columns to write. They have the same names as in Parquet, also for CSV and normalised
+            lines. ``id`` is always written. The order is that of the schema. ``scenario`` and ``source`` each
+            mean several columns.
+        drop: Columns to leave out. Their values are also removed from ``extra``, ``misfits``, snapshots and
+            evaluations.
+        redact: Replace phone numbers and customers' names with keyed digests. The same number or name always
+            has the same digest, so rows can still be joined. ``docs/exports.md`` says what is replaced.
+        redact_key: The key of these digests. Default: ``FI_REDACT_KEY`` from the environment. The key is not
+            stored. The manifest has an id of the key, which only tells two keys apart.
+        partition: Put the part files of a directory into Hive folders, for query engines. ``"source"``:
+            folders such as ``source_type=run_test/source_id=ID/``. ``"date"``: folders such as
+            ``date=2026-01-31/``, by the day of ``timestamp`` in UTC.
+        part_rows: Records in each part file of a directory, or with ``partition`` of a folder.
+        page_size: Rows per request, approximately.
+        include_provider_data: Keep ``call_metadata`` and ``provider_call_data``. They may hold keys of third
+            parties.
         since: The ``_manifest.json`` of an earlier export, or its directory or prefix. For each source that
-            it holds completely, read only what changed since then. This can't see deletions.
-        recordings: A folder for the calls' audio. With a target in a bucket, it can also be a folder right
-            below that.
-        allow_private_hosts: Download audio from private and local addresses, too.
-        max_outage: How many seconds to wait for a server that stopped answering; see
+            is complete in it, read only calls that changed since then. This can't find deleted calls.
+        recordings: A folder for the audio of the calls. If the target is in a bucket, it can also be a folder
+            directly below the target.
+        allow_private_hosts: Also download audio from private and local addresses.
+        max_outage: How many seconds to wait for a server that stops answering. See
             `futureagi_async.Session.stream_calls`.
         work_dir: For a target in a bucket: the directory for unfinished work. Default: the user's cache
-            directory. Each target has a directory of its own there.
-        on_progress: Called whenever more is safe on the disk. It should be quick.
+            directory. Each target has its own subdirectory there.
+        on_progress: Called each time more data is durably on the disk. It must return quickly.
 
     """
     from futureagi_async.export.redaction import make_redactor
@@ -173,19 +178,19 @@ async def export_calls(
 
 
 def verify_export(path: str | PathLike[str]) -> "VerifyReport":
-    """Read an export's directory, prefix or file again, and say what is not as it was written.
+    """Return a report that says whether the files of an export are unchanged.
 
-    Checked are the manifest's own digest and whether its figures add up; size, SHA-256, number of records
-    and all ids of the parts; whether parts are missing or were added; recordings that lie in the directory.
-    An incomplete export that is as it was written is ``ok``, and its ``complete`` is false.
+    For a directory or a prefix, this checks the digest of the manifest and the sums in it; the size, SHA-256,
+    number of records and ids of each part file; whether part files are missing or were added; and recordings
+    in the directory. An incomplete export that is unchanged is ``ok``, and its ``complete`` is false.
 
-    A single file has no manifest to compare it with: that it can be read to its end is checked, and that no
-    list has a call twice, where its records name their list. ``report.unchecked`` says what is not.
+    A single file has no manifest. This checks that the file can be read to its end. If its records name their
+    list, this also checks that no list has a call twice. ``report.unchecked`` says what was not checked.
 
-    Objects of a bucket are copied one after the other into a temporary directory.
+    Objects of a bucket are copied to a temporary directory, one at a time.
 
-    Raises `ExportError` where the path can't be read, or is a file of another kind; `ValueError` for an
-    address of another kind. Works without a session, and reads every file: in an event loop call it by
+    Raises `ExportError` if the path can't be read or is not an export, and `ValueError` for an unsupported
+    address. Needs no session. It reads every file and blocks: in an event loop, call it with
     ``anyio.to_thread.run_sync``.
     """
     from futureagi_async.export.targets import read_place
@@ -201,20 +206,21 @@ async def plan_export(
     page_size: int = 100,
     transcripts: bool = False,
 ) -> "ExportPlan":
-    """Say what an export would cost, about, after some small requests.
+    """Return an estimate of the records, requests, bytes and time of an export, after some small requests.
 
-    Five rows of each source tell counts and sizes. Pages of the longest lists, a few details, and as many
-    pages at once as the export would ask for tell how long it takes; they are no more than a quarter of a
-    long export's rows, and are left out where ``max_requests_per_minute`` alone decides.
+    It reads five rows of each source, for counts and sizes. For the time, it reads pages of the longest lists
+    and a few details, and sends as many concurrent requests as the export would. Together these read at most
+    a quarter of the rows of a long export. They are left out if ``max_requests_per_minute`` alone determines
+    the time.
 
-    A list that can't be read is in the plan with its error; refused keys, and a server that can't be trusted,
-    raise at once. Raises `TypeError` and `ValueError` for wrong arguments.
+    If a list can't be read, the plan has its error. Refused keys and an untrusted server raise at once.
+    Raises `TypeError` and `ValueError` for wrong arguments.
 
     Args:
         session: An open `futureagi_async.Session`.
-        sources: What to read.
-        page_size: Rows a request, as for `export_calls`.
-        transcripts: Count the details that `export_calls` would read, too.
+        sources: The lists to read.
+        page_size: Rows per request, as for `export_calls`.
+        transcripts: Also count the details that `export_calls` would read.
 
     """
     from futureagi_async.export import plan

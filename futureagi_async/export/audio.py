@@ -1,4 +1,4 @@
-"""The audio of calls, downloaded beside an export: `download_recordings`."""
+"""Downloads the audio of calls for an export: `download_recordings`."""
 
 import hashlib
 import json
@@ -38,7 +38,7 @@ MIB: Final = 1024 * 1024
 
 @attrs.define(frozen=True)
 class Recording:
-    """A piece of audio that a call names; ``name`` is one of `RECORDING_NAMES`."""
+    """The URL of a recording of a call. ``name`` is one of `RECORDING_NAMES`."""
 
     call_id: str
     name: str = attrs.field(validator=attrs.validators.in_(RECORDING_NAMES))
@@ -58,7 +58,7 @@ async def fetch_audio(
     allow_private_hosts: bool,
     on_safe: Callable[[], None],
 ) -> None:
-    """Download every recording that is not there yet; a download that fails is noted, and stops nothing."""
+    """Download every missing recording. A failed download is recorded and does not stop the others."""
 
     async def keep(file: RecordingFile) -> None:
         await run_sync(store.add_recording, file)
@@ -72,13 +72,13 @@ async def fetch_audio(
 
 
 def _wanted(store: Store, reader: RecordReader) -> Iterator[Recording]:
-    """Yield the recordings that the records name and that are not there yet."""
+    """Yield the recordings that records name and that are not downloaded yet."""
     for record in store.records(in_order=False):
         call = reader.call(record)
         try:
             urls = call.recording_urls
         except DecodingError:
-            continue  # of a shape that is not documented: the record says what was sent
+            continue  # of an undocumented type: the record keeps what was sent
         for name, url in urls.items():
             if not store.has_recording(call.id, name):
                 yield Recording(call.id, name, url)
@@ -93,23 +93,24 @@ async def download_recordings(
     receive: Receive | None = None,
     on_file: OnFile,
 ) -> None:
-    """Download each recording into ``folder``, and tell of each how it ended.
+    """Download each recording into ``folder``, and report the result of each download.
 
-    A file arrives beside its place and is renamed when it is whole and on the disk; it is named by its
-    call's id, readable by its owner alone. Where the server gives a strong entity tag, a download that was
-    cut off is gone on with, in this run or a later one. A URL comes from whoever recorded the call: nothing
-    but the URL itself is sent there, and hosts that are not on the open internet are refused.
+    A file is written under a temporary name, and renamed when it is complete and on the disk. Its name begins
+    with the id of the call. Only the owner can read it. If the server sends a strong entity tag, an
+    interrupted download continues, in this run or a later one. The URLs come from third parties: the request
+    has no keys and no other data, and hosts that are not on the public internet are refused.
 
-    What can't be downloaded is told with its reason and stops nothing; a host that is out is not asked any
-    more. Raises `ExportError` where the disk can't take it.
+    A failed download is reported with its reason and does not stop the others. If a host stops answering, no
+    further requests go to it. Raises `ExportError` if the files can't be written.
 
     Args:
-        wanted: What to download; a call's recording that comes again is skipped.
-        folder: Made where it is missing, but not what it lies in.
-        downloader: Opened; it says which hosts may be connected to, and how many downloads run at a time.
+        wanted: The recordings to download. A recording that comes a second time is skipped.
+        folder: Created if it is missing; its parent must exist.
+        downloader: An open downloader. It decides which hosts are allowed, and the number of concurrent
+            downloads.
         max_file_bytes: Larger files are refused.
-        receive: Takes each file that was downloaded elsewhere, and says what it is called there.
-        on_file: Told of each recording, one at a time.
+        receive: Takes each finished file, moves it elsewhere, and returns its name there.
+        on_file: Called for each recording, one at a time.
 
     """
     if max_file_bytes < 1:
@@ -132,7 +133,7 @@ async def download_recordings(
 async def _fetch(
     recording: Recording, folder: Path, downloader: Downloader, max_file_bytes: int
 ) -> RecordingFile:
-    """Download one recording, and say how that ended."""
+    """Download one recording, and return the result."""
     path, size, sha256, error = None, 0, None, None
     try:
         path, size, sha256 = await _download(recording, folder, downloader, max_file_bytes)
@@ -156,7 +157,7 @@ async def _download(
     if call_id is None:
         raise APIConnectionError("The call's id is not a UUID, so no file can be named after it.")
     parts = split_url(recording.url)
-    address = f"{parts.scheme}://{parts.netloc}{parts.path}"  # without a signature, which changes
+    address = f"{parts.scheme}://{parts.netloc}{parts.path}"  # without the signature, which changes
     file = AudioFile(folder, f"{call_id}-{recording.name}", address, max_file_bytes)
     try:
         path, sha256 = await downloader.download(recording.url, file)
@@ -186,26 +187,27 @@ def _host(url: str) -> str:
 
 
 class AudioFile:
-    """Bytes arrive in ``.<stem>.part``; ``.<stem>.tag`` says of which file they are the beginning.
+    """A file that is being downloaded.
 
-    All methods block, and belong into a thread. Every `OSError` is an `ExportError`.
+    Its bytes are in ``.<stem>.part``. ``.<stem>.tag`` says which file they are the beginning of. All methods
+    block: call them in a thread. They raise `ExportError` in place of `OSError`.
     """
 
     def __init__(self, folder: Path, stem: str, address: str, max_bytes: int) -> None:
         self.size = 0
-        """Bytes at hand."""
+        """The number of bytes in the part file."""
         self._folder = folder
         self._stem = stem
         self._path = folder / f".{stem}.part"
         self._tag = folder / f".{stem}.tag"
-        self._origin = hashlib.sha256(address.encode()).hexdigest()  # an address may hold a secret
+        self._origin = hashlib.sha256(address.encode()).hexdigest()  # a URL may hold a secret
         self._max_bytes = max_bytes
         self._descriptor: int | None = None
         self._hash = hashlib.sha256()
         self._head: BodyInfo | None = None
 
     def find_part(self) -> PartialFile | None:
-        """Return what an earlier try left of this very file, if anything."""
+        """Return what an earlier attempt downloaded of the same file, if anything."""
         with suppress(OSError, ValueError, TypeError, KeyError, ExportError):
             noted = json.loads(self._tag.read_bytes()) if is_file(self._tag) else {}
             size = self._path.stat().st_size if is_file(self._path) else 0
@@ -214,7 +216,7 @@ class AudioFile:
         return None
 
     def begin(self, head: BodyInfo) -> None:
-        """Make ready for a body: behind the part, or anew."""
+        """Open the part file for a body: after its present bytes, or from the start."""
         check_size(head.size or 0, self._max_bytes)
         self.close()
         self._head, self.size, self._hash = head, head.start, hashlib.sha256()
@@ -228,7 +230,7 @@ class AudioFile:
                 self._note(head.validator)
 
     def write(self, data: bytes) -> None:
-        """Append to the body."""
+        """Append bytes of the body."""
         assert self._descriptor is not None
         check_size(self.size + len(data), self._max_bytes)
         with export_errors(self._path):
@@ -237,7 +239,7 @@ class AudioFile:
         self.size += len(data)
 
     def finish(self) -> tuple[str, str]:
-        """Give the file its name; return that and its SHA-256."""
+        """Rename the file to its final name. Return that name and the SHA-256."""
         assert self._head is not None
         assert self._descriptor is not None
         if not self.size:
@@ -254,19 +256,19 @@ class AudioFile:
         return target.name, self._hash.hexdigest()
 
     def leave(self) -> None:
-        """Let go of the file; a part that can't be gone on with is removed."""
+        """Close the file. A part that can't be continued is removed."""
         self.close()
         if self.find_part() is None:
             self.discard()
 
     def discard(self) -> None:
-        """Remove what there is of the part."""
+        """Remove the part and its tag."""
         with export_errors(self._path, "remove"):
-            self._tag.unlink(missing_ok=True)  # first: a part without it is never gone on with
+            self._tag.unlink(missing_ok=True)  # first: a part without a tag is never continued
             self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Close the part, wherever it ends."""
+        """Close the part file."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

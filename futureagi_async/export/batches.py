@@ -1,4 +1,4 @@
-"""Records of an unfinished export, read again in the order in which they are written, with their details."""
+"""Reads the records of an unfinished export again, in the order in which they are written, with details."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -20,15 +20,15 @@ from futureagi_async.models.call import on_one_line
 from futureagi_async.sources import CallSource
 
 Restore: TypeAlias = Callable[[bytes, int], CallExecution]
-"""Decodes a record again; the number is its source's place."""
+"""Decodes a record again. The number is the place of its source."""
 
 _SIZE_OF = attrgetter("size")
-_OPEN_FILES = 3  # records come from one part after the other, or sorted, from all of them
-_DETAILS = -1  # stands for the file of details among the numbers of part files
+_OPEN_FILES = 3  # unsorted records come from one part file after another; sorted ones come from all of them
+_DETAILS = -1  # the number of the details file among the numbers of part files
 
 
 class RecordReader:
-    """Reads the records of a store; to be used in a ``with`` block."""
+    """Reads the records of a store. Use it in a ``with`` block."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class RecordReader:
         self._store = store
         self._restore = restore
         self._open: dict[int, tuple[int, Path]] = {}
-        """Descriptor and path of the part files that were read from last, and of the details."""
+        """The descriptors and paths of the last part files, and of the details file."""
 
     def __enter__(self) -> Self:
         return self
@@ -53,7 +53,7 @@ class RecordReader:
         self._open.clear()
 
     def batch(self, records: Sequence[Record]) -> Batch:
-        """Read some records."""
+        """Return some records with their details."""
         raws = list(chain.from_iterable(map(self._read_run, _runs(records))))
         has_detail: set[int] = set()
         for place, record in enumerate(records):
@@ -68,7 +68,7 @@ class RecordReader:
         def restore(place: int) -> CallExecution:
             call = self._restore(raws[place], records[place].source)
             if place in has_detail and lacks_transcript(call):
-                call.transcript = ()  # the detail said so, and it withholds nothing
+                call.transcript = ()  # the detail has no transcript, and details are always complete
             return call
 
         sources = [self.sources[record.source] for record in records]
@@ -84,7 +84,7 @@ class RecordReader:
         return self._read(_DETAILS, record.detail_size, record.detail_offset)
 
     def _read_run(self, records: Sequence[Record]) -> list[bytes]:
-        """Return records that lie one behind the other, without their newlines."""
+        """Return consecutive records of a file, without their newlines."""
         begin = records[0].offset
         read = self._read(records[0].part, sum(map(_SIZE_OF, records)), begin)
         return [read[offset - begin : offset - begin + size - 1] for _, _, offset, size, _, _ in records]
@@ -101,12 +101,12 @@ class RecordReader:
 
 
 def size_with_details(records: Sequence[Record]) -> int:
-    """Return how many bytes records take with what their details add."""
+    """Return the size of records including what their details add."""
     return sum(record.size + (record.detail_size or 0) for record in records)
 
 
 def merge(record: bytes, detail: bytes) -> bytes:
-    """Return the record with the detail's transcript, and its recordings where the record names none."""
+    """Return the record with the transcript of its detail, and with the recordings if it has none."""
     fields, found = decode_fields(record), decode_fields(detail)
     if "recordings" in found and _names_any(fields.get("recordings")):
         del found["recordings"]
@@ -117,11 +117,11 @@ def _names_any(recordings: Raw | None) -> bool:
     try:
         return recordings is not None and bool(msgspec.json.decode(recordings))
     except JSON_ERRORS:
-        return True  # with a number beyond Python's
+        return True  # with a number that Python can't parse
 
 
 def _runs(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
-    """Part records where one does not lie right behind the other."""
+    """Split records into runs that are consecutive in their file."""
     _, numbers, offsets, sizes, _, _ = zip(*records, strict=True)
     begins = list(zip(numbers, offsets, strict=True))
     ends = list(zip(numbers, map(add, offsets, sizes), strict=True))

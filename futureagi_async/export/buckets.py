@@ -1,8 +1,9 @@
-"""An export that goes into a bucket: parts first, under names that tell their content, the manifest last.
+"""Exports to a bucket: part files first, under names that depend on their content, and the manifest last.
 
-Stores have no rename, so that every object is put under its final name. A name holds the digest of its
-content and, where another export's manifest is to be replaced, of that manifest's version: two exports share
-an object only if at most one of them can put its manifest, so that what one removes is never another's.
+Object stores have no rename, so every object is put under its final name. The name has the digest of the
+content. If the export replaces another manifest, the digest includes the version of that manifest. So two
+exports share an object only if at most one of them can put its manifest, and an export never removes objects
+of another one.
 """
 
 import hashlib
@@ -55,24 +56,24 @@ from futureagi_async.export.targets import (
     BucketTarget,
 )
 
-_AT_ONCE: Final = 3  # some 24 MiB each are held by the client
+_AT_ONCE: Final = 3  # the client buffers about 24 MiB for each
 _LOG: Final = "objects.jsonl"
 _DIGEST_CHARACTERS: Final = 32
-_HIDDEN: Final = (".", "_")  # names that begin so are no data to readers of prefixes
+_HIDDEN: Final = (".", "_")  # readers of prefixes skip names that begin with these
 
 
 class ObjectLog:
-    """Which manifest an unfinished export is to replace, and which objects are, or may be, in the bucket."""
+    """A log: which manifest an unfinished export replaces, and which objects it may have put."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.is_there = False
         self.base: Version | None = None
-        """The version of the manifest that is to be replaced; ``None`` where there was none."""
+        """The version of the manifest to replace; ``None`` if there was none."""
         self.names: set[str] = set()
 
     def read(self) -> None:
-        """Read what an earlier run noted; a last line that was torn was followed by no put."""
+        """Read the log of an earlier run. After an incomplete last line, no object was put."""
         if not is_file(self._path):
             return
         with export_errors(self._path, "read"):
@@ -85,7 +86,7 @@ class ObjectLog:
                 self.names.add(str(json.loads(line)))
 
     def write(self, target: BucketTarget, base: Version | None) -> None:
-        """Begin anew with another version, and with the names that are known."""
+        """Write a new log with another version, and the known names."""
         self.base, self.is_there = base, True
         head = {"target": str(target), "replaces": None if base is None else base._asdict()}
         text = "".join(f"{json.dumps(line)}\n" for line in (head, *sorted(self.names)))
@@ -95,7 +96,7 @@ class ObjectLog:
         sync_directory(self._path.parent)
 
     def note(self, names: Iterable[str]) -> None:
-        """Note durably which objects are about to be put, or to be removed later."""
+        """Log durably which objects are about to be put, or are to be removed later."""
         new = sorted(set(names) - self.names)
         if not new:
             return
@@ -109,7 +110,7 @@ class ObjectLog:
             os.close(descriptor)
 
     def remove(self) -> None:
-        """Remove it."""
+        """Remove the log."""
         with export_errors(self._path, "remove"):
             self._path.unlink(missing_ok=True)
         self.base, self.is_there, self.names = None, False, set()
@@ -120,7 +121,7 @@ def _decode_version(fields: Any) -> Version | None:
 
 
 class BucketDestination:
-    """A prefix in a bucket: parts are put as soon as they are finished, the manifest when all are there."""
+    """A prefix in a bucket: each part is put when it is finished, and the manifest after all parts."""
 
     def __init__(self, target: BucketTarget, permissions: Permissions, recordings: str | None) -> None:
         self._target = target
@@ -129,26 +130,26 @@ class BucketDestination:
         self._log = ObjectLog(target.work / _LOG)
         self._log_lock = anyio.Lock()
         self._earlier: Manifest | None = None
-        """The export that is to be replaced."""
+        """The manifest of the export to replace."""
         self._is_settled = False
-        """Whether nothing in the log is needed any more."""
+        """Whether the log is no longer needed."""
         self._slots = anyio.Semaphore(_AT_ONCE)
         self._tasks: anyio.abc.TaskGroup
         self._failure: BaseException | None = None
         self._received: set[str] = set()
         self._there: set[str] = set()
         self._parts: list[Part] = []
-        """Those of the export; others may have been received early, and for nothing."""
+        """The objects of the export. Others may have been received early and are not needed."""
         self._progress = anyio.Event()
         self._objects: ObjectStore
 
     async def prepare(self) -> None:
-        """Make the local directory, and find out how to reach the store."""
+        """Create the local directory, and connect to the store."""
         await run_sync(partial(make_directory, self._target.work.parent, parents=True))
         self._objects = await run_sync(ObjectStore, self._target.address)
 
     async def find_finished(self, store: Store) -> Manifest | None:
-        """Look at the manifest in the bucket, and at what of an earlier run is on this machine."""
+        """Return the manifest in the bucket if it is of this export; also read the log of an earlier run."""
         return await run_sync(self._find_finished, store)
 
     def _find_finished(self, store: Store) -> Manifest | None:
@@ -169,16 +170,16 @@ class BucketDestination:
         return None
 
     def _find_own(self, found: tuple[bytes, Version] | None, store: Store) -> Manifest | None:
-        """Go on with an unfinished export, unless another one has replaced what it was to replace."""
+        """Continue an unfinished export, unless another export has replaced the same manifest."""
         text, version = found or (b"", None)
         manifest = self._decode(text) if found is not None else None
         if version != self._log.base:
             if manifest is None or text != self._read_own_manifest():
                 raise ExportError(
-                    f"{self._target} was replaced by another export since this one began. Keep that, or "
-                    f"begin anew with {RESTART} to replace it."
+                    f"Another export replaced {self._target} after this one began. Keep it, or replace it "
+                    f"with {RESTART}."
                 )
-            if manifest.complete:  # it was put, and the process ended before it was told so
+            if manifest.complete:  # it was put, but the process ended before it got the answer
                 self._clean(manifest)
                 store.remove()
                 return manifest
@@ -186,7 +187,7 @@ class BucketDestination:
         return None
 
     def _decode(self, text: bytes) -> Manifest | None:
-        """Return a manifest that is in the bucket; one of another kind is refused, or ignored."""
+        """Return the manifest in the bucket. Another kind of file is refused, or ignored if allowed."""
         try:
             return parse_manifest(text, self._target.address.url(MANIFEST))
         except ExportError as error:
@@ -203,7 +204,7 @@ class BucketDestination:
     def _check_finished(self, manifest: Manifest, parameters: Parameters) -> None:
         if different := parameters.differences(manifest.parameters):
             raise ExportError(
-                f"{self._target} holds a finished export with other parameters: {'; '.join(different)}. "
+                f"{self._target} has a finished export with other parameters: {'; '.join(different)}. "
                 f"Choose another prefix, or replace it with {RESTART}."
             )
         sizes: dict[str, dict[str, int]] = {}
@@ -213,8 +214,8 @@ class BucketDestination:
                 sizes[folder] = self._objects.list(folder).sizes
             if not PART_NAME.fullmatch(part.name) or sizes[folder].get(name) != part.bytes:
                 raise ExportError(
-                    f"{self._target.address.url(part.name)} is not as the export left it. Look with "
-                    f"verify_export, or begin anew with {RESTART}."
+                    f"{self._target.address.url(part.name)} was changed or removed after the export. Check "
+                    f"it with verify_export, or start again with {RESTART}."
                 )
 
     def _check_nothing_else(self) -> None:
@@ -225,17 +226,17 @@ class BucketDestination:
         ]
         if others:
             raise ExportError(
-                f"{self._target.address.url(others[0])} is there already, but no manifest of an export. "
+                f"{self._target.address.url(others[0])} already exists, but the prefix has no manifest. "
                 f"Choose another prefix, or write into this one with {OVERWRITE}."
             )
 
     async def begin(self) -> None:
-        """Note what is to be replaced: nothing else that is there later may be."""
+        """Log the manifest to replace. No other manifest may be replaced later."""
         await run_sync(self._log.write, self._target, self._log.base)
 
     @asynccontextmanager
     async def receiving(self) -> AsyncIterator[None]:
-        """Put what is received while the block goes on; what fails ends the block, and is raised."""
+        """Put received files while the block runs. A failure ends the block and is raised."""
         callers_error: BaseException | None = None
         async with anyio.create_task_group() as self._tasks:
             try:
@@ -250,18 +251,18 @@ class BucketDestination:
             raise first
 
     def receive_early(self, path: Path, part: Part) -> None:
-        """Begin to put a part while others are read."""
+        """Start to put a part while others are read."""
         self._begin_to_put(path, self._named(part))
 
     def receive(self, path: Path, part: Part) -> Part:
-        """Begin to put a part, under its final name."""
+        """Start to put a part under its final name."""
         part = self._named(part)
         self._parts.append(part)
         self._begin_to_put(path, part)
         return part
 
     def receive_object(self, key: str, part: Part) -> Part:
-        """Begin to copy an object of the same bucket, under its final name."""
+        """Start to copy an object of the same bucket to its final name."""
         part = self._named(part)
         self._parts.append(part)
         self._begin_to_put(key, part)
@@ -276,7 +277,7 @@ class BucketDestination:
             self._tasks.start_soon(self._put_part, source, part)
 
     async def receive_recording(self, folder: Path, file: RecordingFile) -> RecordingFile:
-        """Put a recording, where they are to be in the bucket, and remove it from the disk."""
+        """If recordings go to the bucket, put a recording there and remove it from the disk."""
         if self._recordings is None or file.path is None or file.sha256 is None:
             return file
         path, name = folder / file.path, self._name_of(file.path, file.sha256)
@@ -287,14 +288,14 @@ class BucketDestination:
         return msgspec.structs.replace(file, path=name)
 
     def _name_of(self, name: str, sha256: str) -> str:
-        """Return the name of an object; that of a local file with a digest."""
+        """Return the name of an object: the name of the local file, with a digest."""
         path, base = PurePosixPath(name), self._log.base
         if base is not None:
             sha256 = hashlib.sha256(f"{sha256} {base.e_tag} {base.version}".encode()).hexdigest()
         return str(path.with_name(f"{path.stem}-{sha256[:_DIGEST_CHARACTERS]}{path.suffix}"))
 
     async def _put_part(self, source: Path | str, part: Part) -> None:
-        """Put a file, or copy the object that a key names."""
+        """Put a file, or copy the object with a given key."""
         try:
             if isinstance(source, Path):
                 await self._put(part.name, partial(self._objects.put_file, part.name, source))
@@ -319,7 +320,7 @@ class BucketDestination:
                 raise ExportError(f"{error} {KEPT}") from None
 
     async def settle(self, on_progress: Callable[[int, int], None]) -> None:
-        """Wait until all parts are there."""
+        """Wait until all parts are put."""
         while True:
             there = [part for part in self._parts if part.name in self._there]
             on_progress(sum(part.records or 0 for part in there), sum(part.bytes for part in there))
@@ -329,7 +330,7 @@ class BucketDestination:
             await self._progress.wait()
 
     async def publish(self, manifest: Manifest, store: Store) -> None:
-        """Put the manifest, and remove what an earlier one lists, or nobody does."""
+        """Put the manifest, and remove objects that it does not list."""
         await run_sync(self._publish, manifest)
 
     def _publish(self, manifest: Manifest) -> None:
@@ -339,11 +340,11 @@ class BucketDestination:
         write_synced(self._target.unfinished(MANIFEST), text)
         version = self._put_manifest(text)
         self._clean(manifest)
-        if not manifest.complete:  # the next run replaces this one
+        if not manifest.complete:  # the next run replaces this manifest
             self._log.write(self._target, version)
 
     def _put_manifest(self, text: bytes) -> Version:
-        """Put the manifest in place of the one that was there when the export began, and of no other."""
+        """Put the manifest, if the manifest in the bucket is still the one from when the export began."""
         lost: ExportError | None = None
         try:
             return self._objects.put(MANIFEST, text, self._log.base)
@@ -355,36 +356,36 @@ class BucketDestination:
         with suppress(ExportError):
             found = self._objects.read(MANIFEST, MAX_BYTES)
         if found is not None and found[0] == text:
-            return found[1]  # it was put, and only the answer was lost
+            return found[1]  # it was put, but the answer was lost
         if lost is not None:
             raise lost
         if found is not None:
             self._withdraw(found[0])
         raise ExportError(
-            f"Another export to {self._target} was finished while this one ran, and that one stays as it is. "
-            f"Choose another prefix, or replace it with {RESTART}."
+            f"Another export to {self._target} finished while this one ran, so this one was not stored. "
+            f"Choose another prefix, or replace the other export with {RESTART}."
         )
 
     def _withdraw(self, others: bytes) -> None:
-        """Remove what was put, where another manifest is in place: nobody can use it any more."""
+        """Remove the objects of this export after another manifest is in place: nobody can use them."""
         with suppress(ExportError, ValueError):
             manifest, _ = decode_manifest(others)
             self._objects.delete(sorted(self._log.names - _objects_of(manifest)))
 
     def _clean(self, manifest: Manifest) -> None:
-        """Remove objects that were put, or replaced, and that the manifest, now in place, does not list."""
+        """Remove objects that were put or replaced, and that the new manifest does not list."""
         unneeded = sorted(self._log.names - _objects_of(manifest))
         try:
             self._objects.delete(unneeded)
         except ExportError as error:
             raise ExportError(
-                f"The export is finished, but {len(unneeded)} objects are left that it does not need. {error}"
+                f"The export is finished, but {len(unneeded)} unneeded objects could not be removed. {error}"
             ) from None
         self._log.names.difference_update(unneeded)
         self._is_settled = manifest.complete
 
     async def close(self, store: Store) -> None:
-        """Remove what is needed only to go on, where there is nothing to go on with."""
+        """Remove what is needed only to continue, if there is nothing to continue."""
         if store.exists:
             return
         shutil.rmtree(self._target.downloads, ignore_errors=True)
@@ -392,10 +393,10 @@ class BucketDestination:
             await run_sync(self._log.remove)
 
     async def leave(self) -> None:
-        """Nothing: the working directory was the lock's."""
+        """Do nothing: the lock removes the working directory."""
 
     def report_paths(self, manifest: Manifest) -> Paths:
-        """Return addresses."""
+        """Return the addresses of the objects."""
         address = self._target.address
         return Paths(
             target=str(address),
@@ -405,7 +406,7 @@ class BucketDestination:
 
 
 def _objects_of(manifest: Manifest) -> set[str]:
-    """Return the names of what a manifest lists, as far as they are those of an export's objects."""
+    """Return the names of the objects in a manifest that are valid names of an export's objects."""
     names = {part.name for part in manifest.parts if PART_NAME.fullmatch(part.name)}
     folder = manifest.recordings_folder
     if folder is not None and RECORDINGS_FOLDER.fullmatch(folder):

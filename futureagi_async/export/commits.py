@@ -1,4 +1,4 @@
-"""One export of many shares: `commit_shares`. Parts are checked and brought to the target share by share."""
+"""Makes one export of many shares: `commit_shares`. It checks part files and moves them to the target."""
 
 import os
 import re
@@ -62,7 +62,7 @@ from futureagi_async.sources import CallSource
 ORPHANS_AFTER: Final = 86_400.0
 _COMMITTED: Final = "committed.json"
 _NUMBER: Final = re.compile(r"-([0-9]{5,})(-[0-9a-f]{32})?(?=\.)")
-"""In the name of a part; in buckets, a digest follows."""
+"""The stem of the name of a part file; in buckets, a digest follows."""
 
 
 async def commit_shares(
@@ -76,27 +76,28 @@ async def commit_shares(
     work_dir: str | os.PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
 ) -> ExportReport:
-    """Make one export of all shares: parts are checked and brought to the target, the manifest comes last.
+    """Make one export of all shares, and return its report.
 
-    The result is what `export_calls` would have written of the same sources, and is taken by whatever takes
-    that. Each share needs a receipt; where attempts were given up, `Share.failed` gives one, and the report
-    names the sources. Whatever ends the commit, the same call again does what is left. The staging stays as
-    it is, but for what attempts left whose receipts do not count: that is removed some time after.
+    This checks the part files of each share and copies them to the target, then writes the manifest. The
+    result is the same as an export of the same sources by `export_calls`. Each share needs a receipt. If the
+    attempts at a share failed, pass `Share.failed`: the report then says that its sources are incomplete. If
+    the commit is interrupted, make the same call again: it does the rest. The staging stays unchanged, except
+    that files of attempts without a valid receipt are removed later.
 
-    Raises `ExportError` where a part is not as its receipt says, where the staging belongs to another plan or
-    was committed elsewhere, and for a target that `export_calls` would refuse; `ValueError` and `TypeError`
-    for wrong arguments.
+    Raises `ExportError` if a part file differs from its receipt, if the staging belongs to another plan or
+    was committed to another target, or if `export_calls` would refuse the target. Raises `ValueError` and
+    `TypeError` for wrong arguments.
 
     Args:
-        receipts: Of each share of one plan.
-        staging: Where they were exported to.
+        receipts: The receipts of all shares of one plan.
+        staging: The folder or prefix that the shares were exported to.
         target: A directory, or ``s3://bucket/prefix/``, ``gs://`` or ``az://``.
-        resume: Leave a finished export of the same sources and parameters in the target as it is. ``False``
-            replaces it, whatever its parameters are.
-        overwrite: Also replace what no export wrote; as for `export_calls`.
-        orphans_after: Seconds since an attempt without a receipt wrote last, after which it is removed.
-        work_dir: For a target in a bucket, a directory for what is unfinished; as for `export_calls`.
-        on_progress: Called for each part that was brought.
+        resume: Keep a finished export of the same sources and parameters in the target. ``False`` replaces
+            it, whatever its parameters are.
+        overwrite: Also replace files that no export wrote, as for `export_calls`.
+        orphans_after: An attempt without a receipt is removed this many seconds after its last write.
+        work_dir: For a target in a bucket, the directory for unfinished work, as for `export_calls`.
+        on_progress: Called for each part file that was copied.
 
     """
     given = _check_receipts(receipts)
@@ -113,7 +114,7 @@ def check_commit(
     *,
     format: str = "parquet",  # noqa: A002
 ) -> None:
-    """Raise what `commit_shares` would raise for its staging and its target, before anything is exported."""
+    """Check a staging and a target before the export. Raises the errors that `commit_shares` would raise."""
     _read_places(staging, target, format, None)
 
 
@@ -132,19 +133,19 @@ def _read_places(
 
 
 def _check_receipts(receipts: Iterable[ShareReceipt]) -> list[ShareReceipt]:
-    """Return the receipts in the order of their sources; refuse those of several plans, or with a gap."""
+    """Return the receipts in the order of their sources. Refuses several plans and missing receipts."""
     if not isinstance(receipts, Iterable):
         raise TypeError(f"receipts must be a list of ShareReceipt, not {type(receipts).__name__}.")
     given = [check_kind("A receipt", receipt, ShareReceipt) for receipt in receipts]
     given.sort(key=lambda receipt: receipt.share.first)
     if not given:
-        raise ValueError("receipts must hold one of each share.")
+        raise ValueError("receipts must have one receipt for each share.")
     if len({(receipt.share.plan, receipt.share.total) for receipt in given}) > 1:
-        raise ValueError("receipts must be of the shares of one plan, and these are of several.")
+        raise ValueError("receipts are of shares of several plans: give those of one plan.")
     place, missing = 0, list[str]()
     for share in (receipt.share for receipt in given):
         if share.first < place:
-            raise ValueError(f"receipts hold source {share.first} twice: give one for each share.")
+            raise ValueError(f"receipts have source {share.first} twice: give one receipt for each share.")
         missing += [f"{place} to {share.first - 1}"] if share.first > place else []
         place = share.first + len(share.sources)
     total = given[0].share.total
@@ -152,16 +153,16 @@ def _check_receipts(receipts: Iterable[ShareReceipt]) -> list[ShareReceipt]:
     if missing:
         raise ValueError(
             f"receipts are missing for sources {', '.join(missing)} of 0 to {total - 1}. Export their "
-            "shares, or give share.failed(error) for those that are given up."
+            "shares, or pass share.failed(error) for shares that failed."
         )
     if all(receipt.attempt is None for receipt in given):
         (failure, *_) = given[0].fetch.sources[0].failures
-        raise failure  # not one share was exported: there is nothing to commit
+        raise failure  # all shares failed: there is nothing to commit
     return given
 
 
 def _check_apart(place: Path | Address, goal: Target) -> None:
-    """Refuse a staging and a target of which one is in the other."""
+    """Refuse a staging in the target, or a target in the staging."""
     if isinstance(place, Address):
         paths = [place, goal.address] if isinstance(goal, BucketTarget) else []
         ways = [(each.scheme, each.bucket, *filter(None, each.prefix.split("/"))) for each in paths]
@@ -169,7 +170,7 @@ def _check_apart(place: Path | Address, goal: Target) -> None:
         local = [] if isinstance(goal, BucketTarget) else [place.resolve(), goal.path.resolve()]
         ways = [each.parts for each in local]
     if ways and ways[0][: len(ways[1])] == ways[1][: len(ways[0])]:
-        raise ValueError("staging and target must lie apart: neither may be, or be in, the other.")
+        raise ValueError("staging and target must be separate: neither can be inside the other, or the same.")
 
 
 @attrs.define
@@ -181,10 +182,10 @@ class _Commit:
     permissions: Permissions
     on_progress: OnProgress | None
     is_placing: bool = attrs.field(default=False, init=False)
-    """Whether files are getting their names: an error then leaves what is needed to go on."""
+    """Whether files get their final names now. After an error, the files needed to continue then stay."""
 
     async def run(self, place: Path | Address) -> ExportReport:
-        """Do what is left to do."""
+        """Do the remaining steps of the commit."""
         target = self.target
         store = Store(target, self._parameters())
         from futureagi_async.export.job import open_destination
@@ -219,7 +220,7 @@ class _Commit:
         return [source for receipt in self.receipts for source in receipt.share.sources]
 
     def _parameters(self) -> Parameters:
-        """Return those of one export of all sources."""
+        """Return the parameters of one export of all sources."""
         shares = [receipt.share.parameters for receipt in self.receipts]
         return for_sources(shares[0], [source for share in shares for source in share.sources])
 
@@ -232,7 +233,9 @@ class _Commit:
                     await self._bring(receipt, staging, merged, destination)
                 await destination.settle(self._tell)
                 manifest = await run_sync(merged.manifest, datetime.now(UTC))
-                with anyio.CancelScope(shield=True):  # files get their names: too late to be cancelled
+                with anyio.CancelScope(
+                    shield=True
+                ):  # files get their names: from here on it can't be cancelled
                     self.is_placing = True
                     await destination.publish(manifest, store)
                     await run_sync(store.remove)
@@ -242,22 +245,22 @@ class _Commit:
         return report_on(manifest, self.target, fetch, destination.report_paths(manifest))
 
     def _open(self, place: Path | Address) -> Staging:
-        """Open the staging; raises `ExportError` for one of another plan, or that went elsewhere."""
+        """Open the staging. Raises `ExportError` if it has another plan, or was committed elsewhere."""
         staging = open_staging(place)
         if not check_plan(staging, self.receipts[0].share.plan):
-            raise ExportError(f"{staging} holds no shares. Name the staging that they were exported to.")
+            raise ExportError(f"{staging} has no shares. Name the staging that they were exported to.")
         before = staging.read(_COMMITTED)
         if before not in (None, self._text_of_target()):
             raise ExportError(
-                f"{staging} was committed to another target, so that what it holds is of an earlier run: see "
+                f"{staging} was already committed to another target, so it is of an earlier run: see "
                 f"{staging.url(_COMMITTED)}. Export to a new staging, or copy that target."
             )
         return staging
 
     def _note_finished(self, place: Path | Address, fetch: FetchReport) -> None:
-        """Note what a commit could not that was killed when the manifest was there already."""
+        """Record that the commit is done, if an earlier run was killed after it wrote the manifest."""
         if fetch.sources != tuple(chain.from_iterable(receipt.fetch.sources for receipt in self.receipts)):
-            return  # the target holds another run
+            return  # the target has another run
         staging = open_staging(place)
         if staging.read(PLAN) == text_of_plan(self.receipts[0].share.plan):
             staging.create(_COMMITTED, self._text_of_target())
@@ -270,7 +273,7 @@ class _Commit:
     async def _bring(
         self, receipt: ShareReceipt, staging: Staging, merged: "_Merged", destination: Destination
     ) -> None:
-        """Bring the parts of a share; a receipt that came after it was given up counts all the same."""
+        """Copy the parts of a share. A receipt that came after the share was given up counts too."""
         share = receipt.share
         staged = await run_sync(read_receipt, staging, share)
         if staged is None and receipt.attempt is not None:
@@ -305,7 +308,7 @@ class _Commit:
         return any(receipt.records for receipt in self.receipts)
 
     def _find(self, staging: Staging, staged: Receipt, share: Share, part: Part, name: str) -> Path | str:
-        """Check a part's digest; return a local file of it, or its key in the target's own bucket."""
+        """Check the digest of a part. Return a local file, or its key if it is in the target's bucket."""
         staged_name = f"{ATTEMPTS}/{staged.attempt}/{part.name}"
         target = self.target
         if isinstance(target, BucketTarget):
@@ -335,7 +338,7 @@ def _fetch(staging: Staging, name: str, sha256: str, share: Share, path: Path) -
 
 def _check_digest(staging: Staging, name: str, found: str | None, sha256: str, share: Share) -> None:
     if found != sha256:
-        what = "is missing" if found is None else "was changed, since its SHA-256 is not that of its receipt"
+        what = "is missing" if found is None else "was changed: its SHA-256 differs from its receipt"
         raise ExportError(
             f"{staging.url(name)} {what}. Remove {staging.url(f'{RECEIPTS}/{share.id}')}-*.json, and export "
             "that share again."
@@ -343,14 +346,14 @@ def _check_digest(staging: Staging, name: str, found: str | None, sha256: str, s
 
 
 class _Merged:
-    """The manifest of all shares, which come one after the other; to be closed."""
+    """Builds the manifest from all shares, one after the other. Close it after use."""
 
     def __init__(self, parameters: Parameters) -> None:
         self.parts: list[Part] = []
         self.reports: list[SourceReport] = []
         self._parameters = parameters
         self._number = 0
-        """Of the next part."""
+        """The number of the next part."""
         self._sources: list[Source] = []
         self._complete = True
         self._began: list[datetime] = []
@@ -358,18 +361,18 @@ class _Merged:
         self._ids = IdDigests()
 
     def close(self) -> None:
-        """Drop what is kept of ids."""
+        """Remove the stored ids."""
         self._ids.close()
 
     @property
     def records(self) -> int:
-        """How many there are so far."""
+        """The number of records so far."""
         return sum(source.records for source in self._sources)
 
     def renumbered(self, parts: Sequence[Part], *, drop_empty: bool) -> Iterator[tuple[Part, str]]:
-        """Yield the parts of a share, and what they are called behind those of other shares.
+        """Yield the parts of a share, and their names after those of the earlier shares.
 
-        Without calls at all, an export has one part with none.
+        An export without calls has one empty part.
         """
         numbers = [_number_of(part) for part in parts]
         drop_empty = drop_empty or bool(self.parts)
@@ -382,13 +385,13 @@ class _Merged:
                 yield part, _NUMBER.sub(f"-{places[number]:05}", part.name)
 
     def add_pairs(self, path: Path) -> None:
-        """Add the ids of a share, and remove their file."""
+        """Add the ids of a share, and remove the file with them."""
         with path.open("rb") as file:
             self._ids.add(map(_PAIR.decode, file))
         path.unlink()
 
     def add(self, receipt: ShareReceipt, manifest: Manifest | None) -> None:
-        """Add what is told of a share."""
+        """Add the report of a share."""
         share = receipt.share
         self.reports += receipt.fetch.sources
         self._complete = self._complete and receipt.complete
@@ -408,7 +411,7 @@ class _Merged:
         self._transcripts = msgspec.structs.replace(so_far, fetched=so_far.fetched + more.fetched)
 
     def manifest(self, now: datetime) -> Manifest:
-        """Return the whole."""
+        """Return the manifest of all shares."""
         parameters = self._parameters
         return Manifest(
             manifest=FORMAT,
@@ -442,8 +445,8 @@ def _number_of(part: Part) -> int:
 
 
 def _remove_orphans(place: Path | Address, after: float) -> None:
-    """Remove what attempts left that no receipt names; what can't be removed now can be the next time."""
-    with suppress(ExportError, msgspec.MsgspecError):  # a receipt that can't be read may name any of them
+    """Remove files of attempts that no receipt names. Files that can't be removed stay until next time."""
+    with suppress(ExportError, msgspec.MsgspecError):  # an unreadable receipt may name any of them
         staging = open_staging(place)
         old = {attempt for attempt, age in staging.ages().items() if age >= after}
         if not old:
@@ -456,6 +459,6 @@ def _remove_orphans(place: Path | Address, after: float) -> None:
 
 
 class _Named(msgspec.Struct):
-    """Of a receipt, which attempt it names."""
+    """The attempt that a receipt names."""
 
     attempt: str = ""

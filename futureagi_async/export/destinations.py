@@ -1,4 +1,4 @@
-"""What an export does at its target: a file or a directory here, a prefix in a bucket in `buckets`."""
+"""The target of a running export: a file or a directory here; `buckets` has prefixes in buckets."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
@@ -18,69 +18,69 @@ from futureagi_async.export.targets import Target
 
 @attrs.define(frozen=True)
 class Permissions:
-    """What the caller allows at the target."""
+    """What the caller allows the export to replace or continue."""
 
     resume: bool
-    """Go on with what is unfinished, and leave what is finished."""
+    """Continue an unfinished export, and leave a finished one unchanged."""
     overwrite: bool
-    """Replace what no export wrote, too."""
+    """Also replace files that no export wrote."""
 
 
 class Destination(Protocol):
-    """The target of an export that runs. Its steps, in this order; all raise `ExportError`."""
+    """The target of a running export. The methods are called in this order. All raise `ExportError`."""
 
     async def prepare(self) -> None:
-        """Make room for the working directory."""
+        """Create what the working directory needs."""
         ...
 
     async def find_finished(self, store: Store) -> Manifest | None:
-        """Return the manifest of this very export, if it is finished; refuse what is somebody else's."""
+        """Return the manifest of this export if it is finished. Refuses files that no export wrote."""
         ...
 
     async def begin(self) -> None:
-        """Note what is needed to go on, once the store is open."""
+        """Record what is needed to continue, after the store is opened."""
         ...
 
     def receiving(self) -> AbstractAsyncContextManager[None]:
-        """Take files for the length of a block; what can't be brought there ends the block."""
+        """Accept files while the block runs. A failure ends the block."""
         ...
 
     def receive_early(self, path: Path, part: Part) -> None:
-        """Take a part that will be one of the export's, unless records of it come again."""
+        """Accept a part file early. It belongs to the export unless newer versions of its records come."""
         ...
 
     def receive(self, path: Path, part: Part) -> Part:
-        """Take a finished part, and say what it will be called; returns at once."""
+        """Accept a finished part file, and return its final name. Does not wait for the transfer."""
         ...
 
     async def receive_recording(self, folder: Path, file: RecordingFile) -> RecordingFile:
-        """Take a recording, and say what it is called."""
+        """Accept a recording, and return its final name."""
         ...
 
     async def settle(self, on_progress: Callable[[int, int], None]) -> None:
-        """Wait until all that was received is there; ``on_progress`` is told records and bytes."""
+        """Wait until all accepted files are stored. ``on_progress`` receives records and bytes."""
         ...
 
     async def publish(self, manifest: Manifest, store: Store) -> None:
-        """Let what was received take the place of what an earlier export left."""
+        """Replace the files of an earlier export with the accepted files."""
         ...
 
     async def close(self, store: Store) -> None:
-        """Remove what nothing can go on with, while the working directory is still locked."""
+        """Remove what can't be continued, while the working directory is still locked."""
         ...
 
     async def leave(self) -> None:
-        """Remove what was prepared, and is not needed, once it is not."""
+        """Remove what `prepare` created and what is not needed."""
         ...
 
     def report_paths(self, manifest: Manifest) -> "Paths":
-        """Return what callers are told of where everything is."""
+        """Return the paths or addresses for the report."""
         ...
 
 
 @attrs.define(frozen=True)
 class Paths:
-    """Where a finished export is: paths, or addresses as text."""
+    """The place of a finished export: paths, or addresses as text."""
 
     target: Path | str
     files: tuple[Path | str, ...]
@@ -88,7 +88,7 @@ class Paths:
 
 
 class LocalDestination:
-    """A file or a directory: files get their names when all are finished."""
+    """A file or a directory. Files get their final names when all of them are finished."""
 
     def __init__(self, target: Target, permissions: Permissions) -> None:
         self._target = target
@@ -97,13 +97,13 @@ class LocalDestination:
         self._files: list[tuple[Path, str]] = []
 
     async def prepare(self) -> None:
-        """Make the directory, or check that there is one for the file."""
+        """Create the directory, or check that the directory of the file exists."""
         self._made = await run_sync(
             partial(prepare_target, self._target, overwrite=self._permissions.overwrite)
         )
 
     async def find_finished(self, store: Store) -> Manifest | None:
-        """Look into the directory, or at the file."""
+        """Check the file or directory, and return the manifest of this export if it is finished."""
         return await run_sync(self._find_finished, store)
 
     def _find_finished(self, store: Store) -> Manifest | None:
@@ -117,44 +117,44 @@ class LocalDestination:
         return None
 
     async def begin(self) -> None:
-        """Nothing: the working directory is in the target or beside it."""
+        """Do nothing: the working directory is in the target or beside it."""
 
     def receiving(self) -> AbstractAsyncContextManager[None]:
-        """Nothing goes on meanwhile."""
+        """Do nothing: files are moved only at the end."""
         return nullcontext()
 
     def receive_early(self, path: Path, part: Part) -> None:
-        """Nothing: there is nothing to gain."""
+        """Do nothing: an early move has no advantage."""
 
     def receive(self, path: Path, part: Part) -> Part:
-        """Remember it."""
+        """Remember the part file."""
         self._files.append((path, part.name))
         return part
 
     async def receive_recording(self, folder: Path, file: RecordingFile) -> RecordingFile:
-        """Leave it where it was downloaded."""
+        """Leave the recording where it was downloaded."""
         return file
 
     async def settle(self, on_progress: Callable[[int, int], None]) -> None:
-        """Nothing: names are given all at once."""
+        """Do nothing: files get their names all at once."""
 
     async def publish(self, manifest: Manifest, store: Store) -> None:
-        """Give all files their names, the manifest last."""
+        """Give all files their final names, the manifest last."""
         give_names = partial(publish, overwrite=self._permissions.overwrite)
         text = encode_manifest(manifest) if self._target.is_directory else None
         await run_sync(give_names, self._target, self._files, text, store.note_replaced)
 
     async def close(self, store: Store) -> None:
-        """Nothing: the store removes all that is its own."""
+        """Do nothing: the store removes its own files."""
 
     async def leave(self) -> None:
-        """Remove the directory that was made, where nothing came into it."""
+        """Remove the directory that `prepare` created, if it is empty."""
         if self._made:
             with suppress(OSError):
                 self._target.path.rmdir()
 
     def report_paths(self, manifest: Manifest) -> Paths:
-        """Return paths."""
+        """Return the paths of the files."""
         target = self._target
         return Paths(
             target=target.path,

@@ -1,4 +1,4 @@
-"""The first phases of an export: every page of the lists, then the details of what they withhold."""
+"""The first phases of an export: reads every page of the lists, then details with missing transcripts."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -17,31 +17,31 @@ from futureagi_async.export.store import Page, Store
 from futureagi_async.models import CallExecution, CallPage, FetchReport, Outcome
 from futureagi_async.sources import CallSource
 
-_SLICE_RECORDS = 100  # encoded between two chances for other tasks to run
+_SLICE_RECORDS = 100  # pages encoded before other tasks can run
 _ADDED = ("transcript", "recordings")
 
 
 class Step(Protocol):
-    """What one page brought; see `futureagi_async.CallStream.steps`."""
+    """The result of one page. See `futureagi_async.CallStream.steps`."""
 
     @property
     def index(self) -> int:
-        """The source's place among those given."""
+        """The place of the source among the given sources."""
         ...
 
     @property
     def page(self) -> CallPage:
-        """The page with its new calls only."""
+        """The page, with only its new calls."""
         ...
 
     @property
     def newer(self) -> tuple[CallExecution, ...]:
-        """Newer versions of calls that came before."""
+        """Newer versions of earlier calls."""
         ...
 
     @property
     def checkpoint(self) -> bytes:
-        """What to go on from."""
+        """The checkpoint to continue from."""
         ...
 
 
@@ -50,11 +50,11 @@ class StepStream(Protocol):
 
     @property
     def report(self) -> FetchReport:
-        """What was read."""
+        """The report of what was read."""
         ...
 
     def steps(self) -> AsyncIterator[Step]:
-        """Yield every page with what is new of it."""
+        """Yield the new calls of every page."""
         ...
 
     def restore(self, raw: bytes, index: int) -> CallExecution:
@@ -68,7 +68,7 @@ class DetailReader(Protocol):
     def stream_call_executions(
         self, ids: Iterable[str], /, *, max_outage: float
     ) -> AbstractAsyncContextManager[AsyncIterator[Outcome[CallExecution]]]:
-        """Open a stream of one outcome an id."""
+        """Open a stream with one outcome per id."""
         ...
 
 
@@ -85,12 +85,12 @@ class CallReader(DetailReader, Protocol):
         changed_since: Mapping[CallSource, datetime] | None,
         max_outage: float,
     ) -> AbstractAsyncContextManager[StepStream]:
-        """Open a stream over the calls of all sources."""
+        """Open a stream of the calls of all sources."""
         ...
 
 
 async def store_pages(steps: AsyncIterator[Step], store: Store, on_safe: Callable[[], None]) -> None:
-    """Make each page safe on the disk before the next one is asked for; what came before an error is."""
+    """Write each page to the disk before the next request. After an error, earlier pages are kept."""
     parameters = store.parameters
     async for step in steps:
         calls = (*step.page.calls, *step.newer)
@@ -116,17 +116,17 @@ def _encode(calls: Sequence[CallExecution], *, include_provider_data: bool) -> l
 
 
 def _wanted_detail(call: CallExecution) -> str | None:
-    """Return whose detail holds the call's transcript, where the list withholds it."""
+    """Return the id whose detail has the transcript of the call, if the list does not include it."""
     return call.call_execution_id if lacks_transcript(call) else None
 
 
 async def fetch_details(
     session: DetailReader, store: Store, on_safe: Callable[[], None], *, max_outage: float
 ) -> None:
-    """Read each missing detail once, and make what is needed of it safe on the disk.
+    """Read each missing detail once, and write the needed part of it to the disk.
 
-    A call that is gone by now and a detail that can't be read are noted, and stop nothing. Raises what says
-    that no further request will be answered: refused keys, a closed session, a server that can't be trusted.
+    A deleted call or an unreadable detail is recorded and does not stop the others. Raises errors after which
+    no further request can succeed: refused keys, a closed session, an untrusted server.
     """
     missing = await run_sync(store.missing_details)
     on_safe()
@@ -148,6 +148,6 @@ def _keep(store: Store, outcome: Outcome[CallExecution]) -> None:
 
 
 def extract(detail: bytes) -> bytes:
-    """Return of a call's detail what a record may lack: an object with its transcript and recordings."""
+    """Return the parts of a detail that a record may lack: an object with the transcript and recordings."""
     fields = decode_fields(detail)
     return msgspec.json.encode({key: fields[key] for key in _ADDED if key in fields})

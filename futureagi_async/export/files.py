@@ -1,4 +1,4 @@
-"""What an export does to the disk: private files, no link followed, every failure an `ExportError`."""
+"""File operations of an export: files are private, links are not followed, failures raise `ExportError`."""
 
 import errno
 import hashlib
@@ -22,7 +22,7 @@ _ALWAYS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(o
 
 @contextmanager
 def export_errors(path: Path, verb: str = "write") -> Iterator[None]:
-    """Say in an `ExportError` which file an error of the system or of SQLite was about."""
+    """Turn an `OSError` or an SQLite error into an `ExportError` that names the file."""
     try:
         yield
     except OSError as error:
@@ -32,21 +32,21 @@ def export_errors(path: Path, verb: str = "write") -> Iterator[None]:
 
 
 def describe_sqlite_error(error: sqlite3.Error) -> str:
-    """Say what SQLite found wrong, with its own name for it."""
+    """Return SQLite's message with its error name."""
     name = getattr(error, "sqlite_errorname", "")
     if name.startswith("SQLITE_BUSY"):
-        return f"{error}. Close what else has it open"
+        return f"{error}. Close the other programs that have it open"
     return f"{error} ({name})" if name else str(error)
 
 
 def create_file(path: Path) -> int:
-    """Open a new file for writing, that nobody else may read."""
+    """Open a new file for writing that only its owner can read."""
     with export_errors(path):
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _ALWAYS, FILE_MODE)
 
 
 def open_to_append(path: Path, size: int) -> int:
-    """Open a file behind its first ``size`` bytes, and cut off the rest."""
+    """Open a file to append after its first ``size`` bytes. The rest is cut off."""
     with export_errors(path):
         descriptor = os.open(path, os.O_WRONLY | _ALWAYS)
         os.ftruncate(descriptor, size)
@@ -61,7 +61,7 @@ def open_to_read(path: Path) -> int:
 
 
 def write_all(descriptor: int, pieces: Sequence[bytes]) -> None:
-    """Write pieces one after the other, uncopied where the system can."""
+    """Write pieces one after the other, without copying them if the system supports that."""
     for start in range(0, len(pieces), _PIECES_A_WRITE):
         some = pieces[start : start + _PIECES_A_WRITE]
         written = os.writev(descriptor, some) if hasattr(os, "writev") else 0
@@ -75,7 +75,7 @@ def _write_rest(descriptor: int, rest: memoryview) -> None:
 
 
 def read_at(descriptor: int, size: int, offset: int) -> bytes:
-    """Read so many bytes from there, fewer where the file ends."""
+    """Read bytes from an offset; fewer at the end of the file."""
     if hasattr(os, "pread"):
         return os.pread(descriptor, size, offset)
     os.lseek(descriptor, offset, os.SEEK_SET)
@@ -83,7 +83,7 @@ def read_at(descriptor: int, size: int, offset: int) -> bytes:
 
 
 def write_synced(path: Path, content: bytes) -> None:
-    """Make a file anew, and bring it onto the disk."""
+    """Write a new file, and sync it to the disk."""
     with export_errors(path):
         path.unlink(missing_ok=True)
         descriptor = create_file(path)
@@ -95,14 +95,14 @@ def write_synced(path: Path, content: bytes) -> None:
 
 
 def replace_file(source: Path, target: Path) -> None:
-    """Give a finished file its name; only a file, or a link itself, makes room for it."""
+    """Give a finished file its final name. This replaces only a file or a link."""
     with export_errors(target):
         check_replaceable(target)
         source.replace(target)
 
 
 def check_replaceable(target: Path) -> None:
-    """Refuse to rename over a directory, or over a device, which the super-user could."""
+    """Refuse to replace a directory or a device (root could replace a device)."""
     with export_errors(target), suppress(FileNotFoundError):
         mode = target.lstat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
@@ -110,14 +110,14 @@ def check_replaceable(target: Path) -> None:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file, and not a link to one."""
+    """Whether the path is a file, and not a link to one."""
     with export_errors(path, "read"), suppress(FileNotFoundError):
         return stat.S_ISREG(path.lstat().st_mode)
     return False
 
 
 def is_file_below(folder: Path, name: str) -> bool:
-    """Whether there is such a file in a folder, and no link on the way to it."""
+    """Whether a file exists below a folder, with no link on the way to it."""
     path = folder / name
     return is_file(path) and not any((folder / each).is_symlink() for each in PurePath(name).parents[:-1])
 
@@ -125,37 +125,37 @@ def is_file_below(folder: Path, name: str) -> bool:
 def make_directory(
     path: Path, *, parents: bool = False, sync: bool = True, shown: Path | None = None
 ) -> None:
-    """Make a directory for its owner only, unless there is one.
+    """Create a directory that only its owner can read, unless it exists.
 
-    With ``parents`` it is one that the caller named: its parents are made too, and it may be a link. Errors
-    are about ``shown``, where the directory's own name is none that the caller knows.
+    With ``parents``, parent directories are created too, and the directory may be a link: the caller named
+    it. Errors name ``shown`` if the caller does not know the name of the directory.
     """
     shown = shown or path
     with export_errors(shown):
         if path.is_symlink() and not path.exists():
             raise ExportError(
-                f"Can't write {shown}: it is a symbolic link to {path.readlink()}, which is not there."
+                f"Can't write {shown}: it is a symbolic link to {path.readlink()}, which does not exist."
             )
         missing = [each for each in (path, *path.parents) if not each.exists()]
         with suppress(FileExistsError):
             path.mkdir(DIRECTORY_MODE, parents=parents)
         for each in (
             missing if sync else ()
-        ):  # else a power cut may take what is in them, however it was synced
+        ):  # else a power cut may lose their files, even if the files were synced
             sync_directory(each.parent)
         if not stat.S_ISDIR(path.stat(follow_symlinks=parents).st_mode):
             raise ExportError(f"Can't write {shown}: it exists and is not a directory.")
 
 
 def check_directory(path: Path) -> None:
-    """Refuse what can't become a directory that the caller named, or what is in the way."""
+    """Refuse a path that is not a directory and can't become one."""
     with export_errors(path), suppress(FileNotFoundError):
         if not stat.S_ISDIR(path.stat().st_mode):
             raise ExportError(f"Can't write {path}: it exists and is not a directory.")
 
 
 def remove_files(directory: Path, names: re.Pattern[str]) -> None:
-    """Remove the files in a directory that have such names, and nothing else."""
+    """Remove only the files in a directory whose names match."""
     with export_errors(directory, "remove"):
         for path in directory.iterdir():
             if names.fullmatch(path.name):
@@ -163,7 +163,7 @@ def remove_files(directory: Path, names: re.Pattern[str]) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make new names survive a power cut, where directories can be opened."""
+    """Sync a directory so that new names survive a power cut, if the system can open directories."""
     with suppress(OSError):
         descriptor = os.open(directory, os.O_RDONLY)
         try:
@@ -173,7 +173,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def size_of_file(path: Path) -> int:
-    """Return how many bytes a file has."""
+    """Return the size of a file in bytes."""
     with export_errors(path, "read"):
         return path.stat().st_size
 
@@ -204,18 +204,18 @@ else:
 
 
 LOCK = "lock"
-"""The file in an export's working directory that is locked; the system unlocks it when the process ends."""
-_TRIES = 100  # each lost to an export that ended in just this moment
+"""The locked file in the working directory. The system unlocks it when the process ends."""
+_TRIES = 100  # attempts; each can fail only because another export ended at that moment
 _HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}  # the last two on Windows
-_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}  # some network file systems
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}  # as on some network file systems
 
 
 @contextmanager
 def locked(work: Path, target: str, job: str = "export", *, shown: Path | None = None) -> Iterator[None]:
-    """Hold the working directory, which is made where there is none, for the length of a block.
+    """Create the working directory if needed, and lock it while the block runs.
 
-    Errors name the ``target`` and the kind of ``job``; those of the directory name ``shown``, if given. Where
-    the block leaves nothing in it, it is removed.
+    Errors name the ``target`` and the kind of ``job``; errors about the directory name ``shown``, if given.
+    If the directory is empty after the block, it is removed.
     """
     descriptor = _lock(work, target, job, shown)
     try:
@@ -223,7 +223,7 @@ def locked(work: Path, target: str, job: str = "export", *, shown: Path | None =
     finally:
         _remove_if_empty(work)
         os.close(descriptor)
-        if sys.platform == "win32":  # there an open file can't be removed
+        if sys.platform == "win32":  # Windows can't remove an open file
             _remove_if_empty(work)
 
 
@@ -231,29 +231,29 @@ def _lock(work: Path, target: str, job: str, shown: Path | None) -> int:
     for _ in range(_TRIES):
         make_directory(
             work, sync=False, shown=shown
-        )  # this is no thread to wait for the disk in; the store does
+        )  # not synced here: this thread must not wait for the disk; the store syncs it
         _check_work(work)
         if (descriptor := _open(work / LOCK)) is not None:
             if _is_ours(descriptor, work / LOCK, target, job):
                 return descriptor
             os.close(descriptor)
-    raise ExportError(f"Can't lock {work}: other {job}s keep beginning and ending there. Try again.")
+    raise ExportError(f"Can't lock {work}: other {job}s start and end there at the same time. Try again.")
 
 
 def _check_work(work: Path) -> None:
-    """Refuse a directory that has the working directory's name, and in which no export ever worked."""
+    """Refuse a directory with the name of the working directory that no export created."""
     names: set[str] = set()
     with export_errors(work, "read"), suppress(FileNotFoundError):
         names = {path.name for path in work.iterdir()}
     if names and LOCK not in names:
         raise ExportError(
-            f"{work} holds files that no export wrote, such as {min(names)!r}, and the export would work "
-            "there. Choose another target, or move them away."
+            f"{work} has files that no export wrote, such as {min(names)!r}. The export needs this "
+            "directory: choose another target, or move the files away."
         )
 
 
 def _open(path: Path) -> int | None:
-    """Open the file, unless the directory was removed since."""
+    """Open the lock file, unless the directory was removed meanwhile."""
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
     with export_errors(path), suppress(FileNotFoundError):
         return os.open(path, flags, FILE_MODE)
@@ -261,21 +261,21 @@ def _open(path: Path) -> int | None:
 
 
 def _is_ours(descriptor: int, path: Path, target: str, job: str) -> bool:
-    """Lock the file; whether it still is the one under the name, as the last owner removes it."""
+    """Lock the file. Return whether it still has its name, because the last owner removes it."""
     try:
         _try_to_lock(descriptor)
     except OSError as error:
         os.close(descriptor)
         if error.errno in _HELD:
             raise ExportError(
-                f"Another {job} to {target} is running. Wait for it to end, or choose another target."
+                f"Another {job} to {target} is running. Wait until it ends, or choose another target."
             ) from None
         _remove_if_empty(path.parent)
         if error.errno in _NO_LOCKS:
             raise ExportError(
-                f"Can't lock {path}: its file system has no locks ({error.strerror}), and two {job}s to one "
-                f"target would spoil each other. {job.capitalize()} to a local disk, and copy the files from "
-                "there."
+                f"Can't lock {path}: its file system has no locks ({error.strerror}). Without a lock, two "
+                f"{job}s to one target could damage each other. {job.capitalize()} to a local disk, then "
+                "copy the files."
             ) from error
         raise ExportError(f"Can't lock {path}: {error.strerror or error}.") from error
     with suppress(FileNotFoundError):

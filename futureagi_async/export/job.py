@@ -1,4 +1,4 @@
-"""The job of an export: what is done in which order, and what stays where it is interrupted."""
+"""The steps of an export in their order, and what stays after an interruption."""
 
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -77,12 +77,12 @@ class ExportRequest:
     max_outage: float
     on_progress: OnProgress | None
     first_place: int = 0
-    """The place of the first source, where this is a share of an export."""
+    """The place of the first source, if this is a share of an export."""
     pairs: Path | None = None
-    """A file for the sorted pairs of a source's place and an id, which a share is committed by."""
+    """A file for the sorted pairs of a source's place and an id. The commit of a share needs it."""
 
     def parameters(self, base: BaseExport | None) -> Parameters:
-        """Return what decides the content of the export."""
+        """Return the parameters that determine the content of the export."""
         return Parameters(
             layout="directory" if self.target.is_directory else "file",
             format=self.target.format,
@@ -102,19 +102,19 @@ class ExportRequest:
         )
 
     def describe(self, source: CallSource) -> dict[str, Any]:
-        """Return what a list is read by, as the manifest tells it."""
+        """Return the description of a list for the manifest."""
         described = source.to_dict()
         return described if self.redactor is None else self.redactor.redact_source(described)
 
 
 def check_request(request: ExportRequest) -> None:
-    """Raise `ValueError`, `TypeError` or `ExportError` where something can't be done as requested."""
+    """Raise `ValueError`, `TypeError` or `ExportError` if the request can't be fulfilled."""
     check_count("part_rows", request.part_rows)
     check_count("page_size", request.page_size, at_most=MAX_PAGE_SIZE)
     check_max_outage(request.max_outage)
     if request.normalised and request.target.format != "jsonl":
         raise ValueError(
-            f"normalised is for format 'jsonl': {request.target.format!r} always has our names and units."
+            f"normalised is for format 'jsonl'. Leave it out: {request.target.format!r} is always normalised."
         )
     _check_columns(request)
     if request.partition is not None:
@@ -126,7 +126,7 @@ def check_request(request: ExportRequest) -> None:
 
 
 def _check_columns(request: ExportRequest) -> None:
-    """Refuse what can't be done to lines as sent, and what would bring back what is left out."""
+    """Refuse options that lines as sent don't support, and options that would add left-out data again."""
     chosen = {
         "columns and drop need": bool(request.projection.left_out),
         "redact needs": request.redactor is not None,
@@ -134,32 +134,32 @@ def _check_columns(request: ExportRequest) -> None:
     for needing in (words for words, is_asked in chosen.items() if is_asked):
         if request.target.format == "jsonl" and not request.normalised:
             raise ValueError(
-                f"{needing} normalised=True: JSON Lines as sent have all that the server sends, as it does."
+                f"{needing} normalised=True: without it, JSON Lines have every value as the server sent it."
             )
     if request.include_provider_data and request.projection.left_out:
         raise ValueError(
-            "include_provider_data excludes columns and drop: what the voice provider knows of a call "
-            "repeats what is in other columns."
+            "include_provider_data can't be used with columns or drop: the data of the voice provider "
+            "repeats values of other columns."
         )
 
 
 def _check_partition(request: ExportRequest) -> None:
-    """Refuse folders where there are none, and folders that tell what is to be left out."""
+    """Refuse folders for a single file, and folders whose names would show left-out columns."""
     if request.partition not in PARTITIONS:
         known = " or ".join(map(repr, PARTITIONS))
         raise ValueError(f"partition must be {known}, not {brief(request.partition)}.")
     if not request.target.is_directory:
-        raise ValueError("partition needs a directory: a single file lies in no folders.")
+        raise ValueError("partition needs a directory as the target: a single file has no folders.")
     told = ("timestamp",) if request.partition == "date" else tuple(SOURCE)[1:]
     if dropped := [name for name in told if name in request.projection.dropped]:
         raise ValueError(
-            f"partition {request.partition!r} tells {dropped[0]!r} by the names of folders, and drop leaves "
-            "it out: choose one of them."
+            f"partition {request.partition!r} can't be used with drop {dropped[0]!r}: the names of the "
+            "folders would show it. Leave one out."
         )
 
 
 async def run_export(request: ExportRequest) -> ExportReport:
-    """Do what is requested; where that is interrupted, what was read stays for the next run."""
+    """Run the export. If it is interrupted, the data that was read stays for the next run."""
     check_request(request)
     since, target = request.since, request.target
     base = (
@@ -185,7 +185,7 @@ async def run_export(request: ExportRequest) -> ExportReport:
 def open_destination(
     target: Target, permissions: Permissions, recordings: Path | Address | None = None
 ) -> Destination:
-    """Return what the target does."""
+    """Return the destination for a target."""
     if not isinstance(target, BucketTarget):
         return LocalDestination(target, permissions)
     folder = folder_in_target(target, recordings) if isinstance(recordings, Address) else None
@@ -193,9 +193,9 @@ def open_destination(
 
 
 def _download_folder(request: ExportRequest) -> Path | None:
-    """Return the local folder that recordings are downloaded into."""
+    """Return the local folder for downloads of recordings."""
     if isinstance(request.recordings, Address):
-        assert isinstance(request.target, BucketTarget)  # as `check_recordings` says
+        assert isinstance(request.target, BucketTarget)  # `check_recordings` has checked this
         return request.target.downloads
     return request.recordings
 
@@ -225,14 +225,14 @@ async def _run_locked(
 
 @attrs.define
 class _Job:
-    """One run of an export with its store."""
+    """One run of an export, with its store."""
 
     request: ExportRequest
     base: BaseExport | None
     store: Store
     destination: Destination
     received_early: int = 0
-    """Part files that were handed over before everything was read."""
+    """The number of part files that were handed over before everything was read."""
 
     async def run(self) -> ExportReport:
         request, store = self.request, self.store
@@ -254,7 +254,7 @@ class _Job:
             return await self._finish(reader, stream.report)
 
     async def _read(self) -> StepStream:
-        """Read all lists, from where an earlier run was interrupted."""
+        """Read all lists, continuing after an interruption."""
         checkpoints = self.store.checkpoints()
         async with AsyncExitStack() as stack:
             try:
@@ -263,15 +263,15 @@ class _Job:
                 if not checkpoints:
                     raise
                 raise ExportError(
-                    f"Can't continue the export in {self.request.target}: {error} Use the session's "
-                    f"former options, or begin anew with {RESTART}."
+                    f"Can't continue the export in {self.request.target}: {error} Use the earlier options of "
+                    f"the session, or start again with {RESTART}."
                 ) from error
             if checkpoints:
                 self._tell_reading()
             await store_pages(stream.steps(), self.store, self._note_page)
         failures = [failure for source in stream.report for failure in source.failures]
         if failures and not self.store.counts.pages:
-            raise failures[0]  # not one list could even be begun: there is nothing to keep
+            raise failures[0]  # no list could be started: there is nothing to keep
         return stream
 
     def _open_stream(self, checkpoints: Iterable[bytes]) -> AbstractAsyncContextManager[StepStream]:
@@ -285,7 +285,7 @@ class _Job:
         )
 
     async def _finish(self, reader: RecordReader, fetch: FetchReport) -> ExportReport:
-        """Write the files, and give them their names."""
+        """Write the files, and give them their final names."""
         store, destination = self.store, self.destination
         last = is_complete(fetch, store)
         writer = PartsWriter(store, reader, last=last, first_place=self.request.first_place)
@@ -297,7 +297,7 @@ class _Job:
         parts += self._receive(writer, len(parts))
         await destination.settle(self._tell_uploads)
         manifest = await run_sync(self._describe, parts, fetch)
-        with anyio.CancelScope(shield=True):  # files get their names: too late to be cancelled
+        with anyio.CancelScope(shield=True):  # files get their names: from here on it can't be cancelled
             await destination.publish(manifest, store)
             if last:
                 await run_sync(store.remove)
@@ -305,7 +305,7 @@ class _Job:
         return report_on(manifest, self.request.target, fetch, destination.report_paths(manifest))
 
     def _receive(self, writer: PartsWriter, already: int) -> list[Part]:
-        """Hand over the parts that were finished since."""
+        """Hand over the parts that were finished since the last call."""
         files = zip(writer.files()[already:], writer.parts[already:], strict=True)
         return [self.destination.receive(path, part) for (path, _), part in files]
 
@@ -323,7 +323,7 @@ class _Job:
         return build_manifest(result, datetime.now(UTC))
 
     def _note_page(self) -> None:
-        """Tell of a page that is safe, and hand over what it filled."""
+        """Report a page that is on the disk, and hand over the part files that it filled."""
         self._tell_reading()
         for path, part in full_part_files(self.store, self.received_early):
             self.destination.receive_early(path, part)

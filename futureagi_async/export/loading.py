@@ -1,4 +1,4 @@
-"""Tables of what a finished export holds: `load_tables`."""
+"""Loads the tables of a finished export: `load_tables`."""
 
 import warnings
 from collections import Counter
@@ -39,37 +39,37 @@ from futureagi_async.sources import CallSource, source_from_dict
 _BATCH_LINES = 1_000
 
 Opened: TypeAlias = AbstractContextManager[Path]
-"""A file, and possibly a copy that is there only as long as it is read."""
+"""A file, or a copy of it that exists only while it is read."""
 
 
 @attrs.define(frozen=True)
 class Wanted:
-    """What is to be read of an export."""
+    """The parts of an export to read."""
 
     evaluations: bool
     columns: Sequence[str] | None
 
     def names(self, projection: Projection) -> Sequence[str]:
-        """Return the columns to read; raises `ValueError` for one that the export left out."""
+        """Return the columns to read. Raises `ValueError` for a column that the export left out."""
         for name in self.columns or ():
             if name not in projection.calls:
-                raise ValueError(f"columns has no column {name!r}: the export left it out.")
+                raise ValueError(f"columns names {name!r}, but the export left this column out.")
         return self.columns or tuple(projection.calls)
 
 
 @attrs.define(frozen=True)
 class Loaded:
-    """What an export holds."""
+    """The content of an export."""
 
     tables: MadeTables
     manifest: Manifest | None = None
     """``None`` for a single file."""
     sources: tuple[CallSource, ...] = ()
-    """Those of the manifest, in its order."""
+    """The sources of the manifest, in its order."""
 
 
 def load_tables(place: Path | Address, wanted: Wanted) -> Loaded:
-    """Read a directory, a prefix or a file; raises `ExportError` where it can't be read."""
+    """Return the content of a directory, a prefix or a file. Raises `ExportError` if it can't be read."""
     if isinstance(place, Address) or place.is_dir() or place.name in (MANIFEST, FORMER_MANIFEST):
         return _load_location(open_location(place), wanted)
     target = read_target(place, None)
@@ -91,10 +91,10 @@ def load_tables(place: Path | Address, wanted: Wanted) -> Loaded:
 
 
 def check_format(path: object, format_: str) -> None:
-    """Raise `ExportError` for CSV, in which transcripts are texts for people."""
+    """Raise `ExportError` for CSV, because its transcripts are plain text."""
     if format_ == "csv":
         raise ExportError(
-            f"Can't read {path} as the tables that were exported: CSV has no types and no turns. "
+            f"Can't load tables from {path}: CSV has no types and no separate turns. "
             "Export as Parquet or JSON Lines, or use pandas.read_csv."
         )
 
@@ -107,7 +107,7 @@ def _load_location(location: Location, wanted: Wanted) -> Loaded:
         if not PART_NAME.fullmatch(part.name) or location.size(part.name) != part.bytes:
             location.check_unchanged()
             file = location.file(part.name)
-            raise ExportError(f"{file} is not as the export left it. Look with verify_export.")
+            raise ExportError(f"{file} was changed or removed after the export. Check it with verify_export.")
     calls = [location.local(part.name) for part in manifest.parts if part.records is not None]
     if manifest.parameters.format == "parquet":
         evaluations = [location.local(part.name) for part in manifest.parts if part.records is None]
@@ -127,7 +127,7 @@ def _load_location(location: Location, wanted: Wanted) -> Loaded:
 
 def _sources_of(manifest: Manifest) -> tuple[CallSource, ...]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of unknown words: whoever exported was told
+        warnings.simplefilter("ignore")  # warnings about unknown words: the export gave them before
         try:
             return tuple(source_from_dict(entry.source) for entry in manifest.sources)
         except (TypeError, ValueError) as error:
@@ -135,7 +135,7 @@ def _sources_of(manifest: Manifest) -> tuple[CallSource, ...]:
 
 
 def _places(manifest: Manifest) -> Iterator[int | None]:
-    """Yield the place of each line's source; lines as sent name none, but may stand in order."""
+    """Yield the place of the source of each line. Lines as sent don't name it, but may be in order."""
     if len(manifest.sources) == 1:
         return repeat(0)
     if manifest.parameters.partition == "source":
@@ -146,7 +146,7 @@ def _places(manifest: Manifest) -> Iterator[int | None]:
 
 
 def _places_by_folder(manifest: Manifest) -> Iterator[int | None]:
-    """Yield the same where each list has a folder of its own; those of one run test share it."""
+    """Yield the same for partitioned files: each list has its own folder, those of one run test share one."""
     folders = [folder_of_source(entry.source) for entry in manifest.sources]
     places = {folder: folders.index(folder) if folders.count(folder) == 1 else None for folder in folders}
     for part in manifest.parts:
@@ -156,7 +156,7 @@ def _places_by_folder(manifest: Manifest) -> Iterator[int | None]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Raise `ExportError` for whatever is wrong with a file."""
+    """Raise `ExportError` for any error in a file."""
     faults: tuple[type[Exception], ...]
     faults = (OSError, KeyError, DecodingError, *JSON_ERRORS, *decompression_faults(path))
     try:
@@ -168,7 +168,7 @@ def _reading(path: Path) -> Iterator[None]:
 def _load_parquet(
     calls: Sequence[Opened], evaluations: Sequence[Opened], wanted: Wanted, left_out: Iterable[str]
 ) -> MadeTables:
-    """Read files of calls, and those of evaluations, if there are any."""
+    """Return the tables of calls, and of evaluations if there are files of them."""
     pa = import_pyarrow()
     projection = Projection.without(left_out)
     schema = arrow_schema(pa, {name: CALLS[name] for name in wanted.names(projection)})
@@ -198,8 +198,8 @@ def _left_out_of_parquet(path: Path) -> tuple[str, ...]:
 def _left_out_of_lines(path: Path) -> list[str] | None:
     """Return the columns that were left out of normalised lines; ``None`` for lines as sent.
 
-    Of the objects that hold several columns, the first line's tell which: but for the ids of a source, which
-    depend on its kind, and are there together.
+    The keys of the first line show which. The ids of a source are an exception: they depend on its kind, and
+    are present or left out together.
     """
     check_compression(path.suffix.lower())
     with _reading(path), open_decompressed(path) as file:
@@ -230,13 +230,13 @@ def _read_parquet(path: Path, schema: Arrow) -> Arrow:
         file = parquet.ParquetFile(path)
         names = file.schema_arrow.names
         if "source_index" not in names and not left_out_of(file.schema_arrow):
-            raise ValueError("it has no column source_index, so it is no export of calls.")
+            raise ValueError("it has no column source_index, so it is not an export of calls.")
         return conform(pa, file.read([name for name in schema.names if name in names]), schema)
 
 
 @attrs.frozen
 class _Unnamed:
-    """A source of which only the place is known, as the rest was left out: it stands for one in columns."""
+    """A source of which only the place is known, because its other columns were left out."""
 
     place: int
     kind: ClassVar[None] = None
@@ -246,7 +246,7 @@ class _Unnamed:
 def _sources_in(path: Path) -> list[CallSource | None]:
     """Return the sources that normalised lines name, each at its place.
 
-    Lines name a list without what was chosen of it: where that makes two sources one, neither has a place.
+    Lines name a list without its filters. If two sources differ only in their filters, neither has a place.
     """
     found: dict[int, CallSource | None] = {}
     with _reading(path), open_decompressed(path) as file:
@@ -279,10 +279,10 @@ class _LineLoader:
         self._is_normalised = is_normalised
         self._has_details = details is not None
         self._lacking = {*details.gone, *(failure.id for failure in details.failed)} if details else set()
-        """Calls whose detail could not be read."""
+        """Ids of calls whose detail could not be read."""
 
     def load(self, files: Sequence[Opened], places: Iterator[int | None]) -> MadeTables:
-        """Return what files hold; ``places`` gives the place of the source of each line as sent."""
+        """Return the content of files. ``places`` gives the place of the source of each line as sent."""
         columns = self._columns
         made: list[MadeTables] = []
         for opened in files:
@@ -303,7 +303,7 @@ class _LineLoader:
         for call, line in zip(calls, lines, strict=True):
             place, _ = source_of(line)
             if place is not None and place < len(self._sources):
-                call.source = self._sources[place] or call.source  # with what was chosen of its list
+                call.source = self._sources[place] or call.source  # with the filters of its list
         return Batch([b""] * len(calls), [call.source for call in calls], restore=calls.__getitem__)
 
     def _as_sent(self, lines: Sequence[bytes], places: Iterator[int | None]) -> Batch:
@@ -317,7 +317,7 @@ class _LineLoader:
         def restore(place: int) -> CallExecution:
             call = decode_line(lines[place], sources[place])
             if place in has_detail and lacks_transcript(call):
-                call.transcript = ()  # its detail said so, and withholds nothing
+                call.transcript = ()  # from its detail, which is always complete
             return call
 
         return Batch(lines, sources, restore, has_detail)

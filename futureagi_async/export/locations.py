@@ -1,4 +1,4 @@
-"""Where a finished export is read from: a directory, or a prefix whose objects are copied one by one."""
+"""The place that a finished export is read from: a directory, or a prefix whose objects are copied."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -32,50 +32,50 @@ from futureagi_async.sources import CallSource
 
 
 class Location(Protocol):
-    """A directory or a prefix that holds an export."""
+    """A directory or a prefix with an export."""
 
     @property
     def place(self) -> Path | str:
-        """What callers are told of it."""
+        """The path or the address for reports."""
         ...
 
     @property
     def hint(self) -> str:
-        """What to do where there is no manifest, or nothing."""
+        """What to do if there is no manifest, or nothing at all."""
         ...
 
     def file(self, name: str) -> Path | str:
-        """Return what callers are told of a file."""
+        """Return the path or the address of a file for reports."""
         ...
 
     def manifest_name(self) -> str:
-        """Return the name that the manifest has, or would have."""
+        """Return the name of the manifest, even if there is none."""
         ...
 
     def manifest_text(self) -> bytes | None:
-        """Return what the manifest holds, ``None`` where there is none."""
+        """Return the text of the manifest; ``None`` if there is none."""
         ...
 
     def names(self) -> set[str]:
-        """Return the names of all that could be parts."""
+        """Return all names that part files can have."""
         ...
 
     def size(self, name: str) -> int | None:
-        """Return the size of a file, ``None`` where there is no such file."""
+        """Return the size of a file; ``None`` if there is no such file."""
         ...
 
     def local(self, name: str) -> AbstractContextManager[Path]:
-        """Give the path of a file that is there, for the length of a block."""
+        """Give the path of a file, or of a copy of it, while the block runs."""
         ...
 
     def check_unchanged(self) -> None:
-        """Raise `ExportError` where the export was replaced since its manifest was read."""
+        """Raise `ExportError` if the export was replaced after its manifest was read."""
         ...
 
 
 @attrs.define(frozen=True)
 class Directory:
-    """An export on the disk."""
+    """An export in a directory."""
 
     place: Path
 
@@ -84,7 +84,7 @@ class Directory:
 
     @property
     def hint(self) -> str:
-        """What to do where there is no manifest."""
+        """What to do if there is no manifest."""
         with export_errors(self.place, "read"):
             is_unfinished = (self.place / WORK).exists()
         return " The export is not finished: run it again." if is_unfinished else ""
@@ -94,21 +94,21 @@ class Directory:
         return self.place / name
 
     def manifest_name(self) -> str:
-        """Return the name of the file, which was another one in earlier versions."""
+        """Return the file name of the manifest. Earlier versions used another name."""
         return find_manifest(self.place).name
 
     def manifest_text(self) -> bytes | None:
-        """Return what the file holds."""
+        """Return the text of the file."""
         with export_errors(self.place, "read"):
-            os.scandir(self.place).close()  # a directory that can't be read is not one without a manifest
+            os.scandir(self.place).close()  # an unreadable directory is different from one without a manifest
         return read_text(find_manifest(self.place))
 
     def names(self) -> set[str]:
-        """Return the names of all that could be parts, whoever wrote them."""
+        """Return all names that part files can have, whoever wrote the files."""
         return names_of_parts(self.place)
 
     def size(self, name: str) -> int | None:
-        """Return a file's size; what lies behind a link is not there."""
+        """Return the size of a file. Links are not followed."""
         if not is_file_below(self.place, name):
             return None
         with export_errors(self.place / name, "read"):
@@ -116,11 +116,11 @@ class Directory:
 
     @contextmanager
     def local(self, name: str) -> Iterator[Path]:
-        """Give the file's own path."""
+        """Give the path of the file."""
         yield self.place / name
 
     def check_unchanged(self) -> None:
-        """Nothing: who replaces a directory removes its manifest before."""
+        """Do nothing: an export that replaces a directory removes its manifest first."""
 
 
 class Prefix:
@@ -130,7 +130,7 @@ class Prefix:
         self._store = ObjectStore(address)
         self._address = address
         self._listed: dict[str, Listed] = {}
-        """By folder."""
+        """The listed objects, by folder."""
         self._version: Version | None = None
 
     def __str__(self) -> str:
@@ -138,16 +138,16 @@ class Prefix:
 
     @property
     def place(self) -> str:
-        """The address."""
+        """The address of the prefix."""
         return str(self._address)
 
     @property
     def hint(self) -> str:
-        """What to do where there is no manifest."""
-        return " If an export is to go there, it is not finished: run it again."
+        """What to do if there is no manifest."""
+        return " If you exported to it, the export is not finished: run it again."
 
     def file(self, name: str) -> str:
-        """Return the object's address."""
+        """Return the address of the object."""
         return self._address.url(name)
 
     def manifest_name(self) -> str:
@@ -155,7 +155,7 @@ class Prefix:
         return MANIFEST
 
     def manifest_text(self) -> bytes | None:
-        """Return what the object holds."""
+        """Return the text of the object."""
         found = self._store.read(MANIFEST, MAX_BYTES)
         if found is None:
             return None
@@ -163,11 +163,11 @@ class Prefix:
         return text
 
     def names(self) -> set[str]:
-        """Return the names of all objects that could be parts."""
+        """Return the names of all objects that can be part files."""
         return set(filter(PART_NAME.fullmatch, self._names_below("")))
 
     def _names_below(self, folder: str) -> Iterator[str]:
-        """Yield the names of objects in a folder, and in folders of it that exports make."""
+        """Yield the names of objects in a folder and in the folders that exports create."""
         prefix = f"{folder}/" if folder else ""
         listed = self._list(folder)
         yield from (f"{prefix}{name}" for name in listed.sizes)
@@ -176,25 +176,27 @@ class Prefix:
                 yield from self._names_below(f"{prefix}{name}")
 
     def size(self, name: str) -> int | None:
-        """Return an object's size."""
+        """Return the size of the object."""
         folder, _, last = name.rpartition("/")
         return self._list(folder).sizes.get(last)
 
     @contextmanager
     def local(self, name: str) -> Iterator[Path]:
-        """Give a copy, which is removed afterwards."""
+        """Give a copy of the object, which is removed after the block."""
         with TemporaryDirectory(prefix="futureagi-async-") as folder:
             path = Path(folder, PurePosixPath(name).name)
             if not self._store.download(name, path):
                 self.check_unchanged()
-                raise ExportError(f"Can't read {self._address.url(name)}: it was removed just now.")
+                raise ExportError(
+                    f"Can't read {self._address.url(name)}: it was removed while it was read. Try again."
+                )
             yield path
 
     def check_unchanged(self) -> None:
-        """Raise `ExportError` where there is another manifest now."""
+        """Raise `ExportError` if the prefix has another manifest now."""
         found = self._store.read(MANIFEST, MAX_BYTES)
         if (found[1] if found is not None else None) != self._version:
-            raise ExportError(f"{self._address} was replaced by another export while it was read. Try again.")
+            raise ExportError(f"Another export replaced {self._address} while it was read. Try again.")
 
     def _list(self, folder: str) -> Listed:
         if folder not in self._listed:
@@ -203,20 +205,20 @@ class Prefix:
 
 
 def open_location(place: Path | Address) -> Location:
-    """Return the directory or the prefix that holds an export, given by itself or by its manifest."""
+    """Return the directory or the prefix of an export, given its path, its address or its manifest."""
     if isinstance(place, Address):
         return Prefix(without_manifest(place))
     return Directory(place.parent if place.name in (MANIFEST, FORMER_MANIFEST) else place)
 
 
 def without_manifest(address: Address) -> Address:
-    """Return the prefix of an address that may be that of a manifest."""
+    """Return the prefix of an address, without the name of a manifest."""
     folder, _, name = address.prefix.rpartition("/")
     return attrs.evolve(address, prefix=folder) if name == MANIFEST else address
 
 
 def read_manifest_at(location: Location) -> Manifest:
-    """Read the manifest of an export; raises `ExportError` where there is none, or it was changed."""
+    """Return the manifest of an export. Raises `ExportError` if it is missing or was changed."""
     text = location.manifest_text()
     if text is None:
         raise ExportError(f"Can't read {location}: there is no {MANIFEST} of an export.{location.hint}")
@@ -224,7 +226,7 @@ def read_manifest_at(location: Location) -> Manifest:
 
 
 def read_base_at(place: Path | Address, sources: Sequence[CallSource], describe: Describe) -> BaseExport:
-    """Read an earlier export's manifest, or that of its directory; raises `ExportError` where it is none."""
+    """Return the manifest of an earlier export by its path or directory. Raises `ExportError` if invalid."""
     if isinstance(place, Path):
         return read_base(place, sources, describe)
     return match_sources(read_manifest_at(open_location(place)), sources, describe)

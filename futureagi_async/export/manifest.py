@@ -1,4 +1,4 @@
-"""A directory's ``_manifest.json``: what the files hold, how it was read, and sums to check both by."""
+"""The manifest ``_manifest.json`` of a directory: its files, how they were read, and checksums of both."""
 
 import hashlib
 import os
@@ -16,15 +16,15 @@ from futureagi_async.export.files import export_errors, is_file
 from futureagi_async.sources import CallSource
 
 MANIFEST = "_manifest.json"
-"""Begins as the names that readers of Parquet directories skip."""
+"""The name begins with an underscore, so readers of Parquet directories skip the file."""
 FORMER_MANIFEST = "manifest.json"
-"""What versions up to 0.1 called it."""
+"""The name of the manifest in versions up to 0.1."""
 FORMAT = 1
-MAX_BYTES = 256 * 1024 * 1024  # failures and recordings are listed one by one
+MAX_BYTES = 256 * 1024 * 1024  # large, because it lists every failure and every recording
 
 
 class Parameters(msgspec.Struct, frozen=True, kw_only=True):
-    """The parameters of an export, as its index and its manifest hold them."""
+    """The parameters of an export, as stored in its index and its manifest."""
 
     layout: str
     """``file`` or ``directory``."""
@@ -38,29 +38,29 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     transcripts: bool
     recordings: bool
     since: str | None
-    """The digest of the manifest that was the base."""
+    """The digest of the manifest of the earlier export (``since``)."""
     sources: list[dict[str, Any]]
     left_out: list[str] = []
-    """Columns that are not in the files."""
+    """The columns that are not in the files."""
     redacted_with: str | None = None
-    """Tells by which key numbers and names were replaced, where they were."""
+    """The id of the key that replaced phone numbers and names; ``None`` without ``redact``."""
     partition: str | None = None
-    """What the folders of a directory stand for: ``source`` or ``date``."""
+    """What the folders of a directory mean: ``source`` or ``date``."""
 
     @property
     def writes_as_stored(self) -> bool:
-        """Whether a finished file holds just the lines of the part files, unless some of them came again."""
+        """Whether a finished file has exactly the lines of the part files, unless newer versions came."""
         return self.format == "jsonl" and not (
             self.normalised or self.compression or self.ordered or self.partition
         )
 
     @property
     def has_evaluations(self) -> bool:
-        """Whether there is a table of evaluations beside that of calls."""
+        """Whether there is also a table of evaluations."""
         return self.format == "parquet" and self.layout == "directory" and "eval_outputs" not in self.left_out
 
     def differences(self, earlier: "Parameters") -> list[str]:
-        """Say in words what differs from those of an earlier run."""
+        """Return sentences about the differences from the parameters of an earlier run."""
         words = {
             name: (getattr(earlier, name), getattr(self, name))
             for name in self.__struct_fields__
@@ -77,7 +77,7 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fingerprint(identity: Mapping[str, Any]) -> bytes:
-    """Return bytes that are equal for equal identities, whatever the order of their keys."""
+    """Return bytes that are equal for equal values, whatever the order of their keys."""
     return msgspec.json.encode(identity, order="deterministic")
 
 
@@ -89,68 +89,68 @@ def _sources_difference(before: list[dict[str, Any]], now: list[dict[str, Any]])
 
 
 class Failure(msgspec.Struct, kw_only=True, frozen=True):
-    """An error, in words."""
+    """An error as text."""
 
     error: str
-    """The class."""
+    """The name of the error class."""
     message: str
     id: str | None = None
-    """The call it was about."""
+    """The id of the call that the error is about."""
 
     @classmethod
     def of(cls, error: FutureAGIError, id_: str | None = None) -> "Failure":
-        """Put an error into words; errors hold no keys."""
+        """Return an error as text. Errors hold no keys."""
         return cls(error=type(error).__name__, message=str(error), id=id_)
 
     def to_error(self) -> FutureAGIError:
-        """Return an error of the class and with the words that were kept."""
+        """Return an error with the stored class and message."""
         found = getattr(errors, self.error, None)
         kind = found if isinstance(found, type) and issubclass(found, FutureAGIError) else FutureAGIError
         return kind(self.message)
 
 
 class RecordingFile(msgspec.Struct, kw_only=True, frozen=True):
-    """How the download of a recording ended: ``path`` and ``sha256``, or an ``error``."""
+    """The result of the download of a recording: ``path`` and ``sha256``, or an ``error``."""
 
     call_id: str
     name: str
     url_host: str
     path: str | None
-    """The file's name in the folder, such as ``<call id>-combined.mp3``."""
+    """The name of the file in the folder, such as ``<call id>-combined.mp3``."""
     bytes: int
     sha256: str | None
     error: str | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as a dict that ``json.dumps`` takes."""
+        """Return the fields as a dict for ``json.dumps``."""
         return msgspec.structs.asdict(self)
 
 
 class Part(msgspec.Struct, kw_only=True, frozen=True):
-    """One file of the export."""
+    """One part file of the export."""
 
     name: str
     records: int | None
-    """Calls; ``None`` for a file of evaluations."""
+    """The number of calls; ``None`` for a file of evaluations."""
     bytes: int
     sha256: str
     misfits: int = 0
-    """Calls whose column ``misfits`` is filled, with what the other columns can't hold, as sent."""
+    """The number of calls with ``misfits``: values as sent that the other columns can't hold."""
 
 
 class Source(msgspec.Struct, kw_only=True, frozen=True):
-    """What was read of one source."""
+    """The report of one source."""
 
     source: dict[str, Any]
-    """``kind``, ids, and what it was filtered by."""
+    """``kind``, ids and filters of the source."""
     verdict: str
     reason: str
     complete_as_of: datetime | None
     changed_since: datetime | None
-    """Where only changes were read: since then."""
+    """The time since which changes were read; ``None`` if the source was read in full."""
     expected: int | None
     records: int
-    """Records of it in the files."""
+    """The number of its records in the files."""
     received: int
     duplicates: int
     updates: int
@@ -161,11 +161,11 @@ class Source(msgspec.Struct, kw_only=True, frozen=True):
     overlapping_rows: int
     failures: list[Failure]
     misfits: int = 0
-    """Of the received, records with a value of a type that the documents do not allow."""
+    """The number of received records with a value of an undocumented type."""
 
 
 class Transcripts(msgspec.Struct, kw_only=True, frozen=True):
-    """What became of the details that were asked for."""
+    """The results of reading details."""
 
     fetched: int
     gone: list[str]
@@ -173,15 +173,15 @@ class Transcripts(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Since(msgspec.Struct, kw_only=True, frozen=True):
-    """The export whose changes this one holds."""
+    """The earlier export, if this one has only the changes since then."""
 
     manifest: str
-    """That manifest's digest."""
+    """The digest of its manifest."""
     cannot_see: str
 
 
 class Manifest(msgspec.Struct, kw_only=True, frozen=True):
-    """The whole manifest; ``docs/exports.md`` describes it for readers in other languages."""
+    """The whole manifest. ``docs/manifest.md`` describes the file for readers in other languages."""
 
     manifest: int
     package: str
@@ -195,51 +195,53 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     sources: list[Source]
     parts: list[Part]
     ids_sha256: str
-    """Of the sorted ids, a line each."""
+    """The SHA-256 of the sorted ids, one per line."""
     pairs_sha256: str
-    """Of the sorted pairs of a source's place and an id."""
+    """The SHA-256 of the sorted pairs of a source's place and an id."""
     transcripts: Transcripts | None
     recordings: list[RecordingFile] | None
     recordings_folder: str | None
-    """Its name, where it is in the export's directory."""
+    """The name of the folder of recordings, if it is in the directory of the export."""
     since: Since | None
     digest: str
-    """Of the manifest itself, with an empty text here."""
+    """The SHA-256 of the manifest itself, computed with an empty text here."""
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """Return the manifest's text with its digest."""
+    """Return the text of the manifest, with its digest."""
     fields = msgspec.to_builtins(manifest)
     fields["digest"] = digest_of(fields)
     return msgspec.json.format(msgspec.json.encode(fields), indent=2) + b"\n"
 
 
 def digest_of(fields: dict[str, Any]) -> str:
-    """Return the SHA-256 of a manifest: compact, keys sorted, UTF-8, ``digest`` empty."""
+    """Return the SHA-256 of a manifest as compact JSON in UTF-8, with sorted keys and an empty ``digest``."""
     return hashlib.sha256(msgspec.json.encode({**fields, "digest": ""}, order="sorted")).hexdigest()
 
 
 def decode_manifest(text: bytes) -> tuple[Manifest, bool]:
-    """Return a manifest, and whether its digest fits; raises `ValueError` for what is no manifest."""
+    """Return a manifest, and whether its digest matches. Raises `ValueError` if the text is no manifest."""
     try:
         fields = msgspec.json.decode(text, type=dict[str, Any])
         if not isinstance(fields.get("manifest"), int):
-            raise ValueError("it is no export's manifest")  # noqa: TRY004 - of what a file holds
+            raise ValueError("it is not the manifest of an export")  # noqa: TRY004 - of what a file holds
         if fields["manifest"] != FORMAT:
-            raise ValueError(f"it is of version {fields['manifest']}, and only version {FORMAT} is known")
+            raise ValueError(
+                f"its version is {fields['manifest']}, but this package reads only version {FORMAT}"
+            )
         return msgspec.json.decode(text, type=Manifest), fields.get("digest") == digest_of(fields)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise ValueError(f"it can't be understood ({error})") from None
+        raise ValueError(f"it can't be decoded ({error})") from None
 
 
 def find_manifest(folder: Path) -> Path:
-    """Return where an export's directory has its manifest, or would have it."""
+    """Return the path of the manifest in the directory of an export, even if there is none."""
     former = folder / FORMER_MANIFEST
     return former if is_file(former) and not os.path.lexists(folder / MANIFEST) else folder / MANIFEST
 
 
 def read_text(path: Path) -> bytes | None:
-    """Return what a manifest's file holds, ``None`` where there is no file."""
+    """Return the text of a manifest file; ``None`` if there is no file."""
     if not is_file(path):
         return None
     with export_errors(path, "read"):
@@ -249,47 +251,47 @@ def read_text(path: Path) -> bytes | None:
 
 
 def read_manifest(path: Path) -> Manifest | None:
-    """Return the manifest at a path, ``None`` where there is none; one that was changed is refused."""
+    """Return the manifest at a path; ``None`` if there is none. A changed manifest is refused."""
     text = read_text(path)
     return parse_manifest(text, path) if text is not None else None
 
 
 def parse_manifest(text: bytes, shown: Path | str) -> Manifest:
-    """Return the manifest that a file holds; one that was changed is refused."""
+    """Return the manifest in a text. A changed manifest is refused."""
     try:
         manifest, fits = decode_manifest(text)
     except ValueError as error:
         raise ExportError(f"Can't use {shown}: {error}.") from None
     if not fits:
-        raise ExportError(f"Can't use {shown}: it was changed, since its own digest does not match.")
+        raise ExportError(f"Can't use {shown}: it was changed. Its digest does not match its content.")
     return manifest
 
 
 CANNOT_SEE = (
-    "Calls that were deleted since are not noticed, nor are calls that entered a version list, or a list "
-    "filtered by status, search or filters, with an older time of change."
+    "An incremental export can't find deleted calls. It also can't find calls that newly appear in the list "
+    "of an agent version, or in a list with status, search or filters, if they were last changed earlier."
 )
-"""What no incremental export can know: the server tells only when a call was changed last."""
+"""The limits of an incremental export: the server tells only when a call was last changed."""
 
 
 @attrs.define(frozen=True)
 class BaseExport:
-    """The earlier export, and since when changes of each source are to be read."""
+    """The earlier export, and for each source the time since which changes are read."""
 
     digest: str
     changed_since: Mapping[CallSource, datetime]
-    """Sources that the earlier export did not hold, or not completely, are missing here: read in full."""
+    """Sources that are missing here are read in full: the earlier export did not have them completely."""
 
 
 Describe: TypeAlias = Callable[[CallSource], dict[str, Any]]
-"""Says in a manifest what a list is read by."""
+"""Returns the description of a list in a manifest."""
 
 
 def read_base(path: Path, sources: Sequence[CallSource], describe: Describe) -> BaseExport:
-    """Read an earlier export's manifest, or that of its directory; raises `ExportError` where it is none."""
+    """Return the manifest of an earlier export by its path or directory. Raises `ExportError` if invalid."""
     if path.is_dir():
         path = find_manifest(path)
-    elif path.name in (MANIFEST, FORMER_MANIFEST):  # a newer version may have renamed it
+    elif path.name in (MANIFEST, FORMER_MANIFEST):  # a newer version of this package may have renamed it
         path = find_manifest(path.parent)
     manifest = read_manifest(path)
     if manifest is None:
@@ -298,7 +300,7 @@ def read_base(path: Path, sources: Sequence[CallSource], describe: Describe) -> 
 
 
 def match_sources(manifest: Manifest, sources: Sequence[CallSource], describe: Describe) -> BaseExport:
-    """Find the sources that the earlier export held completely."""
+    """Return the sources that are complete in the earlier export."""
     known = {
         fingerprint(entry.source): entry.complete_as_of
         for entry in manifest.sources

@@ -1,7 +1,7 @@
-"""Objects under a prefix of a bucket: S3, Google Cloud Storage and Azure, through obstore.
+"""Reads and writes objects under a prefix of a bucket: S3, Google Cloud Storage and Azure, through obstore.
 
-An error tells what was tried, the status and the store's own word for it, and never the client's text: that
-may repeat addresses with signatures, and answers in which stores echo keys.
+Errors name the operation, the status and the error code of the store. They never repeat the text of the
+client, because it may contain signed URLs, or answers in which a store echoes keys.
 """
 
 import hashlib
@@ -35,18 +35,18 @@ _ENDPOINTS: Final = (
     "AZURE_STORAGE_USE_EMULATOR",
     "GOOGLE_BASE_URL",
 )
-"""What in the environment decides which server's bucket a name means."""
+"""Environment variables that determine the server of a bucket."""
 
 _PREFIXES: Final = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}
 _CLIENT_OPTIONS: Final = (
     *("allow_http", "allow_invalid_certificates", "connect_timeout", "timeout", "http1_only", "http2_only"),
     *("proxy_url", "proxy_ca_certificate", "proxy_excludes"),
 )
-"""Which obstore takes from variables such as ``AWS_ALLOW_HTTP``."""
+"""Client options that obstore reads from variables such as ``AWS_ALLOW_HTTP``."""
 
 INSTALL: Final = "pip install 'obstore>=0.8'"
 _AT_ONCE_BYTES: Final = 16 * 1024**2
-"""Larger objects go up in chunks, which no client can make conditional yet (obstore 0.12)."""
+"""Larger objects are uploaded in chunks. obstore 0.12 can't make such an upload conditional."""
 _CHUNK_BYTES: Final = 8 * 1024**2
 _CHUNKS_AT_ONCE: Final = 3
 _REQUEST_SECONDS: Final = 120.0
@@ -63,7 +63,7 @@ class Address:
     scheme: str
     bucket: str
     prefix: str
-    """Without slashes at its ends; empty for the bucket itself."""
+    """The prefix without a slash at either end; empty for the bucket itself."""
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.bucket}/{self.prefix}{'/' if self.prefix else ''}"
@@ -77,29 +77,29 @@ class Address:
         return f"{self.scheme}://{self.bucket}/{self.key(name)}"
 
     def is_in_bucket_of(self, other: "Address") -> bool:
-        """Whether another address is of the same bucket."""
+        """Whether another address is in the same bucket."""
         return (self.scheme, self.bucket) == (other.scheme, other.bucket)
 
     def server(self, environment: Mapping[str, str]) -> str:
-        """Return what tells apart buckets of one name on several servers."""
+        """Return the settings that distinguish buckets with the same name on different servers."""
         return " ".join(f"{name}={environment[name]}" for name in _ENDPOINTS if environment.get(name))
 
 
 def is_address(text: str) -> bool:
-    """Whether a text begins as the address of an object store."""
+    """Whether a text begins like the address of an object store."""
     return _URL.fullmatch(text) is not None
 
 
 def parse_address(name: str, text: str) -> Address:
-    """Return the address that the argument ``name`` gives, or raise `ValueError`, which repeats no secret."""
+    """Return the address in the argument ``name``, or raise `ValueError`. The error repeats no secret."""
     matched = _URL.fullmatch(text)
     if matched is None:
         raise ValueError(f"{name} must begin with s3://, gs:// or az://.")
     scheme, bucket, path = matched[1].lower(), matched[2], matched[3] or ""
     if any(mark in text for mark in "?#") or "@" in bucket:
         raise ValueError(
-            f"{name} must be {scheme}://bucket/prefix/ alone, without keys or parameters. Credentials are "
-            "found in the environment, as the cloud's own tools find them."
+            f"{name} must be {scheme}://bucket/prefix/ without keys or parameters. Set credentials in the "
+            "environment, as for the tools of the cloud."
         )
     if not _BUCKET.fullmatch(bucket):
         raise ValueError(f"{name} must name a bucket, as in {scheme}://bucket/prefix/, not {text!r}.")
@@ -107,38 +107,38 @@ def parse_address(name: str, text: str) -> Address:
     bad = [part for part in prefix.split("/") if part in ("", ".", "..")] if prefix else []
     if bad or not prefix.isprintable() or "\\" in prefix:
         raise ValueError(
-            f"{name} must have a plain prefix, without empty parts, . or .., \\ and control characters: "
-            f"{text!r}."
+            f"{name} must have a prefix without empty parts, without . or .., and without \\ or control "
+            f"characters, not {text!r}."
         )
     return Address(scheme, bucket, prefix)
 
 
 class Version(NamedTuple):
-    """Which version of an object was seen."""
+    """The version of an object."""
 
     e_tag: str | None
     version: str | None
 
     @property
     def condition(self) -> dict[str, str]:
-        """Return what obstore takes as the condition of a put."""
+        """Return the condition of a put for obstore."""
         return {name: value for name, value in self._asdict().items() if value is not None}
 
 
 class Listed(NamedTuple):
-    """What is right in a folder."""
+    """The objects and folders directly in a folder."""
 
     sizes: dict[str, int]
-    """Of its objects, by name."""
+    """The sizes of the objects, by name."""
     folders: list[str]
 
 
 class ConflictError(Exception):
-    """Something is there that should not be, or is another version than expected."""
+    """An object already exists, or has another version than expected."""
 
 
 class ObjectStore:
-    """Reads and writes objects below an address. All methods but `put_file` block."""
+    """Reads and writes objects below an address. All methods except `put_file` block."""
 
     def __init__(self, address: Address, *, retry_seconds: float = _RETRY_SECONDS) -> None:
         self.address = address
@@ -146,7 +146,7 @@ class ObjectStore:
         self._store = _connect(address, retry_seconds)
 
     def read(self, name: str, most: int) -> tuple[bytes, Version] | None:
-        """Return a small object and its version, ``None`` where there is none."""
+        """Return a small object and its version; ``None`` if there is none."""
         with store_errors(self.address, "read", name):
             if (found := self._get(name)) is None:
                 return None
@@ -156,7 +156,7 @@ class ObjectStore:
             return bytes(found.bytes()), Version(meta["e_tag"], meta["version"])
 
     def list(self, folder: str = "") -> Listed:
-        """Return what is right below the address, or right in a folder there."""
+        """Return the objects and folders directly below the address, or directly in a folder there."""
         prefix = self.address.key(folder).rstrip("/")
         begin = len(prefix) + 1 if prefix else 0
         with store_errors(self.address, "list"):
@@ -167,14 +167,14 @@ class ObjectStore:
             )
 
     def modified(self, folder: str) -> Iterator[tuple[str, datetime]]:
-        """Yield the name of each object in a folder, and below it, and when it was put last."""
+        """Yield the name and the last modification of each object in a folder and its subfolders."""
         begin = len(self.address.key(""))
         with store_errors(self.address, "list"):
             for some in self._obstore.list(self._store, self.address.key(folder)):
                 yield from ((each["path"][begin:], each["last_modified"]) for each in some)
 
     def download(self, name: str, path: Path) -> bool:
-        """Copy an object into a new file, some megabytes at a time; whether there was one."""
+        """Copy an object to a new file, some megabytes at a time. Return whether the object exists."""
         with store_errors(self.address, "read", name):
             try:
                 found = self._obstore.get(self._store, self.address.key(name))
@@ -190,9 +190,9 @@ class ObjectStore:
         return True
 
     def put(self, name: str, content: bytes, replaced: Version | None) -> Version:
-        """Put a small object where there is none, or in place of the version ``replaced``.
+        """Put a small object if none exists, or replace the version ``replaced``.
 
-        Raises `ConflictError` where that is not what is there.
+        Raises `ConflictError` if an object exists, or has another version.
         """
         mode = "create" if replaced is None else replaced.condition
         with store_errors(self.address, "write", name):
@@ -202,10 +202,10 @@ class ObjectStore:
         return Version(made["e_tag"], made["version"])
 
     async def put_file(self, name: str, path: Path) -> None:
-        """Put a file under a name that no other content ever has, so that one that is there is the same.
+        """Put a file under a name that depends on its content, so an existing object is the same file.
 
-        Small files are put only where nothing is there. For larger ones there is no such condition: they go
-        up in chunks, and appear whole under their name or not at all.
+        Small files are put only if no object exists. Larger files are uploaded in chunks, without this
+        condition; they appear whole under their name, or not at all.
         """
         size = await run_sync(size_of_file, path)
         with store_errors(self.address, "write", name):
@@ -229,7 +229,7 @@ class ObjectStore:
                 await self._check_same(name, size)
 
     async def copy(self, key: str, name: str, size: int) -> None:
-        """Let the store copy an object of the same bucket, under a name as for `put_file`."""
+        """Let the store copy an object of the same bucket. Its name depends on its content."""
         with store_errors(self.address, "write", name):
             if await self._size_async(name) is None:
                 await self._obstore.copy_async(self._store, key, self.address.key(name))
@@ -237,7 +237,7 @@ class ObjectStore:
                 await self._check_same(name, size)
 
     def _get(self, name: str) -> Any:
-        """Open an object, ``None`` where there is none; a bucket that is missing is an error."""
+        """Open an object; return ``None`` if there is none. A missing bucket raises an error."""
         try:
             return self._obstore.get(self._store, self.address.key(name))
         except FileNotFoundError as error:
@@ -246,7 +246,7 @@ class ObjectStore:
             return None
 
     def digest(self, name: str) -> str | None:
-        """Return the SHA-256 of an object, read some megabytes at a time; ``None`` where there is none."""
+        """Return the SHA-256 of an object; ``None`` if there is none. Reads some megabytes at a time."""
         digest = hashlib.sha256()
         with store_errors(self.address, "read", name):
             if (found := self._get(name)) is None:
@@ -256,7 +256,7 @@ class ObjectStore:
         return digest.hexdigest()
 
     def delete(self, names: Sequence[str]) -> None:
-        """Delete objects; those that are not there are no error."""
+        """Delete objects. Missing objects are no error."""
         with store_errors(self.address, "remove"):
             for start in range(0, len(names), _DELETES_A_REQUEST):
                 some = names[start : start + _DELETES_A_REQUEST]
@@ -276,8 +276,8 @@ class ObjectStore:
         found = await self._size_async(name)
         if found != size:
             raise ExportError(
-                f"{self.address.url(name)} is there already with {found} bytes, and its name is that of "
-                f"{size} other bytes: no export wrote it. Remove it, and run the export again."
+                f"{self.address.url(name)} already exists with {found} bytes instead of {size}: no export "
+                "wrote it. Remove it, and run the export again."
             )
 
 
@@ -292,12 +292,12 @@ def _import_obstore() -> Any:
 
 
 def check_obstore() -> None:
-    """Raise `ExportError`, which says what to install, where obstore is not there."""
+    """Raise `ExportError` with what to install if obstore is not installed."""
     _import_obstore()
 
 
 def _connect(address: Address, retry_seconds: float) -> "S3Store | GCSStore | AzureStore":
-    """Return obstore's store, which finds credentials and endpoint in the environment."""
+    """Return a store of obstore. It reads credentials and endpoint from the environment."""
     from obstore import store
 
     options: dict[str, Any] = {
@@ -318,16 +318,16 @@ def _connect(address: Address, retry_seconds: float) -> "S3Store | GCSStore | Az
 
 
 def _client_options(scheme: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what the environment says of connections: options that are given take obstore's eyes off it."""
+    """Return the client options from the environment: obstore ignores these if other options are passed."""
     prefix = _PREFIXES[scheme]
     named = {name: environment.get(f"{prefix}_{name.upper()}") for name in _CLIENT_OPTIONS}
     return {name: value for name, value in named.items() if value}
 
 
 def _profile_credentials(environment: Mapping[str, str]) -> Any:
-    """Return credentials of ``~/.aws``, which obstore itself does not read, but boto3 does.
+    """Return credentials from ``~/.aws`` by boto3, because obstore does not read these files.
 
-    ``None`` where the environment holds keys, which come first there as well, or nothing points to a profile.
+    ``None`` if the environment has keys (boto3 prefers them too), or if no profile is configured.
     """
     if environment.get("AWS_ACCESS_KEY_ID") or environment.get("AWS_SKIP_SIGNATURE"):
         return None
@@ -343,21 +343,23 @@ def _profile_credentials(environment: Mapping[str, str]) -> Any:
     except ModuleNotFoundError:
         if not named:
             return None
-        raise ExportError("AWS_PROFILE names a profile, and boto3 reads those: pip install boto3") from None
+        raise ExportError(
+            "AWS_PROFILE needs boto3, which reads profiles. Install it: pip install boto3"
+        ) from None
     try:
         return Boto3CredentialProvider()
     except Exception as error:  # noqa: BLE001 - botocore has many classes for that
         if not named:
             return None
         raise ExportError(
-            f"The profile that AWS_PROFILE names gives no credentials ({type(error).__name__}). "
-            "Look with: aws sts get-caller-identity"
+            f"The profile in AWS_PROFILE has no usable credentials ({type(error).__name__}). "
+            "Check them with: aws sts get-caller-identity"
         ) from None
 
 
 @contextmanager
 def store_errors(address: Address, verb: str, name: str = "") -> Iterator[None]:
-    """Turn what a store answers into an `ExportError` that says what to do, or a `ConflictError`."""
+    """Turn an error of the store into an `ExportError` that says what to do, or into a `ConflictError`."""
     try:
         yield
     except (ExportError, ConflictError):
@@ -390,7 +392,7 @@ _NO_CREDENTIALS: Final = (
         "169.254.170.2",
         "metadata.google",
         "token request",
-    ),  # asked where nothing else is set
+    ),  # requested if no other credentials are set
 )
 _TRY_LATER: Final = ("408", "429", "500", "502", "503", "504")
 _NO_ANSWER: Final = (
@@ -407,7 +409,7 @@ def _is_bucket_missing(text: str) -> bool:
 
 
 def _failure(error: Exception, address: Address, verb: str, name: str) -> Exception | None:
-    """Return what to raise in place of an error of obstore's; ``None`` for any other."""
+    """Return the error to raise in place of an error of obstore; ``None`` for any other error."""
     kind, text = type(error).__name__, str(error)
     is_obstore = type(error).__module__.startswith("obstore") or isinstance(error, FileNotFoundError)
     if not is_obstore:
@@ -419,7 +421,7 @@ def _failure(error: Exception, address: Address, verb: str, name: str) -> Except
 
 
 def _reason(kind: str, text: str, address: Address) -> str:
-    """Say what a store's answer means, and what to do about it."""
+    """Return what the store's answer means, and what to do."""
     status, code = _STATUS.search(text), _CODE.search(text)
     said = " ".join(found[1] for found in (status, code) if found is not None)
     said = f" ({said})" if said else ""
@@ -427,17 +429,17 @@ def _reason(kind: str, text: str, address: Address) -> str:
     if _is_bucket_missing(text):
         return f"there is no {place} {address.bucket!r}. Create it, or correct the name."
     if any(word in text for word in _NO_CREDENTIALS):
-        return f"no credentials were found. To give some, {_CREDENTIALS[address.scheme]}."
+        return f"no credentials were found. To set them, {_CREDENTIALS[address.scheme]}."
     if "incorrectly configured region" in text or (code and code[1] in _OTHER_REGION):
-        return f"the {place} is in another region. Set AWS_REGION to it."
+        return f"the {place} is in another region. Set AWS_REGION to that region."
     if kind == "UnauthenticatedError" or (code and code[1] in _REFUSED_CREDENTIALS):
         return f"the credentials were refused{said}. To correct them, {_CREDENTIALS[address.scheme]}."
     if kind == "PermissionDeniedError":
-        return f"permission was denied{said}. Exports need to list, read, write and delete objects there."
+        return f"permission was denied{said}. Allow to list, read, write and delete objects there."
     if "builder error" in text:
-        return "its endpoint begins with http://, which must be allowed: set AWS_ALLOW_HTTP=true."
+        return "its endpoint begins with http://. To allow that, set AWS_ALLOW_HTTP=true."
     if status is not None and status[1] in _TRY_LATER:
-        return f"the store could not do it, however often it was asked{said}. Try again later."
+        return f"the store failed, also after retries{said}. Try again later."
     if any(word in text for word in _NO_ANSWER):
-        return "the store can't be reached, or answers too slowly. Check the network and the endpoint."
-    return f"the store refused it{said or f' ({kind})'}."
+        return "the store can't be reached or answers too slowly. Check the network and the endpoint."
+    return f"the store refused the request{said or f' ({kind})'}."

@@ -1,8 +1,8 @@
-"""What at a target an export wrote, and may replace, and what is somebody else's.
+"""Decides which files at a target an export wrote, so that the export may replace them.
 
-A single file carries a receipt: its size and time of change when it was finished, in an extended attribute of
-the file (Linux), so that it goes where the file goes, or else in a hidden file beside it. A directory has its
-manifest, and a working directory its lock.
+A single file has a receipt: its size and modification time when it was finished. On Linux the receipt is an
+extended attribute of the file, so it moves with the file. Elsewhere it is a hidden file beside it. A
+directory has its manifest, and a working directory has its lock.
 """
 
 import os
@@ -31,11 +31,11 @@ from futureagi_async.export.targets import EVALUATIONS, PART_NAME, RESTART, Targ
 OVERWRITE = "overwrite=True (--force)"
 _ATTRIBUTE = "user.futureagi_async.export"
 _MAX_RECEIPT = 4096
-_HIDDEN = (".", "_")  # names that begin so are no data to readers of directories
+_HIDDEN = (".", "_")  # readers of directories skip names that begin with these
 
 
 def check_file(target: Target) -> None:
-    """Refuse to replace what no export wrote, or what was changed since; an empty file is nobody's loss."""
+    """Refuse to replace a file that no export wrote, or that was changed since, unless it is empty."""
     path = target.path
     with export_errors(path, "read"):
         try:
@@ -44,23 +44,27 @@ def check_file(target: Target) -> None:
             return
         if stat.S_ISLNK(found.st_mode):
             raise ExportError(
-                f"{path} is a symbolic link, and exports don't write through links. Name the file that it "
+                f"{path} is a symbolic link. An export does not write through links: name the file that it "
                 f"points to, or replace the link itself with {OVERWRITE}."
             )
         receipts = list(_receipts(target))
     if not found.st_size or _receipt(found) in receipts:
         return
-    known = "it was changed since an export wrote it" if receipts else "no export is known to have written it"
+    known = (
+        "it was changed after an export wrote it"
+        if receipts
+        else "there is no record that an export wrote it"
+    )
     raise ExportError(
-        f"{path} is there already, and {known}. Choose another name, or replace it with {OVERWRITE}."
+        f"{path} already exists, and {known}. Choose another name, or replace it with {OVERWRITE}."
     )
 
 
 def leave_receipt(written: Path, target: Target) -> None:
-    """Note durably what a finished file is like, before it gets its name.
+    """Write the receipt of a finished file durably, before the file gets its name.
 
-    Where that stays beside the file, the receipt of the file that is replaced stays, too: an interruption may
-    leave either.
+    If the receipt is a file of its own, it also keeps the receipt of the replaced file, because an
+    interruption may leave either file.
     """
     descriptor = open_to_read(written)
     try:
@@ -75,7 +79,7 @@ def leave_receipt(written: Path, target: Target) -> None:
 def find_finished(
     target: Target, parameters: Parameters, *, resume: bool, overwrite: bool
 ) -> Manifest | None:
-    """Return the manifest of this very export, if it is finished; refuse what belongs to another one."""
+    """Return the manifest of this export if it is finished. Refuses the files of another export."""
     if not target.is_directory:
         return None
     manifest = read_earlier(target, overwrite=overwrite)
@@ -83,21 +87,21 @@ def find_finished(
         return None
     if different := parameters.differences(manifest.parameters):
         raise ExportError(
-            f"{target.path} holds a finished export with other parameters: {'; '.join(different)}. "
+            f"{target.path} has a finished export with other parameters: {'; '.join(different)}. "
             f"Choose another directory, or replace it with {RESTART}."
         )
     for part in manifest.parts:
         is_there = PART_NAME.fullmatch(part.name) and is_file_below(target.path, part.name)
         if not is_there or (target.path / part.name).stat().st_size != part.bytes:
             raise ExportError(
-                f"{target.path / part.name} is not as the export left it. Look with verify_export, or begin "
-                f"anew with {RESTART}."
+                f"{target.path / part.name} was changed or removed after the export. Check it with "
+                f"verify_export, or start again with {RESTART}."
             )
     return manifest
 
 
 def check_contents(target: Target, *, is_unfinished: bool, overwrite: bool) -> None:
-    """Refuse to write into a directory of somebody else's, or over parts that were changed."""
+    """Refuse to write into a directory with other files, or to replace part files that were changed."""
     names = sorted(names_of_parts(target.path))
     for path in (target.manifest, *(target.path / name for name in names)):
         check_replaceable(path)
@@ -106,12 +110,12 @@ def check_contents(target: Target, *, is_unfinished: bool, overwrite: bool) -> N
     manifest = read_earlier(target)
     if manifest is not None:
         _check_parts(target, manifest, names)
-    elif not is_unfinished:  # else it may have been interrupted while parts got their names
+    elif not is_unfinished:  # else the export may have been interrupted while part files got their names
         _check_nothing_else(target, names)
 
 
 def read_earlier(target: Target, *, overwrite: bool = False) -> Manifest | None:
-    """Return the manifest of an earlier export; a file of another kind is refused, or ignored."""
+    """Return the manifest of an earlier export. A file of another kind is refused, or ignored if allowed."""
     try:
         return read_manifest(find_manifest(target.path))
     except ExportError as error:
@@ -122,13 +126,13 @@ def read_earlier(target: Target, *, overwrite: bool = False) -> Manifest | None:
 
 
 def names_of_parts(folder: Path) -> set[str]:
-    """Return the names in a directory that are those of parts, whoever wrote them."""
+    """Return the names in a directory that part files can have, whoever wrote the files."""
     with export_errors(folder, "read"):
         return set(filter(PART_NAME.fullmatch, _names_below(folder)))
 
 
 def _names_below(folder: Path, prefix: str = "") -> Iterator[str]:
-    """Yield the names of files in a directory, and in folders of it that exports make."""
+    """Yield the names of files in a directory and in the folders that exports create."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if not entry.is_dir(follow_symlinks=False):
@@ -143,8 +147,8 @@ def _check_parts(target: Target, manifest: Manifest, names: list[str]) -> None:
         path, part = target.path / name, parts.get(name)
         if part is None:
             raise ExportError(
-                f"{path} is there already, and the export's manifest does not list it. Choose another "
-                f"directory, or replace it with {OVERWRITE}."
+                f"{path} already exists, but the manifest does not list it. Choose another directory, or "
+                f"replace it with {OVERWRITE}."
             )
         is_same = (
             is_file_below(target.path, name)
@@ -153,7 +157,7 @@ def _check_parts(target: Target, manifest: Manifest, names: list[str]) -> None:
         )
         if not is_same:
             raise ExportError(
-                f"{path} was changed since an export wrote it. Choose another directory, or replace it with "
+                f"{path} was changed after an export wrote it. Choose another directory, or replace it with "
                 f"{OVERWRITE}."
             )
 
@@ -167,7 +171,7 @@ def _check_nothing_else(target: Target, names: list[str]) -> None:
         )
     if names:
         raise ExportError(
-            f"{target.path / names[0]} is there already, but no manifest of an export. Choose another "
+            f"{target.path / names[0]} already exists, but the directory has no manifest. Choose another "
             f"directory, or write into this one with {OVERWRITE}."
         )
 
@@ -177,7 +181,7 @@ def _receipt(found: os.stat_result) -> str:
 
 
 def _receipts(target: Target) -> Iterator[str]:
-    """Yield what is known of the file, and of one that it may have replaced."""
+    """Yield the receipts of the file, and of the file that it may have replaced."""
     if sys.platform == "linux":
         with suppress(OSError):
             yield os.getxattr(target.path, _ATTRIBUTE, follow_symlinks=False).decode("ascii", "replace")
@@ -186,7 +190,7 @@ def _receipts(target: Target) -> Iterator[str]:
 
 
 def _attach(descriptor: int, receipt: str) -> bool:
-    """Write a receipt into the open file's attributes, where the file system has such."""
+    """Write a receipt into the extended attributes of the open file, if the file system has them."""
     if sys.platform != "linux":
         return False
     try:
@@ -198,7 +202,7 @@ def _attach(descriptor: int, receipt: str) -> bool:
 
 
 def _write_beside(target: Target, receipt: str) -> None:
-    """Write a receipt into the hidden file, before that of the file that is there now."""
+    """Write a receipt into the hidden file, before the receipt of the present file."""
     earlier = [line for line in _receipts(target) if line != receipt]
     written = target.work / "receipt.part"
     write_synced(written, "\n".join([receipt, *earlier[:1], ""]).encode())

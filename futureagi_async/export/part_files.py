@@ -1,4 +1,4 @@
-"""Records on the disk until an export is finished: appended to files, synced, and checked when it goes on."""
+"""Stores records on the disk until an export is finished: appends, syncs, and checks them on resume."""
 
 import hashlib
 import os
@@ -23,28 +23,28 @@ from futureagi_async.export.files import (
 
 
 class Chunk(NamedTuple):
-    """Records that were appended together; where one file is full, they go on in the next."""
+    """Records that were appended together. If a file is full, they continue in the next one."""
 
     part: int
-    """The file that the first of them is in."""
+    """The number of the file with the first record."""
     offset: int
-    """Where that begins."""
+    """The offset of the first record."""
     sizes: list[int]
-    """Bytes of each, with its newline."""
+    """The size of each record with its newline, in bytes."""
     crc32: int
-    """Of all their bytes; in files with a SHA-256, of what that is behind them, which costs less."""
+    """The CRC-32 of all bytes. In files with a SHA-256, the CRC-32 of that digest, which is faster."""
 
 
 @attrs.define
 class PartFile:
-    """What is in one file so far."""
+    """The state of one file."""
 
     rows: int = 0
     size: int = 0
     sha256: "hashlib._Hash | None" = None
 
     def add(self, rows: int, lines: bytes, crc32: int) -> int:
-        """Count more lines; return the CRC-32 that they add to."""
+        """Add lines, and return their CRC-32."""
         self.rows += rows
         self.size += len(lines)
         if self.sha256 is None:
@@ -53,14 +53,14 @@ class PartFile:
         return zlib.crc32(self.sha256.copy().digest(), crc32)
 
     def copy(self) -> "PartFile":
-        """Return another that goes on from here."""
+        """Return a copy that can continue from here."""
         return PartFile(self.rows, self.size, self.sha256.copy() if self.sha256 is not None else None)
 
 
 class PartFiles:
-    """Files of records, a line each, a new one begun after ``rows_a_file``. Not for two threads at once.
+    """Files of records, one per line, with ``rows_a_file`` records each. Not thread-safe.
 
-    To go on after an interruption, `check` what is known of them in the order it was appended, then `open`.
+    To continue after an interruption, `check` the known chunks in the order they were appended, then `open`.
     """
 
     def __init__(
@@ -71,19 +71,19 @@ class PartFiles:
         self._with_sha256 = with_sha256
         self._descriptor: int | None = None
         self._opened = -1
-        """Which file the descriptor is of."""
+        """The number of the file that is open."""
         self.files = [self._new_file()]
-        """Those that were begun; nothing but the last is appended to."""
+        """The files that were started. Only the last one is appended to."""
 
     def append(self, records: Sequence[bytes]) -> Chunk:
-        """Write records behind all others. A process that is killed leaves them; a power cut may not."""
+        """Append records. They survive if the process is killed, but maybe not a power cut."""
         begin, crc32 = self._end(), 0
         for number, some in self._split(len(records)):
             if number != self._opened:
                 self._roll()
             if some.start == 0:
                 begin = self._end()
-            lines = b"\n".join([*records[some], b""])  # one copy costs less than a call for each piece
+            lines = b"\n".join([*records[some], b""])  # one copy is faster than one call for each piece
             assert self._descriptor is not None
             with export_errors(self._path_of(number)):
                 write_all(self._descriptor, [lines])
@@ -91,7 +91,7 @@ class PartFiles:
         return Chunk(*begin, [len(record) + 1 for record in records], crc32)
 
     def check(self, sizes: Sequence[int], crc32: int) -> bool:
-        """Tell whether the next records are there, byte for byte; files that were cut or changed say no."""
+        """Return whether the next records are in the files unchanged, and not truncated."""
         files = {len(self.files) - 1: self.files[-1].copy()}
         found = 0
         for number, some in self._split(len(sizes)):
@@ -106,7 +106,7 @@ class PartFiles:
         return True
 
     def open(self) -> None:
-        """Begin to append behind what was checked; what lies there beyond it is cut off."""
+        """Open the files to append after the checked records. Anything after those is cut off."""
         self.close()
         number, path = len(self.files) - 1, self._path_of(len(self.files) - 1)
         if path.exists():
@@ -119,7 +119,7 @@ class PartFiles:
                 beyond.unlink()
 
     def sync(self) -> None:
-        """Bring what was appended onto the disk."""
+        """Sync appended records to the disk."""
         if self._descriptor is not None:
             with export_errors(self._path_of(self._opened)):
                 os.fsync(self._descriptor)
@@ -146,7 +146,7 @@ class PartFiles:
         number = len(self.files)
         path = self._path_of(number)
         with export_errors(path, "remove"):
-            path.unlink(missing_ok=True)  # it was left when one before it was lost
+            path.unlink(missing_ok=True)  # a file that is left over because an earlier one was lost
         self._descriptor = create_file(path)
         sync_directory(path.parent)
         self._opened = number
@@ -165,7 +165,7 @@ class PartFiles:
 
 
 def split_rows(rows: int, number: int, filled: int, rows_a_file: int | None) -> Iterator[tuple[int, slice]]:
-    """Yield which file takes which of so many rows, behind ``filled`` rows of file ``number``."""
+    """Yield which rows go to which file, after ``filled`` rows of file ``number``."""
     start = 0
     while start < rows:
         if filled == rows_a_file:

@@ -1,4 +1,4 @@
-"""Finished files, written from the records of an unfinished export beside the places they will have."""
+"""Writes the finished files from the records of an unfinished export, beside their final places."""
 
 import os
 from collections.abc import Generator, Iterator, Sequence
@@ -17,17 +17,16 @@ from futureagi_async.export.manifest import Part
 from futureagi_async.export.partitions import in_folder
 from futureagi_async.export.store import Record, Store
 
-_BATCH_RECORDS = 250  # between two chances to be cancelled, and few enough for the processor's cache
+_BATCH_RECORDS = 250  # records between two cancellation points; few enough for the processor's cache
 _BATCH_BYTES = 16 * 1024**2
 _BUFFER_BYTES = 256 * 1024
 
 
 class PartsWriter:
-    """Writes the parts of an export; afterwards ``parts`` describes them.
+    """Writes the part files of an export. Afterwards ``parts`` describes them.
 
-    ``last`` says that the store is not needed any more. Where its part files are just what the export's are
-    to be, they then become those, without a copy. ``first_place`` is that of the first source, where others
-    are exported elsewhere.
+    ``last`` means that the store is no longer needed. If its part files are identical to the final ones, they
+    are then moved instead of copied. ``first_place`` is the place of the first source if this is a share.
     """
 
     def __init__(self, store: Store, reader: RecordReader, *, last: bool, first_place: int = 0) -> None:
@@ -45,18 +44,18 @@ class PartsWriter:
 
     @property
     def size(self) -> int:
-        """Bytes of the parts."""
+        """The total size of the parts in bytes."""
         return sum(part.bytes for part in self.parts)
 
     def files(self) -> list[tuple[Path, str]]:
-        """Return where each part is now, and what it is to be called."""
+        """Return the present path and the final name of each part."""
         names = [part.name for part in self.parts]
         if self._takes_part_files:
             return [(self._store.part_path(number), name) for number, name in enumerate(names)]
         return [(self._target.unfinished(name), name) for name in names]
 
     def run(self) -> Generator[int, None, None]:
-        """Write everything, and yield now and then how many records are written."""
+        """Write everything, and regularly yield the number of records written."""
         self._store.end_reading()
         if self._takes_part_files:
             self.parts = list(self._describe_part_files())
@@ -67,7 +66,7 @@ class PartsWriter:
             yield from self._write_part(number, folder, records)
 
     def _split(self) -> Iterator[tuple[str, Iterator[Record]]]:
-        """Yield each part's folder and records, which must be read before the next."""
+        """Yield the folder and the records of each part. Read the records before the next part."""
         if self._parameters.partition is None:
             yield from (("", some) for some in self._cut(self._store.records()))
             return
@@ -75,7 +74,7 @@ class PartsWriter:
             yield from ((folder, some) for some in self._cut(map(itemgetter(1), placed)))
 
     def _cut(self, records: Iterator[Record]) -> Iterator[Iterator[Record]]:
-        """Yield what each part is to hold; where there is nothing, one part holds nothing."""
+        """Yield the records of each part. Without records, yield one empty part."""
         first = next(records, None)
         while True:
             begun = chain(() if first is None else (first,), records)
@@ -88,7 +87,7 @@ class PartsWriter:
             yield describe_part_file(self._store, number)
 
     def _find_columns(self) -> Iterator[int]:
-        """Look at all evaluations before the first row: a table's columns come first."""
+        """Read all evaluations before the first row, because the header comes first."""
         for some in self._batches(self._store.records()):
             self._columns.note_batch(self._reader.batch(some))
             yield 0
@@ -126,7 +125,7 @@ class PartsWriter:
             self.parts.append(part)
 
     def _batches(self, records: Iterator[Record]) -> Iterator[Sequence[Record]]:
-        """Yield some records at a time: what is read of them is held in memory."""
+        """Yield some records at a time, to limit the memory."""
         while some := list(islice(records, _BATCH_RECORDS)):
             yield from self._small_enough(some)
 
@@ -151,9 +150,9 @@ class PartsWriter:
 
 
 def full_part_files(store: Store, begin: int) -> Iterator[tuple[Path, Part]]:
-    """Yield the part files from number ``begin`` on that are full, and just what the parts are to be.
+    """Yield the full part files from number ``begin`` on, if they are identical to the final parts.
 
-    That holds as long as no record comes again in a newer version, and nothing is added to any.
+    They are identical while no record comes again in a newer version and no details are added.
     """
     parameters = store.parameters
     if not parameters.writes_as_stored or parameters.transcripts or store.counts.newer:
@@ -163,7 +162,7 @@ def full_part_files(store: Store, begin: int) -> Iterator[tuple[Path, Part]]:
 
 
 def describe_part_file(store: Store, number: int) -> Part:
-    """Return what a manifest tells of a part file that becomes one of the export's."""
+    """Return the manifest entry of a part file that becomes a final part."""
     file = store.part_files()[number]
     digest = file.sha256.hexdigest() if file.sha256 is not None else ""
     return Part(name=store.target.part_name(number), records=file.rows, bytes=file.size, sha256=digest)

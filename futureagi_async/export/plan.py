@@ -1,4 +1,4 @@
-"""What an export would cost: `plan_export`. Sizes are those of samples, times are measured."""
+"""Estimates the cost of an export: `plan_export`. Sizes are from samples, times are measured."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -20,25 +20,25 @@ from futureagi_async.sources import CallSource, RunTestCalls, check_sources
 T = TypeVar("T")
 
 SAMPLE_ROWS: Final = 5
-"""Rows asked for of each source."""
+"""The number of rows requested from each source."""
 TIMED_ROWS: Final = (10, 30)
-"""Rows asked for of the longest lists, to see what a page costs and what a row."""
+"""The numbers of rows requested from the longest lists, to measure the time per page and per row."""
 
 _AT_ONCE = 4  # samples
 _TIMED_LISTS = 2  # of each kind
 _TIMED_DETAILS = 2
-_PART_OF_ROWS = 4  # at most a quarter of them is asked for only to see how many pages come at once
-_WAITED = 1.5  # times as long as alone: the page stood in line behind others
+_PART_OF_ROWS = 4  # at most a quarter of the rows is read only to measure the concurrency
+_WAITED = 1.5  # if a page takes this many times as long as alone, it waited behind others
 
-# How lists are read, see `docs/completeness.md`.
+# How lists are read: see `docs/completeness.md`.
 _ATOMIC_ROWS = 1_000
 _ATOMIC_SECONDS = 3.0
 _ATOMIC_SECONDS_SLOTS_FULL = 15.0
-_ROOM = 10  # places that are left on the first page where it is enough for a run test
-_GROWTH = 50  # places behind the end of a list that its one page also asks for
+_ROOM = 10  # unused places on the first page if it has the whole list of a run test
+_GROWTH = 50  # places after the end of a list that its only page also requests
 _TAIL_ROWS = 20
 _REQUESTS_A_PAGE = 1.1  # pages overlap
-_ALLOWANCE_SECONDS = 61  # a session spreads a minute's requests over a little more
+_ALLOWANCE_SECONDS = 61  # a session spreads the requests of a minute over slightly more time
 
 
 class PlanReader(Protocol):
@@ -46,12 +46,12 @@ class PlanReader(Protocol):
 
     @property
     def max_in_flight(self) -> int:
-        """Requests under way at once."""
+        """Requests in flight at the same time."""
         ...
 
     @property
     def max_requests_per_minute(self) -> int | None:
-        """The most requests in a minute."""
+        """The limit of requests per minute."""
         ...
 
     async def get_page(self, source: CallSource, *, page: int = ..., limit: int = ...) -> CallPage:
@@ -59,76 +59,76 @@ class PlanReader(Protocol):
         ...
 
     async def get_call_execution(self, call_execution_id: str, /) -> CallExecution:
-        """Return one call in full detail."""
+        """Return one call with all details."""
         ...
 
 
 @attrs.define(frozen=True, kw_only=True)
 class SourcePlan(Plain):
-    """What one source would cost."""
+    """The estimated cost of one source."""
 
     source: CallSource
     records: int = 0
-    """What the server counts; run tests count deleted calls, which it does not deliver."""
+    """The server's count of calls. Run tests include deleted calls, which the server does not send."""
     requests: int = 0
-    """For pages, about."""
+    """The estimated number of requests for pages."""
     detail_requests: int = 0
-    """For transcripts that the list withholds, about."""
+    """The estimated number of requests for transcripts that the list does not include."""
     bytes: int = 0
-    """Of the records as sent, about; without what details add."""
+    """The estimated size of the records as sent, without details."""
     seconds: float = 0.0
-    """Of the server's work, about: of its requests one after another."""
+    """The estimated time of the server: of all requests one after another."""
     error: FutureAGIError | None = None
-    """Why nothing is known of the source."""
+    """The error, if the source could not be read."""
 
 
 @attrs.define(frozen=True, kw_only=True)
 class ExportPlan(Plain):
-    """What an export would cost, about; from small requests."""
+    """The estimated cost of an export, from some small requests."""
 
     added = ("known", "records", "requests", "bytes")
 
     sources: tuple[SourcePlan, ...]
-    """In the order given."""
+    """The plans of the sources, in the given order."""
     seconds: float
-    """How long it would take with the session's limits, about, if the server answers as it did just now."""
+    """The estimated time with the limits of the session, if the server stays as fast as now."""
 
     @property
     def records(self) -> int:
-        """Over all sources."""
+        """The sum over all sources."""
         return sum(source.records for source in self.sources)
 
     @property
     def requests(self) -> int:
-        """Over all sources, those for details included."""
+        """The sum over all sources, including requests for details."""
         return sum(source.requests + source.detail_requests for source in self.sources)
 
     @property
     def bytes(self) -> int:
-        """Over all sources."""
+        """The sum over all sources."""
         return sum(source.bytes for source in self.sources)
 
     @property
     def known(self) -> bool:
-        """Whether every source could be asked."""
+        """Whether every source could be read."""
         return all(source.error is None for source in self.sources)
 
 
 @attrs.define(frozen=True)
 class PageCost:
-    """Seconds that a page takes on a server that does nothing else."""
+    """The seconds of a page on an idle server."""
 
     fixed: float
-    """However many rows it has."""
+    """The part that does not depend on the number of rows."""
     per_row: float
 
     def of(self, rows: float) -> float:
-        """Return the seconds of a page with so many rows."""
+        """Return the seconds of a page with a number of rows."""
         return self.fixed + rows * self.per_row
 
     @classmethod
     def measured(cls, few: CallPage, more: CallPage | None = None) -> "PageCost":
-        """Return what two pages of different length show; one alone is taken for its rows' work."""
+        """Return the cost from two pages of different length. With one page, all time counts per row."""
         seconds, rows = few.elapsed or 0.0, len(few.calls)
         if more is None or len(more.calls) <= rows:
             return cls(0.0, seconds / rows) if rows else cls(seconds, 0.0)
@@ -137,7 +137,7 @@ class PageCost:
 
     @classmethod
     def mean(cls, costs: Iterable["PageCost"]) -> "PageCost":
-        """Return the cost between several."""
+        """Return the mean of several costs."""
         known = list(costs)
         return cls(fmean(cost.fixed for cost in known), fmean(cost.per_row for cost in known))
 
@@ -147,7 +147,7 @@ _NO_COST = PageCost(0.0, 0.0)
 
 @attrs.define(frozen=True)
 class Reading:
-    """How a list is read: pages that wait for each other, by their rows, and pages of one size at once."""
+    """How a list is read: sequential pages with their rows, then concurrent pages of one size."""
 
     one_by_one: tuple[int, ...] = ()
     at_once: int = 0
@@ -155,21 +155,21 @@ class Reading:
 
     @property
     def requests(self) -> int:
-        """How many pages there are."""
+        """The number of pages."""
         return len(self.one_by_one) + self.at_once
 
     def work(self, cost: PageCost) -> float:
-        """Return the seconds of all pages one after another."""
+        """Return the seconds of all pages, one after another."""
         return sum(map(cost.of, self.one_by_one)) + self.at_once * cost.of(self.page_size)
 
     def alone(self, cost: PageCost, parallelism: float) -> float:
-        """Return the seconds until the list is read, with nothing else going on."""
+        """Return the seconds until the list is read, without other requests."""
         rounds = max(1.0, self.at_once / parallelism) if self.at_once else 0.0
         return sum(map(cost.of, self.one_by_one)) + rounds * cost.of(self.page_size)
 
 
 def reading_of(source: CallSource, count: int, cost: PageCost, *, page_size: int, patience: float) -> Reading:
-    """Tell how an export reads a list; in one page, where that takes no more than ``patience`` seconds."""
+    """Return how an export reads a list: as one page, if that takes at most ``patience`` seconds."""
     first = min(count, page_size)
     is_run_test = isinstance(source, RunTestCalls)
     if is_run_test and count + _ROOM <= page_size:
@@ -185,12 +185,12 @@ def reading_of(source: CallSource, count: int, cost: PageCost, *, page_size: int
 
 
 def parallelism_of(alone: float, at_once: Sequence[tuple[float, float]], *, most: int) -> float:
-    """Conclude how many answers the server makes at once, from 1 to ``most``.
+    """Return how many requests the server processes concurrently, from 1 to ``most``.
 
     Args:
-        alone: Seconds of a page while nothing else was asked for.
-        at_once: When pages like it, asked for together, were sent and answered.
-        most: How many will be asked for at once.
+        alone: Seconds of a page without other requests.
+        at_once: The times when similar concurrent requests were sent and answered.
+        most: The number of concurrent requests of the export.
 
     """
     makespan = max((end for _, end in at_once), default=0.0) - min(
@@ -199,78 +199,78 @@ def parallelism_of(alone: float, at_once: Sequence[tuple[float, float]], *, most
     if not alone or not makespan:
         return float(most)
     seconds = [end - begin for begin, end in at_once]
-    if sum(each > _WAITED * alone for each in seconds) >= len(seconds) / 10:  # this is as much as it can do
+    if sum(each > _WAITED * alone for each in seconds) >= len(seconds) / 10:  # the server can't process more
         return min(float(most), max(1.0, len(seconds) * alone / makespan))
     changes = sorted([(begin, 1) for begin, _ in at_once] + [(end, -1) for _, end in at_once])
     in_flight = min(most, max(accumulate(change for _, change in changes)))
-    seen = sqrt(in_flight * most)  # no less than the one, no more than the other
+    seen = sqrt(in_flight * most)  # between the two
     return max(1.0, seen * min(1.0, alone / fmean(seconds)))
 
 
 @attrs.define(frozen=True, kw_only=True)
 class Sample:
-    """What was seen of a source: a page and what pages of it cost, or why nothing."""
+    """The sample of a source: a page and the cost of its pages, or an error."""
 
     source: CallSource
     page: CallPage | None = None
     cost: PageCost = _NO_COST
     error: FutureAGIError | None = None
     known: int = 0
-    """How many rows the list has, where no page is kept."""
+    """The number of rows of the list, if no page is kept."""
     known_details: int = 0
-    """For how many calls the list withholds the transcript, where no page is kept."""
+    """The number of calls without a transcript in the list, if no page is kept."""
 
     @property
     def count(self) -> int:
-        """How many rows the list has."""
+        """The number of rows of the list."""
         return self.page.count if self.page else self.known
 
     @property
     def details(self) -> int:
-        """For how many calls the list withholds the transcript."""
+        """The number of calls without a transcript in the list."""
         return self.share(1 for _ in self.withheld) if self.page else self.known_details
 
     @classmethod
     def counted(cls, source: CallSource, count: int) -> "Sample":
-        """Return what is known of a list whose rows others counted; details are the most it may need."""
+        """Return the sample of a list with a known count. It assumes that every call needs its details."""
         details = 0 if isinstance(source, RunTestCalls) else count
         return cls(source=source, known=count, known_details=details)
 
     def without_page(self) -> "Sample":
-        """Return the same without the page, which thousands of lists would have in memory."""
+        """Return the sample without its page, to save memory with thousands of lists."""
         return attrs.evolve(self, page=None, known=self.count, known_details=self.details)
 
     @property
     def withheld(self) -> list[CallExecution]:
-        """The calls of the page whose transcripts the list withholds."""
+        """The calls of the page without a transcript in the list."""
         return [call for call in self.page.calls if lacks_transcript(call)] if self.page else []
 
     @property
     def bytes(self) -> int:
-        """How large the records are, about."""
+        """The estimated size of the records."""
         return self.share(len(call.raw) for call in self.page.calls) if self.page else 0
 
     def share(self, amounts: Iterable[int]) -> int:
-        """Return what the whole list has of something, if it is as the page."""
+        """Return an estimate for the whole list, extrapolated from the page."""
         rows = len(self.page.calls) if self.page else 0
         return round(self.count * sum(amounts) / rows) if rows else 0
 
 
 @attrs.define(frozen=True, kw_only=True)
 class Conditions:
-    """What decides, besides the lists, how long an export takes."""
+    """The conditions that determine the time of an export, besides the lists."""
 
     page_size: int
     transcripts: bool
     max_in_flight: int
     max_requests_per_minute: int | None
     parallelism: float = 1.0
-    """How many answers the server makes at once."""
+    """How many requests the server processes concurrently."""
     detail_seconds: float | None = None
-    """What a detail takes; ``None`` for as long as a page of one row."""
+    """The seconds of a detail; ``None`` to use those of a page with one row."""
 
     def seconds_allowed(self, requests: int) -> float:
-        """Return what so many requests take at least: a session sends a tenth at once, and then evenly."""
+        """Return the least seconds for a number of requests: a tenth is sent at once, the others evenly."""
         if self.max_requests_per_minute is None:
             return 0.0
         at_once = max(1, self.max_requests_per_minute // 10)
@@ -279,7 +279,7 @@ class Conditions:
 
 
 def readings_of(samples: Sequence[Sample], conditions: Conditions) -> list[Reading]:
-    """Tell how an export reads the lists beside each other."""
+    """Return how an export reads all lists concurrently."""
     slots_full = len(samples) >= conditions.max_in_flight
     patience = _ATOMIC_SECONDS_SLOTS_FULL if slots_full else _ATOMIC_SECONDS
     return [
@@ -291,7 +291,7 @@ def readings_of(samples: Sequence[Sample], conditions: Conditions) -> list[Readi
 
 
 def estimate(samples: Sequence[Sample], conditions: Conditions) -> ExportPlan:
-    """Conclude what an export costs."""
+    """Return the cost of an export."""
     parallelism = conditions.parallelism
     sources: list[SourcePlan] = []
     longest = pages_work = details_work = 0.0
@@ -324,7 +324,7 @@ async def make_plan(
     page_size: int,
     transcripts: bool,
 ) -> ExportPlan:
-    """Do what `plan_export` says."""
+    """Return the plan of `plan_export`."""
     checked = check_sources(sources)
     check_count("page_size", page_size, at_most=MAX_PAGE_SIZE)
     conditions = Conditions(
@@ -335,7 +335,7 @@ async def make_plan(
     )
     samples = await _take_samples(session, checked)
     plan = estimate(samples, conditions)
-    if plan.seconds <= conditions.seconds_allowed(plan.requests):  # how fast the server is does not matter
+    if plan.seconds <= conditions.seconds_allowed(plan.requests):  # the speed of the server does not matter
         return plan
     samples = await _time_pages(session, samples)
     if transcripts:
@@ -352,7 +352,7 @@ async def plan_sources(
     page_size: int,
     transcripts: bool,
 ) -> tuple[SourcePlan, ...]:
-    """Say what each source would cost, after one small request for each whose rows nobody has counted."""
+    """Return the cost of each source. Sends one small request for each source without a known count."""
     conditions = Conditions(
         page_size=page_size,
         transcripts=transcripts,
@@ -371,7 +371,7 @@ async def plan_sources(
 
 
 async def _take_samples(session: PlanReader, sources: Sequence[CallSource]) -> list[Sample]:
-    """Ask each source for a few rows, some at once."""
+    """Request a few rows of each source, some of them concurrently."""
     asked = [partial(_take_sample, session, source) for source in sources]
     return _with_errors(sources, await _ask(asked, at_once=min(_AT_ONCE, session.max_in_flight)))
 
@@ -389,7 +389,7 @@ def _with_errors(sources: Sequence[CallSource], taken: Sequence[Sample | FutureA
 
 
 async def _time_pages(session: PlanReader, samples: Sequence[Sample]) -> list[Sample]:
-    """Find out what pages cost, by the longest lists of each kind; the others are taken to be like them."""
+    """Measure the cost of pages in the longest lists of each kind. Other lists use the same cost."""
     timed: dict[CallSource, PageCost] = {}
     means: dict[str, PageCost] = {}
     by_kind = sorted((one for one in samples if one.count), key=lambda one: (one.source.kind, -one.count))
@@ -412,7 +412,7 @@ async def _time_pages(session: PlanReader, samples: Sequence[Sample]) -> list[Sa
 
 
 async def _time_details(session: PlanReader, samples: Sequence[Sample]) -> float | None:
-    """Return what a detail takes, by some of those that the export would read."""
+    """Return the seconds of a detail, measured with some details that the export would read."""
     withheld = [call for sample in samples for call in sample.withheld[:1]]
 
     async def time_one(call: CallExecution) -> float:
@@ -428,7 +428,7 @@ async def _time_details(session: PlanReader, samples: Sequence[Sample]) -> float
 async def _measure_parallelism(
     session: PlanReader, samples: Sequence[Sample], conditions: Conditions
 ) -> float:
-    """Ask for as many pages at once as the export would, where that is a small part of its rows."""
+    """Measure the concurrency with as many requests as the export would send, if its rows are many more."""
     plan = estimate(samples, conditions)
     readings = readings_of(samples, conditions)
     details = sum(source.detail_requests for source in plan.sources)
@@ -443,7 +443,7 @@ async def _measure_parallelism(
     async def time_one(page: int) -> tuple[float, float]:
         elapsed = (await session.get_page(longest.source, page=page, limit=rows)).elapsed
         now = anyio.current_time()
-        return now - (elapsed or 0.0), now  # without the wait for a slot of the session
+        return now - (elapsed or 0.0), now  # without the time that it waits for the limits of the session
 
     asked = [partial(time_one, 1 + number % last) for number in range(pages_at_once)]
     spans = [one for one in await _ask(asked, at_once=pages_at_once) if not isinstance(one, FutureAGIError)]
@@ -451,7 +451,7 @@ async def _measure_parallelism(
 
 
 async def _ask(requests: Sequence[Callable[[], Awaitable[T]]], *, at_once: int) -> list[T | FutureAGIError]:
-    """Return an answer or an error for each; raise at once where no request will be answered."""
+    """Return an answer or an error for each request. Raises at once if no request can succeed."""
     answers: dict[int, T | FutureAGIError] = {}
     stopped_by: list[FutureAGIError] = []
     waiting = iter(enumerate(requests))

@@ -1,4 +1,4 @@
-"""How an export begins and ends at its target: room is made for it, and finished files get their names."""
+"""Prepares the target of an export, and gives finished files their final names."""
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -20,7 +20,7 @@ from futureagi_async.export.targets import EVALUATIONS, KEPT, PART_NAME, Target
 
 
 def prepare_target(target: Target, *, overwrite: bool) -> bool:
-    """Make room for the working directory; whether the target's own directory was made for it."""
+    """Create what the working directory needs. Return whether this created the directory of the target."""
     if not target.is_directory:
         check_replaceable(target.path)
         if not target.path.parent.exists():
@@ -41,10 +41,10 @@ def publish(
     *,
     overwrite: bool,
 ) -> None:
-    """Give all files their names, the manifest last; what an earlier export left in the directory goes.
+    """Give all files their final names, the manifest last, and remove the files of an earlier export.
 
-    ``files`` says where each is, and what it is to be called. ``note_replaced`` is told durably, before they
-    are touched, which files an earlier export left; it returns all that it was ever told.
+    ``files`` has the present path and the final name of each file. Before the files of an earlier export are
+    removed, ``note_replaced`` records their names durably. It returns all names that it ever recorded.
     """
     if manifest is None:
         _publish_file(target, files, overwrite=overwrite)
@@ -54,7 +54,7 @@ def publish(
     earlier = read_earlier(target, overwrite=overwrite)
     names = set(filter(PART_NAME.fullmatch, (part.name for part in earlier.parts))) if earlier else set()
     replaced = note_replaced(names | names_of_parts(target.path) if overwrite else names)
-    if earlier is not None:  # it will not fit what takes the place of its parts
+    if earlier is not None:  # it will not match the new part files
         _remove(find_manifest(target.path))
         sync_directory(target.path)
     placed = _place(target, files)
@@ -77,7 +77,7 @@ def _publish_file(target: Target, files: Iterable[tuple[Path, str]], *, overwrit
 
 
 def _check_file_again(target: Target) -> None:
-    """Spare what somebody put there meanwhile: reading may have taken hours."""
+    """Refuse to replace a file that was written while the export was reading, which may take hours."""
     try:
         check_file(target)
     except ExportError as error:
@@ -90,7 +90,7 @@ def _place(target: Target, files: Iterable[tuple[Path, str]]) -> set[str]:
         make_directory(target.folder / name)
     folders = {(target.folder / name).parent for name in placed}
     for name, written in placed.items():
-        if written != target.folder / name:  # it was placed before an interruption
+        if written != target.folder / name:  # it got its name before an interruption
             replace_file(written, target.folder / name)
     for folder in folders:
         sync_directory(folder)

@@ -1,9 +1,10 @@
-"""Phone numbers and customers' names in records, replaced by keyed digests that can still be joined.
+"""Replaces phone numbers and customers' names in records with keyed digests that can still be joined.
 
-A digest is ``redacted-`` and the first 32 hexadecimal digits of an HMAC-SHA256, of a number's digits alone,
-or of a name in lower case: however a number is written, it has one digest. What stands where a number or a
-name belongs is replaced as a whole; in all other text, the record's own numbers and names as sent, and
-whatever is written like an international number.
+A digest is ``redacted-`` and the first 32 hexadecimal digits of an HMAC-SHA256. For a number, the input is
+only its digits; for a name, the name in lower case. So a number has one digest, however it is written.
+
+In a field for a number or a name, the whole value is replaced. In all other text, the record's own numbers
+and names are replaced, and everything that looks like an international number.
 """
 
 import hmac
@@ -23,27 +24,27 @@ from futureagi_async._sansio.decoding.fragments import JSON_ERRORS, Fields, deco
 KEY_VARIABLE: Final = "FI_REDACT_KEY"
 PREFIX: Final = "redacted-"
 _DIGEST_CHARACTERS: Final = 32
-_KEY_ID_CHARACTERS: Final = 8  # too few to tell which key it was, enough to tell two apart
+_KEY_ID_CHARACTERS: Final = 8  # hexadecimal digits: enough to distinguish two keys, too few to find a key
 
-_FEWEST_DIGITS: Final = 5  # fewer are no telephone number, but may be any number in a text
-_SHORTEST_NAME: Final = 3  # shorter ones are part of other words in too many languages
-_MOST_LEVELS: Final = 100  # that a value is looked into: the same with every Python, however deep its stack
+_FEWEST_DIGITS: Final = 5  # shorter numbers in a text are probably not phone numbers
+_SHORTEST_NAME: Final = 3  # shorter names are part of other words in many languages
+_MOST_LEVELS: Final = 100  # of nesting to search: the same with every version of Python
 _NO_NAMES: Final = frozenset(
     ("agent", "assistant", "bot", "caller", "client", "customer", "none", "null", "system", "unknown", "user")
 )
-"""What stands for a name where there is none: texts are full of these words."""
+"""Placeholders for a missing name. They are common words in texts, so they are not replaced."""
 
 _SEPARATORS: Final = " \t().\\-/\u00a0\u2010\u2011"
 _BETWEEN: Final = rf"[{_SEPARATORS}]{{0,3}}"
 _NUMBER: Final = re.compile(rf"(?:tel:|sip:)?(?:\+|%2B)?[\d{_SEPARATORS}]+(?:@.*)?", re.IGNORECASE)
 _RUN: Final = re.compile(rf"(?:\+|%2B)?\(?\d(?:{_BETWEEN}\d){{{_FEWEST_DIGITS - 1},}}", re.IGNORECASE)
-"""Whatever may be a number in a text."""
+"""A pattern for possible numbers in a text."""
 _PREFIX: Final = re.compile(r"\+|%2B", re.IGNORECASE)
-"""What an international number begins with, in an address, too."""
+"""The beginnings of an international number, also in a URL."""
 _BEFORE_NUMBER: Final = re.compile(r"(?:\+|%2B|\(|00)+$", re.IGNORECASE)
 _DIGIT: Final = re.compile(r"\d")
 _INTERNATIONAL_BYTES: Final = re.compile(rb"\+\(?[1-9]")
-_DIGITS_OF_INTERNATIONAL: Final = range(7, 16)  # ITU-T E.164 has at most 15
+_DIGITS_OF_INTERNATIONAL: Final = range(7, 16)  # ITU-T E.164 allows at most 15 digits
 _NOT_OF_A_NUMBER: Final = re.compile(r"%2B|\D", re.IGNORECASE)
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _FILLERS: Final = b" ().-/"
@@ -51,17 +52,17 @@ _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?', re.DOTALL)
 
 
 class _Place(Enum):
-    """What stands at a key."""
+    """The meaning of the value at a key."""
 
     OTHER = auto()
     PERSONAL = auto()
-    """A number or a name."""
+    """A number or a name: replaced as a whole."""
     PERSON = auto()
-    """A person, or their name."""
+    """An object about a person, or the name of the person."""
     PERSONA = auto()
-    """A person, or a text about them."""
+    """An object about a person, or a text about the person."""
     COLUMN = auto()
-    """The name of what stands beside it, under ``value``."""
+    """The name of the value beside it, under the key ``value``."""
 
 
 _PERSONAL_KEY: Final = re.compile(
@@ -70,7 +71,7 @@ _PERSONAL_KEY: Final = re.compile(
     r"|(customer|caller|callee|contact|client|recipient|persona)(s|full|first|last|given|family|display)?name"
     r"|(full|first|last|given|family|middle)name|surname|forename|callerid|tel"
 )
-"""Keys without their punctuation, in lower case."""
+"""The meaning of keys, without punctuation and in lower case."""
 _PEOPLE: Final = frozenset(("customer", "caller", "callee"))
 _PERSONAS: Final = frozenset(("persona", "contact", "recipient"))
 _COLUMNS: Final = frozenset(("columnname", "fieldname"))
@@ -90,13 +91,13 @@ def _place_of(key: str) -> _Place:
 
 
 def _holds_telling_keys(sent: Raw) -> bool:
-    """Whether some key in a value calls for a look at it: most values have none, and stay as they are."""
+    """Whether a value has a key that may need redaction. Most values have none and stay unchanged."""
     if bytes(sent)[:1] not in (b"{", b"["):
         return False
     keys: set[str] = set()
     try:
         _collect_keys(msgspec.json.decode(sent), keys, _MOST_LEVELS)
-    except JSON_ERRORS:  # a number beyond Python's, or nested too deeply
+    except JSON_ERRORS:  # a number that Python can't parse, or nested too deeply
         return True
     return any(_place_of(key) is not _Place.OTHER for key in keys)
 
@@ -113,7 +114,7 @@ def _collect_keys(value: Any, keys: set[str], levels: int) -> None:
 
 
 class Redactor:
-    """Replaces numbers and names by digests. Its key is shown nowhere, and can't be pickled."""
+    """Replaces numbers and names with digests. It never shows its key, and can't be pickled."""
 
     __slots__ = ("_mac", "key_id")
 
@@ -121,18 +122,18 @@ class Redactor:
         self._mac = hmac.new(key, digestmod="sha256")
         del key  # some tracebacks show a frame's variables
         self.key_id = self._hex(b"id of the key")[:_KEY_ID_CHARACTERS]
-        """Tells keys apart, and says nothing else of them."""
+        """An id that distinguishes keys and reveals nothing else."""
 
     def digest(self, value: str) -> str:
-        """Return what stands for a number or a name."""
+        """Return the digest of a number or a name."""
         return PREFIX + self._hex(canonical(value).encode("utf-8", "replace"))[:_DIGEST_CHARACTERS]
 
     def redact(self, record: bytes) -> bytes:
-        """Return a record's JSON without numbers and names; all else in it is as it was sent."""
+        """Return the JSON of a record with numbers and names replaced. All other values stay as sent."""
         return _Record(self).redact(record)
 
     def redact_source(self, source: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a list is read by, without what was searched for in numbers and names."""
+        """Return the description of a list, with numbers and names in its filters replaced."""
         made = dict(source)
         if made.get("search") is not None:
             made["search"] = self.digest(made["search"])
@@ -159,16 +160,16 @@ class Redactor:
         return f"<Redactor {self.key_id}>"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("A redactor can't be pickled: it has a key.")
+        raise TypeError("A Redactor can't be pickled, because it has a key.")
 
 
 def make_redactor(redact: bool, key: str | bytes | None, environ: Mapping[str, str]) -> Redactor | None:
-    """Return what redacts, if that is wanted; raises `ValueError` or `TypeError` for a key that is none."""
+    """Return a redactor, or ``None`` without ``redact``. Raises `ValueError` or `TypeError` for bad keys."""
     if not isinstance(redact, bool):
-        raise TypeError("redact must be True or False; the key goes into redact_key.")
+        raise TypeError("redact must be True or False. Pass the key as redact_key.")
     if not redact:
         if key is not None:
-            raise ValueError("redact_key has no use without redact=True.")
+            raise ValueError("redact_key needs redact=True.")
         return None
     found = environ.get(KEY_VARIABLE) if key is None else key
     del key, environ  # some tracebacks show a frame's variables
@@ -180,14 +181,14 @@ def make_redactor(redact: bool, key: str | bytes | None, environ: Mapping[str, s
 
 
 def canonical(value: str) -> str:
-    """Return of a number its digits, of a name what all ways to write it have in common."""
+    """Return the digits of a number, or a name in the form that all its spellings share."""
     if is_number(value):
         return _NOT_OF_A_NUMBER.sub("", value.partition("@")[0]).removeprefix("00")
     return " ".join(unicodedata.normalize("NFKC", value).casefold().split())
 
 
 def is_number(value: str) -> bool:
-    """Whether a text is a telephone number, and nothing else."""
+    """Whether a text is a phone number and nothing else."""
     return _NUMBER.fullmatch(value.strip()) is not None and _count_digits(value) >= _FEWEST_DIGITS
 
 
@@ -197,7 +198,7 @@ def _count_digits(text: str) -> int:
 
 @attrs.define
 class _Record:
-    """One record, whose own numbers and names are looked for in its texts as well."""
+    """One record. Its own numbers and names are also replaced in its texts."""
 
     redactor: Redactor
     numbers: set[str] = attrs.field(factory=set)
@@ -211,7 +212,7 @@ class _Record:
         return _STRING.sub(self._in_string, record) if self._may_hold_any(record) else record
 
     def _field(self, key: str, sent: Raw) -> Raw:
-        """Return the same value where nothing in it calls for a look."""
+        """Return the redacted value; the same value if it needs no redaction."""
         place = _place_of(key)
         if place is _Place.OTHER and not _holds_telling_keys(sent):
             return sent
@@ -221,7 +222,7 @@ class _Record:
             return Raw(b"null")
 
     def _value(self, sent: Raw, place: _Place, levels: int) -> Raw:
-        """Return a value without numbers and names; objects are written anew, lest a key is there twice."""
+        """Return a value with numbers and names replaced. Objects are rewritten, so no key occurs twice."""
         if not levels:
             raise RecursionError
         match bytes(sent)[:1]:
@@ -243,7 +244,7 @@ class _Record:
         if place not in (_Place.PERSONAL, _Place.PERSON):
             return sent
         text = msgspec.json.decode(sent, type=str)
-        if not text or (place is _Place.PERSON and "/" in text):  # where a recording of theirs is
+        if not text or (place is _Place.PERSON and "/" in text):  # the URL of a recording
             return sent
         return self._replaced(text)
 
@@ -256,7 +257,7 @@ class _Record:
         return Raw(msgspec.json.encode(self.redactor.digest(value)))
 
     def _places(self, fields: Fields, place: _Place) -> Iterator[tuple[str, _Place]]:
-        """Yield what stands at each key of an object, which itself stands at ``place``."""
+        """Yield the meaning of each key of an object, whose own meaning is ``place``."""
         beside = self._place_beside(fields)
         for key in fields:
             word = key.lower()
@@ -270,14 +271,14 @@ class _Record:
                 yield key, _place_of(key)
 
     def _place_beside(self, fields: Fields) -> _Place | None:
-        """Return what stands under ``value`` by what the object says it is called."""
+        """Return the meaning of ``value`` from the name that the object gives it."""
         for key, value in fields.items():
             if _place_of(key) is _Place.COLUMN and bytes(value).startswith(b'"'):
                 return _place_of(msgspec.json.decode(value, type=str))
         return None
 
     def _may_hold_any(self, record: bytes) -> bool:
-        """Whether it is worth looking into each text; an escaped character may hide something."""
+        """Whether each text must be checked. An escaped character may hide a match."""
         if b"\\u" in record or b"%2" in record or (b"+" in record and _INTERNATIONAL_BYTES.search(record)):
             return True
         digits = record.translate(None, delete=_FILLERS) if self.numbers else b""
@@ -286,7 +287,7 @@ class _Record:
         )
 
     def _in_string(self, found: re.Match[bytes]) -> bytes:
-        """Replace what stands in one string, which is a key where a colon follows."""
+        """Replace numbers and names in one string. The string is a key if a colon follows."""
         whole, colon = found[0], found[1] or b""
         text = msgspec.json.decode(whole[: len(whole) - len(colon)], type=str)
         if _UUID.fullmatch(text):
@@ -302,7 +303,7 @@ class _Record:
         return _RUN.sub(self._in_run, text)
 
     def _in_run(self, found: re.Match[str]) -> str:
-        """Replace the record's own number in a run of digits, or an international one, where it begins so."""
+        """Replace the record's own number in a run of digits, or an international number at its start."""
         written = found[0]
         prefix = _PREFIX.match(written)
         places = [each.start() for each in _DIGIT.finditer(written, prefix.end() if prefix else 0)]

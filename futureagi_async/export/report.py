@@ -1,4 +1,4 @@
-"""What callers are told of an export: while it runs, and when it is done."""
+"""The progress of a running export, and the report of a finished one."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -35,18 +35,18 @@ Phase: TypeAlias = Literal["reading", "transcripts", "recordings", "writing", "u
 
 @attrs.define(frozen=True, kw_only=True)
 class ExportProgress:
-    """How far an export is, or a sync."""
+    """The progress of an export or a sync."""
 
     phase: Phase
-    """``reading`` lists, ``transcripts`` of calls whose list withholds them, audio ``recordings``,
-    ``writing`` the files from what was read, ``uploading`` them into a bucket, where that takes longer, or
-    ``merging`` them into a database."""
+    """``reading`` lists; reading ``transcripts`` that lists do not include; downloading ``recordings``;
+    ``writing`` files; ``uploading`` files to a bucket, if that takes longer than writing them; or
+    ``merging`` calls into a database."""
     records: int
-    """Records, details or recordings that this phase is done with, those of earlier runs included."""
+    """How many records, details or recordings this phase has done, including earlier runs."""
     bytes: int
-    """What this phase brought onto the disk, of earlier runs too."""
+    """How many bytes this phase has written to the disk, including earlier runs."""
     total: int | None = None
-    """How many there are to do in this phase; ``None`` while reading, where nobody knows."""
+    """How many records, details or recordings this phase has to do; ``None`` (unknown) while reading."""
 
 
 OnProgress: TypeAlias = Callable[[ExportProgress], None]
@@ -54,47 +54,47 @@ OnProgress: TypeAlias = Callable[[ExportProgress], None]
 
 @attrs.define(frozen=True, kw_only=True)
 class ExportReport(Plain):
-    """A finished export."""
+    """The result of a finished export."""
 
     added = ("complete",)
 
     path: Path | str
-    """The file or the directory; the address of a prefix in a bucket, as text, and so in what follows."""
+    """The file or the directory as a path, or the address of a prefix in a bucket as text."""
     format: str
     records: int
     bytes: int
-    """Size of all files with records."""
+    """The total size of all files with records."""
     fetch: FetchReport
-    """What was read of each source, and whether that is provably all."""
+    """What was read of each source, and whether each source is provably complete."""
     files: tuple[Path | str, ...] = ()
-    """The files with records; for Parquet in a directory also those with evaluations."""
+    """The files with records, and for Parquet in a directory also the files with evaluations."""
     manifest: Path | str | None = None
-    """A directory's manifest."""
+    """The manifest of a directory or a prefix; ``None`` for a single file."""
     resumed: int = 0
-    """How often the export went on after an interruption."""
+    """How many times the export continued after an interruption."""
     already_finished: bool = False
-    """Whether nothing was done, because the directory held this export already."""
+    """Whether nothing was done because the target already held this export."""
     transcripts_fetched: int = 0
-    """Calls whose transcript was added from their detail."""
+    """How many transcripts were added from the details of calls."""
     transcripts_gone: tuple[str, ...] = ()
-    """Calls that were deleted before their detail could be read; their records lack a transcript."""
+    """The ids of calls that were deleted before their details could be read. They have no transcript."""
     transcript_failures: tuple[FutureAGIError, ...] = ()
-    """Details that could not be read; running the export again asks for them again."""
+    """Errors of details that could not be read. Run the export again to read them."""
     recordings: tuple[RecordingFile, ...] = ()
-    """How each download ended."""
+    """The result of each download."""
     changed_since: tuple[datetime | None, ...] = ()
-    """Of each source, since when changes were read; ``None`` for a source that was read in full."""
+    """For each source, the time since which changes were read; ``None`` if the source was read in full."""
     left_out_columns: tuple[str, ...] = ()
-    """Columns that are not in the files."""
+    """The columns that are not in the files."""
     redacted_with: str | None = None
-    """Which key replaced phone numbers and customers' names: an id of it that says nothing else."""
+    """The id of the key that replaced phone numbers and customers' names; ``None`` without ``redact``."""
 
     @property
     def complete(self) -> bool:
-        """Whether the files provably hold all that was asked for.
+        """Whether the files provably hold everything that was requested.
 
-        That is every call of every source, where ``since`` was given those that changed; every transcript
-        that the server still has, and every recording, where they were asked for.
+        That is: every call of every source (with ``since``, every changed call), and if requested, every
+        transcript that the server still has and every recording.
         """
         downloaded = all(recording.error is None for recording in self.recordings)
         return self.fetch.complete and not self.transcript_failures and downloaded
@@ -102,7 +102,7 @@ class ExportReport(Plain):
 
 @attrs.define(frozen=True, kw_only=True)
 class ExportResult:
-    """What an export did."""
+    """What an export has read and written."""
 
     store: "Store"
     fetch: FetchReport
@@ -110,11 +110,11 @@ class ExportResult:
     base: BaseExport | None
     recordings_folder: str | None
     first_place: int = 0
-    """That of the first source among those of all shares."""
+    """The place of the first source among the sources of all shares."""
 
     @property
     def places(self) -> list[int]:
-        """The place of each source; of equal ones that of the first."""
+        """The place of each source. Equal sources share the place of the first."""
         sources = [report.source for report in self.fetch]
         return [self.first_place + sources.index(source) for source in sources]
 
@@ -154,7 +154,7 @@ def build_manifest(result: ExportResult, finished_at: datetime) -> Manifest:
 
 
 def is_complete(fetch: FetchReport, store: "Store") -> bool:
-    """Whether nothing is left to do."""
+    """Whether everything that was requested was read."""
     return fetch.complete and not store.counts.failed_details and not store.counts.failed_recordings
 
 
@@ -166,7 +166,7 @@ def report_on(
     *,
     already_finished: bool = False,
 ) -> ExportReport:
-    """Return what callers are told of an export."""
+    """Return the report of an export."""
     transcripts = manifest.transcripts or Transcripts(fetched=0, gone=[], failed=[])
     return ExportReport(
         path=paths.target,
@@ -189,7 +189,7 @@ def report_on(
 
 
 def fetch_report(manifest: Manifest, sources: Sequence[CallSource]) -> FetchReport:
-    """Return what a manifest says of its sources, which are given in its order."""
+    """Return the report of a manifest's sources, which are given in its order."""
     return FetchReport(
         tuple(
             SourceReport(
@@ -222,7 +222,7 @@ _COUNTS = (
 def source_entry(
     report: SourceReport, described: dict[str, Any], records: int, changed_since: datetime | None
 ) -> Source:
-    """Return what a manifest tells of a source."""
+    """Return the entry of a source in the manifest."""
     return Source(
         source=described,
         verdict=report.verdict,

@@ -1,7 +1,7 @@
-"""Shares of an export, which any machine may read: `plan_shares`, `export_share`.
+"""Splits an export into shares, which any machine can read: `plan_shares`, `export_share`.
 
-A share is some whole sources. An attempt at it is an export of them into a folder of its own in the staging,
-and a receipt, created once, says which attempt counts.
+A share is one or more whole sources. An attempt exports a share into its own folder in the staging. A
+receipt, which is created only once, says which attempt counts.
 """
 
 import hashlib
@@ -62,35 +62,35 @@ ATTEMPT_NAME: Final = re.compile(r"[0-9]{6,}-[0-9]{6,}-[0-9a-f]{16}")
 
 @attrs.define(frozen=True, kw_only=True)
 class Share:
-    """Some sources that are exported together, and all that decides what comes of it; holds no keys."""
+    """Sources that are exported together, and the parameters of their export. It holds no keys."""
 
     sources: tuple[CallSource, ...]
     first: int
-    """The place of the first of them among all sources."""
+    """The place of its first source among all sources."""
     total: int
-    """How many sources there are over all shares."""
+    """The number of sources in all shares."""
     requests: int = attrs.field(eq=False)
-    """What it will cost, about."""
+    """The estimated number of requests."""
     records: int = attrs.field(eq=False)
-    """What the server counts."""
+    """The server's count of calls."""
     plan: str
-    """Digest of all sources and parameters: shares with another one do not go together."""
+    """The digest of all sources and parameters. Only shares with the same digest belong together."""
     package: str = __version__
-    """The version that planned it: workers need the same."""
+    """The version of this package that made the plan. Workers need the same version."""
     parameters: Parameters = attrs.field(repr=False, hash=False)
     changed_since: tuple[datetime | None, ...] = attrs.field(repr=False)
-    """Of each source, since when changes are read; ``None`` for a source that is read in full."""
+    """For each source, the time since which changes are read; ``None`` if the source is read in full."""
 
     @property
     def id(self) -> str:
-        """Which sources these are, by their places; begins the names of its attempts and receipts."""
+        """The places of its sources. The names of its attempts and receipts begin with it."""
         return f"{self.first:06}-{len(self.sources):06}"
 
     def failed(self, error: BaseException | str) -> "ShareReceipt":
-        """Return what `commit_shares` takes in place of a receipt, once attempts at the share are given up.
+        """Return a receipt for `commit_shares` that says that the share failed.
 
-        Its sources are incomplete then, with the error as their reason. Of an error that is none of this
-        package's only the class is kept: what else it says may be anything.
+        Its sources are then incomplete, and the error is their reason. For an error of another package, only
+        the class is kept, because its message may hold secrets.
         """
         if isinstance(error, str):
             error = ExportError(error)
@@ -102,7 +102,7 @@ class Share:
             SourceReport(
                 source=source,
                 verdict="incomplete",
-                reason=f"not read, as its share was given up: {error}",
+                reason=f"not read, because its share failed: {error}",
                 expected=None,
                 received=0,
                 failures=(error,),
@@ -114,44 +114,44 @@ class Share:
 
 @attrs.define(frozen=True, kw_only=True)
 class ShareReceipt:
-    """What came of a share. Staged beside it is what `commit_shares` needs, so that nothing large is sent."""
+    """The result of a share. It is small: the data for `commit_shares` is in the staging."""
 
     share: Share
     fetch: FetchReport
-    """What was read of each source, and whether that is provably all."""
+    """What was read of each source, and whether each source is provably complete."""
     attempt: str | None = None
-    """Which attempt counts; ``None`` for a share that was given up."""
+    """The attempt that counts; ``None`` for a share that failed."""
     complete: bool = False
-    """Whether everything was read that was asked for, transcripts included."""
+    """Whether everything that was requested was read, including transcripts."""
     parts: tuple[Part, ...] = attrs.field(default=(), hash=False)
-    """The files of the attempt, with their SHA-256."""
+    """The part files of the attempt, with their SHA-256."""
     ids_sha256: str = ""
-    """Of the sorted ids, a line each."""
+    """The SHA-256 of the sorted ids, one per line."""
 
     @property
     def records(self) -> int:
-        """How many records the parts hold."""
+        """The number of records in the parts."""
         return sum(part.records or 0 for part in self.parts)
 
     @property
     def bytes(self) -> int:
-        """Size of the parts."""
+        """The total size of the parts in bytes."""
         return sum(part.bytes for part in self.parts)
 
 
 class Receipt(msgspec.Struct, kw_only=True, frozen=True):
-    """A receipt as it is staged."""
+    """A receipt as it is stored in the staging."""
 
     receipt: int = 1
     plan: str
     attempt: str
     pairs_sha256: str
-    """Of the attempt's file of pairs."""
+    """The SHA-256 of the file of pairs of the attempt."""
     manifest: Manifest
-    """Of the attempt's own export."""
+    """The manifest of the attempt's own export."""
 
     def of(self, share: Share) -> ShareReceipt:
-        """Return what callers get of it."""
+        """Return the receipt for callers."""
         return ShareReceipt(
             share=share,
             fetch=fetch_report(self.manifest, share.sources),
@@ -187,36 +187,37 @@ async def plan_shares(
     include_provider_data: bool = False,
     since: str | os.PathLike[str] | None = None,
 ) -> tuple[Share, ...]:
-    """Cut sources into shares for `export_share`, each of about so many requests.
+    """Split sources into shares for `export_share`, each with about ``requests`` requests.
 
-    A share holds whole sources, in the order given: a list is never split, as the proof that it is complete
-    is one sequence of decisions. A source that can't be read is a share of its own. Costs one small request a
-    source; none for those of ``counts``, and for those of which ``staging`` holds receipts already: then
-    shares are cut as they were.
+    A share has whole sources, in the given order. A list is never split, because one reader must prove that
+    it is complete. A source that can't be read is a share of its own. This sends one small request for each
+    source, but none for sources in ``counts`` and none for sources with a receipt in ``staging``. Sources
+    with receipts are split in the same way as before.
 
-    Raises `ValueError` and `TypeError` for wrong arguments, before any request; `ExportError` where the
-    staging holds another plan; refused keys at once.
+    Raises `ValueError` and `TypeError` for wrong arguments, before any request. Raises `ExportError` if the
+    staging has another plan. Refused keys raise at once.
 
     Args:
         session: An open `futureagi_async.Session`.
-        sources: What to read; none of them twice.
-        requests: For pages and details, about, that a share may cost; a longer list is a share by itself.
-        staging: Where the shares will be exported to, if it may hold what an earlier run has finished.
-        counts: How many calls sources have, where that is known.
+        sources: The lists to read, each once.
+        requests: The approximate number of requests of a share, for pages and details. A longer list is a
+            share of its own.
+        staging: The staging of the shares, if it may have results of an earlier run.
+        counts: The numbers of calls of sources, as far as they are known.
         format: ``"parquet"`` or ``"jsonl"``.
-        transcripts: As for `export_calls`, and so in what follows.
-        ordered: Needed if unchanged lists are to give the same bytes.
-        normalised: JSON Lines in our documented names and units.
+        transcripts: As for `export_calls`, like all following arguments.
+        ordered: Needed if unchanged lists must give the same bytes.
+        normalised: Write JSON Lines with documented names and units.
         columns: The columns to write.
         drop: Columns to leave out.
-        redact: Replace phone numbers and customers' names by keyed digests.
-        redact_key: The key of these digests; default ``FI_REDACT_KEY``. It is not in the shares: workers need
-            it, too, and are refused with another one.
-        partition: ``"source"`` or ``"date"``, for folders.
-        part_rows: Records a part.
-        page_size: Rows a request, about.
-        include_provider_data: Keep what may hold other parties' keys.
-        since: An earlier export, of which only changes are read.
+        redact: Replace phone numbers and customers' names with keyed digests.
+        redact_key: The key of these digests. Default: ``FI_REDACT_KEY``. The shares do not have the key:
+            every worker needs the same key, and another key is refused.
+        partition: ``"source"`` or ``"date"``, for Hive folders.
+        part_rows: Records per part file.
+        page_size: Rows per request, approximately.
+        include_provider_data: Keep fields that may hold keys of third parties.
+        since: An earlier export. Only changes since then are read.
 
     """
     redactor = make_redactor(redact, redact_key, os.environ)
@@ -225,7 +226,7 @@ async def plan_shares(
 
     if format == "csv":
         raise ValueError(
-            "format can't be 'csv': its columns depend on all calls, and no share sees them all."
+            "format can't be 'csv': its columns depend on all calls, and no share has all of them."
         )
     request = ExportRequest(
         session=session,
@@ -260,7 +261,7 @@ def _check_sources(sources: Iterable[CallSource] | CallSource) -> tuple[CallSour
     if not checked:
         raise ValueError("sources must name at least one list.")
     if twice := [source for source, times in Counter(checked).items() if times > 1]:
-        raise ValueError(f"sources must not name a list twice, as {twice[0]}.")
+        raise ValueError(f"sources must not name a list twice, but they name {twice[0]} twice.")
     return checked
 
 
@@ -283,7 +284,7 @@ async def _plan(
     counts: Mapping[CallSource, int],
     staging: Path | Address | None,
 ) -> tuple[Share, ...]:
-    """Ask what sources cost, and cut them."""
+    """Estimate the cost of sources, and split them."""
     sources, base = request.sources, None
     if isinstance(request.since, Path | Address):
         base = await run_sync(read_base_at, request.since, sources, request.describe)
@@ -314,19 +315,19 @@ async def _plan(
 
 
 def for_sources(parameters: Parameters, sources: Sequence[dict[str, Any]]) -> Parameters:
-    """Return the parameters of an export of other sources."""
+    """Return the same parameters for other sources."""
     return msgspec.structs.replace(parameters, sources=list(sources))
 
 
 def _cost(planned: SourcePlan) -> float:
-    """Return what a source costs; one that can't be read goes with no other."""
+    """Return the cost of a source. An unreadable source gets the highest cost, so it stays alone."""
     return inf if planned.error is not None else max(1, planned.requests + planned.detail_requests)
 
 
 def cut(costs: Sequence[float], most: float, kept: Sequence[range] = ()) -> Iterator[range]:
-    """Yield the places of each share's sources, which together cost no more than ``most``, if they can.
+    """Yield the places of the sources of each share. A share with several sources costs at most ``most``.
 
-    ``kept`` are shares as they were cut before: in order, none with a place of another.
+    ``kept`` are the shares of an earlier split, in order and without overlaps.
     """
     before = {span.start: span for span in kept}
     begin, total = 0, 0.0
@@ -350,7 +351,7 @@ def _digest_of_plan(parameters: Parameters) -> str:
 
 
 def _staged_spans(place: Path | Address, plan: str) -> list[range]:
-    """Return which shares have receipts in a staging, without those that others overlap."""
+    """Return the shares with receipts in a staging, without overlapping ones."""
     staging = open_staging(place)
     check_plan(staging, plan)
     found = filter(None, map(_RECEIPT_NAME.fullmatch, staging.names(RECEIPTS)))
@@ -363,19 +364,19 @@ def _staged_spans(place: Path | Address, plan: str) -> list[range]:
 
 
 def check_plan(staging: Staging, plan: str) -> bool:
-    """Refuse the staging of another plan; whether there is any plan in it."""
+    """Refuse the staging of another plan. Return whether it has a plan."""
     if (text := staging.read(PLAN)) is None:
         return False
     if text != text_of_plan(plan):
         raise ExportError(
-            f"{staging} holds shares of another plan: other sources, parameters or another version of this "
-            "package. Choose another staging, or remove that one."
+            f"{staging} has shares of another plan: other sources, other parameters or another version of "
+            "this package. Choose another staging, or remove this one."
         )
     return True
 
 
 def text_of_plan(plan: str) -> bytes:
-    """Return what the staging of a plan says of it."""
+    """Return the text that a staging stores about its plan."""
     return msgspec.json.encode({"plan": plan, "package": __version__}) + b"\n"
 
 
@@ -389,26 +390,26 @@ async def export_share(
     work_dir: str | os.PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
 ) -> ShareReceipt:
-    """Export a share into the staging, and return its receipt; at once where another attempt has left one.
+    """Export a share to the staging, and return its receipt.
 
-    Attempts may run at the same time, anywhere, and end anyhow: each writes under names of its own, and the
-    first receipt counts. One that is interrupted leaves nothing that counts. A share that could not be read
-    completely gets a receipt, too, which says so; it is tried again the next time it is exported, and counts
-    only until a complete one is there.
+    If another attempt has already left a complete receipt, that one is returned at once. Several attempts can
+    run at the same time on different machines. Each writes under its own names, and the first receipt counts.
+    An interrupted attempt leaves no receipt. An incomplete share also gets a receipt, which says so. The next
+    export of the share tries again, and a complete receipt replaces the incomplete one.
 
-    Raises what `export_calls` raises: the first failure where not one list could even be begun, and
-    `ExportError` also where the staging holds another plan, or another version of the package planned.
+    Raises the same errors as `export_calls`: the first failure if no list could be read at all. Also raises
+    `ExportError` if the staging has another plan, or if another version of this package made the plan.
 
     Args:
         session: An open `futureagi_async.Session`.
-        share: One of `plan_shares`.
-        staging: A folder that all workers see, or ``s3://bucket/prefix/``, ``gs://`` or ``az://``; one for
-            each run, and the same for all shares.
-        redact_key: Where the plan redacts: the key that it was made with; default ``FI_REDACT_KEY``.
-        max_outage: How many seconds to wait for a server that answers nothing any more.
-        work_dir: For a staging in a bucket, a directory for what is unfinished; by default the system's for
+        share: A share from `plan_shares`.
+        staging: A folder that all workers can access, or ``s3://bucket/prefix/``, ``gs://`` or ``az://``. Use
+            a new one for each run, and the same one for all shares.
+        redact_key: If the plan uses ``redact``: the same key. Default: ``FI_REDACT_KEY``.
+        max_outage: How many seconds to wait for a server that stops answering.
+        work_dir: For a staging in a bucket, the directory for unfinished work. Default: the directory for
             temporary files.
-        on_progress: Called whenever more is safe on the disk.
+        on_progress: Called each time more data is durably on the disk.
 
     """
     check_kind("share", share, Share)
@@ -418,8 +419,8 @@ async def export_share(
     unfinished = read_path("work_dir", work_dir) if work_dir is not None else None
     if share.package != __version__:
         raise ExportError(
-            f"The share was planned by version {share.package} of this package, and this is {__version__}. "
-            "Install the same version everywhere."
+            f"Version {share.package} of this package planned the share, but this is version {__version__}. "
+            "Install the same version on all machines."
         )
     opened = await run_sync(_open_for, place, share)
     if (receipt := await run_sync(read_receipt, opened, share)) is not None and receipt.manifest.complete:
@@ -443,12 +444,14 @@ def _redactor_of(share: Share, key: str | bytes | None) -> Redactor | None:
     redactor = make_redactor(wanted is not None, key, os.environ)
     key = None
     if redactor is not None and redactor.key_id != wanted:
-        raise ValueError("redact_key (FI_REDACT_KEY) is not the one that the shares were planned with.")
+        raise ValueError(
+            "redact_key (FI_REDACT_KEY) is not the key of the plan. Set the same key on all machines."
+        )
     return redactor
 
 
 def _open_for(place: Path | Address, share: Share) -> Staging:
-    """Open a staging, which belongs to the share's plan from now on."""
+    """Open a staging. From now on it belongs to the plan of the share."""
     staging = open_staging(place)
     if not check_plan(staging, share.plan) and not staging.create(PLAN, text_of_plan(share.plan)):
         check_plan(staging, share.plan)
@@ -500,7 +503,7 @@ def _describe(share: Share, attempt: str, workplace: Workplace) -> Receipt:
 
 
 def read_receipt(staging: Staging, share: Share) -> Receipt | None:
-    """Return the receipt of a share that counts: the first complete one, or else the last."""
+    """Return the receipt that counts: the first complete one, or else the last."""
     found: Receipt | None = None
     for number in count():
         name = f"{RECEIPTS}/{share.id}-{number}.json"
@@ -513,7 +516,7 @@ def read_receipt(staging: Staging, share: Share) -> Receipt | None:
 
 
 def _leave_receipt(staging: Staging, share: Share, made: Receipt) -> Receipt:
-    """Stage a receipt, unless a complete one is there; return the one that counts."""
+    """Store a receipt, unless there is a complete one. Return the receipt that counts."""
     text = msgspec.json.format(msgspec.json.encode(made), indent=2) + b"\n"
     for number in count():
         name = f"{RECEIPTS}/{share.id}-{number}.json"
@@ -527,14 +530,14 @@ def _leave_receipt(staging: Staging, share: Share, made: Receipt) -> Receipt:
 
 
 def _decode_receipt(text: bytes, share: Share, shown: str) -> Receipt:
-    """Return a receipt; raises `ExportError` for one that was changed, or is none of this share."""
+    """Return a receipt. Raises `ExportError` if it was changed, or is not of this share."""
     try:
         receipt = msgspec.json.decode(text, type=Receipt)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise ExportError(f"Can't use {shown}: it is no receipt of a share ({error}).") from None
+        raise ExportError(f"Can't use {shown}: it is not the receipt of a share ({error}).") from None
     manifest = receipt.manifest
     if digest_of(msgspec.to_builtins(manifest)) != manifest.digest:
-        raise ExportError(f"Can't use {shown}: it was changed, since its own digest does not match.")
+        raise ExportError(f"Can't use {shown}: it was changed. Its digest does not match its content.")
     if receipt.plan != share.plan or manifest.parameters != share.parameters:
         raise ExportError(f"Can't use {shown}: it is the receipt of a share with other parameters.")
     names = [receipt.attempt, *(part.name for part in manifest.parts)]

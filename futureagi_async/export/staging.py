@@ -1,8 +1,9 @@
-"""Where shares of an export wait until they are committed: a folder that all workers see, or a prefix.
+"""The staging of an export: a folder that all workers can access, or a prefix in a bucket.
 
-``plan.json`` says which plan it belongs to, ``receipts/`` which attempt at a share counts, ``attempts/`` has
-what they wrote, and ``committed.json`` says where everything went. Each file is created once, whole, and
-never changed: of two that create one, the second is told so.
+It holds exported shares until they are committed. ``plan.json`` names the plan, ``receipts/`` says which
+attempt at a share counts, ``attempts/`` has the exported files, and ``committed.json`` names the target. Each
+file is created once, as a whole, and never changed. If two processes create the same file, the second one is
+told that it exists.
 """
 
 import errno
@@ -36,25 +37,25 @@ from futureagi_async.export.targets import BucketTarget, Target
 ATTEMPTS: Final = "attempts"
 RECEIPTS: Final = "receipts"
 PAIRS: Final = "pairs.jsonl"
-"""What an attempt has beside its export: the sorted pairs of a source's place and an id."""
+"""The name of an attempt's file with the sorted pairs of a source's place and an id."""
 NO_SHARE: Final = "000000-000000"
 _NO_LINK: Final = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
 
 
 @attrs.define(frozen=True)
 class Workplace:
-    """Where an attempt exports to."""
+    """The target of an attempt."""
 
     target: Target
     pairs: Path
-    """A local file for its pairs."""
+    """The local file for its pairs."""
 
 
 @attrs.define(frozen=True)
 class LocalStaging:
-    """A folder, on this machine or on a network file system that all workers have mounted.
+    """A staging in a folder, on this machine or on a network file system that all workers have mounted.
 
-    Names are relative to it, here and in `BucketStaging`, and all methods but `keep` block.
+    Names are relative to the folder, as in `BucketStaging`. All methods except `keep` block.
     """
 
     path: Path
@@ -63,19 +64,19 @@ class LocalStaging:
         return str(self.path)
 
     def url(self, name: str) -> str:
-        """Return what callers are told of a file."""
+        """Return the path of a file for messages."""
         return str(self.path / name)
 
     def read(self, name: str) -> bytes | None:
-        """Return a small file, ``None`` where there is none."""
+        """Return the content of a small file; ``None`` if there is none."""
         with export_errors(self.path / name, "read"):
             return (self.path / name).read_bytes() if is_file_below(self.path, name) else None
 
     def create(self, name: str, content: bytes) -> bool:
-        """Make a file durably, unless there is one; whether it was made.
+        """Create a file durably if it does not exist. Return whether it was created.
 
-        It is written elsewhere, and linked: a link is never half a file, and replaces none. What a process
-        leaves there that is killed is removed as that of an attempt is.
+        The file is written elsewhere and then linked. So it is never half written, and never replaces another
+        file. Files of a killed process are removed like those of an attempt.
         """
         path, folder = self.path / name, self.path / ATTEMPTS / f"{NO_SHARE}-{secrets.token_hex(8)}"
         for each in (path.parent, folder):
@@ -94,14 +95,14 @@ class LocalStaging:
         return True
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of what is in a folder."""
+        """Return the names in a folder."""
         with export_errors(self.path / folder, "read"), suppress(FileNotFoundError):
             return sorted(path.name for path in (self.path / folder).iterdir())
         return []
 
     @contextmanager
     def workplace(self, attempt: str, format_: str, work_dir: Path | None) -> Iterator[Workplace]:
-        """Give an attempt a folder of its own for the length of a block; an error leaves nothing of it."""
+        """Give an attempt its own folder while the block runs. After an error, the folder is removed."""
         folder = self.path / ATTEMPTS / attempt
         target = Target(folder, format_, is_directory=True)
         try:
@@ -112,17 +113,17 @@ class LocalStaging:
         shutil.rmtree(target.work, ignore_errors=True)
 
     async def keep(self, attempt: str, workplace: Workplace) -> None:
-        """Bring an attempt's pairs to its export, durably."""
+        """Move the pairs of an attempt to its export, durably."""
         await run_sync(sync_directory, workplace.pairs.parent)
 
     def digest(self, name: str) -> str | None:
-        """Return the SHA-256 of a file, ``None`` where there is none."""
+        """Return the SHA-256 of a file; ``None`` if there is none."""
         return digest_file(self.path / name) if is_file_below(self.path, name) else None
 
     def fetch(self, name: str, path: Path) -> bool:
-        """Make a local file of what a staged one holds, which is not to be changed; whether there is one.
+        """Create a local file with the content of a staged one. Return whether that exists.
 
-        That is a link to it, or a copy on another file system.
+        The local file is a link to the staged one, or a copy on another file system. Don't change it.
         """
         staged = self.path / name
         if not is_file_below(self.path, name):
@@ -138,19 +139,19 @@ class LocalStaging:
         return True
 
     def ages(self) -> dict[str, float]:
-        """Return how many seconds ago each attempt wrote last."""
+        """Return the seconds since the last write of each attempt."""
         now = time.time()
         return {name: now - _last_write(self.path / ATTEMPTS / name) for name in self.names(ATTEMPTS)}
 
     def remove(self, attempt: str) -> None:
-        """Remove what an attempt wrote."""
+        """Remove the files of an attempt."""
         folder = self.path / ATTEMPTS / attempt
         with export_errors(folder, "remove"), suppress(FileNotFoundError):
             shutil.rmtree(folder)
 
 
 def _last_write(folder: Path) -> float:
-    """Return when anything in a folder was written last; an attempt that ends meanwhile takes files away."""
+    """Return the time of the last write in a folder. Files of a running attempt may disappear meanwhile."""
     last = 0.0
     for path in (folder, *folder.rglob("*")):
         with suppress(FileNotFoundError):
@@ -166,7 +167,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 class BucketStaging:
-    """A prefix in a bucket."""
+    """A staging in a prefix of a bucket."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -176,16 +177,16 @@ class BucketStaging:
         return str(self.address)
 
     def url(self, name: str) -> str:
-        """Return its address."""
+        """Return the address of an object."""
         return self.address.url(name)
 
     def read(self, name: str) -> bytes | None:
-        """Get it."""
+        """Return the content of a small object; ``None`` if there is none."""
         found = self._objects.read(name, MAX_BYTES)
         return found[0] if found is not None else None
 
     def create(self, name: str, content: bytes) -> bool:
-        """Put it where there is none; where only the answer was lost, it was made all the same."""
+        """Put an object if it does not exist. Return whether it was created, even if the answer was lost."""
         try:
             self._objects.put(name, content, None)
         except ConflictError:
@@ -193,12 +194,12 @@ class BucketStaging:
         return True
 
     def names(self, folder: str) -> list[str]:
-        """List them."""
+        """Return the names of the objects in a folder."""
         return sorted(self._objects.list(folder).sizes)
 
     @contextmanager
     def workplace(self, attempt: str, format_: str, work_dir: Path | None) -> Iterator[Workplace]:
-        """Give it a prefix in the staging, and a temporary folder for what is unfinished."""
+        """Give an attempt its own prefix in the staging, and a temporary folder for unfinished work."""
         if work_dir is not None:
             make_directory(work_dir, parents=True)
         with TemporaryDirectory(prefix="futureagi-async-", dir=work_dir) as folder:
@@ -207,21 +208,21 @@ class BucketStaging:
             yield Workplace(target, Path(folder, PAIRS))
 
     async def keep(self, attempt: str, workplace: Workplace) -> None:
-        """Put them."""
+        """Put the pairs of an attempt."""
         await self._objects.put_file(f"{ATTEMPTS}/{attempt}/{PAIRS}", workplace.pairs)
 
     def digest(self, name: str) -> str | None:
-        """Read it without keeping it."""
+        """Return the SHA-256 of an object; ``None`` if there is none."""
         return self._objects.digest(name)
 
     def fetch(self, name: str, path: Path) -> bool:
-        """Download it."""
+        """Download an object to a local file. Return whether it exists."""
         with export_errors(path):
             path.unlink(missing_ok=True)
         return self._objects.download(name, path)
 
     def ages(self) -> dict[str, float]:
-        """Look at the newest object of each."""
+        """Return the seconds since the newest object of each attempt was put."""
         now, ages = time.time(), dict[str, float]()
         for name, moment in self._objects.modified(ATTEMPTS):
             attempt = PurePath(name).parts[1]
@@ -229,7 +230,7 @@ class BucketStaging:
         return ages
 
     def remove(self, attempt: str) -> None:
-        """Delete its objects."""
+        """Delete the objects of an attempt."""
         self._objects.delete([name for name, _ in self._objects.modified(f"{ATTEMPTS}/{attempt}")])
 
 
@@ -237,5 +238,5 @@ Staging: TypeAlias = LocalStaging | BucketStaging
 
 
 def open_staging(place: Path | Address) -> Staging:
-    """Return what an argument names."""
+    """Return the staging in a folder or a prefix."""
     return LocalStaging(place) if isinstance(place, Path) else BucketStaging(place)

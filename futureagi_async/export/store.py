@@ -1,8 +1,8 @@
-"""An unfinished export on the disk: an SQLite index of what was read, beside the files that hold it.
+"""The store of an unfinished export: part files with records, and an SQLite index of what was read.
 
-Records are appended to part files. Once they are there, the index gets one row for their page, which says
-where they lie and holds the checkpoint to go on from behind it. Ids are packed into that row: what needs
-records one by one (an order, digests of ids, missing details) makes a temporary table of them first.
+Records are appended to part files. Then the index gets one row for their page. The row says where the records
+are, and has the checkpoint for the next page. The ids of a page are packed into its row. Operations that need
+single records (sorting, digests of ids, missing details) first create a temporary table of records.
 """
 
 import hashlib
@@ -43,19 +43,19 @@ _FILES: Final = re.compile(
     r"index\.db(\.new)?(-wal|-shm|-journal)?|journal|(part|details|stage)-[0-9]{5,}\.jsonl"
     r"|(file|receipt|pairs|_manifest|manifest|(calls|evaluations)-[0-9]{5,})\.part"
 )
-"""What exports have in a working directory: anything else in it is somebody else's."""
-FORMAT: Final = 2  # 1 was a journal of lines
+"""The names of an export's files in a working directory. All other files are not its own."""
+FORMAT: Final = 2  # format 1 was a journal of lines
 _SYNC_SECONDS = 1.0
 _SYNC_BYTES = 32 * 1024 * 1024
 _PAGES_A_QUERY = 16
 _RECORDS_A_QUERY = 1_000
-_BUSY_SECONDS = 1.0  # another export is excluded before: who has the index open looks into it
-_PRIMARY_CODE = 0xFF  # of SQLite's error codes; what is above says more exactly what happened
+_BUSY_SECONDS = 1.0  # the lock excludes other exports, so whoever has the index open only reads it
+_PRIMARY_CODE = 0xFF  # of SQLite's error codes; the higher bits are the extended code
 
 _PRAGMAS = (
-    "PRAGMA locking_mode = EXCLUSIVE",  # first: then no memory is shared, which not every file system can do
+    "PRAGMA locking_mode = EXCLUSIVE",  # first: avoids shared memory, which some file systems don't support
     "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = NORMAL",  # a commit survives the process; `Store.sync` says when it survives more
+    "PRAGMA synchronous = NORMAL",  # a commit survives the process; after `Store.sync`, also a power cut
     "PRAGMA wal_autocheckpoint = 0",
     "PRAGMA temp_store = FILE",
     "PRAGMA cell_size_check = ON",
@@ -134,7 +134,7 @@ _DROPS: Final = {
     "SELECT rowid, * FROM recordings": "DELETE FROM recordings WHERE rowid = ?",
     "SELECT rowid, * FROM replaced": "DELETE FROM replaced WHERE rowid = ?",
 }
-"""Rows with their keys, and how to drop one; pages count up to the first that is damaged."""
+"""The queries for rows with their keys, and to delete one. Pages are valid up to the first damaged one."""
 _PAGES = "SELECT page, source, part, offset, newer, records FROM pages WHERE page > ? ORDER BY page LIMIT ?"
 _CHECKPOINTS = "SELECT page, checkpoint FROM pages WHERE page > ? ORDER BY page LIMIT ?"
 
@@ -173,7 +173,7 @@ _KEYS: Final = {
     "source": "f.folder",
     "date": "CAST(r.changed / 86400 AS INTEGER) - (r.changed < CAST(r.changed / 86400 AS INTEGER) * 86400)",
 }
-"""What a partition is told by: the folder's place among all, or the day since 1970, rounded down."""
+"""The key of a partition: the place of the folder, or the days since 1970, rounded down."""
 _FOLDERS = "CREATE TEMP TABLE folders (source INTEGER PRIMARY KEY, folder INTEGER)"
 _MISSING_DETAILS = """
 SELECT detail FROM records
@@ -190,22 +190,22 @@ _T = TypeVar("_T", bound="_Sizes")
 
 
 class Page(NamedTuple):
-    """What the index is told of a page, besides its records; columns of one value a record."""
+    """The entry of a page in the index, without its records. Its columns have one value per record."""
 
     source: int
-    """The place of the page's source among those given."""
+    """The place of the page's source."""
     checkpoint: bytes
     newer: int
-    """How many of the records, the last ones, are newer versions of records of earlier pages."""
+    """How many records, the last ones, are newer versions of records of earlier pages."""
     ids: Sequence[str]
     changed: Sequence[float | None]
-    """When the record was changed last, in Unix seconds."""
+    """The time when each record was last changed, in Unix seconds."""
     details: Sequence[str | None]
-    """Whose detail holds the transcript that the list withholds; empty where nobody asked."""
+    """The ids whose detail has a missing transcript; empty without ``transcripts``."""
 
 
 class Record(NamedTuple):
-    """Where a record lies in the part files, and what its detail adds, if any, in the details file."""
+    """The place of a record in the part files, and of its detail (if any) in the details file."""
 
     source: int
     part: int
@@ -216,13 +216,13 @@ class Record(NamedTuple):
 
 
 class _Sizes(msgspec.Struct):
-    """Of the column ``records`` of a page: what says where they lie."""
+    """The part of the column ``records`` that says where the records are."""
 
     sizes: Sequence[int]
 
 
 class _Packed(_Sizes):
-    """The column ``records`` of a page: lists of one value a record."""
+    """The column ``records`` of a page: lists with one value per record."""
 
     ids: Sequence[str]
     changed: Sequence[float | None]
@@ -238,22 +238,22 @@ _ROW_ENCODER = msgspec.msgpack.Encoder()
 
 @attrs.define
 class Counts:
-    """How far an export is."""
+    """The counts of an export so far."""
 
     resumed: int = 0
     pages: int = 0
     records: int = 0
-    """Different ones."""
+    """Distinct records."""
     bytes: int = 0
-    """Newer versions of records included, as in those that follow."""
+    """Records including newer versions; also in the following counts."""
     newer: int = 0
     """Records that replace others."""
     withheld: int = 0
-    """Records that lack a transcript that a detail holds."""
+    """Records without a transcript whose detail has one."""
     wanted_details: int = 0
-    """Calls whose details are needed; known once `Store.missing_details` was asked for."""
+    """Calls whose details are needed; known after `Store.missing_details`."""
     details: int = 0
-    """Read, gone or failed."""
+    """Details that are done: read, gone or failed."""
     details_bytes: int = 0
     failed_details: int = 0
     recordings: int = 0
@@ -262,7 +262,7 @@ class Counts:
 
 
 class Store:
-    """The working directory of an export, locked by whoever holds this. Not for two threads at once."""
+    """The working directory of an export. The caller must hold its lock. Not thread-safe."""
 
     def __init__(self, target: Target, parameters: Parameters) -> None:
         self.target = target
@@ -274,9 +274,9 @@ class Store:
         self._connection: sqlite3.Connection | None = None
         self._is_open = False
         self._is_published = False
-        """Whether part files have final names already."""
+        """Whether part files already have final names."""
         self._has_list = False
-        """Whether there is a temporary table of records."""
+        """Whether the temporary table of records exists."""
         self._unsynced_bytes = 0
         self._synced_at = time.monotonic()
 
@@ -286,7 +286,7 @@ class Store:
         return self._index.exists() or self._journal.exists()
 
     def open(self, now: datetime, *, resume: bool) -> None:
-        """Go on with what is there, or begin; raises `ExportError` where it belongs to another export."""
+        """Continue an unfinished export or start one. Raises `ExportError` if it is of another export."""
         try:
             if not (resume and self.exists and self._resume(now)):
                 self._begin(now)
@@ -295,7 +295,7 @@ class Store:
             raise
 
     def add_page(self, page: Page, records: Sequence[bytes]) -> None:
-        """Write a page's records; from now on they survive this process."""
+        """Write the records of a page. They survive the end of this process."""
         chunk = self._parts.append(records)
         packed = _Packed(chunk.sizes, page.ids, page.changed, page.details)
         size = sum(chunk.sizes)
@@ -318,20 +318,20 @@ class Store:
         self._sync_sometimes(size)
 
     def add_detail(self, id_: str, extracted: bytes) -> None:
-        """Write what is needed of a call's detail; from now on it survives this process."""
+        """Write the needed parts of a detail. They survive the end of this process."""
         chunk = self._details.append([extracted])
         self._add_detail(id_, "read", chunk.offset, sum(chunk.sizes), chunk.crc32)
 
     def add_gone(self, id_: str) -> None:
-        """Note that a call exists no longer."""
+        """Record that a call no longer exists."""
         self._add_detail(id_, "gone")
 
     def add_failure(self, failure: Failure) -> None:
-        """Note that the detail of the call that a failure is about could not be read."""
+        """Record that the detail of a call could not be read."""
         self._add_detail(failure.id or "", "failed", error=failure.error, message=failure.message)
 
     def add_recording(self, file: RecordingFile) -> None:
-        """Note how a download ended, and bring that onto the disk, where the recording is."""
+        """Record the result of a download, and sync it to the disk."""
         query = "SELECT bytes, error FROM recordings WHERE call_id = ? AND name = ?"
         before = self._rows(query, file.call_id, file.name)
         self._insert("recordings", *msgspec.structs.astuple(file))
@@ -345,18 +345,18 @@ class Store:
         return bool(self._rows(query, call_id, name))
 
     def note_replaced(self, names: Iterable[str]) -> set[str]:
-        """Note durably which files of an earlier export are to go; return all that were ever noted."""
+        """Record durably which files of an earlier export will be removed. Return all that were recorded."""
         for name in names:
             self._insert("replaced", name)
         self.sync()
         return {name for (name,) in self._rows("SELECT name FROM replaced")}
 
     def checkpoints(self) -> Iterable[bytes]:
-        """Return the checkpoints of all pages, in the order they came; not kept in memory."""
+        """Return the checkpoints of all pages in their order, without holding them in memory."""
         return _Checkpoints(partial(self._by_key, _CHECKPOINTS, _PAGES_A_QUERY)) if self.counts.pages else ()
 
     def missing_details(self) -> list[str]:
-        """Return the calls whose detail is still to be read, in the order in which they came."""
+        """Return the calls whose details are missing, in the order in which the calls came."""
         if not self.counts.withheld:
             return []
         self._list_records()
@@ -366,7 +366,7 @@ class Store:
             return [id_ for (id_,) in self._database.execute(_MISSING_DETAILS)]
 
     def transcripts(self) -> Transcripts:
-        """Return what became of the details that were asked for."""
+        """Return the results of reading details."""
         ((fetched,),) = self._rows("SELECT count(*) FROM details WHERE outcome = 'read'")
         gone = self._rows("SELECT id FROM details WHERE outcome = 'gone' ORDER BY rowid")
         failed = self._rows("SELECT error, message, id FROM details WHERE outcome = 'failed' ORDER BY rowid")
@@ -377,19 +377,19 @@ class Store:
         )
 
     def recordings(self) -> list[RecordingFile]:
-        """Return how each download ended."""
+        """Return the result of each download."""
         rows = self._rows(_SELECTS["recordings"])
         names = RecordingFile.__struct_fields__
         return [RecordingFile(**dict(zip(names, row, strict=False))) for row in rows]
 
     def records_by_source(self) -> dict[int, int]:
-        """Return how many records there are of each source, by its place."""
+        """Return the number of records of each source, by its place."""
         return dict(self._rows("SELECT source, sum(rows - newer) FROM pages GROUP BY source"))
 
     def id_digests(self, first_places: Sequence[int]) -> tuple[str, str]:
         """Return the SHA-256 of the sorted ids, and of the sorted pairs of a source's place and an id.
 
-        Of equal sources the first one's place counts, as in a file: ``first_places`` has it for each.
+        Equal sources have the place of the first one, as in a file. ``first_places`` has this place for each.
         """
         self._list_records()
         with self._sorting():
@@ -401,7 +401,7 @@ class Store:
             return ids, pairs
 
     def write_pairs(self, path: Path, first_places: Sequence[int]) -> None:
-        """Write the sorted pairs of a source's place and an id into a new file, one a line, as JSON."""
+        """Write the sorted pairs of a source's place and an id to a new file, one JSON array per line."""
         self._list_records()
         with self._sorting(), export_errors(path), os.fdopen(create_file(path), "wb") as file:
             for pair in self._sorted_pairs(first_places):
@@ -416,9 +416,10 @@ class Store:
         return self._database.execute(_PAIRS)
 
     def records(self, *, in_order: bool = True) -> Iterator[Record]:
-        """Yield where the newest version of each record lies, in the order in which they are written.
+        """Yield the place of the newest version of each record, in the order in which they are written.
 
-        Not ``in_order`` they come as they were read, and the index may be written to meanwhile.
+        Without ``in_order``, they come in the order in which they were read, and the index can be changed
+        meanwhile.
         """
         if in_order and self.parameters.ordered:
             self._list_records()
@@ -433,7 +434,7 @@ class Store:
                 yield from starmap(Record, zip(*columns, strict=False))
 
     def partitioned_records(self) -> Iterator[tuple[str, Record]]:
-        """Yield the folder that each record belongs in, and where the record lies, folder by folder."""
+        """Yield the folder and the place of each record, folder by folder."""
         partition = self.parameters.partition
         assert partition is not None
         folders = list(map(folder_of_source, self.parameters.sources))
@@ -449,17 +450,17 @@ class Store:
                 yield folders[key] if partition == "source" else folder_of_day(key), Record(*record)
 
     def prepare_records(self) -> None:
-        """Do what `records` would have to do before its first one, out of order."""
+        """Do the work that `records` does before its first unsorted record."""
         if self._needs_list:
             self._list_records()
 
     @property
     def _needs_list(self) -> bool:
-        """Whether pages alone do not say where the newest version of a record lies, and its detail."""
+        """Whether the temporary table is needed to find newest versions and details."""
         return bool(self.counts.newer or self.counts.details_bytes)
 
     def _list_records(self) -> None:
-        """Make a temporary table of the newest version of each record, once all pages are there."""
+        """Create the temporary table with the newest version of each record, after all pages are read."""
         if self._has_list:
             return
         with self._sorting():
@@ -489,11 +490,11 @@ class Store:
         self._has_list = True
 
     def part_files(self) -> list[PartFile]:
-        """Return what is in each part file."""
+        """Return the state of each part file."""
         return self._parts.files
 
     def part_path(self, number: int) -> Path:
-        """Return where a part file is; the last step of a finished export gives it its final name."""
+        """Return the path of a part file. The last step of an export gives it its final name."""
         path = self.target.work / f"part-{number:05}.jsonl"
         return (
             self.target.folder / self.target.part_name(number)
@@ -502,11 +503,11 @@ class Store:
         )
 
     def details_path(self, number: int) -> Path:
-        """Return where a file of details is."""
+        """Return the path of the file of details."""
         return self.target.work / f"details-{number:05}.jsonl"
 
     def sync(self) -> None:
-        """Bring everything onto the disk, so that it survives a power cut, too."""
+        """Sync everything to the disk, so that it also survives a power cut."""
         self._parts.sync()
         self._details.sync()
         with export_errors(self._index):
@@ -514,7 +515,7 @@ class Store:
         self._unsynced_bytes, self._synced_at = 0, time.monotonic()
 
     def leave(self) -> None:
-        """Close everything; where no page is safe there is nothing to go on from, and nothing stays."""
+        """Close everything. If no page was written, remove all files: there is nothing to continue."""
         if self._is_open:
             with suppress(ExportError):
                 self.sync()
@@ -525,7 +526,7 @@ class Store:
                 self.remove()
 
     def end_reading(self) -> None:
-        """Bring everything onto the disk, and close the files that nothing is added to any more."""
+        """Sync everything to the disk, and close the files that will not change."""
         self.sync()
         self._parts.close()
         self._details.close()
@@ -539,10 +540,10 @@ class Store:
         self._connection, self._is_open, self._has_list = None, False, False
 
     def remove(self) -> None:
-        """Leave nothing of the export in the working directory but the lock."""
+        """Remove all files of the export in the working directory except the lock."""
         self.close()
         with export_errors(self._index, "remove"):
-            self._index.unlink(missing_ok=True)  # first: without it, nothing that is left counts
+            self._index.unlink(missing_ok=True)  # first: without the index, the remaining files are ignored
         remove_files(self.target.work, _FILES)
 
     @property
@@ -556,16 +557,16 @@ class Store:
 
     @property
     def _journal(self) -> Path:
-        """What earlier versions of the package had in place of the index."""
+        """The journal that earlier versions used instead of the index."""
         return self.target.work / "journal"
 
     def _new_parts(self) -> PartFiles:
-        """Part files that become the export's need the digest that a manifest tells."""
+        """Return new part files. If they can become final files, they compute the digest for the manifest."""
         with_sha256 = self.target.is_directory and self.parameters.writes_as_stored
         return PartFiles(self.part_path, self.parameters.part_rows, with_sha256=with_sha256)
 
     def _begin(self, now: datetime) -> None:
-        sync_directory(self.target.work)  # the lock: by it, what follows is known as an export's
+        sync_directory(self.target.work)  # the lock: it marks the following files as those of an export
         self.remove()
         self.counts, self.began_at, self._is_published = Counts(), now, False
         self._parts, self._details = self._new_parts(), PartFiles(self.details_path)
@@ -577,7 +578,7 @@ class Store:
         self._open_files()
 
     def _resume(self, now: datetime) -> bool:
-        """Take up what is whole, and cut off the rest; whether there is anything to go on from."""
+        """Restore the valid pages and cut off the rest. Return whether there is anything to continue from."""
         if self._journal.exists():
             raise self._refusal("an earlier version")
         with export_errors(self._index, "read"):
@@ -600,7 +601,7 @@ class Store:
         return True
 
     def _take_export(self) -> bool:
-        """Refuse to go on with an export of something else, and say what differs; ``False`` for damage."""
+        """Refuse to continue an export with other parameters. Return ``False`` for a damaged row."""
         try:
             found = self._database.execute("SELECT format, package FROM export").fetchone()
         except sqlite3.OperationalError as error:
@@ -615,14 +616,14 @@ class Store:
         _, _, began_at, parameters, _ = row
         if different := self.parameters.differences(_PARAMETERS.decode(parameters)):
             raise ExportError(
-                f"{self.target} holds an unfinished export with other parameters: "
-                f"{'; '.join(different)}. Use the same to continue it, or begin anew with {RESTART}."
+                f"{self.target} has an unfinished export with other parameters: "
+                f"{'; '.join(different)}. Use the same parameters to continue, or start again with {RESTART}."
             )
         self.began_at = datetime.fromisoformat(began_at)
         return True
 
     def _take_pages(self) -> bool:
-        """Count the pages up to the first that is not as it was; forget it and the rest. Whether none was."""
+        """Restore the pages up to the first damaged one, and drop the rest. Return whether all are valid."""
         for row in self._database.execute(_SELECTS["pages"]):
             page, *_, rows, newer, withheld, records, _, crc32, _ = row
             if page != self.counts.pages + 1 or not _is_whole(row):
@@ -635,7 +636,7 @@ class Store:
         return self._database.execute(forget, (self.counts.pages,)).rowcount == 0
 
     def _take_details(self) -> None:
-        """Count the details; those that were read up to the first that is not as it was."""
+        """Restore the details. Those that were read count up to the first damaged one."""
         for _, outcome, offset, size, crc32, *_ in self._database.execute(_SELECTS["details"]):
             if outcome != "read":
                 self._count_detail(outcome, 1)
@@ -646,7 +647,7 @@ class Store:
     def _open_files(self) -> None:
         if not self._is_published:
             self._parts.open()
-        if self.parameters.transcripts:  # else a file less is open: not every system allows many
+        if self.parameters.transcripts:  # opened only when needed: some systems allow few open files
             self._details.open()
         for directory in (self.target.work, self.target.work.parent):
             sync_directory(directory)
@@ -658,8 +659,8 @@ class Store:
 
     def _refusal(self, version: str) -> ExportError:
         return ExportError(
-            f"{self.target} holds an unfinished export of {version} of this package, and this is "
-            f"{__version__}. Finish it with that one, or begin anew with {RESTART}."
+            f"{self.target} has an unfinished export of {version} of this package, but this is version "
+            f"{__version__}. Finish it with that version, or start again with {RESTART}."
         )
 
     def _add_detail(
@@ -674,7 +675,7 @@ class Store:
     ) -> None:
         before = self._rows("SELECT outcome FROM details WHERE id = ?", id_)
         self._insert("details", id_, outcome, offset, size, crc32, error, message)
-        for (replaced,) in before:  # a failed one, which was asked for again
+        for (replaced,) in before:  # a failed detail that was requested again
             self._count_detail(replaced, -1)
         self._count_detail(outcome, 1, size or 0)
         self._sync_sometimes(size or 0)
@@ -698,7 +699,7 @@ class Store:
             self.counts.failed_recordings += number if error is not None else 0
 
     def _sync_sometimes(self, size: int) -> None:
-        """Sync what would be a pity to lose; what a power cut tore is noticed by its CRC, and read again."""
+        """Sync from time to time. After a power cut, damaged records fail their CRC and are read again."""
         self._unsynced_bytes += size
         seconds = time.monotonic() - self._synced_at
         if self._unsynced_bytes >= _SYNC_BYTES or seconds >= _SYNC_SECONDS:
@@ -713,7 +714,7 @@ class Store:
             return self._database.execute(query, values).fetchall()
 
     def _by_key(self, query: str, limit: int) -> Iterator[Any]:
-        """Yield rows, some at a time, by their first column: in between, the index may be written to."""
+        """Yield rows in chunks by their first column, so that the index can be changed in between."""
         last = 0
         while rows := self._rows(query, last, limit):
             yield from rows
@@ -722,7 +723,7 @@ class Store:
     def _pages(
         self, decoder: "msgspec.json.Decoder[_T]"
     ) -> Iterator[tuple[int, int, _T, list[int], list[int]]]:
-        """Yield each page's source, number of newer records, records, and the part and offset of each."""
+        """Yield for each page its source, number of newer records, records, and their parts and offsets."""
         rows_before, rows_a_part = 0, self.parameters.part_rows
         for _, source, part, offset, newer, records in self._by_key(_PAGES, _PAGES_A_QUERY):
             packed = decoder.decode(records)
@@ -738,20 +739,20 @@ class Store:
 
     @contextmanager
     def _sorting(self) -> Iterator[None]:
-        """Say what to do where there is no room for what SQLite sorts outside of memory."""
+        """Raise `ExportError` with what to do if the disk has no space for SQLite's sorting."""
         try:
             yield
         except sqlite3.Error as error:
             raise ExportError(
-                f"Can't sort the records of {self.target}: {describe_sqlite_error(error)}. SQLite sorts "
-                "in temporary files, some 300 bytes a record, in the directory that SQLITE_TMPDIR or TMPDIR "
-                "names."
+                f"Can't sort the records of {self.target}: {describe_sqlite_error(error)}. SQLite needs "
+                "temporary files, about 300 bytes per record. Set SQLITE_TMPDIR or TMPDIR to a directory "
+                "with free space."
             ) from error
 
 
 @attrs.define(frozen=True)
 class _Checkpoints:
-    """Checkpoints that are read from the index each time they are gone through."""
+    """Checkpoints that are read from the index in each iteration."""
 
     read: Callable[[], Iterator[tuple[int, bytes]]]
 
@@ -760,7 +761,7 @@ class _Checkpoints:
 
 
 def digest_lines(rows: sqlite3.Cursor, *lines: str) -> list[str]:
-    """Return the SHA-256 of the rows, a line each, for each way to write a line."""
+    """Return the SHA-256 of the rows, one per line, for each line format."""
     digests = [hashlib.sha256() for _ in lines]
     while some := rows.fetchmany(_RECORDS_A_QUERY):
         for line, digest in zip(lines, digests, strict=True):
@@ -769,7 +770,7 @@ def digest_lines(rows: sqlite3.Cursor, *lines: str) -> list[str]:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Open a database, for one thread after the other."""
+    """Open a database that several threads use one after the other."""
     database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         for pragma in _PRAGMAS:
@@ -781,7 +782,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _checkpoint(database: sqlite3.Connection) -> None:
-    """Bring what was committed onto the disk: the log is synced, and moved into the database."""
+    """Sync committed changes to the disk: sync the log, and move it into the database."""
     database.execute("PRAGMA main.wal_checkpoint").fetchall()
 
 
@@ -790,31 +791,31 @@ def _insert(database: sqlite3.Connection, table: str, *values: object) -> None:
 
 
 def _is_whole(row: Sequence[object]) -> bool:
-    """Whether a row is as it was inserted: SQLite itself would not notice other values."""
+    """Whether a row is unchanged. SQLite itself does not detect changed values."""
     *values, crc32 = row
     return zlib.crc32(_ROW_ENCODER.encode(values)) == crc32
 
 
 @contextmanager
 def _new_index(path: Path) -> Iterator[sqlite3.Connection]:
-    """Make an index that appears under its name with all that the block puts into it, or not at all."""
+    """Create an index that appears with everything that the block puts into it, or not at all."""
     new = path.with_name(f"{path.name}.new")
     with export_errors(new):
         for stale in (new, _log_of(new)):
             stale.unlink(missing_ok=True)
-        os.close(create_file(new))  # SQLite itself would let others read it
+        os.close(create_file(new))  # SQLite itself would create it readable for others
         with closing(_connect(new)) as database:
             database.executescript(f"BEGIN; {_TABLES} COMMIT; BEGIN;")
             yield database
             database.execute("COMMIT")
             _checkpoint(database)
-        _log_of(path).unlink(missing_ok=True)  # it belongs to what is replaced
+        _log_of(path).unlink(missing_ok=True)  # it belongs to the replaced index
         replace_file(new, path)
     sync_directory(path.parent)
 
 
 def _open_index(path: Path) -> sqlite3.Connection:
-    """Open an index; of a damaged one, the rows that can still be read are copied into a new one before."""
+    """Open an index. From a damaged one, the readable rows are first copied to a new one."""
     for file in (path, _log_of(path)):
         if os.path.lexists(file) and not is_file(file):
             raise ExportError(f"Can't use {file}: it exists and is not a regular file.")
@@ -828,7 +829,7 @@ def _open_index(path: Path) -> sqlite3.Connection:
 
 
 def _is_sound(path: Path) -> bool:
-    """Whether SQLite finds a database in order, and something in it."""
+    """Whether a database passes SQLite's check and is not empty."""
     try:
         with closing(_connect(path)) as database:
             found = database.execute("PRAGMA quick_check(1)").fetchall()
@@ -841,7 +842,7 @@ def _is_sound(path: Path) -> bool:
 
 
 def _readable_rows(path: Path, table: str) -> Iterator[Any]:
-    """Yield the rows of a damaged database up to where it can't be read, but those that were changed."""
+    """Yield the unchanged rows of a damaged database, up to the first unreadable place."""
     try:
         with closing(_connect(path)) as database:
             database.text_factory = _any_text
@@ -852,23 +853,23 @@ def _readable_rows(path: Path, table: str) -> Iterator[Any]:
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    """Whether an error tells of what the database holds, rather than of the disk."""
+    """Whether an error is about the content of the database, not about the disk."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE
     return code in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _any_text(raw: bytes) -> str:
-    """Read what should be UTF-8; what is not no longer fits the row's CRC."""
+    """Decode text that should be UTF-8. Other text fails the CRC of its row."""
     return raw.decode("utf-8", "replace")
 
 
 def _drop_damaged_rows(database: sqlite3.Connection) -> None:
-    """Drop rows that are not as they were inserted, but those of pages."""
+    """Delete changed rows, except rows of pages."""
     for select, drop in _DROPS.items():
         damaged = [(key,) for key, *row in database.execute(select) if not _is_whole(row)]
         database.executemany(drop, damaged)
 
 
 def _log_of(path: Path) -> Path:
-    """Return where SQLite keeps what was committed, and is not in the database yet."""
+    """Return the path of SQLite's write-ahead log."""
     return path.with_name(f"{path.name}-wal")

@@ -1,4 +1,4 @@
-"""Names that are no target of an export, though they look like one, and what was probably meant by them."""
+"""Recognises names that are probably wrong targets of an export, and suggests the right ones."""
 
 import os
 import re
@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Final
 
 ENDINGS: Final = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
-"""The format of a file by the ending of its name; each may be followed by one of `COMPRESSIONS`."""
+"""The format of a file by the ending of its name. One of `COMPRESSIONS` may follow."""
 COMPRESSIONS: Final = (".gz", ".zst")
 
 _NEAREST: Final = {
@@ -21,7 +21,7 @@ _NEAREST: Final = {
     }.items()
     for ending in endings.split()
 }
-"""Endings of other data files, and which of ours comes nearest."""
+"""Endings of other data files, and the nearest supported ending."""
 _OTHER_COMPRESSIONS: Final = (
     ".bz2",
     ".xz",
@@ -39,16 +39,16 @@ _HOW_ALIKE: Final = 0.75  # .jsnl, .cvs and .paquet are typing errors, .d and .o
 
 _STORES: Final = ("s3", "gs", "az")
 _ADDRESS: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(.*)", re.DOTALL)
-"""Two characters before the colon, or more: a single one is a drive of Windows."""
+"""At least two characters before the colon: a single one is a Windows drive."""
 
 
 def check_local(name: str, text: str) -> None:
-    """Raise `ValueError` where the argument ``name`` is an address, or holds what no path can.
+    """Raise `ValueError` if the argument ``name`` is an address, or can't be a path.
 
-    The text of an address is not repeated: it may hold a password.
+    The error does not repeat an address, because it may hold a password.
     """
     if "\0" in text:
-        raise ValueError(f"{name} must not hold a NUL character.")
+        raise ValueError(f"{name} must not have a NUL character.")
     if (address := _ADDRESS.match(text)) is None:
         return
     scheme, rest = address[1].lower(), address[2]
@@ -57,29 +57,27 @@ def check_local(name: str, text: str) -> None:
             f"{name} must be a path, not an address: leave out file://, as in '/{rest.lstrip('/')}'."
         )
     if scheme in _STORES and not rest.startswith("/"):
-        raise ValueError(
-            f"{name} must be a text where it is an address: a `Path` loses a slash of {scheme}://."
-        )
+        raise ValueError(f"{name} must be a str if it is an address: a Path loses a slash of {scheme}://.")
     here = os.path.join(".", PurePath(rest).name)  # noqa: PTH118 - which pathlib would shorten
     raise ValueError(
-        f"{name} must be on this machine, not at an address that begins with {scheme}://. "
-        f"Write to '{here}', and copy that."
+        f"{name} must be a path on this machine: {scheme}:// is not supported. Write to '{here}', then copy "
+        "the files."
     )
 
 
 def check_ending(path: PurePath, format_: str | None) -> None:
-    """Raise `ValueError` for the name of some other data file, which would become a directory's."""
+    """Raise `ValueError` for the name of another data file: it would become a directory."""
     meant = _meant(path.name, f".{format_}" if format_ else None)
     if meant is None:
         return
     raise ValueError(
-        "target must end in .jsonl or .csv (also with .gz or .zst behind it) or .parquet to be a file: "
-        f"use '{path.with_name(meant)}' in place of '{path}'. A slash at the end makes it a directory."
+        f"target must end in .jsonl, .csv (also with .gz or .zst) or .parquet to be a file: use "
+        f"'{path.with_name(meant)}' instead of '{path}'. For a directory, add a slash at the end."
     )
 
 
 def _meant(name: str, ending: str | None) -> str | None:
-    """Return the file name that was probably meant; ``None`` where a directory was."""
+    """Return the file name that was probably meant; ``None`` if a directory was meant."""
     stem, last = os.path.splitext(name)  # noqa: PTH122 - the same for all versions of Python
     last = last.strip().lower()
     if not last and stem.lower() in ENDINGS:
@@ -105,7 +103,7 @@ def _meant_compressed(inner: str, compression: str, ending: str | None) -> str:
 
 
 def _known(name: str) -> bool:
-    """Whether a name ends as one of ours does."""
+    """Whether a name has a supported ending."""
     stem, last = os.path.splitext(name)  # noqa: PTH122
     if last.lower() in COMPRESSIONS:
         last = os.path.splitext(stem)[1]  # noqa: PTH122

@@ -1,4 +1,4 @@
-"""Whether an export's directory, or its file, still holds what was written: `verify_export`."""
+"""Checks that the directory or the file of an export is unchanged: `verify_export`."""
 
 import sqlite3
 from collections import Counter
@@ -41,31 +41,31 @@ _CACHE_KIBIBYTES = 64  # ids are read in the order in which they were added: mor
 
 @attrs.define(frozen=True, kw_only=True)
 class VerifyReport(Plain):
-    """What `verify_export` found."""
+    """The result of `verify_export`."""
 
     added = ("ok",)
 
     directory: Path | str
-    """What was checked; the file, where that is a single one; an address as text."""
+    """The directory, the single file, or the address (as text) that was checked."""
     problems: tuple[str, ...]
-    """What is wrong, a sentence each."""
+    """What is wrong, one sentence for each problem."""
     complete: bool | None = None
-    """Whether the export says it holds all that was asked for; ``None`` where it does not say."""
+    """Whether the export was complete when it was written; ``None`` if it does not say."""
     records: int | None = None
-    """How many records the export says it holds; of a single file how many it holds."""
+    """The number of records according to the manifest; in a single file, the number that was read."""
     files: int = 0
-    """How many files were checked."""
+    """The number of files that were checked."""
     unchecked: str = ""
-    """What can't be noticed in a single file, which has no manifest."""
+    """What could not be checked in a single file, because it has no manifest."""
 
     @property
     def ok(self) -> bool:
-        """Whether everything is as it was written."""
+        """Whether no problem was found."""
         return not self.problems
 
 
 def verify_place(place: Path | Address) -> VerifyReport:
-    """Do what `verify_export` says."""
+    """Return the report of `verify_export`."""
     if isinstance(place, Path) and place.name not in (MANIFEST, FORMER_MANIFEST):
         if place.is_file():
             return verify_file(place)
@@ -75,7 +75,7 @@ def verify_place(place: Path | Address) -> VerifyReport:
 
 
 def verify_location(location: Location) -> VerifyReport:
-    """Compare an export's files with its manifest."""
+    """Return the report of an export's files, compared with its manifest."""
     text, name = location.manifest_text(), location.manifest_name()
     if text is None:
         problem = f"There is no {MANIFEST}.{location.hint}"
@@ -84,7 +84,7 @@ def verify_location(location: Location) -> VerifyReport:
         manifest, fits = decode_manifest(text)
     except ValueError as error:
         return VerifyReport(directory=location.place, problems=(f"{name} can't be used: {error}.",))
-    problems = [] if fits else [f"{name} was changed: its own digest does not match."]
+    problems = [] if fits else [f"{name} was changed: its digest does not match its content."]
     problems += check_manifest(manifest)
     with closing(IdDigests()) as ids:
         problems += _Check(location, manifest, ids).problems(location.names())
@@ -98,11 +98,11 @@ def verify_location(location: Location) -> VerifyReport:
     )
 
 
-_NO_SUMS = "A single file has no manifest: changed values and records that are missing are not noticed"
+_NO_SUMS = "A single file has no manifest, so changed values and missing records can't be found"
 
 
 def verify_file(path: Path) -> VerifyReport:
-    """Check what a single file shows by itself: it can be read to its end, and no list has a call twice."""
+    """Check that a single file can be read to its end, and that no list in it has a call twice."""
     target = _target_of(path)
     problems: list[str] = []
     with closing(IdDigests()) as ids:
@@ -112,9 +112,13 @@ def verify_file(path: Path) -> VerifyReport:
         except ExportError as error:
             problems.append(str(error))
         if twice := ids.twice():
-            problems.append(f"Calls that stand in it twice for one list: {twice:,}.")
+            problems.append(f"Calls that are in the file twice for the same list: {twice:,}.")
         records = ids.counts.total()
-        more = ", nor are calls that stand there twice: its lines name no list." if ids.counts[None] else "."
+        more = (
+            ", and neither can calls that are in it twice, because its lines do not name their list."
+            if ids.counts[None]
+            else "."
+        )
     return VerifyReport(
         directory=path,
         problems=tuple(problems),
@@ -126,20 +130,20 @@ def verify_file(path: Path) -> VerifyReport:
 
 
 def _target_of(path: Path) -> Target:
-    """Return the file as the target of an export, or raise `ExportError` where it can't be one."""
+    """Return the file as the target of an export, or raise `ExportError` if it can't be one."""
     try:
         target = read_target(path, None)
     except ValueError:
         target = None
     if target is None or target.is_directory:
         raise ExportError(
-            f"Can't verify {path}: exports end in .jsonl, .csv (perhaps with .gz or .zst) or .parquet."
+            f"Can't verify {path}: exports end in .jsonl, .csv (also with .gz or .zst) or .parquet."
         )
     return target
 
 
 def _names_sources(path: Path) -> bool:
-    """Whether the first line of JSON Lines says of which source its record is, as normalised ones do."""
+    """Whether the first line of JSON Lines names its source, as normalised lines do."""
     try:
         with open_decompressed(path) as file:
             first = msgspec.json.decode(file.readline() or b"null")
@@ -151,14 +155,14 @@ def _names_sources(path: Path) -> bool:
 
 @attrs.define
 class _Check:
-    """Compares the files of a directory with its manifest, of whose names it believes none."""
+    """Compares the files of a directory with its manifest. It opens only files with valid names."""
 
     location: Location
     manifest: Manifest
     ids: "IdDigests"
 
     def problems(self, names: set[str]) -> Iterator[str]:
-        """Yield what is wrong with the files, ``names`` being those of all that could be parts."""
+        """Yield what is wrong with the files. ``names`` are all names that part files can have."""
         parts = {part.name: part for part in self.manifest.parts if PART_NAME.fullmatch(part.name)}
         sound = True
         for part in parts.values():
@@ -166,7 +170,7 @@ class _Check:
             sound = sound and not found
             yield from found
         for name in sorted(names - parts.keys()):
-            yield f"{name} is not a part of this export, according to its manifest."
+            yield f"{name} does not belong to this export: its manifest does not list it."
         if sound:
             yield from self._id_problems()
         yield from self._recording_problems()
@@ -177,7 +181,7 @@ class _Check:
             yield f"{part.name} is missing."
             return
         if size != part.bytes:
-            yield f"{part.name} has {size:,} bytes, and the manifest says {part.bytes:,}."
+            yield f"{part.name} has {size:,} bytes, but the manifest says {part.bytes:,}."
         with self.location.local(part.name) as path:
             if digest_file(path) != part.sha256:
                 yield f"{part.name} was changed: its SHA-256 does not match."
@@ -194,13 +198,13 @@ class _Check:
             return
         rows = self.ids.counts.total() - before
         if rows != part.records:
-            yield f"The records in {part.name} number {rows:,}, and the manifest says {part.records or 0:,}."
+            yield f"Records in {part.name}: {rows:,}, but the manifest says {part.records or 0:,}."
 
     def _id_problems(self) -> Iterator[str]:
         if self.ids.ids() != self.manifest.ids_sha256:
-            yield "The ids in the parts are not those that were written: the manifest's sum of them differs."
+            yield "The ids in the part files were changed: their checksum differs from the manifest."
         elif self.ids.pairs() not in (None, self.manifest.pairs_sha256):
-            yield "Ids in the parts are not of the sources that they were written with."
+            yield "The sources of ids in the part files were changed: the checksum differs from the manifest."
 
     def _recording_problems(self) -> Iterator[str]:
         name = self.manifest.recordings_folder
@@ -225,22 +229,22 @@ class _Check:
 
 
 class IdDigests:
-    """Collects ids in a temporary database, so that memory stays flat; to be closed."""
+    """Collects ids in a temporary database, so that memory use is constant. Close it after use."""
 
     def __init__(self) -> None:
         self.counts: Counter[int | None] = Counter()
-        """How many records were added of each source."""
+        """The number of records added, by source."""
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute(f"PRAGMA cache_size = {-_CACHE_KIBIBYTES}")
         self._database.execute("CREATE TABLE records (source INTEGER, id TEXT)")
 
     def close(self) -> None:
-        """Drop the database."""
+        """Remove the database."""
         self._database.close()
 
     def add(self, pairs: Iterable[tuple[int | None, str]]) -> None:
-        """Add records: the place of the source, ``None`` where it is not known, and the id."""
+        """Add records: for each the place of its source (``None`` if unknown) and its id."""
         self._database.execute("BEGIN")
         try:
             self._database.executemany("INSERT INTO records VALUES (?, ?)", map(self._count, pairs))
@@ -252,12 +256,12 @@ class IdDigests:
         return pair
 
     def ids(self) -> str:
-        """Return the SHA-256 of the sorted ids, a line each."""
+        """Return the SHA-256 of the sorted ids, one per line."""
         (digest,) = digest_lines(self._database.execute("SELECT id FROM records ORDER BY id"), "%s\n")
         return digest
 
     def twice(self) -> int:
-        """Return how many ids some source has more than once, as far as sources are known."""
+        """Return how many ids occur more than once in the same source, for known sources."""
         (number,) = self._database.execute(
             "SELECT count(*) FROM (SELECT 1 FROM records WHERE source IS NOT NULL "
             "GROUP BY source, id HAVING count(*) > 1)"
@@ -265,7 +269,7 @@ class IdDigests:
         return int(number)
 
     def pairs(self) -> str | None:
-        """Return the SHA-256 of the sorted pairs, a line each; ``None`` where some source is not known."""
+        """Return the SHA-256 of the sorted pairs, one per line; ``None`` if a source is unknown."""
         if self.counts[None]:
             return None
         rows = self._database.execute("SELECT source, id FROM records ORDER BY source, id")
@@ -274,7 +278,7 @@ class IdDigests:
 
 
 def check_manifest(manifest: Manifest) -> Iterator[str]:
-    """Yield what can't all be true, a sentence each."""
+    """Yield the contradictions in a manifest, one sentence each."""
     names = [part.name for part in manifest.parts]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"The manifest lists {name!r} twice."
@@ -289,7 +293,7 @@ def check_manifest(manifest: Manifest) -> Iterator[str]:
     yield from _unequal("bytes", manifest.bytes, "its parts", sum(part.bytes for part in manifest.parts))
     asked = list(map(fingerprint, manifest.parameters.sources))
     if asked != [fingerprint(source.source) for source in manifest.sources]:
-        yield "The manifest tells of other sources than were asked for."
+        yield "The sources in the manifest are not the sources that were requested."
     for place, source in enumerate(manifest.sources):
         yield from _source_contradictions(place, source)
     yield from _completeness_contradictions(manifest)
@@ -302,17 +306,17 @@ def name_of_evaluations(name: str) -> bool:
 
 def _unequal(what: str, total: int, of: str, added: int) -> Iterator[str]:
     if total != added:
-        yield f"The manifest's total of {what} is {total:,}, and those of {of} add up to {added:,}."
+        yield f"The manifest's total of {what} is {total:,}, but those of {of} add up to {added:,}."
 
 
 def _source_contradictions(place: int, source: Source) -> Iterator[str]:
     name = f"Source {place} ({source.source.get('kind')})"
     if source.records != source.received:
-        yield f"{name}: {source.received:,} were received, and {source.records:,} are in the files."
+        yield f"{name}: {source.received:,} were received, but {source.records:,} are in the files."
     if source.verdict not in ("complete", "incomplete"):
-        yield f"{name} has the verdict {source.verdict!r}, which there is not."
+        yield f"{name} has an unknown verdict: {source.verdict!r}."
     if source.complete_as_of is None and source.verdict == "complete":
-        yield f"{name} is called complete, without a time up to which it is."
+        yield f"{name} is marked complete, but has no time up to which it is complete."
 
 
 def _completeness_contradictions(manifest: Manifest) -> Iterator[str]:
@@ -322,10 +326,10 @@ def _completeness_contradictions(manifest: Manifest) -> Iterator[str]:
     whole = lists and not failed and not any(recording.error for recording in recordings)
     if manifest.complete != whole:
         said, is_ = ("complete", "is not") if manifest.complete else ("incomplete", "is complete")
-        yield f"The manifest calls the export {said}, and by its own entries it {is_}."
+        yield f"The manifest marks the export as {said}, but by its own entries it {is_}."
     if (transcripts is not None) != manifest.parameters.transcripts:
-        yield "The manifest disagrees with itself on whether transcripts were asked for."
+        yield "The manifest contradicts itself about whether transcripts were requested."
     if (manifest.recordings is not None) != manifest.parameters.recordings:
-        yield "The manifest disagrees with itself on whether recordings were asked for."
+        yield "The manifest contradicts itself about whether recordings were requested."
     if (manifest.since.manifest if manifest.since else None) != manifest.parameters.since:
-        yield "The manifest disagrees with itself on which export it builds on."
+        yield "The manifest contradicts itself about which earlier export it is based on."

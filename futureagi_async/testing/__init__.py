@@ -26,7 +26,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name on first use: the pytest plugin next door is loaded by every pytest run."""
+    """Import a public name on first use: every pytest run loads the pytest plugin of this package."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}._standin.{_HOMES[name]}"), name)

@@ -1,4 +1,4 @@
-"""The pytest plugin: a running stand-in server for each test that asks for it."""
+"""The pytest plugin: a running stand-in server for each test that uses the fixture."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def futureagi_server() -> Iterator[StandInServer]:
-    """Start a stand-in server with the served dialect and the sample data; it ends with the test."""
-    from futureagi_async.testing import StandInServer  # every pytest run loads this file: keep it light
+    """A running StandInServer with the served dialect and the sample data. It stops after the test."""
+    from futureagi_async.testing import (
+        StandInServer,
+    )  # every pytest run loads this file: import the server only when a test needs it
 
     with StandInServer() as server:
         yield server

@@ -91,19 +91,19 @@ _BY_RAY = ["--run-test", ID, "-o", "out", "--max-requests-per-minute", "60", "--
 WRONG = {
     "no output": (
         ["--run-test", ID],
-        "--output (-o) is required, and says where to write. For example: futureagi-",
+        "--output (-o) is missing: name the file or directory to write. For example: futureagi-",
     ),
-    "no path": (["--run-test", ID, "-o"], "-o needs a value behind it. See futureagi-async export --help."),
-    "an option for a path": (["--run-test", ID, "-o", "--quiet"], "-o needs a path behind it, not '--quiet'"),
-    "another file": (["--run-test", ID, "-o", "c.json"], "--output must end in .jsonl or .csv"),
-    "another address": (["--run-test", ID, "-o", "ftp://b/out"], "--output must be on this machine"),
+    "no path": (["--run-test", ID, "-o"], "-o needs a value. See futureagi-async export --help."),
+    "an option for a path": (["--run-test", ID, "-o", "--quiet"], "-o needs a path, not '--quiet'"),
+    "another file": (["--run-test", ID, "-o", "c.json"], "--output must end in .jsonl, .csv"),
+    "another address": (["--run-test", ID, "-o", "ftp://b/out"], "--output must be a path on this machine"),
     "another address for audio": (
         ["--run-test", ID, "-o", "o", "--recordings", "ftp://b"],
-        "--recordings must be on",
+        "--recordings must be a path on this machine",
     ),
     "another address of a manifest": (
         ["--run-test", ID, "-o", "out", "--since-manifest", "ftp://b/m.json"],
-        "--since-manifest must be on",
+        "--since-manifest must be a path on this machine",
     ),
     "ray without a limit": (
         ["--run-test", ID, "-o", "out", "--ray"],
@@ -111,17 +111,20 @@ WRONG = {
     ),
     "ray begun anew": (
         [*_BY_RAY, "--restart"],
-        "error: --ray does not go with --restart: leave one out.",
+        "error: --ray can't be used with --restart: leave one out.",
     ),
-    "ray and audio": ([*_BY_RAY, "--recordings", "audio"], "--ray does not go with --recordings"),
-    "ray and a proxy": ([*_BY_RAY, "--proxy", "http://p:1"], "--ray does not go with --proxy"),
+    "ray and audio": ([*_BY_RAY, "--recordings", "audio"], "--ray can't be used with --recordings"),
+    "ray and a proxy": ([*_BY_RAY, "--proxy", "http://p:1"], "--ray can't be used with --proxy"),
     "ray on stdout": ([*_BY_RAY, "-o", "-"], "-o"),
     "two addresses of ray": ([*_BY_RAY, "a:1", "b:1"], "--ray takes one value at most, not 2."),
     "no fetchers": ([*_BY_RAY, "--fetchers", "0"], "--fetchers"),
-    "quiet and verbose": (["--run-test", ID, "-o", "out", "-q", "-v"], "--quiet and --verbose exclude"),
-    "two things on stdout": (["--run-test", ID, "-o", "-", "--json"], "and so does -o -: leave one out."),
-    "parquet on stdout": (["--run-test", ID, "-o", "-", "--format", "parquet"], "needs a file"),
-    "something more": (["--run-test", ID, "-o", "c.jsonl", "d.jsonl"], "Not expected: d.jsonl. See"),
+    "quiet and verbose": (
+        ["--run-test", ID, "-o", "out", "-q", "-v"],
+        "--quiet can't be used with --verbose",
+    ),
+    "two things on stdout": (["--run-test", ID, "-o", "-", "--json"], "both print to stdout. Leave one out."),
+    "parquet on stdout": (["--run-test", ID, "-o", "-", "--format", "parquet"], "can't be printed to stdout"),
+    "something more": (["--run-test", ID, "-o", "c.jsonl", "d.jsonl"], "Unexpected argument: d.jsonl. See"),
     "a flag with a value": (["--run-test", ID, "-o", "c.jsonl", "-q=x"], "-q takes no value, not 'x'."),
     "another format": (["--run-test", ID, "-o", "c.jsonl", "--format", "csv"], "ends in .jsonl"),
     "no format": (["--run-test", ID, "-o", "out", "--format", "xml"], '"jsonl", "csv", "parquet"'),
@@ -132,7 +135,7 @@ WRONG = {
         "--url does not name a list of calls",
     ),
     "a bad address in a file": (["--url", "@bad.txt", "-o", "c.jsonl"], "bad.txt, line 2: --url must begin"),
-    "no set": (["--set", "nightly", "-o", "c.jsonl"], "--set chooses a set of a file"),
+    "no set": (["--set", "nightly", "-o", "c.jsonl"], "--set needs a file"),
     "another set": (
         ["--sources", "s.toml", "--set", "b", "-o", "c.jsonl"],
         "s.toml has no set 'b'; it has a",
@@ -150,7 +153,7 @@ WRONG = {
         "error: --test-execution must be",
     ),
     "no kind": (["--all", "calls", "-o", "c.jsonl"], "--all"),
-    "since of nothing": (["--run-test", ID, "--since", "30d", "-o", "c.jsonl"], "it needs --all"),
+    "since of nothing": (["--run-test", ID, "--since", "30d", "-o", "c.jsonl"], "--since needs --all"),
     "no time": (
         ["--all", "--since", "soon", "-o", "c.jsonl"],
         "error: --since must be a duration before now",
@@ -162,7 +165,7 @@ WRONG = {
         ["--run-test", "@bad.txt", "-o", "c.jsonl"],
         "bad.txt, line 3: --run-test must be a UUID",
     ),
-    "only comments": (["--run-test", "@empty.txt", "-o", "c.jsonl"], "No list to read"),
+    "only comments": (["--run-test", "@empty.txt", "-o", "c.jsonl"], "There is no list to read"),
     "no text": (["--run-test", "@binary.txt", "-o", "c.jsonl"], "can't read binary.txt"),
     "page size 0": (["--run-test", ID, "-o", "c.jsonl", "--page-size", "0"], "--page-size"),
     "no number": (
@@ -352,7 +355,7 @@ def test_the_help_of_export_has_examples_and_exit_codes(capsys: pytest.CaptureFi
         "FI_SECRET_KEY",
         "(ps)",
         "3 written, but something is missing",
-        "The same command continues",
+        "run the same command again: it continues",
         "130",
     ):
         assert words in out

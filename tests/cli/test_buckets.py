@@ -42,7 +42,7 @@ def test_an_export_into_a_bucket(tmp_path: Path, store: S3Server) -> None:
     code, out, _ = run("run verify s3://lake/calls/", tmp_path, store)
     assert code == 0
     assert "s3://lake/calls/: " in out
-    assert "everything as it was written" in " ".join(out.split())
+    assert "all unchanged" in " ".join(out.split())
     code, out, _ = run(f"{line} --quiet --json", tmp_path, store)
     assert code == 0
     summary = json.loads(out)
@@ -59,12 +59,12 @@ def test_an_export_into_a_bucket(tmp_path: Path, store: S3Server) -> None:
         (
             "export --demo -o s3://lake/x.csv",
             2,
-            "--output must be a prefix for parts .* use 's3://lake/x/' with",
+            "--output must be a prefix if it is in a bucket.* use 's3://lake/x/' with",
         ),
-        ("export --demo -o out --work-dir x", 2, "--work-dir is for targets in buckets"),
+        ("export --demo -o out --work-dir x", 2, "--work-dir is only for targets in buckets"),
         ("export --demo -q -o s3://nowhere/x/", 1, "there is no bucket 'nowhere'. Create it, or correct"),
         ("verify s3://lake/nothing/", 1, ""),
-        ("verify s3://key:secret@lake/x/", 2, "PATH must be s3://bucket/prefix/ alone, without keys"),
+        ("verify s3://key:secret@lake/x/", 2, "PATH must be s3://bucket/prefix/ without keys or parameters"),
     ],
 )
 def test_errors_are_one_line(tmp_path: Path, store: S3Server, line: str, code: int, said: str) -> None:
@@ -86,7 +86,8 @@ def test_what_is_kept_can_be_elsewhere(tmp_path: Path, store: S3Server) -> None:
         code, _, said = run(line, tmp_path, store, server)
         assert code == 1
         assert re.search(
-            r"permission was denied \(403 AccessDenied\).* What was read is kept: run the same", said
+            r"permission was denied \(403 AccessDenied\).* The records that were read are kept. Run the same",
+            said,
         )
         (kept,) = (tmp_path / "kept").iterdir()
         assert {"objects.jsonl", "index.db"} <= names_in(kept)

@@ -38,7 +38,7 @@ def test_a_whole_command(tmp_path: Path) -> None:
     code, _, said = run(f"{line} -o out/", tmp_path, FI_REDACT_KEY=KEY)
     assert code == 0
     assert "Left out 2 columns: customer_name, transcript." in said
-    assert "Numbers and names are replaced by digests (id of the key: " in said
+    assert "Phone numbers and names are replaced with digests (id of the key: " in said
     assert verify_export(tmp_path / "out").ok
     assert {"customer_name", "transcript"}.isdisjoint(read_export(tmp_path / "out").calls.column_names)
     code, out, more = run(f"{line} -q --json -o out/", tmp_path, FI_REDACT_KEY=KEY)
@@ -53,21 +53,24 @@ def test_a_whole_command(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ("--columns id,statu -o calls.csv", "--columns has no column 'statu': did you mean 'status'?"),
-        ("--drop id -o calls.csv", "--drop must not name 'id': without it nobody could tell calls apart."),
+        ("--drop id -o calls.csv", "--drop must not name 'id': calls could not be distinguished without it."),
         (
             "--drop transcript -o calls.jsonl",
             (
-                "--columns and --drop need --normalised: JSON Lines as sent have all that the server sends, "
-                "as it does."
+                "--columns and --drop need --normalised: without it, JSON Lines have every value as the "
+                "server sent it."
             ),
         ),
         ("--redact -o calls.csv", "--redact needs a key: set FI_REDACT_KEY."),
-        ("--partition date -o calls.csv", "--partition needs a directory: a single file lies in no folders."),
+        (
+            "--partition date -o calls.csv",
+            "--partition needs a directory as the target: a single file has no folders.",
+        ),
         (
             "--include-provider-data --drop extra -o calls.csv",
             (
-                "--include-provider-data excludes columns and drop: what the voice provider knows of a call "
-                "repeats what is in other columns."
+                "--include-provider-data can't be used with columns or drop: the data of the voice provider "
+                "repeats values of other columns."
             ),
         ),
     ],
@@ -83,4 +86,4 @@ def test_lines_as_sent_can_not_be_redacted(tmp_path: Path) -> None:
     """The error names the option that makes it possible."""
     code, _, said = run("run export --demo --redact -o calls.jsonl", tmp_path, FI_REDACT_KEY=KEY)
     assert (code, said.count("\n")) == (2, 1)
-    assert said.startswith("error: --redact needs --normalised: JSON Lines as sent have all")
+    assert said.startswith("error: --redact needs --normalised: without it, JSON Lines have every value")

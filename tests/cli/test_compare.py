@@ -63,7 +63,7 @@ def test_several_are_compared_with_the_first(
     assert "B against A" in printed
     assert "overall score, median" in printed
     assert "Scenario Lost parcel" in printed
-    assert "No scenario differs beyond chance." in printed
+    assert "No scenario has a significant change." in printed
 
 
 @pytest.mark.slow
@@ -89,13 +89,13 @@ def test_what_is_incomplete_is_told(served: StandInServer, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("subjects", "code", "reason"),
     [
-        ([], 2, "Compare what with what?"),
-        (["one"], 2, "Compare what with what?"),
-        (["a", ""], 2, "B must be an id, a run test's name"),
-        (["a", "nowhere/"], 2, "B: there is no finished export in nowhere/"),
+        ([], 2, "Name at least two runs to compare."),
+        (["one"], 2, "Name at least two runs to compare."),
+        (["a", ""], 2, "B must be an id, the name of a run test"),
+        (["a", "nowhere/"], 2, "B: nowhere/ has no finished export"),
         ([str(uuid4()), str(uuid4())], 1, "error: "),
         (["no such run", "nor this"], 1, "no such run"),
-        (["a"] * 27, 2, "More than 26"),
+        (["a"] * 27, 2, "compare takes 26 runs at most, not"),
     ],
 )
 def test_wrong_arguments(
@@ -151,7 +151,7 @@ def test_long_lists_of_what_is_alone_are_cut(
     assert run(["compare", served.run_test_ids[1], run_test]) == 0
     shown = capsys.readouterr().out
     assert shown.count("is only in the") == 8
-    assert "more could not be compared; see --json." in shown
+    assert "more could not be compared. --json shows them." in shown
 
 
 @pytest.mark.slow

@@ -238,7 +238,7 @@ def test_pipes_get_a_few_plain_lines(served: StandInServer, tmp_path: Path) -> N
     assert "\x1b" not in finished.stderr
     assert "\r" not in finished.stderr
     lines = finished.stderr.splitlines()
-    assert lines[:3] == ["Reading 1 list of calls.", "The server asked to wait 1 s.", "Writing files."]
+    assert lines[:3] == ["Reading 1 list of calls.", "The server asked for a pause of 1 s.", "Writing files."]
     assert lines[3].split() == ["✓", "run", "test", served.run_test_ids[2][:8], "16", "calls"]
     assert lines[4].startswith("Wrote 16 records (")
     assert lines[4].endswith(" to c.jsonl: complete.")
@@ -279,9 +279,9 @@ def test_an_export_waits_for_a_server_that_is_restarted(tmp_path: Path) -> None:
             server.clear_faults()
             with server:
                 _, rest = process.communicate(timeout=PATIENCE_SECONDS)
-    pattern = r"No answer from the server since \d\d:\d\d:\d\d \(\d+ s\), next try in 1 s\.\n"
+    pattern = r"The server does not answer since \d\d:\d\d:\d\d \(\d+ s\), next try in 1 s\.\n"
     assert re.fullmatch(pattern, said[1]), said
-    assert re.search(r"^The server answers again, after \d+ s\.$", rest, re.MULTILINE)
+    assert re.search(r"^The server answers again after \d+ s\.$", rest, re.MULTILINE)
     assert process.returncode == 0, rest
     assert "1,100 records" in rest
     assert len(set(ids_in(tmp_path / "calls.jsonl"))) == 1_100
@@ -341,7 +341,7 @@ def test_a_finished_directory_is_left_as_it_is(
     assert run([*command, "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["already_finished"]
-    assert "out holds this export already: " in " ".join(err.split())
+    assert "out already holds this export: " in " ".join(err.split())
     assert not served.requests
     assert run([*command, "--ordered", "-q"]) == 1
     assert "ordered was False and is now True" in capsys.readouterr().err
@@ -387,7 +387,7 @@ def test_transcripts_are_fetched_on_request(
     fetched = json.loads(out)["transcripts"]
     assert fetched["fetched"] > 0
     assert not fetched["failures"]
-    assert f"Fetched {fetched['fetched']:,} transcripts that the lists withhold." in " ".join(err.split())
+    assert f"Fetched {fetched['fetched']:,} transcripts that lists do not include." in " ".join(err.split())
     assert any("/call-executions/" in request.path for request in served.requests)
     rows = {row["id"]: row for row in map(json.loads, target.read_bytes().splitlines())}
     withheld = served.test_execution_rows(served.test_execution_ids[2])
@@ -434,7 +434,7 @@ def test_only_changes_since_an_earlier_export(
     assert run(["export", *lists, "-o", str(first), "-q"]) == 0
     command = ["export", *lists, "-o", str(second), "--since-manifest"]
     assert run([*command, str(first / "_manifest.json")]) == 0
-    assert "Of 2 lists only what changed since the earlier export was read" in " ".join(
+    assert "Read only the changes of 2 lists since the earlier export" in " ".join(
         capsys.readouterr().err.split()
     )
     assert sum(len(ids_in(part)) for part in parts_in(second)) < sum(map(len, map(ids_in, parts_in(first))))

@@ -52,7 +52,7 @@ def test_records_are_printed_once_each(served: StandInServer, tmp_path: Path, na
     assert finished.returncode == 0
     ids = [json.loads(line)["id"] for line in finished.stdout.rstrip("\n").split("\n")]
     assert sorted(ids) == sorted(served.run_test_rows(run_test_id))
-    assert finished.stderr.endswith(" to the standard output: complete.\n")
+    assert finished.stderr.endswith(" to stdout: complete.\n")
     assert names_in(tmp_path) == {"tmp"}
     assert not names_in(tmp_path / "tmp")
 
@@ -112,7 +112,7 @@ def test_an_interruption_leaves_nothing_behind(
         process.send_signal(signal_)
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (130, "")
-    assert err.endswith("Interrupted: nothing new was written.\n")
+    assert err.endswith("Interrupted: no new file was written.\n")
     assert not names_in(tmp_path / "tmp")
 
 
@@ -139,6 +139,6 @@ def test_a_temporary_directory_without_room_is_named(served: StandInServer, tmp_
     )
     assert (finished.returncode, finished.stdout) == (1, b"")
     assert finished.stderr.startswith(b"error: Can't write a temporary file: ")
-    assert b". TMPDIR can name a directory with room." in finished.stderr
+    assert b". Set TMPDIR to a directory with free space." in finished.stderr
     assert finished.stderr.count(b"\n") == 1
     assert not names_in(tmp_path / "tmp")

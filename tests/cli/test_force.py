@@ -22,7 +22,9 @@ def test_a_strangers_file_is_refused_in_one_line(tmp_path: Path, prepare: str) -
     """The user is told what is in the way and how to replace it; with ``--force`` it is."""
     code, said = run(f"{prepare}; run export --demo -q -o notes.csv", tmp_path)
     assert (code, said.count(b"\n")) == (1, 1)
-    assert said.startswith(b"error: notes.csv is ")
+    assert said.startswith(
+        (b"error: notes.csv already exists, and ", b"error: notes.csv is a symbolic link. ")
+    )
     assert said.endswith((FORCED, b"replace the link itself with --force.\n"))
     assert names_in(tmp_path) == {"notes.csv"}
     assert run("run export --demo -q --force -o notes.csv", tmp_path) == (0, b"")
@@ -36,7 +38,7 @@ def test_a_strangers_directory_is_refused_in_one_line(tmp_path: Path) -> None:
     code, said = run("mkdir out; echo x > out/README; run export --demo -q -o out/", tmp_path)
     assert code == 1
     assert said == (
-        b"error: out/README is there already, but no manifest of an export. Choose another directory, or "
+        b"error: out/README already exists, but the directory has no manifest. Choose another directory, or "
         b"write into this one with --force.\n"
     )
     assert names_in(tmp_path / "out") == {"README"}
@@ -49,4 +51,4 @@ def test_the_help_says_what_is_replaced(tmp_path: Path) -> None:
     finished = run_in_shell("run export --help", variables=environment(), folder=tmp_path)
     shown = " ".join(finished.stdout.decode().replace("│", " ").split())
     assert "--force" in shown
-    assert "Nothing is overwritten that no export wrote" in shown
+    assert "An export replaces only files that an export wrote" in shown

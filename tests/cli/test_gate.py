@@ -65,7 +65,7 @@ def test_what_is_incomplete_ends_with_3(served: StandInServer, tmp_path: Path) -
     arguments = ("gate", poisoned(served), "--min", "calls=1")
     done = run_command(*arguments, variables=environment(served), folder=tmp_path)
     assert done.returncode == 3
-    assert "Not passed, as something is missing" in done.stdout
+    assert "Not passed, because something is missing" in done.stdout
     assert "incomplete: run test" in done.stdout
 
 
@@ -111,7 +111,7 @@ def test_an_execution_that_failed_never_passes(
     gate = importlib.import_module("futureagi_async.cli.gate")  # the package's name is the command
     monkeypatch.setattr(gate, "_wait", lambda *_: state)
     assert run(["gate", execution, "--wait", "--min", "calls=1"]) == 3
-    assert "The test execution ended as failed" in capsys.readouterr().out
+    assert "The test execution ended with status failed" in capsys.readouterr().out
 
 
 def test_sources_of_all_kinds(
@@ -259,14 +259,14 @@ def test_narrow_terminals_cut_no_figure(served: StandInServer, tmp_path: Path, c
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ([], "There is nothing to check"),
-        (["--min", "a=1"], "Of which calls?"),
-        (["out/", "--min", "a=1"], "there is no finished export in out/"),
+        ([], "There is no rule to check"),
+        (["--min", "a=1"], "Name the calls to check."),
+        (["out/", "--min", "a=1"], "out/ has no finished export"),
         (["x", "--min", "=1"], "--min must be FIGURE=NUMBER"),
         (["x", "--min", "a=nan"], "--min must be FIGURE=NUMBER"),
         (["x", "--max", "a=inf"], "--max: value must be a finite number"),
         (["x", "--min", "a=1", "--run-test", str(uuid4())], "Give either ID or options"),
-        (["--wait", "--min", "a=1", "--run-test", str(uuid4())], "--wait waits for one test execution"),
+        (["--wait", "--min", "a=1", "--run-test", str(uuid4())], "--wait needs one test execution"),
         (["x", "--min", "a=1", "--markdown", "no/where.md"], "--markdown: can't write no/where.md"),
         (["x", "--min", "a=1", "--junit", "."], "--junit: can't write ."),
         (["x", "--min", "a=1", "--baseline", ""], "--baseline"),
@@ -287,13 +287,13 @@ def test_only_test_executions_are_waited_for(
 ) -> None:
     """A run test has no end."""
     assert run(["gate", served.run_test_ids[2], "--wait", *HOLDS]) == 2
-    assert "--wait waits for a test execution" in capsys.readouterr().err
+    assert "--wait needs a test execution" in capsys.readouterr().err
 
 
 def test_unfinished_calls_are_told(served: StandInServer, capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever gates too early is told so, on stderr."""
     assert run(["gate", served.test_execution_ids[0], *HOLDS]) == 0
-    assert "45 calls not final yet; --wait waits" in capsys.readouterr().err
+    assert "45 calls are not final yet. For a test execution, --wait waits" in capsys.readouterr().err
 
 
 def test_a_missing_library_is_one_line(

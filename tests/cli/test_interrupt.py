@@ -66,7 +66,7 @@ def test_an_interrupted_export_can_be_gone_on_with(
     stalled.clear_faults()
     finished = run_command(*arguments, variables=variables, folder=tmp_path)
     assert finished.returncode == 0, finished.stderr
-    assert "It went on after 1 interruption." in finished.stderr
+    assert "The export continued after 1 interruption." in finished.stderr
     ids = [json.loads(line)["id"] for line in (tmp_path / "calls.jsonl").read_bytes().splitlines()]
     assert sorted(ids) == sorted(stalled.run_test_rows(stalled.run_test_ids[0]))
     assert names_in(tmp_path) == {"calls.jsonl"}
@@ -151,7 +151,7 @@ def _introduced(process: Process) -> tuple[dict[str, str], dict[str, str]]:
     """Return the settings and an id of each kind that the stand-in printed."""
     assert process.stdout is not None
     settings, ids = {}, {}
-    while (line := process.stdout.readline().strip()) != "# Serving until Ctrl-C.":
+    while (line := process.stdout.readline().strip()) != "# Press Ctrl-C to stop.":
         if line.startswith("export "):
             name, _, value = line.removeprefix("export ").partition("=")
             settings[name] = value

@@ -112,8 +112,8 @@ WRONG = {
     "a list": (["calls"], "run-tests"),
     "of what": (["executions"], "ls executions needs the run test"),
     "of whom": (["versions"], "ls versions needs the agent"),
-    "too much": (["agents", "Support bot"], "ls agents takes nothing more"),
-    "a search": (["versions", "Support bot", "--search", "x"], "can't search in them"),
+    "too much": (["agents", "Support bot"], "ls agents takes no other argument"),
+    "a search": (["versions", "Support bot", "--search", "x"], "the server has no search for versions"),
     "nothing": (["--limit", "0"], "--limit"),
     "no id": (
         ["executions", "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4be"],

@@ -144,7 +144,7 @@ async def test_a_private_authority_is_trusted_on_request(
     ("name", "said"),
     [
         ("missing.pem", "error: --ca-file: can't read missing.pem: No such file or directory.\n"),
-        ("empty.pem", "error: --ca-file: empty.pem holds no certificate in PEM.\n"),
+        ("empty.pem", "error: --ca-file: empty.pem has no certificate in PEM format.\n"),
         (".", "error: --ca-file: can't read .: Is a directory.\n"),
     ],
 )

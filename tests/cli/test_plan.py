@@ -57,7 +57,7 @@ def test_lists_that_do_not_answer(served: StandInServer, capsys: pytest.CaptureF
     assert run(["plan", *unknown, "--run-test", served.run_test_ids[0]]) == 3
     out = " ".join(capsys.readouterr().out.split())
     assert f"run test {unknown[1][:8]} ? ? ?" in out
-    assert f"run test {unknown[1][:8]} did not answer: Run test not found" in out
+    assert f"run test {unknown[1][:8]} could not be read: Run test not found" in out
     assert run(["plan", *unknown]) == 1
 
 
@@ -78,5 +78,5 @@ def test_where_no_list_answers_no_time_is_guessed(
     """Nobody is told that an export of unknown lists would take 0 s."""
     assert run(["plan", "--run-test", str(uuid4())]) == 1
     out = capsys.readouterr().out
-    assert "did not answer: Run test not found" in out
+    assert "could not be read: Run test not found" in out
     assert "An export would take" not in out

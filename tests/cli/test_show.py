@@ -113,7 +113,7 @@ def test_an_execution_is_shown_page_by_page(
     out = shown(capsys, "execution", execution_id, "--page", "2", "--limit", "7")
     assert out.startswith("Test execution completed\n")
     assert "Politeness" in out
-    assert f"Page 2 of {-(-len(rows) // 7)}, {len(rows)} calls in all. Next: --page 3" in out
+    assert f"Page 2 of {-(-len(rows) // 7)}, {len(rows)} calls in total. Next page: --page 3" in out
     ids = [line.split()[0] for line in out.splitlines() if line[:36] in rows]
     assert len(ids) == 7
     lines = shown_json(capsys, "execution", execution_id, "--limit", "7").rstrip("\n").split("\n")
@@ -139,7 +139,7 @@ def test_a_page_behind_the_last_says_so(served: StandInServer, capsys: pytest.Ca
     """No empty table is shown, and the last page is named."""
     out = shown(capsys, "execution", served.test_execution_ids[2], "--page", "99", "--limit", "10")
     pages = -(-len(served.test_execution_rows(served.test_execution_ids[2])) // 10)
-    assert f"There is no page 99: the last is {pages}." in out
+    assert f"There is no page 99. The last page is {pages}." in out
     assert "Scenario" not in out
 
 
@@ -167,7 +167,7 @@ def test_figures_with_the_name_of_an_evaluation_are_marked(
     sent = read_body(served, f"/simulate/test-executions/{execution_id}/kpis/")["avg_score"]
     marked = shown(capsys, "kpis", execution_id)
     assert re.search(r"^Score +doubtful, see below *$", marked, re.MULTILINE)
-    assert f"avg_score   {sent:g} was sent: perhaps the average of the evaluation" in marked
+    assert f"avg_score   {sent:g} was sent. This may be the average of the evaluation" in marked
     assert "agent_type  replaced by the evaluation's choices" in marked
     assert len(served.requests) == 2
     trusting = shown(capsys, "kpis", execution_id, "--no-check")
@@ -176,7 +176,7 @@ def test_figures_with_the_name_of_an_evaluation_are_marked(
     assert run(["kpis", execution_id, "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["avg_score"] == sent
-    assert err == "warning: agent_type, avg_score may be the results of an evaluation of that name.\n"
+    assert err == "warning: agent_type, avg_score may be the average of an evaluation with the same name.\n"
 
 
 def test_figures_are_shown_where_evaluations_can_not_be_told(
@@ -188,7 +188,9 @@ def test_figures_are_shown_where_evaluations_can_not_be_told(
     assert run(["kpis", execution_id]) == 0
     out, err = capsys.readouterr()
     assert re.search(r"^Score +\d+ *$", out, re.MULTILINE)
-    assert err.startswith("warning: whether evaluations took the names of figures can't be told: The server")
+    assert err.startswith(
+        "warning: can't check whether evaluations have the same names as figures: The server"
+    )
     served.fail("/kpis/", status=500, body={"message": "invalid input syntax"}, times=10)
     assert run(["kpis", execution_id]) == 1
     out, err = capsys.readouterr()
@@ -294,7 +296,7 @@ def test_an_unknown_id_says_where_ids_are(
     error = capsys.readouterr().err
     assert "not found" in error
     assert error.endswith(f"{WHERE_IDS_ARE}\n")
-    assert "'futureagi-async ls' lists what these keys can see" in WHERE_IDS_ARE
+    assert "'futureagi-async ls' lists ids" in WHERE_IDS_ARE
     assert not list(tmp_path.iterdir())
 
 
@@ -304,5 +306,5 @@ def test_a_missing_id_says_where_ids_are(
 ) -> None:
     """Who gives none is told so, too, before any request."""
     assert run([command]) == 2
-    assert "is missing: 'futureagi-async ls' lists ids" in capsys.readouterr().err
+    assert "is missing. 'futureagi-async ls' lists the ids" in capsys.readouterr().err
     assert not served.requests

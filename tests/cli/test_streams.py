@@ -9,8 +9,8 @@ import pytest
 from futureagi_async.testing import StandInServer
 from tests.support.commands import environment, ids_in, names_in, run_in_shell
 
-NO_ROOM = b"error: Can't write to the standard output: No space left on device."
-CLOSED = b"error: Can't write to the standard output: Bad file descriptor."
+NO_ROOM = b"error: Can't write to stdout: No space left on device."
+CLOSED = b"error: Can't write to stdout: Bad file descriptor."
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_summary_that_can_not_be_shown_is_an_error(
     line = f"run export --run-test {served.run_test_ids[2]} -o calls.jsonl --quiet --json {end}"
     finished = run_in_shell(line, variables=environment(served), folder=tmp_path)
     assert finished.returncode == 1
-    assert finished.stderr == said + b" The export is finished all the same: calls.jsonl.\n"
+    assert finished.stderr == said + b" The export itself is finished: calls.jsonl.\n"
     assert len(ids_in(tmp_path / "calls.jsonl")) == len(served.run_test_rows(served.run_test_ids[2]))
 
 
@@ -196,7 +196,7 @@ def test_too_few_open_files_are_one_line(
     finished = run_in_shell(line, variables=environment(served), folder=tmp_path)
     assert finished.returncode == 2
     assert finished.stderr.startswith(
-        f"error: This needs {needed} open files at once, and only {limit} ".encode()
+        f"error: This command needs {needed} open files, but the system allows only {limit}. ".encode()
     )
     assert finished.stderr.count(b"\n") == 1
     assert not served.requests

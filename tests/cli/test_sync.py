@@ -48,7 +48,7 @@ def test_a_line_a_list(served: StandInServer, capsys: pytest.CaptureFixture[str]
     assert run(["sync", *lists[:2], "calls.duckdb"]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert lines[-3].endswith("changes: nothing new")
-    assert lines[-2] == "1 list of earlier syncs not named any more: kept as they are."
+    assert lines[-2] == "1 list of earlier syncs is not named in this sync; the rows are unchanged."
     assert lines[-1] == "Synced calls.duckdb: nothing new; complete."
 
 
@@ -83,12 +83,16 @@ def test_how_often_lists_are_read_in_full(served: StandInServer, capsys: pytest.
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--demo"], 2, "Which database? Name it before --all: futureagi-async sync calls.duckdb --all."),
+        (
+            ["--demo"],
+            2,
+            "The database is missing. Name it first. For example: futureagi-async sync calls.duckdb --all.",
+        ),
         (["--demo", "calls.parquet"], 2, "error: DATABASE must end in .duckdb or .ddb or .db"),
         (["--demo", "s3://bucket/calls"], 2, "error: DATABASE must begin with delta+s3://"),
         (["--demo", "missing/calls.duckdb"], 1, "there is no directory missing."),
-        (["calls.duckdb"], 2, "No list to read"),
-        (["--demo", "-x.duckdb", "y.duckdb"], 2, "Not expected"),
+        (["calls.duckdb"], 2, "There is no list to read"),
+        (["--demo", "-x.duckdb", "y.duckdb"], 2, "Unexpected argument"),
     ],
 )
 def test_wrong_arguments(

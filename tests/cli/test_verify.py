@@ -32,7 +32,7 @@ def test_a_sound_directory(exported: Path, capsys: pytest.CaptureFixture[str]) -
     """All is well: one line, exit code 0."""
     assert run(["verify", str(exported)]) == 0
     out, err = capsys.readouterr()
-    assert " ".join(out.split()).endswith("out: 16 records in 1 file, everything as it was written.")
+    assert " ".join(out.split()).endswith("out: 16 records in 1 file, all unchanged.")
     assert not err
 
 
@@ -84,4 +84,4 @@ def test_names_can_not_command_a_terminal(tmp_path: Path, capsys: pytest.Capture
 def test_a_directory_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
     """Without one the command is used wrongly."""
     assert run(["verify"]) == 2
-    assert "Which export? For example: futureagi-async verify" in capsys.readouterr().err
+    assert "The export is missing. For example: futureagi-async verify" in capsys.readouterr().err

@@ -260,9 +260,9 @@ async def test_the_disk_is_waited_for_in_threads(
     ("target", "format_", "named"),
     [
         ("calls.jsonl", "xml", "format must be one of 'jsonl', 'csv', 'parquet', not 'xml'"),
-        ("calls.jsonl", "parquet", r"ends in \.jsonl, which is not format 'parquet'"),
-        ("calls.csv.gz", "jsonl", r"ends in \.csv, which is not format 'jsonl'"),
-        ("calls.parquet.gz", None, "compressed inside"),
+        ("calls.jsonl", "parquet", r"ends in \.jsonl, but the format is 'parquet'"),
+        ("calls.csv.gz", "jsonl", r"ends in \.csv, but the format is 'jsonl'"),
+        ("calls.parquet.gz", None, "already compressed"),
         ("", None, "target must be a file or a directory"),
     ],
 )

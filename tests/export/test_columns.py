@@ -232,7 +232,7 @@ async def test_an_export_of_some_columns_is_read_back(
     assert set(expected.evaluations.column_names) - set(kept) == {
         each for each in CALLS if each.startswith("source_") and each != "source_index"
     }
-    with pytest.raises(ValueError, match="no column 'status': the export left it out"):
+    with pytest.raises(ValueError, match="columns names 'status', but the export left this column out"):
         read_export(some / name, columns=["status"])
 
 
@@ -332,12 +332,12 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
         {"columns": ["eval_metrics"], "drop": ["eval_outputs"]},
         ValueError,
-        "drop takes 'eval_metrics' along with 'eval_outputs'",
+        "drop names 'eval_outputs', which has the same data as 'eval_metrics'",
     ),
     (
         {"drop": ["extra"], "include_provider_data": True},
         ValueError,
-        "include_provider_data excludes columns and drop",
+        "include_provider_data can't be used with columns or drop",
     ),
 ]
 

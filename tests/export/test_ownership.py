@@ -63,7 +63,9 @@ async def test_a_strangers_file_is_refused_or_forced(
     """A file that no export wrote keeps its content, unless told otherwise."""
     target = tmp_path / name
     target.write_bytes(MINE)
-    await assert_refused(served, target, r"is there already.*no export.*overwrite=True \(--force\)\.$")
+    await assert_refused(
+        served, target, r"already exists.*no record that an export.*overwrite=True \(--force\)\.$"
+    )
     assert target.read_bytes() == MINE
     report = await export_one(served, target, overwrite=True)
     assert report.complete
@@ -127,7 +129,7 @@ async def test_an_edited_file_is_a_strangers(
     await export_one(served, target)
     edit(target)
     content = target.read_bytes()
-    await assert_refused(served, target, r"is there already, and (it was changed|no export).*--force")
+    await assert_refused(served, target, r"already exists, and (it was changed|there is no record).*--force")
     assert target.read_bytes() == content
     assert (await export_one(served, target, overwrite=True)).complete
     assert (await export_one(served, target)).complete
@@ -145,7 +147,7 @@ async def test_a_file_takes_its_receipt_along(served: StandInServer, tmp_path: P
     (tmp_path / "calls.jsonl").rename(tmp_path / "kept" / "calls.jsonl")
     assert (await export_one(served, tmp_path / "kept" / "calls.jsonl")).complete
     assert (await export_one(served, tmp_path / "kept" / "a.jsonl")).complete
-    await assert_refused(served, tmp_path / "kept" / "b.jsonl", "no export is known to have written it")
+    await assert_refused(served, tmp_path / "kept" / "b.jsonl", "there is no record that an export wrote it")
 
 
 @pytest.mark.anyio
@@ -164,7 +166,7 @@ async def test_a_link_is_refused_or_replaced_and_never_followed(
     other, target = tmp_path / "other.jsonl", tmp_path / "calls.jsonl"
     other.write_bytes(MINE)
     target.symlink_to(to)
-    await assert_refused(served, target, r"is a symbolic link.*Name the file that it points to, or replace")
+    await assert_refused(served, target, r"is a symbolic link.*name the file that it points to, or replace")
     assert (await export_one(served, target, overwrite=True)).complete
     assert not target.is_symlink()
     assert other.read_bytes() == MINE
@@ -184,7 +186,7 @@ async def test_a_directory_behind_a_dangling_link_is_an_error(served: StandInSer
     """A link to a directory is that directory, and there is none."""
     (tmp_path / "out").symlink_to("nowhere")
     await assert_refused(
-        served, tmp_path / "out", r"out: it is a symbolic link to .*nowhere, which is not there"
+        served, tmp_path / "out", r"out: it is a symbolic link to .*nowhere, which does not exist"
     )
 
 
@@ -194,7 +196,7 @@ async def test_a_file_that_came_meanwhile_stays(served: StandInServer, tmp_path:
     target = tmp_path / "calls.jsonl"
     async with open_session(served) as session:
         source = RunTestCalls(served.run_test_ids[2])
-        with pytest.raises(ExportError, match=r"is there already.*What was read is kept"):
+        with pytest.raises(ExportError, match=r"already exists.*The records that were read are kept"):
             await export_calls(session, source, target, on_progress=lambda _: put(target))
         assert target.read_bytes() == MINE
         target.unlink()
@@ -215,7 +217,7 @@ async def test_an_incomplete_file_that_was_edited_stays(served: StandInServer, t
         served.clear_faults()
         edited = target.read_bytes() + b"mine\r\n"
         target.write_bytes(edited)
-        with pytest.raises(ExportError, match="was changed since an export wrote it"):
+        with pytest.raises(ExportError, match="was changed after an export wrote it"):
             await export_calls(session, sources, target)
         assert target.read_bytes() == edited
         report = await export_calls(session, sources, target, overwrite=True)
@@ -258,7 +260,9 @@ async def test_a_strangers_directory_is_refused_or_forced(
     folder = tmp_path / "out"
     (folder / name).parent.mkdir(parents=True)
     (folder / name).write_bytes(MINE)
-    await assert_refused(served, folder, r"is there already, but no manifest.*overwrite=True \(--force\)\.$")
+    await assert_refused(
+        served, folder, r"already exists, but the directory has no manifest.*overwrite=True \(--force\)\.$"
+    )
     assert (folder / name).read_bytes() == MINE
     assert (await export_one(served, folder, overwrite=True)).complete
     assert verify_export(folder).ok
@@ -317,7 +321,7 @@ async def test_an_edited_part_is_a_strangers(
     edit(part)
     content = part.read_bytes()
     served.clear_requests()
-    with pytest.raises(ExportError, match=r"calls-00001\.jsonl was changed since an export wrote it"):
+    with pytest.raises(ExportError, match=r"calls-00001\.jsonl was changed after an export wrote it"):
         await export(served, tmp_path / "out", resume=False)
     assert not served.requests
     assert part.read_bytes() == content
@@ -330,7 +334,9 @@ async def test_a_part_that_was_added_is_a_strangers(served: StandInServer, tmp_p
     """A file that is named like a part, and in no manifest, is not written over."""
     await export(served, tmp_path / "out")
     (tmp_path / "out" / "calls-00099.jsonl").write_bytes(MINE)
-    with pytest.raises(ExportError, match=r"calls-00099\.jsonl is there already, and the export's manifest"):
+    with pytest.raises(
+        ExportError, match=r"calls-00099\.jsonl already exists, but the manifest does not list it"
+    ):
         await export(served, tmp_path / "out", resume=False)
     assert (await export(served, tmp_path / "out", resume=False, overwrite=True)).complete
     assert verify_export(tmp_path / "out").ok
@@ -346,7 +352,7 @@ async def test_a_strangers_working_directory_is_refused(
     """Where no export ever worked, none works, and nothing is used or removed, whatever its name."""
     (tmp_path / work / file).parent.mkdir(parents=True)
     (tmp_path / work / file).write_bytes(MINE)
-    with pytest.raises(ExportError, match=r"holds files that no export wrote, such as .*move them away"):
+    with pytest.raises(ExportError, match=r"has files that no export wrote, such as .*move the files away"):
         await export_one(served, tmp_path / name, overwrite=overwrite)
     assert not served.requests
     assert (tmp_path / work / file).read_bytes() == MINE

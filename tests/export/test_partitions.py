@@ -212,7 +212,7 @@ async def test_what_is_verified_in_folders(served: StandInServer, tmp_path: Path
     first, second = report.files[0], report.files[-1]
     added = first.with_name("calls-00009.jsonl")
     added.write_bytes(first.read_bytes())
-    assert "is not a part of this export" in verify_export(tmp_path / "out").problems[0]
+    assert "does not belong to this export" in verify_export(tmp_path / "out").problems[0]
     added.unlink()
     first.rename(second.with_name(first.name))
     assert len(verify_export(tmp_path / "out").problems) == 2
@@ -244,7 +244,7 @@ async def test_a_strangers_part_in_a_folder_is_not_replaced(served: StandInServe
     folder = tmp_path / "out" / "date=2026-01-31"
     folder.mkdir(parents=True)
     (folder / "calls-00000.jsonl").write_text("mine")
-    with pytest.raises(ExportError, match=r"date=2026-01-31/calls-00000\.jsonl is there already"):
+    with pytest.raises(ExportError, match=r"date=2026-01-31/calls-00000\.jsonl already exists"):
         await export(served, tmp_path / "out", partition="date")
     assert not served.requests
     await export(served, tmp_path / "out", partition="date", overwrite=True)
@@ -348,12 +348,12 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     (
         "out",
         {"partition": "date", "drop": ["timestamp"], "format": "csv"},
-        "partition 'date' tells 'timestamp' by the names of folders, and drop leaves it out",
+        "partition 'date' can't be used with drop 'timestamp'",
     ),
     (
         "out",
         {"partition": "source", "drop": ["source"], "format": "csv"},
-        "partition 'source' tells 'source_kind' by the names",
+        "partition 'source' can't be used with drop 'source_kind'",
     ),
 ]
 

@@ -159,7 +159,10 @@ async def test_a_part_of_evaluations_that_was_added_or_removed_is_found(
     folder = tmp_path / "out" / "_evaluations"
     (folder / "evaluations-00099.parquet").touch()
     assert verify_export(tmp_path / "out").problems == (
-        "_evaluations/evaluations-00099.parquet is not a part of this export, according to its manifest.",
+        (
+            "_evaluations/evaluations-00099.parquet does not belong to this export: "
+            "its manifest does not list it."
+        ),
     )
     (folder / "evaluations-00099.parquet").unlink()
     folder.rename(tmp_path / "elsewhere")

@@ -133,7 +133,7 @@ async def test_where_nothing_could_be_read_nothing_is_left(served: StandInServer
 
 @pytest.mark.anyio
 async def test_other_parameters_are_refused_before_any_request(served: StandInServer, tmp_path: Path) -> None:
-    """An unfinished export goes on only as it was begun; ``resume=False`` begins anew."""
+    """An unfinished export goes on only as it was begun; ``resume=False`` starts again."""
     sources = [RunTestCalls(id_) for id_ in served.run_test_ids]
     async with open_session(served) as session:
         await interrupt(session, sources, tmp_path / "out")
@@ -301,9 +301,9 @@ async def test_another_base_is_another_export(moving: StandInServer, tmp_path: P
     ("text", "said"),
     [
         (None, "no manifest of an earlier export"),
-        ("{}", "no export's manifest"),
-        ("not JSON", "can't be understood"),
-        ('{"manifest": 7}', "of version 7"),
+        ("{}", "not the manifest of an export"),
+        ("not JSON", "can't be decoded"),
+        ('{"manifest": 7}', "its version is 7"),
     ],
 )
 async def test_a_base_that_is_none_is_refused(
@@ -329,5 +329,5 @@ async def test_a_base_that_was_changed_is_refused(moving: StandInServer, tmp_pat
         manifest: dict[str, Any] = json.loads(path.read_bytes())
         manifest["sources"][0]["complete_as_of"] = "2099-01-01T00:00:00Z"
         path.write_text(json.dumps(manifest))
-        with pytest.raises(ExportError, match="its own digest does not match"):
+        with pytest.raises(ExportError, match="Its digest does not match its content"):
             await export_calls(session, source, tmp_path / "b", since=path)

@@ -231,7 +231,7 @@ async def test_a_share_that_fails_ends_alone(served: StandInServer, tmp_path: Pa
     assert [each.verdict for each in report.fetch] == ["complete", "incomplete", "complete", "complete"]
     failed = report.fetch.sources[1]
     assert failed.source == bad
-    assert failed.reason.startswith("not read, as its share was given up: ")
+    assert failed.reason.startswith("not read, because its share failed: ")
     assert isinstance(failed.failures[0], NotFoundError)
     checked = verify_export(target)
     assert (checked.problems, checked.complete) == ((), False)
@@ -247,7 +247,7 @@ async def test_secrets_are_nowhere(
         (share,) = await plan_shares(session, all_lists(served)[:1], redact=True)
         receipt = await export_share(session, share, tmp_path)
         monkeypatch.setenv("FI_REDACT_KEY", "another")
-        with pytest.raises(ValueError, match="not the one that the shares were planned with"):
+        with pytest.raises(ValueError, match="is not the key of the plan"):
             await export_share(session, share, tmp_path)
         assert await export_share(session, share, tmp_path, redact_key=KEY) == receipt
     texts = [
@@ -313,7 +313,7 @@ async def test_damaged_parts_are_refused(served: StandInServer, tmp_path: Path) 
         for name in (receipt.parts[0].name, "pairs.jsonl"):
             content = (folder / name).read_bytes()
             (folder / name).write_bytes(content.replace(b"1", b"2", 1))
-            with pytest.raises(ExportError, match=r"was changed, since its SHA-256.*000000-000003-\*\.json"):
+            with pytest.raises(ExportError, match=r"was changed: its SHA-256.*000000-000003-\*\.json"):
                 await commit_shares([receipt], tmp_path / "staging", tmp_path / "out")
             (folder / name).unlink()
             with pytest.raises(ExportError, match="is missing"):
@@ -323,8 +323,8 @@ async def test_damaged_parts_are_refused(served: StandInServer, tmp_path: Path) 
         path = tmp_path / "staging" / "receipts" / "000000-000003-0.json"
         text = path.read_text()
         for bad, said in (
-            (text.replace('"resumed": 0', '"resumed": 1'), "its own digest"),
-            ("{", "no receipt"),
+            (text.replace('"resumed": 0', '"resumed": 1'), "Its digest"),
+            ("{", "not the receipt"),
         ):
             path.write_text(bad)
             with pytest.raises(ExportError, match=said):
@@ -355,13 +355,13 @@ async def test_what_is_somebody_elses_is_refused(served: StandInServer, tmp_path
         receipt = await export_share(session, other, tmp_path / "second")
         with pytest.raises(ExportError, match="shares of another plan"):
             await commit_shares([receipt], staging, tmp_path / "out")
-        with pytest.raises(ExportError, match="holds no shares"):
+        with pytest.raises(ExportError, match="has no shares"):
             await commit_shares([receipt], tmp_path / "third", tmp_path / "out")
         with pytest.raises(ExportError, match="finished export with other parameters: ordered"):
             await commit_shares([receipt], tmp_path / "second", tmp_path / "shared")
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine" / "notes.txt").touch()
-        with pytest.raises(ExportError, match="but no manifest of an export"):
+        with pytest.raises(ExportError, match="but the directory has no manifest"):
             await commit_shares([receipt], tmp_path / "second", tmp_path / "mine")
         report = await commit_shares([receipt], tmp_path / "second", tmp_path / "shared", resume=False)
     assert report.complete
@@ -379,11 +379,11 @@ async def test_wrong_arguments(served: StandInServer, tmp_path: Path) -> None:
         served.clear_requests()
         plans: list[tuple[dict[str, Any], type[Exception], str]] = [
             ({"sources": []}, ValueError, "at least one list"),
-            ({"sources": [sources[0]] * 2}, ValueError, f"a list twice, as {sources[0]}"),
+            ({"sources": [sources[0]] * 2}, ValueError, f"a list twice, but they name {sources[0]}"),
             ({"sources": [5]}, TypeError, "not int"),
             ({"requests": 0}, ValueError, "requests must be at least 1"),
             ({"requests": "5"}, TypeError, "requests must be an int"),
-            ({"format": "csv"}, ValueError, "no share sees them all"),
+            ({"format": "csv"}, ValueError, "no share has all of them"),
             ({"format": "xml"}, ValueError, "format must be one of"),
             ({"counts": [5]}, TypeError, "counts must map"),
             ({"counts": {sources[0]: -1}}, ValueError, "A count must be at least 1"),
@@ -400,20 +400,20 @@ async def test_wrong_arguments(served: StandInServer, tmp_path: Path) -> None:
         for given, staging, kind, said in (
             (receipt, tmp_path, TypeError, "share must be a Share, not ShareReceipt"),
             (share, "", ValueError, "staging must be a path"),
-            (share, "http://x/y", ValueError, "staging must be on this machine"),
+            (share, "http://x/y", ValueError, "staging must be a path on this machine"),
         ):
             with pytest.raises(kind, match=said):
                 await export_share(session, given, staging)  # type: ignore[arg-type]  # the point of the test
         assert served.requests == []
     (tmp_path / "file").touch()
     commits: list[tuple[Any, Any, Any, type[Exception], str]] = [
-        ([], "staging", "out", ValueError, "must hold one of each share"),
+        ([], "staging", "out", ValueError, "must have one receipt for each share"),
         (5, "staging", "out", TypeError, "receipts must be a list of ShareReceipt"),
         ([share], "staging", "out", TypeError, "must be a ShareReceipt, not Share"),
-        ([receipt, receipt], "staging", "out", ValueError, "hold source 0 twice"),
-        ([receipt], "staging", "staging", ValueError, "must lie apart"),
-        ([receipt], "staging", "staging/out", ValueError, "must lie apart"),
-        ([receipt], "staging/in", "staging", ValueError, "must lie apart"),
+        ([receipt, receipt], "staging", "out", ValueError, "have source 0 twice"),
+        ([receipt], "staging", "staging", ValueError, "must be separate"),
+        ([receipt], "staging", "staging/out", ValueError, "must be separate"),
+        ([receipt], "staging/in", "staging", ValueError, "must be separate"),
         ([receipt], "staging", "out.parquet", ValueError, "must be a directory or a prefix"),
         ([receipt], "staging", "file", ExportError, "not a directory"),
     ]

@@ -351,7 +351,7 @@ def test_another_version_s_index_is_refused(
     before = snapshot(store)
     with pytest.raises(ExportError, match=said) as caught:
         open_store(tmp_path)
-    assert "begin anew with resume=False (--restart)" in str(caught.value)
+    assert "start again with resume=False (--restart)" in str(caught.value)
     assert snapshot(store) == before
     assert checkpoints_after(tmp_path, resume=False) == b""
 
@@ -362,7 +362,7 @@ def test_an_unfinished_export_of_before_there_was_an_index_is_refused(tmp_path: 
     work.mkdir(parents=True)
     (work / "journal").write_bytes(b'00000000 {"entry":"begun","format":1,"package":"0.1.0"}\n')
     (work / "stage-00000.jsonl").write_bytes(b"{}\n")
-    with pytest.raises(ExportError, match=r"of an earlier version of this package.*begin anew with"):
+    with pytest.raises(ExportError, match=r"of an earlier version of this package.*start again with"):
         open_store(tmp_path)
     assert {path.name for path in work.iterdir()} == {"journal", "stage-00000.jsonl"}
     assert checkpoints_after(tmp_path, resume=False) == b""
@@ -375,7 +375,9 @@ def test_an_index_that_is_looked_at_is_not_written_to(store: Store, tmp_path: Pa
     store.close()
     with closing(sqlite3.connect(tmp_path / "out" / ".export" / "index.db")) as shell:
         shell.execute("BEGIN IMMEDIATE")
-        with pytest.raises(ExportError, match=r"database is locked\. Close what else has it open"):
+        with pytest.raises(
+            ExportError, match=r"database is locked\. Close the other programs that have it open"
+        ):
             open_store(tmp_path)
     assert checkpoints_after(tmp_path) == b"abcde"
 

@@ -58,9 +58,9 @@ def test_other_data_files_are_refused_with_the_nearest_that_works(name: str) -> 
     with pytest.raises(ValueError, match=r"^target must end in") as refused:
         read_target(f"out/{name}", None)
     meant = f"out/{OTHER_FILES[name]}"
-    assert f"use '{meant}' in place of 'out/{name}'" in str(refused.value)
+    assert f"use '{meant}' instead of 'out/{name}'" in str(refused.value)
     assert not read_target(meant, None).is_directory
-    assert "A slash at the end makes it a directory" in str(refused.value)
+    assert "For a directory, add a slash at the end" in str(refused.value)
     assert read_target(f"out/{name}/", None).is_directory
 
 
@@ -68,7 +68,7 @@ def test_other_data_files_are_refused_with_the_nearest_that_works(name: str) -> 
 @pytest.mark.parametrize("name", ["a.json", "a.gz", "a.xlsx.gz", "a.jsonl.bz2", "a.cvs"])
 def test_a_format_that_was_named_is_in_the_advice(name: str, format_: str) -> None:
     """Where a format is asked for, the file that is proposed is of that format."""
-    with pytest.raises(ValueError, match=rf"use 'a\.{format_}(\.gz)?' in place of"):
+    with pytest.raises(ValueError, match=rf"use 'a\.{format_}(\.gz)?' instead of"):
         read_target(name, format_)
 
 
@@ -87,7 +87,7 @@ def test_every_name_is_taken_or_refused(name: str) -> None:
     try:
         read_target(name, None)
     except ValueError as refused:
-        advice = str(refused).partition("use '")[2].partition("' in place of")[0]
+        advice = str(refused).partition("use '")[2].partition("' instead of")[0]
         assert not advice or not read_target(advice, None).is_directory
 
 

@@ -33,7 +33,7 @@ def drop_line(folder: Path) -> None:
 
 
 def repeat_line(folder: Path) -> None:
-    """Add a record that is there already."""
+    """Add a record that already exists."""
     path = folder / "calls-00000.jsonl"
     path.write_bytes(path.read_bytes() + path.read_bytes().splitlines(keepends=True)[0])
 
@@ -51,23 +51,29 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         r"calls-00001\.jsonl is missing",
     ),
     "linked part": (link_part, r"calls-00001\.jsonl is missing"),
-    "extra part": (lambda folder: (folder / "calls-00099.jsonl").touch(), r"calls-00099\.jsonl is not"),
+    "extra part": (
+        lambda folder: (folder / "calls-00099.jsonl").touch(),
+        r"calls-00099\.jsonl does not belong",
+    ),
     "extra evaluations": (
         lambda folder: (folder / "evaluations-00000.parquet").touch(),
-        r"evaluations-00000\.parquet is not a part",
+        r"evaluations-00000\.parquet does not belong to this export",
     ),
-    "removed record": (drop_line, r"number 49, and the manifest says 50"),
-    "extra record": (repeat_line, r"number 51, and the manifest says 50"),
+    "removed record": (drop_line, r"Records in .*: 49, but the manifest says 50"),
+    "extra record": (repeat_line, r"Records in .*: 51, but the manifest says 50"),
     "cut record": (
         lambda folder: (folder / "calls-00000.jsonl").write_bytes(b'{"id":"a"'),
         r"calls-00000\.jsonl (can't be read|has 9 bytes)",
     ),
     "missing manifest": (lambda folder: (folder / "_manifest.json").unlink(), r"There is no _manifest\.json"),
-    "broken manifest": (lambda folder: (folder / "_manifest.json").write_text("{"), "can't be understood"),
-    "foreign manifest": (lambda folder: (folder / "_manifest.json").write_text("{}"), "no export's manifest"),
+    "broken manifest": (lambda folder: (folder / "_manifest.json").write_text("{"), "can't be decoded"),
+    "foreign manifest": (
+        lambda folder: (folder / "_manifest.json").write_text("{}"),
+        "not the manifest of an export",
+    ),
     "manifest of tomorrow": (
         lambda folder: (folder / "_manifest.json").write_text('{"manifest": 2}'),
-        "of version 2",
+        "its version is 2",
     ),
 }
 
@@ -101,22 +107,25 @@ FORGERIES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "records": (change("records", to=7), "total of records is 7, "),
     "bytes": (change("bytes", to=7), "total of bytes is 7, "),
     "records of a part": (change("parts", 0, "records", to=49), "those of its parts add up"),
-    "size of a part": (change("parts", 0, "bytes", to=1), "and the manifest says 1."),
+    "size of a part": (change("parts", 0, "bytes", to=1), "but the manifest says 1."),
     "sum of a part": (change("parts", 0, "sha256", to="0" * 64), "SHA-256 does not match"),
     "records of a source": (change("sources", 0, "records", to=1), "those of its sources add up"),
     "received": (change("sources", 1, "received", to=1), "Source 1 (agent_version): 1 were received"),
-    "verdict": (change("sources", 0, "verdict", to="incomplete"), "calls the export complete"),
-    "invented verdict": (change("sources", 0, "verdict", to="fine"), "has the verdict 'fine'"),
-    "time": (change("sources", 0, "complete_as_of", to=None), "without a time"),
-    "complete": (change("complete", to=False), "calls the export incomplete, and by its own entries"),
-    "sources": (change("sources", 0, "source", to={"kind": "run_test"}), "other sources than were asked for"),
-    "ids": (change("ids_sha256", to="0" * 64), "The ids in the parts are not those that were written"),
+    "verdict": (change("sources", 0, "verdict", to="incomplete"), "marks the export as complete"),
+    "invented verdict": (change("sources", 0, "verdict", to="fine"), "has an unknown verdict: 'fine'"),
+    "time": (change("sources", 0, "complete_as_of", to=None), "has no time up to which it is complete"),
+    "complete": (change("complete", to=False), "marks the export as incomplete, but by its own entries"),
+    "sources": (
+        change("sources", 0, "source", to={"kind": "run_test"}),
+        "are not the sources that were requested",
+    ),
+    "ids": (change("ids_sha256", to="0" * 64), "The ids in the part files were changed"),
     "path upwards": (change("parts", 0, "name", to="../calls-00000.jsonl"), "is not the name of a part"),
     "absolute path": (change("parts", 0, "name", to="/etc/passwd"), "'/etc/passwd', which is not the name"),
     "a part twice": (change("parts", 1, "name", to="calls-00000.jsonl"), "lists 'calls-00000.jsonl' twice"),
-    "transcripts": (change("parameters", "transcripts", to=True), "whether transcripts were asked for"),
-    "recordings": (change("parameters", "recordings", to=True), "whether recordings were asked for"),
-    "base": (change("parameters", "since", to="abc"), "which export it builds on"),
+    "transcripts": (change("parameters", "transcripts", to=True), "whether transcripts were requested"),
+    "recordings": (change("parameters", "recordings", to=True), "whether recordings were requested"),
+    "base": (change("parameters", "since", to="abc"), "which earlier export it is based on"),
     "recordings folder": (change("recordings_folder", to="../.."), "not the name of a folder"),
 }
 
@@ -132,10 +141,10 @@ async def test_a_doctored_manifest_is_found(served: StandInServer, tmp_path: Pat
     doctor(manifest)
     write_manifest(tmp_path / "out", manifest)
     problems = verify_export(tmp_path / "out").problems
-    assert problems[0] == "_manifest.json was changed: its own digest does not match."
+    assert problems[0] == "_manifest.json was changed: its digest does not match its content."
     write_manifest(tmp_path / "out", redo_digest(manifest))
     problems = verify_export(tmp_path / "out").problems
-    assert "_manifest.json was changed: its own digest does not match." not in problems
+    assert "_manifest.json was changed: its digest does not match its content." not in problems
     assert any(said in problem for problem in problems), problems
 
 
@@ -149,7 +158,7 @@ async def test_records_of_another_source_are_found(
     manifest = read_manifest(tmp_path / "out")
     write_manifest(tmp_path / "out", redo_digest({**manifest, "pairs_sha256": "0" * 64}))
     (problem,) = verify_export(tmp_path / "out").problems
-    assert "not of the sources that they were written with" in problem
+    assert "The sources of ids in the part files were changed" in problem
 
 
 @pytest.mark.anyio
@@ -170,7 +179,7 @@ async def test_a_removed_record_is_found_with_all_sums_redone(served: StandInSer
     manifest["sources"][0]["received"] -= 1
     write_manifest(tmp_path / "out", redo_digest(manifest))
     (problem,) = verify_export(tmp_path / "out").problems
-    assert "The ids in the parts are not those that were written" in problem
+    assert "The ids in the part files were changed" in problem
 
 
 @pytest.mark.anyio

@@ -40,9 +40,9 @@ def test_a_sound_file(
     expected = export(served, tmp_path / name)
     assert run(["verify", str(tmp_path / name)]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert f"{name}: {expected} records, all of which can be read." in out
+    assert f"{name}: {expected} records, all readable." in out
     assert "A single file has no manifest" in out
-    assert ("its lines name no list" in out) == ("jsonl" in name)
+    assert ("its lines do not name their list" in out) == ("jsonl" in name)
     report = verify_export(tmp_path / name)
     assert (report.ok, report.records, report.files, report.complete) == (True, expected, 1, None)
 
@@ -65,10 +65,10 @@ def with_another_line(content: bytes) -> bytes:
 
 DAMAGES: dict[str, tuple[str, tuple[str, ...], Callable[[bytes], bytes], str]] = {
     "cut off": ("c.jsonl", (), cut_off, "can't read"),
-    "no newline": ("c.jsonl", (), without_newline, "its last line is cut off"),
+    "no newline": ("c.jsonl", (), without_newline, "its last line is incomplete"),
     "nonsense": ("c.jsonl", (), with_another_line, "can't read"),
-    "a line twice": ("c.jsonl", ("--normalised",), with_a_line_twice, "twice for one list: 1."),
-    "a row twice": ("c.csv", (), with_a_line_twice, "twice for one list: 1."),
+    "a line twice": ("c.jsonl", ("--normalised",), with_a_line_twice, "twice for the same list: 1."),
+    "a row twice": ("c.csv", (), with_a_line_twice, "twice for the same list: 1."),
     "a row cut off": ("c.csv", (), cut_off, "can't read"),
     "gzip cut off": ("c.jsonl.gz", (), cut_off, "can't read"),
     "zstd cut off": ("c.csv.zst", (), cut_off, "can't read"),
@@ -113,9 +113,7 @@ def test_a_manifest_stands_for_its_directory(
     """Who names _manifest.json means the export that it belongs to."""
     expected = export(served, tmp_path / "out")
     assert run(["verify", str(tmp_path / "out" / "_manifest.json")]) == 0
-    assert f"out: {expected} records in 1 file, everything as it was written." in " ".join(
-        capsys.readouterr().out.split()
-    )
+    assert f"out: {expected} records in 1 file, all unchanged." in " ".join(capsys.readouterr().out.split())
 
 
 def test_files_of_other_kinds_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,6 +122,6 @@ def test_files_of_other_kinds_are_refused(tmp_path: Path, capsys: pytest.Capture
     assert run(["verify", str(tmp_path / "a.txt")]) == 1
     assert "exports end in .jsonl, .csv" in capsys.readouterr().err
     assert run(["verify", "s3://bucket/calls.jsonl"]) == 2
-    assert capsys.readouterr().err.startswith("error: PATH must be a prefix, as in s3://bucket/prefix/")
+    assert capsys.readouterr().err.startswith("error: PATH must be a prefix such as s3://bucket/prefix/")
     assert run(["verify", "https://bucket/calls.jsonl"]) == 2
-    assert capsys.readouterr().err.startswith("error: PATH must be on this machine")
+    assert capsys.readouterr().err.startswith("error: PATH must be a path on this machine")

@@ -232,7 +232,7 @@ def test_a_share_that_always_fails_ends_alone(
     verdicts = [each.verdict for each in report.fetch]
     assert verdicts == ["complete", "incomplete", "complete", "complete"]
     failed = report.fetch.sources[1]
-    assert "its share was given up" in failed.reason
+    assert "its share failed" in failed.reason
     assert isinstance(failed.failures[0], InternalServerError)
     assert requests_of(server)[poisonous.run_test_id] == 3 * asked
     (warning,) = caplog.messages

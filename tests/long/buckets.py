@@ -36,7 +36,7 @@ class Way:
     repeats_bytes: bool = True
     """Whether two exports of a still list give the same bytes."""
     replaces: bool = False
-    """Whether another export is there already."""
+    """Whether another export already exists."""
 
 
 WAYS = (

@@ -253,7 +253,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"database": "calls"}, ValueError, r"database must end in .duckdb .* or begin with delta://"),
     ({"database": "calls\0.duckdb"}, ValueError, "NUL"),
     ({"database": "s3://bucket/calls"}, ValueError, r"database must begin with delta\+s3://"),
-    ({"database": "https://host/calls.duckdb"}, ValueError, "database must be on this machine"),
+    ({"database": "https://host/calls.duckdb"}, ValueError, "database must be a path on this machine"),
     ({"database": "delta://"}, ValueError, "database needs a directory after delta://"),
     ({"database": "delta+s3://"}, ValueError, "database needs a directory"),
     (

@@ -356,7 +356,7 @@ async def test_two_syncs_at_once(served: StandInServer, database: str) -> None:
     async with open_session(served) as session:
         report = await sync_calls(session, source, database, on_progress=run_another)
     assert (report.complete, len(calls_in(database))) == (True, 30)
-    assert told == [f"Another sync to {database} is running. Wait for it to end, or choose another target."]
+    assert told == [f"Another sync to {database} is running. Wait until it ends, or choose another target."]
 
 
 async def sync_without_waiting(session: Session, source: CallSource, database: str) -> SyncReport:

@@ -282,7 +282,7 @@ def test_a_server_can_be_started_again_but_not_twice() -> None:
     server = StandInServer(demo=False)
     with server:
         first = server.base_url
-        with pytest.raises(RuntimeError, match="running already"):
+        with pytest.raises(RuntimeError, match="already running"):
             server.__enter__()
         assert server.base_url == first
     with server:
@@ -471,7 +471,7 @@ def test_a_virtual_clock_stands_still() -> None:
     assert clock.monotonic() == moment + 1.5
     assert clock.now() == date + timedelta(seconds=1.5)
     assert date.tzinfo is UTC
-    with pytest.raises(ValueError, match="go back"):
+    with pytest.raises(ValueError, match="must not be negative"):
         clock.advance(-1)
 
 

@@ -88,4 +88,4 @@ def test_the_fixture_explains_itself(tmp_path: Path) -> None:
     """``pytest --fixtures`` says what the fixture gives."""
     command = [sys.executable, "-m", "pytest", "--fixtures", "-p", "no:cacheprovider"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False)
-    assert re.search(r"^futureagi_server .*\n\s+Start a stand-in server", run.stdout, re.MULTILINE)
+    assert re.search(r"^futureagi_server .*\n\s+A running StandInServer", run.stdout, re.MULTILINE)

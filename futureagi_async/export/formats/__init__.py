@@ -1,4 +1,4 @@
-"""The formats of an export: how to open a writer of each, and what that needs."""
+"""The formats of an export: opens a writer for each, and checks the needed libraries."""
 
 import gzip
 import sys
@@ -20,11 +20,11 @@ FORMATS: Final = ("jsonl", "csv", "parquet")
 
 
 class Writer(Protocol):
-    """Writes records into a file."""
+    """Writes records to a file."""
 
     @property
     def misfits(self) -> int:
-        """Calls written so far whose ``misfits`` are filled: with what other columns can't hold, as sent."""
+        """The number of written calls with ``misfits``: values as sent that other columns can't hold."""
         ...
 
     def write(self, batch: "Batch") -> None:
@@ -32,7 +32,7 @@ class Writer(Protocol):
         ...
 
     def close(self) -> None:
-        """Write what the format needs at its end; the file stays open, for whoever opened it."""
+        """Write the end of the format. The caller must close the file itself."""
         ...
 
 
@@ -46,20 +46,20 @@ def open_writer(
     side_file: BinaryIO | None = None,
     projection: "Projection | None" = None,
 ) -> Writer:
-    """Begin a file of calls. Errors of writing to it are its own `OSError`.
+    """Return a writer for a new file of calls. Errors of the file are raised as its own `OSError`.
 
     Args:
         format: One of `FORMATS`.
-        file: Where to write; with `compressed` around it for all but Parquet, if wanted.
-        sources: Those of the export, in the order given: each call names the place of its own.
-        normalised: For JSON Lines: in our names and units instead of as sent.
-        evaluations: For CSV: those that become columns, from `EvaluationColumns`. Others are left to the
-            column ``eval_outputs``.
-        side_file: For Parquet: where the long table of evaluations goes.
-        projection: Which columns to write; by default all. Records as sent have none.
+        file: The file to write, for all formats but Parquet optionally with `compressed` around it.
+        sources: The sources of the export in their order. Each call names the place of its source.
+        normalised: For JSON Lines: documented names and units, instead of records as sent.
+        evaluations: For CSV: the evaluations that become columns, from `EvaluationColumns`. Others are only
+            in the column ``eval_outputs``.
+        side_file: For Parquet: the file for the long table of evaluations.
+        projection: The columns to write. Default: all. Records as sent have no columns.
 
     """
-    # imported here, so that importing the package does not wait for formats that nobody asked for
+    # imported here, so that an import of the package does not load unused formats
     from futureagi_async.export.formats.projection import WHOLE
 
     projection = projection or WHOLE
@@ -81,7 +81,7 @@ def open_writer(
 
 
 def check_installed(format: str, compression: str | None = None) -> None:  # noqa: A002
-    """Raise `ExportError` where a format or a compression needs a library that is not installed."""
+    """Raise `ExportError` if a format or a compression needs a library that is not installed."""
     if format == "parquet":
         _check_parquet()
     if compression is not None:
@@ -97,14 +97,14 @@ def _check_parquet() -> None:
 
 COMPRESSIONS: Final = (".gz", ".zst")
 
-_GZIP_LEVEL = 6  # of the tool itself; Python's 9 takes twice the time for a hundredth of the size
+_GZIP_LEVEL = 6  # the default of gzip itself; Python's default 9 takes twice the time for 1 % less size
 
 
 def compressed(file: BinaryIO, ending: str) -> BinaryIO:
-    """Return a file that compresses into ``file``; closing it finishes the stream and leaves ``file`` open.
+    """Return a file that compresses into ``file``. Closing it ends the stream, and leaves ``file`` open.
 
-    The same bytes written give the same bytes out: no name and no time is put into the header. Raises
-    `ModuleNotFoundError` where zstd is not installed.
+    The same input gives the same bytes, because the header has no name and no time. Raises
+    `ModuleNotFoundError` if zstd is not installed.
     """
     if ending == ".gz":
         made = gzip.GzipFile(filename="", mode="wb", compresslevel=_GZIP_LEVEL, fileobj=file, mtime=0)
@@ -115,7 +115,7 @@ def compressed(file: BinaryIO, ending: str) -> BinaryIO:
 
 
 def check_compression(ending: str) -> None:
-    """Raise `ExportError` where the library that an ending needs is not installed."""
+    """Raise `ExportError` if the library for an ending is not installed."""
     try:
         if ending == ".zst":
             _zstd()
@@ -124,7 +124,7 @@ def check_compression(ending: str) -> None:
 
 
 def open_decompressed(path: Path) -> BinaryIO:
-    """Open a file for reading what was written into it, by its ending."""
+    """Open a file to read its content, decompressed by its ending."""
     ending = path.suffix.lower()
     if ending == ".gz":
         return cast(BinaryIO, gzip.open(path, "rb"))
@@ -134,7 +134,7 @@ def open_decompressed(path: Path) -> BinaryIO:
 
 
 def decompression_faults(path: Path) -> tuple[type[Exception], ...]:
-    """Return what reading a file raises whose compression is broken, besides `OSError`."""
+    """Return the errors besides `OSError` that reading a file with broken compression raises."""
     return (EOFError, _zstd().ZstdError) if path.suffix.lower() == ".zst" else (EOFError, zlib.error)
 
 

@@ -13,7 +13,7 @@ from futureagi_async.export.formats.records import WireEvals
 from futureagi_async.export.formats.schema import EVALUATIONS, SOURCE, TURN, Kind, SourceRow
 
 Arrow: TypeAlias = Any
-"""pyarrow, or a value of it: it brings no types."""
+"""pyarrow, or a value of it: pyarrow has no type annotations."""
 
 _NULL_BYTES = len(b"null")
 
@@ -24,19 +24,19 @@ def array(pa: Arrow, values: Iterable[Any], kind: Kind) -> Arrow:
 
 
 def json_array(pa: Arrow, texts: Iterable[bytes | None]) -> Arrow:
-    """Return a text array of JSON, which is UTF-8: the decoder has checked the record."""
+    """Return a text array of JSON. It is valid UTF-8, because the decoder has checked the record."""
     return pa.array(texts, pa.binary()).view(pa.string())
 
 
 def sent_array(pa: Arrow, values: Sequence[Raw]) -> Arrow:
-    """Return a text array of JSON as it was sent, null where it is."""
+    """Return a text array of JSON as it was sent, with nulls."""
     if _NULL_BYTES not in map(len, values):
         return joined_array(pa, values)
     return json_array(pa, [None if sent == b"null" else sent for sent in map(bytes, values)])
 
 
 def joined_array(pa: Arrow, texts: Sequence[bytes | Raw]) -> Arrow:
-    """Return a text array without nulls: its bytes are copied just once."""
+    """Return a text array without nulls. Its bytes are copied only once."""
     ends = numbers("i", accumulate(map(len, texts), initial=0))
     return pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(b"".join(texts)))
 
@@ -64,7 +64,7 @@ def arrow_schema(pa: Arrow, columns: Mapping[str, Kind]) -> Arrow:
 
 
 def is_double(value: Any) -> bool:
-    """Whether a double holds a number (or the lack of one) exactly; decimals were read as doubles."""
+    """Whether a double holds a number or ``None`` exactly. Decimal numbers were read as doubles."""
     try:
         return not isinstance(value, int) or float(value) == value
     except OverflowError:
@@ -72,7 +72,7 @@ def is_double(value: Any) -> bool:
 
 
 Wires: TypeAlias = Sequence[TurnWire] | None
-"""A transcript's turns as sent; ``None`` where it is withheld or a misfit."""
+"""The turns of a transcript as sent; ``None`` if it is not included or is a misfit."""
 
 ToDouble: TypeAlias = Callable[[float], float]
 
@@ -82,7 +82,7 @@ def transcript_column(
 ) -> Arrow:
     """Return the column of transcripts.
 
-    Arrow makes doubles of whole numbers up to 2^53 only; beyond, ``to_double`` must.
+    Arrow converts whole numbers to doubles only up to 2^53. ``to_double`` converts larger ones.
     """
     turns = _turn_columns(pa, list(chain.from_iterable(filter(None, transcripts))), to_double)
     offsets = pa.array([0, *accumulate(len(wires or ()) for wires in transcripts)], pa.int32())
@@ -92,12 +92,12 @@ def transcript_column(
 
 
 def times_of(wires: Sequence[TurnWire]) -> list[float | None]:
-    """Return the beginnings and ends of turns in seconds."""
+    """Return the start and end times of turns in seconds."""
     return [*_starts(wires), *_ends(wires)]
 
 
 def _turn_columns(pa: Arrow, wires: Sequence[TurnWire], to_double: ToDouble | None) -> list[Arrow]:
-    """Return the columns `TURN`, by the rules of the decoder's ``structure_turns``."""
+    """Return the columns `TURN`, by the same rules as ``structure_turns`` of the decoder."""
     roles = [wire.role if wire.role is not UNSET else wire.speaker_role or None for wire in wires]
     said = [wire.content if wire.messages is UNSET else "\n".join(wire.messages) for wire in wires]
     texts = [text if type(text) is str else None if text is UNSET else "" for text in said]
@@ -118,7 +118,7 @@ def _starts(wires: Sequence[TurnWire]) -> list[float | None]:
 
 
 def _ends(wires: Sequence[TurnWire]) -> list[float | None]:
-    """Return when turns ended; 0 ms means that it is unknown."""
+    """Return the end times of turns; 0 ms means unknown."""
     return [
         wire.end_time_seconds if wire.end_time_seconds is not UNSET else from_ms(wire.end_time_ms or None)
         for wire in wires
@@ -131,10 +131,10 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 def evaluations_batch(
     pa: Arrow, calls: Arrow, evaluations: Sequence[WireEvals], schema: Arrow
 ) -> tuple[Arrow, list[int]]:
-    """Return a record batch, and of each of its rows which row of ``calls`` it belongs to."""
+    """Return a record batch, and for each of its rows the row of ``calls`` that it belongs to."""
     rows = [row for row, found in enumerate(evaluations) for _ in found]
     wires = [
-        entry if type(entry) is EvalWire else EvalWire(value=entry)  # the legacy ones are bare values
+        entry if type(entry) is EvalWire else EvalWire(value=entry)  # legacy evaluations are bare values
         for found in evaluations
         for entry in found.values()
     ]
@@ -149,7 +149,7 @@ def evaluations_batch(
 
 
 def _plain_columns(wires: Sequence[EvalWire]) -> tuple[list[Any], dict[str, list[Any]]]:
-    """Return the values, and the plain columns, by the rules of the decoder's ``structure_evals``."""
+    """Return the values and the plain columns, by the same rules as ``structure_evals`` of the decoder."""
     sent = [wire.output if wire.value is UNSET else wire.value for wire in wires]
     types = [wire.output_type if wire.type is UNSET else wire.type for wire in wires]
     statuses = [wire.status for wire in wires]
@@ -169,7 +169,7 @@ def _plain_columns(wires: Sequence[EvalWire]) -> tuple[list[Any], dict[str, list
 
 
 def _number(value: Any) -> float | None:
-    """Return a whole number that a double holds exactly."""
+    """Return a whole number, if a double holds it exactly."""
     return float(value) if type(value) is int and is_double(value) else None
 
 

@@ -1,4 +1,4 @@
-"""Record batches of calls, and the careful path for rows that the fast one refuses."""
+"""Record batches of calls, and the slow path for rows that the fast path refuses."""
 
 from collections.abc import Container, Iterable, Sequence
 from itertools import chain, compress
@@ -57,13 +57,13 @@ class CallColumns:
         self.calls = calls
         self.fields = [fields_of(call) for call in calls]
         self.misfits: list[Misfits] = list(map(misfits_of, calls))
-        """Of each row: values that its columns can't hold, as sent."""
+        """For each row, the values as sent that its columns can't hold."""
         self._pa = pa
         self._projection = projection
         self._source_rows = [source_columns.of(call.source) for call in calls]
 
     def batch(self, schema: Arrow) -> Arrow:
-        """Return a record batch; what was put into `misfits` before is in it."""
+        """Return a record batch, including everything that `misfits` has."""
         pa, names = self._pa, schema.names
         columns = source_arrays(pa, self._source_rows) | self._plain_columns(names)
         columns["scenario_name"], columns["scenario_id"] = self._scenario_columns()
@@ -74,7 +74,9 @@ class CallColumns:
         if "extra" in names:
             extras = (extra_of(fields, self._projection.removed_keys) for fields in self.fields)
             columns["extra"] = json_array(pa, extras)
-        self.misfits = list(map(self._projection.misfits, self.misfits))  # the last: the others add to it
+        self.misfits = list(
+            map(self._projection.misfits, self.misfits)
+        )  # last, because the other columns add to it
         columns["misfits"] = self._misfit_column()
         return pa.RecordBatch.from_arrays([columns[name] for name in names], schema=schema)
 
@@ -95,7 +97,7 @@ class CallColumns:
             return array(self._pa, doubles, "number")
 
     def _double(self, name: str, row: int, value: float | None) -> float | None:
-        """Return a number as a double, or put it aside where it would be another one."""
+        """Return a number as a double, or add it to the misfits if a double would change it."""
         if value is None or is_double(value):
             return None if value is None else float(value)
         self.misfits[row][name] = Raw(b"%d" % value)
@@ -116,7 +118,7 @@ class CallColumns:
             return transcript_column(self._pa, exact, list_type, to_double=float)
 
     def _exact(self, row: int, wires: Wires) -> Wires:
-        """Put a transcript aside whose times a double can't hold."""
+        """Add a transcript to the misfits if a double can't hold its times."""
         if all(map(is_double, times_of(wires or ()))):
             return wires
         fields = self.fields[row]
@@ -124,7 +126,7 @@ class CallColumns:
         return None
 
     def _json_column(self, name: str) -> Arrow:
-        """Return a column of ``json_of``, written out: it is called six times a record."""
+        """Return a column of ``json_of``. It is inlined, because it is called six times per record."""
         sent: Iterable[Raw] = (fields.get(name, NULL) for fields in self.fields)
         if name == "rerun_snapshots":
             sent = map(self._projection.snapshots, sent)
@@ -137,7 +139,7 @@ class CallColumns:
 
 @attrs.define(frozen=True)
 class ArrowPiece:
-    """Rows of a table, and the places of their calls in the batch."""
+    """Some rows of a table, and the places of their calls in the batch."""
 
     rows: Arrow
     places: Sequence[int]
@@ -145,16 +147,16 @@ class ArrowPiece:
 
 @attrs.define
 class ArrowRows:
-    """What becomes of a batch, in pieces."""
+    """The rows of a batch, in pieces."""
 
     calls: list[ArrowPiece] = attrs.field(factory=list)
     evaluations: list[ArrowPiece] = attrs.field(factory=list)
     misfits: int = 0
-    """Calls whose column ``misfits`` is filled."""
+    """The number of calls with ``misfits``."""
 
 
 class BatchMaker:
-    """Makes record batches; those of evaluations on request."""
+    """Makes record batches of calls, and optionally of evaluations."""
 
     def __init__(
         self,
@@ -173,7 +175,7 @@ class BatchMaker:
         self._row_schemas = RowSchemas(projection)
 
     def make(self, batch: Batch) -> ArrowRows:
-        """Return the rows of both tables, in pieces to be put `in_order`."""
+        """Return the rows of both tables, in pieces for `in_order`."""
         made = ArrowRows()
         alike, others = self._row_schemas.sort(batch.raws)
         for rows in alike:
@@ -208,7 +210,7 @@ class BatchMaker:
 
 
 def in_order(pa: Arrow, pieces: Sequence[ArrowPiece]) -> list[Arrow]:
-    """Return record batches that have the rows of all pieces in the order of their calls."""
+    """Return record batches with the rows of all pieces, in the order of their calls."""
     rows = [piece.rows for piece in pieces]
     places = list(chain.from_iterable(piece.places for piece in pieces))
     if len(pieces) == 1 or places == sorted(places):

@@ -34,7 +34,10 @@ class FastColumns(RowColumns):
                 columns |= self.scenario_columns()
             if "transcript" in names:
                 columns["transcript"] = self.transcript_column(schema.field("transcript").type)
-        except (pa.ArrowInvalid, OverflowError) as error:  # a number that no double holds, or a year of UTC's
+        except (
+            pa.ArrowInvalid,
+            OverflowError,
+        ) as error:  # a number that no double holds, or a year outside of UTC
             raise SlowPathNeededError from error
         columns |= source_arrays(pa, source_columns.of_all(self.sources)) | self.json_columns()
         empty = {field.name: field.type for field in schema if field.name not in columns}
@@ -64,7 +67,7 @@ class FastColumns(RowColumns):
         return transcript_column(self._pa, self.transcripts(), list_type)
 
     def json_columns(self) -> dict[str, Arrow]:
-        """Return what is JSON text, as it was sent."""
+        """Return the columns of JSON text, as it was sent."""
         columns: dict[str, Arrow] = {
             name: sent_array(self._pa, sent) for name, sent in self.json_parts().items()
         }
@@ -74,7 +77,7 @@ class FastColumns(RowColumns):
 
 
 def check_years(moments: Sequence[datetime | None]) -> None:
-    """Raise `OverflowError` where UTC has no year for one of the times."""
+    """Raise `OverflowError` if UTC has no year for one of the times."""
     for moment in moments:
         if moment is not None and moment.tzinfo is not UTC and moment.tzinfo is not None:
             moment.astimezone(UTC)

@@ -1,4 +1,4 @@
-"""Tables of calls and of their evaluations, in memory: batch by batch, joined, each call once."""
+"""Tables of calls and evaluations in memory: made in batches, joined, with each call once."""
 
 from collections.abc import Iterable, Sequence, Set
 from typing import Final
@@ -15,7 +15,7 @@ from futureagi_async.sources import CallSource
 
 
 def import_pyarrow() -> Arrow:
-    """Return pyarrow, or raise `ModuleNotFoundError` that says how to get it."""
+    """Return pyarrow, or raise `ModuleNotFoundError` that says how to install it."""
     try:
         import pyarrow
     except ImportError as error:
@@ -31,7 +31,7 @@ class MadeTables:
 
     calls: Arrow
     evaluations: Arrow
-    """``None`` where they are not wanted."""
+    """``None`` if evaluations were not requested."""
 
 
 class TableMaker:
@@ -59,7 +59,7 @@ class TableMaker:
         )
 
     def join(self, tables: Sequence[MadeTables], columns: Sequence[str] | None = None) -> MadeTables:
-        """Return all of them in one, without copying; ``columns`` are those that their calls have."""
+        """Return all tables joined, without copying. ``columns`` are the columns of calls."""
         pa, maker = self._pa, self._maker
         no_calls = select(maker.calls_schema.empty_table(), columns)
         calls = pa.concat_tables([no_calls, *(each.calls for each in tables)])
@@ -69,7 +69,7 @@ class TableMaker:
         return MadeTables(calls, pa.concat_tables([no_evaluations, *(each.evaluations for each in tables)]))
 
     def without_repeats(self, tables: Sequence[MadeTables]) -> list[MadeTables]:
-        """Return them without the calls that a later one has in a newer version; none has a call twice."""
+        """Return the tables without calls that a later table has in a newer version."""
         seen: set[tuple[int, str]] = set()
         kept: list[MadeTables] = []
         for each in reversed(tables):
@@ -96,17 +96,17 @@ KEY: Final = ("id", "source_index")
 
 
 def _keys(table: Arrow, name: str) -> list[tuple[int, str]]:
-    """Return the source's place and the call's id of each row."""
+    """Return the place of the source and the id of the call of each row."""
     return list(zip(table["source_index"].to_pylist(), table[name].to_pylist(), strict=True))
 
 
 def select(table: Arrow, columns: Sequence[str] | None) -> Arrow:
-    """Return some columns of a table; all for ``None``."""
+    """Return some columns of a table, or all for ``None``."""
     return table if columns is None else table.select(columns)
 
 
 def conform(pa: Arrow, table: Arrow, schema: Arrow) -> Arrow:
-    """Return a table that another version wrote with the columns of a schema: what is missing is null."""
+    """Return a table of another version with the columns of a schema. Missing columns are null."""
     columns = [
         table[field.name].cast(field.type)
         if field.name in table.column_names
@@ -117,9 +117,9 @@ def conform(pa: Arrow, table: Arrow, schema: Arrow) -> Arrow:
 
 
 def evaluations_in(pa: Arrow, calls: Arrow, schema: Arrow) -> Arrow:
-    """Return the long table, with a schema, of the evaluations that a table of calls holds as JSON.
+    """Return the long table of the evaluations that a table of calls has as JSON.
 
-    Those of no known shape are left out; the call's ``misfits`` have them.
+    Evaluations of an undocumented type are left out; the ``misfits`` of the call have them.
     """
     batches = []
     for batch in calls.to_batches(max_chunksize=1_000):

@@ -1,4 +1,4 @@
-"""Cells of CSV: numbers that stay doubles, and texts that no spreadsheet takes for formulas."""
+"""Cells of CSV: numbers that programs read as doubles, and texts that no spreadsheet takes for formulas."""
 
 import re
 from datetime import UTC, datetime
@@ -6,11 +6,13 @@ from typing import Any, Final
 
 import msgspec
 
-_DANGEROUS = re.compile(r"['\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")  # the last four are full-width
+_DANGEROUS = re.compile(
+    r"['\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]"
+)  # the last four characters are full-width
 
 
 class Bare:
-    """A cell that counts as a number for the csv module, which therefore does not quote it."""
+    """A cell that the csv module takes for a number, so that it does not quote it."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -27,36 +29,36 @@ NULL: Final = Bare("")
 
 
 def whole(number: int | str | None) -> Bare | None:
-    """Return the cell of a column of whole numbers."""
+    """Return a cell for a column of whole numbers."""
     return None if number is None else Bare(str(number))
 
 
 def double(number: float) -> Bare:
-    """Return the cell of a column of doubles: digit by digit, and always with a decimal point.
+    """Return a cell for a column of doubles, with all digits and always with a decimal point.
 
-    Programs that guess a column's type from its first rows would take ``32`` for the beginning of a column of
-    whole numbers, and fail at ``25.6``.
+    Some programs detect the type of a column from its first rows. Without the decimal point, they would take
+    ``32`` for a whole number, and fail at ``25.6``.
     """
     digits, *power = str(number).split("e")
     return Bare("e".join([digits if "." in digits else f"{digits}.0", *power]))
 
 
 def safe_text(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula, by an apostrophe in front where needed.
+    """Return a text that no spreadsheet takes for a formula: if needed, with an apostrophe in front.
 
-    A text that begins with an apostrophe gets another one, so that taking one away gives every text back.
+    A text that begins with an apostrophe gets another one, so removing one apostrophe restores every text.
     Source: OWASP, "CSV Injection".
     """
     return f"'{text}" if _DANGEROUS.match(text) else text
 
 
 def original_text(cell: str) -> str:
-    """Return the text that `safe_text` made a cell of."""
+    """Return the original text of a cell from `safe_text`."""
     return cell.removeprefix("'")
 
 
 def cell(value: Any) -> Any:
-    """Return a value as the csv module writes it well: numbers bare, everything else as safe text."""
+    """Return a value for the csv module: numbers bare, everything else as safe text."""
     if value is None:
         return NULL
     if isinstance(value, Bare):

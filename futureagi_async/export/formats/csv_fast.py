@@ -1,4 +1,4 @@
-"""The fast path to CSV: the cells of rows of one schema, made by the column and as bytes."""
+"""The fast path to CSV: makes the cells of rows of one schema column by column, as bytes."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -18,15 +18,15 @@ Cells = Sequence[bytes]
 
 _NO_RESULT: Final = (b"", b"", b"")
 _HARMLESS: Final = frozenset(b'{["0123456789')
-"""What JSON begins with that no spreadsheet takes for a formula."""
+"""The first characters of JSON that no spreadsheet takes for a formula."""
 
 
 def rows_of(
     columns: RowColumns, names: Sequence[str], source_rows: Sequence[SourceRow], evaluations: Sequence[str]
 ) -> Iterator[bytes]:
-    """Return rows with these columns, and three more for each evaluation; or raise `SlowPathNeededError`.
+    """Return rows with these columns and three more for each evaluation, or raise `SlowPathNeededError`.
 
-    They are what the csv module makes of a call's values, in a third of the time.
+    The rows are the same as those of the csv module, but need a third of the time.
     """
     cells = _plain_cells(columns) | _source_cells(source_rows) | _part_cells(columns)
     if "scenario_name" in names or "scenario_id" in names:
@@ -50,7 +50,7 @@ def _plain_cells(columns: RowColumns) -> dict[str, Cells]:
 
 
 def _source_cells(rows: Sequence[SourceRow]) -> dict[str, Cells]:
-    known = {row: list(map(_source_cell, row)) for row in set(rows)}  # most often there is but one
+    known = {row: list(map(_source_cell, row)) for row in set(rows)}  # usually there is only one
     return dict(zip(SOURCE, zip(*map(known.__getitem__, rows), strict=True), strict=True))
 
 
@@ -72,7 +72,7 @@ def _result_columns(rows: Sequence[WireEvals], evaluations: Sequence[str]) -> It
 
 
 def _result(entry: EvalEntry) -> tuple[bytes, bytes, bytes]:
-    """Return value, reason, and the status or what stands for it, by the rules of `CsvWriter`."""
+    """Return the cells for value, reason and status, by the same rules as `CsvWriter`."""
     if type(entry) is not EvalWire:
         return _value(entry), b"", b""
     value = entry.output if entry.value is UNSET else entry.value
@@ -91,7 +91,7 @@ def _result(entry: EvalEntry) -> tuple[bytes, bytes, bytes]:
 
 
 def _said(turns: Sequence[TurnWire]) -> str:
-    """Return a transcript for people: who, what, and further lines set in."""
+    """Return a transcript as text: role and content of each turn, with more lines indented."""
     lines: list[str] = []
     for turn in turns:
         role = turn.role if turn.role is not UNSET else turn.speaker_role
@@ -104,7 +104,7 @@ def _said(turns: Sequence[TurnWire]) -> str:
 
 
 def _value(value: Any) -> bytes:
-    """Return the cell of a value of any type."""
+    """Return a cell for a value of any type."""
     if value is None:
         return b""
     if type(value) is str:
@@ -117,7 +117,9 @@ def _value(value: Any) -> bytes:
 
 
 def _text(text: str) -> bytes:
-    if not text[:1].isalnum():  # which most begin with, and is harmless; a pattern takes three times as long
+    if not text[
+        :1
+    ].isalnum():  # most texts begin with these harmless characters; a pattern takes three times as long
         text = safe_text(text)
     return b'"%b"' % text.replace('"', '""').encode()
 
@@ -130,7 +132,7 @@ def _double(number: float) -> bytes:
 
 
 def _sent(sent: Raw) -> bytes:
-    """Return the cell of JSON as it was sent, empty for null."""
+    """Return a cell for JSON as it was sent; empty for null."""
     text = bytes(sent)
     if text[0] in _HARMLESS:
         return _quoted(text)

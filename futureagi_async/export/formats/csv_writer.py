@@ -33,11 +33,11 @@ from futureagi_async.sources import CallSource
 
 @attrs.define(frozen=True)
 class EvaluationColumn:
-    """One evaluation's place among a table's columns."""
+    """The columns of one evaluation."""
 
     id: str
     label: str
-    """Its name; where several share one, with the id behind it."""
+    """The name of the evaluation; with its id, if several have the same name."""
 
 
 class _Evaluations(msgspec.Struct):
@@ -48,17 +48,17 @@ _decode_evaluations = msgspec.json.Decoder(_Evaluations).decode
 
 
 class EvaluationColumns:
-    """Collects the evaluations of calls; in whatever order these come, the columns are the same."""
+    """Collects the evaluations of calls. The columns do not depend on the order of the calls."""
 
     def __init__(self) -> None:
         self._names: dict[str, str | None] = {}
 
     def note(self, call: CallExecution) -> None:
-        """Remember the evaluations of a call."""
+        """Add the evaluations of a call."""
         self._note_all(evaluations_of(call, fields_of(call), {}))
 
     def note_batch(self, batch: Batch) -> None:
-        """Remember the evaluations of records, and decode nothing else: a tenth of what calls cost."""
+        """Add the evaluations of records. This decodes nothing else, so it is ten times as fast as `note`."""
         for place, raw in enumerate(batch.raws):
             try:
                 entries = _decode_evaluations(raw).eval_outputs or {}
@@ -74,13 +74,13 @@ class EvaluationColumns:
                 self._names[key] = name
 
     def columns(self) -> tuple[EvaluationColumn, ...]:
-        """Return the columns, by name, then id."""
+        """Return the columns, sorted by name, then id."""
         names = {key: name or key for key, name in self._names.items()}
         return tuple(EvaluationColumn(key, label) for key, label in _labels(names).items())
 
 
 def _labels(names: Mapping[str, str]) -> dict[str, str]:
-    """Return a label for each id, none given twice, whatever words names and ids are made of."""
+    """Return a unique label for each id, whatever the names and ids are."""
     times = Counter(names.values())
     taken = {name for name, count in times.items() if count == 1}
     labels: dict[str, str] = {}
@@ -103,25 +103,25 @@ def columns_of(projection: Projection) -> list[str]:
 
 
 COLUMNS: Final = tuple(columns_of(WHOLE))
-"""All of them."""
+"""All columns before those of the evaluations."""
 
 _OF_EVALUATIONS: Final = ("eval", "eval_reason", "eval_status")
 _NO_RESULT: Final = (None, None, None)
 
 
 class _Lines(list[str]):
-    """What the csv module writes to."""
+    """A file object that collects the lines of the csv module."""
 
     def write(self, line: str) -> None:
-        """Take a line."""
+        """Add a line."""
         self.append(line)
 
 
 class CsvWriter:
-    """Writes calls into ``file``, below a header, behind the mark without which Excel reads no UTF-8."""
+    """Writes a byte order mark (for Excel), a header and calls to ``file``."""
 
     misfits = 0
-    """Calls whose column ``misfits`` is filled."""
+    """The number of calls with ``misfits``."""
 
     def __init__(
         self,
@@ -147,7 +147,7 @@ class CsvWriter:
         self._file.write(self._carefully([[*self._names, *labels]])[0])
 
     def write(self, batch: Batch) -> None:
-        """Append one row a call."""
+        """Append one row per call."""
         made: dict[int, bytes] = {}
         alike, others = self._row_schemas.sort(batch.raws)
         for rows in alike:
@@ -175,7 +175,7 @@ class CsvWriter:
         return made
 
     def _row(self, call: CallExecution) -> list[Any]:
-        """Return the cells in the order of the schema, which every projection keeps."""
+        """Return the cells in the order of the schema."""
         projection, kept = self._projection, self._projection.calls
         fields = fields_of(call)
         misfits = misfits_of(call)
@@ -190,7 +190,7 @@ class CsvWriter:
         if "extra" in kept:
             row.append(_text(extra_of(fields, projection.removed_keys)))
         outputs = evaluations_of(call, fields, misfits) if "eval_outputs" in kept else {}
-        misfits = projection.misfits(misfits)  # the last: others add to it
+        misfits = projection.misfits(misfits)  # last, because other columns add to it
         if "misfits" in kept:
             row.append(_text(msgspec.json.encode(misfits)) if misfits else None)
             self.misfits += bool(misfits)
@@ -216,13 +216,13 @@ def _transcript_cells(
 
 
 def _said(turn: TranscriptTurn) -> str:
-    """Return a turn for people: who, what, and further lines set in."""
+    """Return a turn as text: role and content, with more lines indented."""
     said = (turn.content or "").replace("\n", "\n  ")
     return f"{turn.role}: {said}" if turn.role else said
 
 
 def _result(output: EvalOutput) -> tuple[Any, str | None, str | None]:
-    """Return value, reason, and the status or what stands for it."""
+    """Return the cells for value, reason and status."""
     marks = ("pending" if output.pending else "skipped" if output.skipped else None, output.error)
     failed = next((mark if isinstance(mark, str) else "error" for mark in marks if mark), None)
     return output.value, output.reason, failed or output.status

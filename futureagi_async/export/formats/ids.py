@@ -1,4 +1,4 @@
-"""The ids in a finished part, read back from the file for verifying."""
+"""Reads the ids of a finished part file again, to verify them."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from futureagi_async.export.formats.projection import left_out_of
 
 SourceAndId: TypeAlias = tuple[int | None, str]
 
-_ROWS = 10_000  # of a Parquet file at a time
+_ROWS = 10_000  # rows of a Parquet file at a time
 _CSV_ID: Final = rb'"((?:[^"]|"")*)"'
 _CSV_HEAD: Final = re.compile(_CSV_ID + rb",([0-9]*)[,\r]")
 _CSV_HEAD_WITHOUT_SOURCE: Final = re.compile(_CSV_ID + rb"()[,\r]")
@@ -36,11 +36,10 @@ class _NormalisedLine(_Line):
 
 
 def read_ids(path: Path, format: str, *, normalised: bool = False) -> Iterator[SourceAndId]:  # noqa: A002
-    """Yield the place of its source and the id of every record in a file, in the order they stand there.
+    """Yield the place of the source and the id of every record in a file, in the order of the file.
 
-    The place is ``None`` in JSON Lines as sent, which name no source, and where that column was left out.
-    Raises `ExportError` where the file can't be read as what it should be; what was yielded before stands in
-    it all the same.
+    The place is ``None`` in JSON Lines as sent, which name no source, and if its column was left out. Raises
+    `ExportError` if the file can't be read in its format. The records that were yielded before are valid.
     """
     read: dict[str, Callable[[BinaryIO], Iterator[SourceAndId]]] = {
         "jsonl": _from_normalised if normalised else _from_lines,
@@ -63,10 +62,10 @@ def _from_lines(file: BinaryIO) -> Iterator[SourceAndId]:
 
 
 def whole_lines(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines of a file, or raise `ValueError` where the last is cut off."""
+    """Yield the lines of a file. Raises `ValueError` if the last line is incomplete."""
     for line in file:
         if not line.endswith(b"\n"):
-            raise ValueError("its last line is cut off")
+            raise ValueError("its last line is incomplete")
         yield line
 
 
@@ -78,7 +77,7 @@ def _from_normalised(file: BinaryIO) -> Iterator[SourceAndId]:
 
 
 def _from_csv(file: BinaryIO) -> Iterator[SourceAndId]:
-    """Read the first two cells of each row; the csv module stops at cells of 128 KiB."""
+    """Read the first two cells of each row. The csv module can't: it fails at cells of 128 KiB."""
     rows = csv_rows(file)
     header = _CSV_HEADER.match(next(rows, b""))
     if header is None:
@@ -92,7 +91,7 @@ def _from_csv(file: BinaryIO) -> Iterator[SourceAndId]:
 
 
 def csv_rows(file: BinaryIO) -> Iterator[bytes]:
-    """Yield whole rows: a newline ends one where the quotes before it are even."""
+    """Yield whole rows. A newline ends a row if the number of quotes before it is even."""
     lines: list[bytes] = []
     quotes = 0
     for line in file:
@@ -102,7 +101,7 @@ def csv_rows(file: BinaryIO) -> Iterator[bytes]:
             yield b"".join(lines)
             lines, quotes = [], 0
     if lines:
-        raise ValueError("its last row is cut off")
+        raise ValueError("its last row is incomplete")
 
 
 def _from_parquet(file: BinaryIO) -> Iterator[SourceAndId]:

@@ -39,7 +39,7 @@ _EVALUATION: Final = [field.name for field in attrs.fields(EvalOutput)]
 
 @attrs.define(frozen=True)
 class Normaliser:
-    """Makes lines of calls, with the columns of a projection."""
+    """Makes a line for each call, with the columns of a projection."""
 
     source_columns: SourceColumns
     projection: Projection = WHOLE
@@ -56,7 +56,7 @@ class Normaliser:
         ]
 
     def line(self, call: CallExecution) -> tuple[bytes, bool]:
-        """Return the call as one JSON object, and whether its ``misfits`` are filled."""
+        """Return the call as one JSON object, and whether it has ``misfits``."""
         made = self._object(call)
         return msgspec.json.encode(made), made.get("misfits") is not None
 
@@ -80,7 +80,7 @@ class Normaliser:
         return self._reduced(made) if self.projection.left_out else made
 
     def _reduced(self, made: Object) -> Object:
-        """Leave out what is left out of the objects that stand for several columns."""
+        """Remove left-out columns from the objects that hold several columns."""
         kept = self.projection.calls
         source = made["source"] or {}
         made["source"] = {name: each for name, each in source.items() if f"source_{name}" in kept} or None
@@ -104,7 +104,7 @@ class Normaliser:
 
 
 def plain(value: Any) -> Any:
-    """Return a scalar as JSON knows it: times in UTC, a scenario as an object."""
+    """Return a scalar as a JSON value: times in UTC, a scenario as an object."""
     if isinstance(value, datetime):
         return value.astimezone(UTC)
     return attrs.asdict(value) if attrs.has(type(value)) else value
@@ -120,7 +120,7 @@ def _turns(call: CallExecution, fields: Fields, misfits: Misfits) -> list[Object
     turns = turns_of(call, fields, found)
     try:
         made = None if turns is None else list(map(_turn, turns))
-    except DecodingError:  # of what else a turn holds
+    except DecodingError:  # for the other keys of a turn
         made, found = None, {"transcript": fields[transcript_key(fields)]}
     misfits |= found
     return made
@@ -146,16 +146,16 @@ def _evaluations(call: CallExecution, fields: Fields, misfits: Misfits) -> dict[
 
 
 class LinesWriter:
-    """Writes the records as they are in ``file``: the bytes that the server sent, one record a line."""
+    """Writes records to ``file`` as the server sent them, one per line."""
 
     misfits = 0
-    """None: there is no column that could not hold something."""
+    """Always 0: records as sent have no columns."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
     def write(self, batch: Batch) -> None:
-        """Append one line a record; provider data stays where the records still hold it."""
+        """Append one line per record. Provider data stays if the records have it."""
         self._file.writelines(b"%b\n" % record for record in batch.raws)
 
     def close(self) -> None:
@@ -163,10 +163,10 @@ class LinesWriter:
 
 
 class NormalisedWriter:
-    """Writes calls into ``file`` in our names and units, one a line."""
+    """Writes calls to ``file`` with documented names and units, one per line."""
 
     misfits = 0
-    """Calls whose ``misfits`` are filled."""
+    """The number of calls with ``misfits``."""
 
     def __init__(
         self, file: BinaryIO, *, sources: Iterable[CallSource | None] = (), projection: Projection = WHOLE
@@ -178,7 +178,7 @@ class NormalisedWriter:
         self._row_schemas = RowSchemas(projection, as_sent=TRANSCRIPTS)
 
     def write(self, batch: Batch) -> None:
-        """Append one line a call."""
+        """Append one line per call."""
         made: dict[int, bytes | None] = dict.fromkeys(range(len(batch.raws)))
         alike, _ = self._row_schemas.sort(batch.raws)
         for rows in alike:

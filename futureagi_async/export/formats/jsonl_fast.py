@@ -1,4 +1,4 @@
-"""The fast path to normalised JSON Lines: the values of rows of one schema, made by the column."""
+"""The fast path to normalised JSON Lines: makes the values of rows of one schema column by column."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
@@ -31,17 +31,17 @@ Column: TypeAlias = Sequence[Any]
 Maker: TypeAlias = Callable[..., Struct]
 
 TRANSCRIPTS: Final = ("transcript", "transcripts")
-"""Keys that are decoded here, since a line has all that turns hold."""
+"""Keys that are decoded here, because a line has all keys of a turn."""
 
 _NO_SNAPSHOTS: Final = (b"null", b"[]")
-_SCHEMAS: Final = 64  # of turns; a list has one or two
+_SCHEMAS: Final = 64  # schemas of turns; a list has one or two
 
 _encode = msgspec.json.Encoder().encode
 _decode_list_of_fields = msgspec.json.Decoder(list[Fields] | None).decode
 
 
 def _object(name: str, types: dict[str, Any], **options: Any) -> type[Struct]:
-    """Make a struct with these keys, which may be no identifiers: its keys are encoded once."""
+    """Return a struct with these keys, which need not be identifiers. Its keys are encoded once."""
     names = [f"value_{place}" for place in range(len(types))]
     fields = list(zip(names, types.values(), strict=True))
     return msgspec.defstruct(name, fields, rename=dict(zip(names, types, strict=True)), gc=False, **options)
@@ -56,9 +56,9 @@ _make_turn: Final = _maker("Turn", ("role", "content", "start_seconds", "end_sec
 
 
 class FastLines:
-    """Makes lines with these keys, in their order.
+    """Makes lines with these keys, in this order.
 
-    A struct of them is encoded in a fifth of the time of a dict, and its values come by the column.
+    A struct is encoded in a fifth of the time of a dict, and its values are made column by column.
     """
 
     def __init__(self, keys: Sequence[str], source_columns: SourceColumns, projection: Projection) -> None:
@@ -68,7 +68,7 @@ class FastLines:
         self._make_line = _maker("Line", keys)
 
     def lines(self, columns: RowColumns) -> list[bytes | None]:
-        """Return a line a row, ``None`` for one that needs a closer look; or raise `SlowPathNeededError`."""
+        """Return a line for each row, ``None`` if it needs the slow path; or raise `SlowPathNeededError`."""
         careful = _with_snapshots(columns)
         made: dict[str, Column] = {"id": columns.sent["id"]}
         made |= {name: in_utc(each) if name in TIMES else each for name, each in columns.plain().items()}
@@ -87,7 +87,7 @@ class FastLines:
         return [None if row in careful else _encode(line) for row, line in enumerate(lines)]
 
     def _sources(self, sources: Sequence[CallSource | None]) -> list[Raw]:
-        known = {id(source): source for source in sources}  # most often there is but one
+        known = {id(source): source for source in sources}  # usually there is only one
         encoded = {key: Raw(_encode(self._source(source))) for key, source in known.items()}
         return [encoded[id(source)] for source in sources]
 
@@ -111,7 +111,7 @@ class FastLines:
 
 
 def _with_snapshots(columns: RowColumns) -> set[int]:
-    """Return the rows with snapshots in them, which are calls themselves."""
+    """Return the rows with snapshots, which are also calls."""
     sent = columns.sent.get("rerun_snapshots", ())
     return {row for row, snapshots in enumerate(sent) if bytes(snapshots) not in _NO_SNAPSHOTS}
 
@@ -125,7 +125,7 @@ def _evaluations(columns: RowColumns) -> Column:
 
 
 def _evaluation(key: str, entry: EvalEntry) -> Struct:
-    """Return an evaluation by the rules of the decoder's ``structure_evals``."""
+    """Return an evaluation, by the same rules as ``structure_evals`` of the decoder."""
     if type(entry) is not EvalWire:
         return _make_evaluation(key, None, entry, None, None, None, False, False, False)
     value: Any = entry.output if entry.value is UNSET else entry.value
@@ -145,7 +145,7 @@ def _evaluation(key: str, entry: EvalEntry) -> Struct:
 
 
 def _transcripts(columns: RowColumns, careful: set[int]) -> Column:
-    """Return the transcripts, and note the rows whose turns are not like the first one's of all."""
+    """Return the transcripts, and collect the rows whose turns have other keys than the first turn."""
     sent = columns.sent.get(columns.schema.transcript, columns.nothing)
     turns_schema = _turns_schema(_keys_of_a_turn(sent))
     found: list[list[Struct] | None] = []
@@ -177,7 +177,7 @@ def _keys_of_a_turn(sent: Column) -> tuple[str, ...]:
 def _turns_schema(keys: tuple[str, ...]) -> "TurnsSchema":
     try:
         return TurnsSchema(keys)
-    except ValueError:  # a key that no struct can have, such as one with a quote in it
+    except ValueError:  # a key that a struct can't have, such as one with a quote
         return TurnsSchema(())
 
 
@@ -185,7 +185,7 @@ _TURN_TYPES: Final = {field.name: field.type for field in msgspec.structs.fields
 
 
 class TurnsSchema:
-    """What turns with the same keys are decoded into, and made of."""
+    """Decodes and encodes turns with the same keys."""
 
     def __init__(self, keys: tuple[str, ...]) -> None:
         self._keys = keys
@@ -199,16 +199,16 @@ class TurnsSchema:
         self._extra = [key for key in keys if key not in filled]
         self._make_extra = _maker("Extra", self._extra)
         types = {key: _TURN_TYPES.get(key, Any) for key in keys}
-        if "content" in keys:  # beside messages it is extra; a list without them needs a closer look
+        if "content" in keys:  # beside messages it is extra; a list without messages needs the slow path
             types["content"] = str | list[Any] | None if "messages" in keys else str | None
         turn = _object("SentTurn", types, forbid_unknown_fields=True)
         self.decode: Callable[[Raw], list[Struct] | None] = msgspec.json.Decoder(list[turn] | None).decode  # type: ignore[valid-type]
-        """Decodes a transcript whose turns have just these keys, or raises one of `JSON_ERRORS`."""
+        """Decodes a transcript whose turns have exactly these keys, or raises one of `JSON_ERRORS`."""
 
     def make(self, turns: Sequence[Struct]) -> list[Struct]:
-        """Return turns in our names and units, by the rules of the decoder's ``structure_turns``."""
+        """Return turns with documented names and units, by the same rules as ``structure_turns``."""
         columns = zip(*map(astuple, turns), strict=True)
-        sent: dict[str, Column] = dict(zip(self._keys, columns, strict=False))  # none where there is no turn
+        sent: dict[str, Column] = dict(zip(self._keys, columns, strict=False))  # no keys without a turn
         nothing = (None,) * len(turns)
         said = sent.get(self._said, nothing)
         if self._said == "messages":

@@ -1,4 +1,4 @@
-"""Calls as Parquet: a table of calls, and on request the long table of their evaluations. Needs pyarrow."""
+"""Writes Parquet: a table of calls, and optionally the long table of their evaluations. Needs pyarrow."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO
@@ -10,18 +10,18 @@ from futureagi_async.export.formats.records import Batch
 from futureagi_async.export.formats.schema import Kind
 from futureagi_async.sources import CallSource
 
-_ROW_GROUP_BYTES = 8 * 1024**2  # held in memory; with more, files are hardly smaller or faster to scan
+_ROW_GROUP_BYTES = 8 * 1024**2  # bytes held in memory; larger row groups are hardly smaller or faster to scan
 _SELDOM_TWICE = frozenset(
     ("id", "session_id", "service_provider_call_id", "call_summary", "audio_url", "reason", "value_text")
 )
-"""Texts that hardly repeat: a dictionary of them costs time and space."""
+"""Columns of texts that rarely repeat. A dictionary would cost time and space."""
 
 
 class ParquetWriter:
-    """Writes calls into ``file``, and their evaluations into ``side_file`` where there is one."""
+    """Writes calls to ``file``, and their evaluations to ``side_file``, if given."""
 
     misfits = 0
-    """Calls whose column ``misfits`` is filled."""
+    """The number of calls with ``misfits``."""
 
     def __init__(
         self,
@@ -52,14 +52,14 @@ class ParquetWriter:
         self.misfits += made.misfits
 
     def close(self) -> None:
-        """Write what waits, and the footers."""
+        """Write the remaining rows and the footers."""
         self._calls.close()
         if self._evaluations is not None:
             self._evaluations.close()
 
 
 class Table:
-    """One Parquet file in the making: batches become row groups of a good size."""
+    """A Parquet file that is being written. It combines batches into row groups."""
 
     def __init__(
         self, file: BinaryIO, columns: Mapping[str, Kind], metadata: Mapping[bytes, bytes] | None = None
@@ -74,14 +74,14 @@ class Table:
         self._writer = parquet.ParquetWriter(file, self.schema, **parquet_options(columns))
 
     def append(self, batch: Arrow) -> None:
-        """Take a batch."""
+        """Add a batch."""
         self._batches.append(batch)
-        self._bytes += batch.get_total_buffer_size()  # at a hundredth of what `nbytes` costs
+        self._bytes += batch.get_total_buffer_size()  # in a hundredth of the time of `nbytes`
         if self._bytes >= _ROW_GROUP_BYTES:
             self._write_row_group()
 
     def close(self) -> None:
-        """Write the rest, and the footer."""
+        """Write the remaining rows and the footer."""
         if self._batches:
             self._write_row_group()
         self._writer.close()
@@ -92,13 +92,13 @@ class Table:
         self._writer.write_table(table, row_group_size=max(1, table.num_rows))
 
     def __del__(self) -> None:
-        """Keep pyarrow from finishing a file that was given up, which may be closed by now."""
+        """Prevent pyarrow from finishing an abandoned file, which may already be closed."""
         if hasattr(self, "_writer"):
             self._writer.is_open = False
 
 
 def parquet_options(columns: Mapping[str, Kind]) -> dict[str, Any]:
-    """Return how a table is encoded: zstd, dictionaries for words, statistics for what is searched by."""
+    """Return the encoding options of a table: zstd, dictionaries for words, statistics for search columns."""
     words = [name for name, kind in columns.items() if kind == "text" and name not in _SELDOM_TWICE]
     plain = [name for name, kind in columns.items() if kind not in ("json", "turns")]
     role = ["transcript.list.element.role"] if "transcript" in columns else []

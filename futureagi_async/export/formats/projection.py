@@ -1,4 +1,4 @@
-"""Which columns an export has, and what of a record is left out with those that it has not."""
+"""Selects the columns of an export, and removes the data of left-out columns from records."""
 
 import difflib
 import re
@@ -21,7 +21,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "source": tuple(SOURCE),
     "scenario": ("scenario_name", "scenario_id"),
 }
-"""What a normalised line holds in one object, by its key there."""
+"""Columns that a normalised line holds in one object, by the key of the object."""
 
 
 def group_of(name: str) -> str:
@@ -35,7 +35,7 @@ _ALIKE: Final[Mapping[str, tuple[str, ...]]] = {
     "recordings": ("audio_url",),
     "audio_url": ("recordings",),
 }
-"""Columns with the same data in another shape: who drops one does not want to find it in the other."""
+"""Columns with the same data in another form. Dropping one also drops the other."""
 
 _FURTHER_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "customer_name": ("phone_number", "customerName", "customerNumber", "phoneNumber"),
@@ -43,7 +43,7 @@ _FURTHER_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "eval_outputs": ("error_localizer_tasks",),
     "recordings": ("stereo_recording_url",),
 }
-"""Keys of a record that hold a column's data, and fill none or another one."""
+"""Keys of a record that also hold the data of a column, but fill no column or another one."""
 
 _METADATA: Final = b"futureagi_async.left_out"
 _ROOT: Final = re.compile(r"\w+")
@@ -53,42 +53,42 @@ _decode_objects = msgspec.json.Decoder(list[Raw] | None).decode
 
 @attrs.define(frozen=True, slots=False)
 class Projection:
-    """The columns of the table of calls that an export has; by default all of them."""
+    """The columns in the table of calls of an export. Default: all."""
 
     calls: Mapping[str, Kind] = CALLS
     dropped: frozenset[str] = frozenset()
-    """Those of the columns left out that are not to be told in any other way."""
+    """The left-out columns whose data must not appear anywhere else."""
 
     @classmethod
     def without(cls, left_out: Iterable[str]) -> "Projection":
-        """Return all columns but some."""
+        """Return a projection without some columns."""
         names = set(left_out)
         return cls({name: kind for name, kind in CALLS.items() if name not in names})
 
     @cached_property
     def left_out(self) -> tuple[str, ...]:
-        """The columns that are not there, in the schema's order."""
+        """The left-out columns, in the order of the schema."""
         return tuple(name for name in CALLS if name not in self.calls)
 
     @property
     def metadata(self) -> dict[bytes, bytes] | None:
-        """What an Arrow schema says of it; nothing of all columns. `left_out_of` reads it."""
+        """The metadata for an Arrow schema; empty if all columns are there. `left_out_of` reads it."""
         return {_METADATA: msgspec.json.encode(self.left_out)} if self.left_out else None
 
     @cached_property
     def evaluations(self) -> Mapping[str, Kind]:
-        """The columns of the table of evaluations; none where the calls' own are left out."""
+        """The columns of the table of evaluations; none if the evaluations of calls are left out."""
         if "eval_outputs" not in self.calls:
             return {}
         return {name: kind for name, kind in EVALUATIONS.items() if name not in SOURCE or name in self.calls}
 
     @cached_property
     def removed_keys(self) -> frozenset[str]:
-        """Keys of a record, or of a snapshot in it, whose values must not be found anywhere."""
+        """Keys of a record, or of a snapshot in it, whose values must not appear anywhere."""
         return frozenset(key for name in self.left_out for key in _keys_of(name))
 
     def misfits(self, misfits: Misfits) -> Misfits:
-        """Return those of the columns that are there; none where these have no place themselves."""
+        """Return the misfits of the present columns; none if the column ``misfits`` is left out."""
         if not misfits or not self.left_out:
             return misfits
         if "misfits" not in self.calls:
@@ -99,7 +99,7 @@ class Projection:
         return kept
 
     def _has(self, path: str) -> bool:
-        """Whether what stands at a path, such as ``transcript[0].content``, belongs to a column."""
+        """Whether the value at a path such as ``transcript[0].content`` belongs to a present column."""
         root = _ROOT.match(path)
         if root is None or not all(name in self.calls for name in GROUPS.get(root[0], (root[0],))):
             return False
@@ -107,7 +107,7 @@ class Projection:
         return inner is None or self._has(path[inner.end() :])
 
     def json_of(self, fields: Fields, name: str) -> bytes | None:
-        """Return a nested part's JSON without what is left out; ``None`` where it is null or was not sent."""
+        """Return the JSON of a nested part without left-out data; ``None`` if it is null or was not sent."""
         return json_of(fields, name) if name != "rerun_snapshots" else self._json_of_snapshots(fields)
 
     def _json_of_snapshots(self, fields: Fields) -> bytes | None:
@@ -115,9 +115,9 @@ class Projection:
         return json_of({"rerun_snapshots": sent}, "rerun_snapshots")
 
     def snapshots(self, sent: Raw) -> Raw:
-        """Return the JSON of ``rerun_snapshots`` without what is left out of calls themselves.
+        """Return the JSON of ``rerun_snapshots`` without the data that is left out of calls.
 
-        What is no list of objects becomes null: nobody knows what is in it.
+        A value that is not a list of objects becomes null, because its content is unknown.
         """
         if not self.left_out:
             return sent
@@ -133,7 +133,7 @@ class Projection:
         kept = record
         if not self.removed_keys.isdisjoint(record):
             kept = {key: value for key, value in record.items() if key not in self.removed_keys}
-        if "rerun_snapshots" in kept:  # of a snapshot: no server is known to send them
+        if "rerun_snapshots" in kept:  # keys of a snapshot; no known server sends them
             kept = {**kept, "rerun_snapshots": self.snapshots(kept["rerun_snapshots"])}
         return kept
 
@@ -142,7 +142,7 @@ WHOLE: Final = Projection()
 
 
 def left_out_of(schema: Any) -> tuple[str, ...]:
-    """Return which columns were left out of a Parquet file with this Arrow schema."""
+    """Return the columns that were left out of a Parquet file with this Arrow schema."""
     said = (schema.metadata or {}).get(_METADATA)
     return () if said is None else msgspec.json.decode(said, type=tuple[str, ...])
 
@@ -153,22 +153,22 @@ def _keys_of(name: str) -> tuple[str, ...]:
 
 
 def choose_columns(columns: Iterable[str] | None, drop: Iterable[str]) -> Projection:
-    """Return the columns that are asked for, in the schema's order, whatever the order they are named in.
+    """Return the requested columns in the order of the schema.
 
-    The ``id`` is always there. Raises `TypeError` and `ValueError` for what can't be.
+    ``id`` is always included. Raises `TypeError` and `ValueError` for invalid names.
     """
     chosen = None if columns is None else _expand(check_columns("columns", columns, _NAMES))
     named = _expand(check_columns("drop", drop, _NAMES, may_be_empty=True))
     if "id" in named:
-        raise ValueError("drop must not name 'id': without it nobody could tell calls apart.")
+        raise ValueError("drop must not name 'id': calls could not be distinguished without it.")
     dropped = {each: name for name in named for each in (name, *_ALIKE.get(name, ()))}
     for name in chosen or ():
         if name in named:
-            raise ValueError(f"drop and columns both name {name!r}: leave it out of one.")
+            raise ValueError(f"drop and columns both name {name!r}: remove it from one of them.")
         if name in dropped:
             raise ValueError(
-                f"drop takes {name!r} along with {dropped[name]!r}, which has the same data, and columns "
-                "names it: leave one out."
+                f"drop names {dropped[name]!r}, which has the same data as {name!r}, but columns names "
+                f"{name!r}: leave one out."
             )
     kept = set(CALLS if chosen is None else chosen) - dropped.keys() | {"id"}
     left_out = Projection.without(name for name in CALLS if name not in kept)
@@ -185,12 +185,12 @@ def _expand(names: Iterable[str]) -> list[str]:
 def check_columns(
     argument: str, names: Iterable[str], known: Iterable[str] = CALLS, *, may_be_empty: bool = False
 ) -> tuple[str, ...]:
-    """Return names of columns, each once, or raise `ValueError` naming what comes nearest to a wrong one."""
+    """Return each name once. Raises `ValueError` for an unknown name, with the nearest known one."""
     if isinstance(names, str | bytes) or not isinstance(names, Iterable):
         raise TypeError(f"{argument} must be a list of names, such as ['id', 'status'], not {brief(names)}.")
     found = tuple(dict.fromkeys(names))
     if not found and not may_be_empty:
-        raise ValueError(f"{argument} must not be empty: leave it out for all.")
+        raise ValueError(f"{argument} must not be empty: leave it out to get all columns.")
     for name in found:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)

@@ -1,4 +1,4 @@
-"""Records as bytes: their fields, turns and evaluations, read without making objects."""
+"""Reads the fields, turns and evaluations of records from their bytes, without making objects."""
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, Set
 from functools import lru_cache
@@ -29,19 +29,19 @@ from futureagi_async.sources import CallSource
 
 @attrs.define(frozen=True)
 class Batch:
-    """Records in the order in which they are written, not decoded yet."""
+    """Records in the order in which they are written, not decoded."""
 
     raws: Sequence[bytes]
-    """Their JSON: UTF-8, decoded once before, and on one line each."""
+    """The JSON of each record: valid UTF-8, on one line."""
     sources: Sequence[CallSource | None]
-    """Where each was read."""
+    """The source of each record."""
     restore: Callable[[int], CallExecution]
-    """Decodes one of them, by its place here."""
+    """Decodes one record, by its place in the batch."""
     has_detail: Set[int] = frozenset()
-    """Those whose transcript is from their detail: where it is empty, nothing was said."""
+    """The records whose transcript is from their detail. If it is empty, nothing was said."""
 
     def calls(self) -> list[CallExecution]:
-        """Decode all of them."""
+        """Decode all records."""
         return list(map(self.restore, range(len(self.raws))))
 
 
@@ -49,24 +49,24 @@ WireEvals: TypeAlias = Mapping[str, EvalEntry]
 """Evaluations by id, as sent."""
 
 NULL: Final = Raw(b"null")
-"""What a key that was not sent counts as."""
+"""The value of a key that was not sent."""
 
 _decode_turns = msgspec.json.Decoder(list[TurnWire] | None).decode
 _decode_evals = msgspec.json.Decoder(dict[str, EvalEntry] | None).decode
 
 
 def fields_of(call: CallExecution) -> Fields:
-    """Cut a record into the values of its keys; raises `ValueError` for a call that was built by hand."""
+    """Return the values of a record by key. Raises `ValueError` for a call that was built by hand."""
     if not call.raw:
-        raise ValueError(f"Call {call.id} was not read from the server: it has no record to export.")
+        raise ValueError(f"Call {call.id} was not read from the server, so it has no record to export.")
     return decode_fields(call.raw)
 
 
 def with_record(call: CallExecution) -> CallExecution:
-    """Return a call that was built by hand, or read from a normalised line, as if a record had held it.
+    """Return a call that was built by hand or read from a normalised line, with a record.
 
-    The record has what is looked for in records: nested parts, ``extra``, and misfits. Plain fields stay
-    those of the call, whose units no record need tell.
+    The record has nested parts, ``extra`` and misfits, because they are read from records. Plain fields are
+    read from the call, so their units don't matter in the record.
     """
     if call.raw:
         return call
@@ -75,7 +75,7 @@ def with_record(call: CallExecution) -> CallExecution:
         setattr(made, name, getattr(call, name))
     made.scenario, made.scenario_id, made.source = call.scenario, call.scenario_id, call.source
     if "transcript" not in call.misfits:
-        made.transcript = call.transcript  # whatever the source withholds
+        made.transcript = call.transcript  # even if lists of the source do not include it
     return made
 
 
@@ -101,7 +101,7 @@ def _record_of(call: CallExecution) -> dict[str, object]:
     parts["scenario"] = call.scenario and attrs.asdict(call.scenario)
     parts["rerun_snapshots"] = call.rerun_snapshots and [each.to_dict() for each in call.rerun_snapshots]
     whole = {name: value for name, value in call.misfits.items() if name in CallExecution.__slots__}
-    # the plain names are there lest another spelling of one, which is extra, be taken for it
+    # the plain names are included, so that another spelling in extra is not taken for one of them
     return {**dict.fromkeys(PLAIN), **call.extra, **parts, **whole, "id": call.id}
 
 
@@ -113,18 +113,18 @@ def _sent_evaluation(output: EvalOutput, place: str, misfits: Mapping[str, objec
 
 
 def misfits_of(call: CallExecution) -> Misfits:
-    """Return what was sent for plain fields that can't hold it; nested parts are looked into elsewhere."""
+    """Return the values as sent that plain fields can't hold. Nested parts are checked elsewhere."""
     return decode_call_leniently(call.raw)[1] if call.misfits else {}
 
 
 def json_of(fields: Fields, name: str) -> bytes | None:
-    """Return a value's JSON as sent; ``None`` where it is null or was not sent."""
+    """Return the JSON of a value as sent; ``None`` if it is null or was not sent."""
     sent = bytes(fields.get(name, NULL))
     return None if sent == b"null" else sent
 
 
 def scenario_of(call: CallExecution) -> tuple[str | None, str | None, bool]:
-    """Return the scenario's name and id, and whether the record names two different ids."""
+    """Return the name and id of the scenario, and whether the record has two different ids."""
     if call.scenario is None:
         return None, call.scenario_id, False
     inner, outer = call.scenario.id, call.scenario_id
@@ -132,22 +132,22 @@ def scenario_of(call: CallExecution) -> tuple[str | None, str | None, bool]:
 
 
 def transcript_key(keys: Container[str]) -> str:
-    """Return the key that a record with these keys has its transcript under."""
+    """Return the key of the transcript in a record with these keys."""
     return "transcript" if "transcript" in keys else "transcripts"
 
 
 def lacks_transcript(call: CallExecution) -> bool:
-    """Whether the list withholds the call's transcript, so that its detail must be asked for it."""
+    """Whether the list does not include the transcript, so that the detail must be read."""
     try:
         return call.transcript is None
     except DecodingError:
-        return False  # it is there, in a shape that is not documented
+        return False  # it was sent, with an undocumented type
 
 
 def wire_turns(call: CallExecution, fields: Fields, misfits: Misfits) -> Sequence[TurnWire] | None:
-    """Return the turns as sent, where ``call.transcript`` has some; else ``()`` or ``None`` as it does.
+    """Return the turns as sent; ``()`` or ``None`` if ``call.transcript`` is that.
 
-    What does not fit is added to ``misfits``: a value of a turn, or a whole transcript of no known shape.
+    Values of turns that do not fit are added to ``misfits``, and so is a whole transcript of another type.
     """
     sent = fields.get(transcript_key(fields), NULL)
     try:
@@ -169,7 +169,7 @@ def _odd_turns(call: CallExecution, sent: Raw, misfits: Misfits) -> Sequence[Tur
 
 
 def turns_of(call: CallExecution, fields: Fields, misfits: Misfits) -> Sequence[TranscriptTurn] | None:
-    """Return ``call.transcript`` at a fraction of its cost; what does not fit is added to ``misfits``."""
+    """Return ``call.transcript`` in a fraction of the time. Adds values that do not fit to ``misfits``."""
     wires = wire_turns(call, fields, misfits)
     if not wires:
         return None if wires is None else ()
@@ -178,9 +178,9 @@ def turns_of(call: CallExecution, fields: Fields, misfits: Misfits) -> Sequence[
 
 
 def wire_evals(call: CallExecution, fields: Fields, misfits: Misfits) -> WireEvals:
-    """Return the evaluations as sent, empty for null.
+    """Return the evaluations as sent; empty for null.
 
-    What does not fit is added to ``misfits``: a value of one, or the whole where it has no known shape.
+    Values that do not fit are added to ``misfits``, and so are evaluations of another type as a whole.
     """
     sent = fields.get("eval_outputs", NULL)
     try:
@@ -196,20 +196,20 @@ def wire_evals(call: CallExecution, fields: Fields, misfits: Misfits) -> WireEva
 
 
 def decode_evals(sent: Raw) -> WireEvals:
-    """Decode evaluations, empty for null; raises one of `JSON_ERRORS`."""
+    """Decode evaluations; empty for null. Raises one of `JSON_ERRORS`."""
     return _decode_evals(sent) or {}
 
 
 def evaluations_of(call: CallExecution, fields: Fields, misfits: Misfits) -> Mapping[str, EvalOutput]:
-    """Return ``call.eval_outputs``, empty for ``None``, at a fraction of its cost.
+    """Return ``call.eval_outputs`` in a fraction of the time; empty for ``None``.
 
-    What does not fit is added to ``misfits``.
+    Values that do not fit are added to ``misfits``.
     """
     return structure_evals(Fragment(call.raw, "", "$", value=wire_evals(call, fields, misfits)))
 
 
 def refuses(call: CallExecution, part: str) -> bool:
-    """Whether the model can make nothing of a nested part."""
+    """Whether the model can't decode a nested part."""
     try:
         getattr(call, part)
     except DecodingError:
@@ -218,17 +218,17 @@ def refuses(call: CallExecution, part: str) -> bool:
 
 
 def extra_of(fields: Fields, removed_keys: Set[str] = frozenset()) -> bytes:
-    """Return ``call.extra`` as JSON, every value as it was sent, in the order of their keys."""
+    """Return ``call.extra`` as JSON, with each value as sent, sorted by key."""
     return _extra_writer(tuple(fields), frozenset(removed_keys))(fields)
 
 
 def extra_names(keys: Iterable[str]) -> list[str]:
-    """Return the keys that are extra in a record with these keys, on which alone it depends."""
+    """Return the keys that go to ``extra`` in a record with these keys."""
     return sorted(decode_call(msgspec.json.encode(dict.fromkeys(keys) | {"id": ""}), "").extra)
 
 
 def join_objects(columns: Mapping[str, Iterable[Raw]]) -> Iterator[bytes]:
-    """Return JSON objects with these keys, of values by the column; at least one.
+    """Return JSON objects with these keys (at least one), from values by column.
 
     Joining pieces takes half the time of filling a template.
     """
@@ -237,16 +237,16 @@ def join_objects(columns: Mapping[str, Iterable[Raw]]) -> Iterator[bytes]:
 
 
 def _keys(names: Iterable[str]) -> list[bytes]:
-    """Return what stands before each value of an object."""
+    """Return the text before each value of an object."""
     return [(b"," if place else b"{") + msgspec.json.encode(name) + b":" for place, name in enumerate(names)]
 
 
-_KEY_SETS = 256  # remembered; a list has one or two
+_KEY_SETS = 256  # cached; a list has one or two
 
 
 @lru_cache(maxsize=_KEY_SETS)
 def _extra_writer(keys: tuple[str, ...], removed_keys: frozenset[str]) -> Callable[[Fields], bytes]:
-    """Return what writes the extra of records with these keys."""
+    """Return a function that writes ``extra`` for records with these keys."""
     names = [name for name in extra_names(keys) if name not in removed_keys]
     if not names:
         return lambda _fields: b"{}"

@@ -35,21 +35,21 @@ from futureagi_async.export.formats.schema import JSON_PARTS, PLAIN
 
 
 class ColumnBuilder(NamedTuple):
-    """What a column is built from."""
+    """How a column is built from a key."""
 
     key: str
     in_ms: bool = False
-    """Whether it is sent in milliseconds, where the column has seconds."""
+    """Whether the value is sent in milliseconds, but the column has seconds."""
     zeros: bool = False
-    """Whether zeros become doubles, too; JSON shows the difference."""
+    """Whether zeros also become doubles; JSON shows the difference."""
 
 
 ColumnBuilders: TypeAlias = Mapping[str, ColumnBuilder]
-"""By column; one that is not in it has no values."""
+"""The builders by column. A column without a builder has no values."""
 
 
 def builders_of(keys: Container[str], names: Iterable[str] = PLAIN) -> ColumnBuilders:
-    """Return what columns of `PLAIN` of a row are built from: the first key present, in its unit."""
+    """Return the builders for the columns `PLAIN` of a row. Each uses the first present key, in its unit."""
     builders: dict[str, ColumnBuilder] = {}
     for name in names:
         key = next((key for key in SCALAR_KEYS.get(name, (name,)) if key in keys), None)
@@ -59,9 +59,9 @@ def builders_of(keys: Container[str], names: Iterable[str] = PLAIN) -> ColumnBui
 
 
 def snapshot_builders_of(keys: Container[str], names: Collection[str] = PLAIN) -> ColumnBuilders | None:
-    """Return the same for a snapshot; ``None`` where keys alone do not tell.
+    """Return the same for a snapshot; ``None`` if the keys do not show its kind.
 
-    One of a served run-test list, told by its lack of ``created_at``, sends milliseconds.
+    A snapshot in a served run-test list (it has no ``created_at``) sends milliseconds.
     """
     if "created_at" in keys:
         return None  # which may be null
@@ -82,18 +82,18 @@ def _is_in_ms(name: str, key: str, keys: Container[str]) -> bool:
 _TYPES: Final[Mapping[str, Any]] = {
     field.name: field.type for kind in (RecordWire, PartsWire) for field in msgspec.structs.fields(kind)
 }
-_REMEMBERED = 16  # schemas: rows of more of them at a time would gain nothing by it
-_NEW_AT_ONCE = 4  # schemas that are learnt from one batch: each takes a millisecond
+_REMEMBERED = 16  # schemas: with more schemas in one batch, the fast path is not faster
+_NEW_AT_ONCE = 4  # schemas that are created from one batch: each takes a millisecond
 
 
 class RowSchema:
-    """What rows with the same keys are decoded into; values that no column needs are not looked into."""
+    """The struct type for rows with the same keys. Values that no column needs are not decoded."""
 
     def __init__(
         self, keys: Sequence[str], projection: Projection = WHOLE, as_sent: Collection[str] = ()
     ) -> None:
         self.keys = keys
-        """In the order of a row's values."""
+        """The keys, in the order of the values of a row."""
         self.projection = projection
         extra = extra_names(keys)
         self.extra = [name for name in extra if name not in projection.removed_keys]
@@ -108,40 +108,40 @@ class RowSchema:
             slices |= set(keys) - self._needed(projection)
         struct = _struct(keys, names, slices)
         self.decode: Callable[[bytes], Struct] = msgspec.json.Decoder(struct).decode
-        """Decodes a row of just these keys, or raises one of `JSON_ERRORS`."""
+        """Decodes a row with exactly these keys, or raises one of `JSON_ERRORS`."""
         self.is_snapshot: Callable[[Struct], bool | None] = (
             attrgetter(names[keys.index("is_snapshot")]) if "is_snapshot" in keys else lambda _: False
         )
 
     def _needed(self, projection: Projection) -> set[str]:
-        """Return the keys whose values columns are made of."""
+        """Return the keys whose values the columns need."""
         needed = {"id", "is_snapshot"}
         for builders in (self._builders, self._snapshot_builders or {}):
             needed |= {builder.key for builder in builders.values()}
         if "transcript" in projection.calls:
-            needed |= {self.transcript, "simulation_call_type"}  # which may say that it is withheld
+            needed |= {self.transcript, "simulation_call_type"}  # which shows whether the list includes it
         if not projection.calls.keys().isdisjoint(("scenario_name", "scenario_id")):
             needed |= {self.scenario, "scenario_id"}
         return needed
 
     def builders(self, *, snapshots: bool) -> ColumnBuilders | None:
-        """Return what columns are built from; ``None`` where keys alone do not tell."""
+        """Return the builders of the columns; ``None`` if the keys do not show the kind of row."""
         return self._snapshot_builders if snapshots else self._builders
 
 
 @attrs.define
 class Rows:
-    """Rows of one schema; all of them snapshots, or none."""
+    """Rows of one schema. Either all are snapshots, or none."""
 
     schema: RowSchema
     are_snapshots: bool
     structs: list[Struct] = attrs.field(factory=list)
     places: list[int] = attrs.field(factory=list)
-    """Where they stand in their batch."""
+    """Their places in the batch."""
 
 
 def _decode_alike(schema: RowSchema, raws: Sequence[bytes]) -> Rows | None:
-    """Return rows that all have one schema and are no snapshots, as most batches are; ``None`` for others."""
+    """Return the rows if all have one schema and none is a snapshot, which is usual; else ``None``."""
     try:
         structs = list(map(schema.decode, raws))
     except JSON_ERRORS:
@@ -152,18 +152,18 @@ def _decode_alike(schema: RowSchema, raws: Sequence[bytes]) -> Rows | None:
 
 
 class RowSchemas:
-    """The schemas of a file's rows, learnt from the rows; values of ``as_sent`` are not looked into."""
+    """The schemas of the rows of a file, created from the rows. Values of ``as_sent`` are not decoded."""
 
     def __init__(self, projection: Projection = WHOLE, as_sent: Collection[str] = ()) -> None:
         self.projection = projection
         self._as_sent = as_sent
         self._known: dict[frozenset[str], RowSchema | None] = {}
         self._recent: list[RowSchema] = []
-        """The two that rows had last, as lists with snapshots have two."""
+        """The last two schemas of rows, because lists with snapshots have two."""
         self._learnt = 0
 
     def sort(self, raws: Sequence[bytes]) -> tuple[list[Rows], list[int]]:
-        """Decode a batch's rows; return those of each schema, and the places of those that have none."""
+        """Decode the rows of a batch. Return the rows of each schema, and the places of rows without one."""
         alike = _decode_alike(self._recent[0], raws) if self._recent else None
         if alike is not None:
             return [alike], []
@@ -187,7 +187,7 @@ class RowSchemas:
             try:
                 found = schema, schema.decode(raw)
             except JSON_ERRORS:
-                continue  # a key more, or a key less; or a value of another type
+                continue  # an additional or missing key, or a value of another type
             if schema is not self._recent[0]:
                 self._recent.reverse()
             return found
@@ -214,11 +214,11 @@ class RowSchemas:
         try:
             return RowSchema(keys, self.projection, self._as_sent) if "id" in keys else None
         except ValueError:
-            return None  # a key that no struct can have, such as one with a quote in it
+            return None  # a key that a struct can't have, such as one with a quote
 
 
 def _struct(keys: Sequence[str], names: Sequence[str], as_sent: set[str]) -> type[Struct]:
-    """Make a struct with these keys, which may be no identifiers, under other names."""
+    """Return a struct with these keys, which need not be identifiers, under other names."""
     types: list[Any] = [Raw if key in as_sent else _TYPES[key] for key in keys]
     return msgspec.defstruct(
         "Row",
@@ -230,11 +230,11 @@ def _struct(keys: Sequence[str], names: Sequence[str], as_sent: set[str]) -> typ
 
 
 class SlowPathNeededError(Exception):
-    """Some of the rows have a value that does not fit its column, or whose unit their keys do not tell."""
+    """A row has a value that does not fit its column, or its keys do not show the unit of a value."""
 
 
 class RowColumns:
-    """The values of some rows of one schema by column, or `SlowPathNeededError`."""
+    """The values of rows of one schema, by column. May raise `SlowPathNeededError`."""
 
     def __init__(self, rows: Rows, batch: Batch) -> None:
         self.schema = rows.schema
@@ -244,7 +244,7 @@ class RowColumns:
         self.nothing = (None,) * len(rows.places)
         columns = zip(*map(astuple, rows.structs), strict=True)
         self.sent: Mapping[str, Sequence[Any]] = dict(zip(rows.schema.keys, columns, strict=True))
-        """By key."""
+        """The values by key."""
         self._batch = batch
 
     def evaluations(self) -> Sequence[WireEvals]:
@@ -257,7 +257,7 @@ class RowColumns:
             raise SlowPathNeededError from error
 
     def plain(self) -> dict[str, Sequence[Any]]:
-        """Return the columns `PLAIN` for which something was sent, but for ``is_snapshot``; times as sent."""
+        """Return the columns `PLAIN` with values, except ``is_snapshot``. Times are as sent."""
         builders = self.schema.builders(snapshots=self.are_snapshots)
         if builders is None:
             raise SlowPathNeededError
@@ -276,7 +276,7 @@ class RowColumns:
         return columns
 
     def scenarios(self) -> tuple[Sequence[str | None], Sequence[str | None]]:
-        """Return the scenarios' names and ids, wherever these were sent."""
+        """Return the names and ids of scenarios, whichever keys they were sent under."""
         names = self.sent.get(self.schema.scenario, self.nothing)
         ids = self.sent.get("scenario_id", self.nothing)
         if ScenarioWire in map(type, names):
@@ -288,7 +288,7 @@ class RowColumns:
         return names, ids
 
     def transcripts(self) -> Sequence[list[TurnWire] | None]:
-        """Return the transcripts; an empty one may be withheld."""
+        """Return the transcripts. An empty one may not be included in the list."""
         transcripts: Sequence[list[TurnWire] | None]
         transcripts = self.sent.get(self.schema.transcript, self.nothing)
         if [] not in transcripts or WITHHOLDING.isdisjoint(map(type, self.sources)):
@@ -298,13 +298,13 @@ class RowColumns:
         ]
 
     def is_withheld(self, row: int) -> bool:
-        """Whether an empty transcript means that the list keeps it back."""
+        """Whether an empty transcript means that the list does not include it."""
         call_type = self.sent.get("simulation_call_type", self.nothing)[row]
         place, batch = self.places[row], self._batch
         return place not in batch.has_detail and withholds(self.sources[row], batch.raws[place], call_type)
 
     def json_parts(self) -> dict[str, Sequence[Raw]]:
-        """Return the columns `JSON_PARTS` for which something was sent, as it was."""
+        """Return the columns `JSON_PARTS` with values, as sent."""
         projection = self.schema.projection
         names = [name for name in JSON_PARTS if name in self.sent and name in projection.calls]
         parts: dict[str, Sequence[Raw]] = {name: self.sent[name] for name in names}
@@ -313,14 +313,14 @@ class RowColumns:
         return parts
 
     def extras(self) -> list[bytes]:
-        """Return each row's ``extra`` as JSON."""
+        """Return ``extra`` of each row as JSON."""
         if not self.schema.extra:
             return [b"{}"] * len(self.nothing)
         return list(join_objects({name: self.sent[name] for name in self.schema.extra}))
 
 
 def in_utc(moments: Sequence[datetime | None]) -> Sequence[datetime | None]:
-    """Return times in UTC, which those are in that name no zone; most are already."""
+    """Return times in UTC. Times without a zone are in UTC, and most already are."""
     if all(moment is None or moment.tzinfo is UTC for moment in moments):
         return moments
     try:

@@ -1,4 +1,4 @@
-"""The columns of every exported table, and the columns that say which source a call came from."""
+"""The columns of all exported tables, including the columns that name the source of a call."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -10,7 +10,7 @@ from futureagi_async.models import CallExecution, Scenario
 from futureagi_async.sources import CallSource
 
 Kind: TypeAlias = Literal["text", "whole", "number", "flag", "time", "json", "turns"]
-"""``whole`` is a count, ``number`` a double, ``json`` JSON text."""
+"""``whole`` is a count, ``number`` is a double, ``json`` is JSON text."""
 
 _JSON: Final[Kind] = "json"
 
@@ -22,7 +22,7 @@ SOURCE: Final[Mapping[str, Kind]] = {
     "source_version_id": "text",
     "source_test_execution_id": "text",
 }
-"""Where a call was read; `SourceColumns` fills them."""
+"""The columns that name the source of a call. `SourceColumns` fills them."""
 
 JSON_PARTS: Final = (
     "eval_outputs",
@@ -32,10 +32,10 @@ JSON_PARTS: Final = (
     "tool_outputs",
     "rerun_snapshots",
 )
-"""Nested parts that a table holds as JSON text."""
+"""Nested parts that a table has as JSON text."""
 
 MODEL_FIELDS: Final = [field for field in attrs.fields(CallExecution) if field.eq]
-"""The model's fields but those that are about the record: its bytes, and what is known of them."""
+"""The fields of the model, except those about the record itself."""
 
 _KINDS: Final[dict[object, Kind]] = {
     str: "text",
@@ -56,12 +56,12 @@ def _scalars() -> dict[str, Kind]:
 
 
 SCALARS: Final[Mapping[str, Kind]] = _scalars()
-"""The model's plain fields under their own names, but for the scenario's name."""
+"""The plain fields of the model with their own names, except the name of the scenario."""
 
 PLAIN: Final[Mapping[str, Kind]] = {
     name: kind for name, kind in SCALARS.items() if name not in ("scenario_name", "scenario_id")
 }
-"""Those that a record sends as they are."""
+"""The plain columns that a record sends unchanged."""
 
 CALLS: Final[Mapping[str, Kind]] = {
     "id": "text",
@@ -70,7 +70,7 @@ CALLS: Final[Mapping[str, Kind]] = {
     "transcript": "turns",
     **dict.fromkeys((*JSON_PARTS, "extra", "misfits"), _JSON),
 }
-"""A table of calls. Its last column, by name or path, has what the others can't hold, as sent."""
+"""The table of calls. Its last column has the values as sent that the others can't hold, by name or path."""
 
 TURN: Final[Mapping[str, Kind]] = {
     "role": "text",
@@ -78,7 +78,7 @@ TURN: Final[Mapping[str, Kind]] = {
     "start_seconds": "number",
     "end_seconds": "number",
 }
-"""A turn of a transcript."""
+"""The columns of a turn in a transcript."""
 
 EVALUATIONS: Final[Mapping[str, Kind]] = {
     "call_id": "text",
@@ -96,7 +96,7 @@ EVALUATIONS: Final[Mapping[str, Kind]] = {
     "skipped": "flag",
     "pending": "flag",
 }
-"""The long table: one row for each evaluation of each call."""
+"""The long table of evaluations: one row for each evaluation of each call."""
 
 
 SourceRow: TypeAlias = tuple[int | str | None, ...]
@@ -106,7 +106,7 @@ _NO_SOURCE: SourceRow = (None,) * len(SOURCE)
 
 
 class SourceColumns:
-    """Gives a source its place among those of an export, and the ids it is made of."""
+    """Returns the place of a source in an export, and its ids."""
 
     def __init__(self, sources: Iterable[CallSource | None]) -> None:
         self._sources = list(sources)
@@ -117,13 +117,13 @@ class SourceColumns:
         return self._known.get(id(source)) or self._describe(source)
 
     def of_all(self, sources: Sequence[CallSource | None]) -> list[SourceRow]:
-        """Return them for many; most often there is but one."""
+        """Return the same for many sources; usually there is only one."""
         if sources.count(sources[0]) == len(sources):
             return [self.of(sources[0])] * len(sources)
         return list(map(self.of, sources))
 
     def named(self, source: CallSource | None) -> dict[str, int | str] | None:
-        """Return the same under short names, without what is null; ``None`` for no source."""
+        """Return the values with short names and without nulls; ``None`` for no source."""
         values = zip(SOURCE, self.of(source), strict=True)
         named = {name.removeprefix("source_"): value for name, value in values if value is not None}
         return named or None

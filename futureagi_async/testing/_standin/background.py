@@ -1,4 +1,4 @@
-"""Runs a web server on an event loop of its own, in a thread that ends with it."""
+"""Runs a web server on its own event loop, in a thread that ends with it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from aiohttp import web
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _LONGEST_LINE = 1 << 20
-"""Refusing long addresses is the site's business; the parser must let them through."""
+"""The longest request line. It is large, because the site itself refuses long URLs."""
 
 _TURNS_TO_SETTLE = 3
-"""Turns of the loop in which connections that were just accepted get their transport, to be closed, and
-those that were cut off close their socket."""
+"""Iterations of the event loop before the end: new connections get their transport, so that it can be closed,
+and cut-off connections close their socket."""
 
 _CLOSING_SECONDS = 0.02
-"""What a connection may take to end politely; handlers are cancelled before that."""
+"""The seconds for a connection to end normally. Handlers are cancelled before that."""
 
 
 class BackgroundServer:
-    """Serves a handler on loopback between `start` and `stop`, both of which block until done."""
+    """Serves a handler on loopback between `start` and `stop`. Both methods block until they are done."""
 
     def __init__(self, handler: Handler, host: str, port: int) -> None:
         self._handler = handler
@@ -39,7 +39,7 @@ class BackgroundServer:
 
     @property
     def port(self) -> int:
-        """The port in use; the wished one, perhaps 0, before the start."""
+        """The port in use. Before the start, the requested port, which may be 0."""
         return self._port
 
     @property
@@ -47,9 +47,9 @@ class BackgroundServer:
         return self._thread is not None
 
     def start(self) -> None:
-        """Listen, or raise what the operating system says against it."""
+        """Start to listen, or raise the `OSError` of the operating system."""
         if self._thread is not None:
-            raise RuntimeError("the server is running already")
+            raise RuntimeError("the server is already running")
         started = threading.Event()
         failures: list[BaseException] = []
         self._thread = threading.Thread(
@@ -63,7 +63,7 @@ class BackgroundServer:
             raise failures[0]
 
     def stop(self) -> None:
-        """Close every connection and end the thread; a server that does not run is left alone."""
+        """Close every connection and end the thread. Does nothing if the server is not running."""
         if self._thread is None or self._loop is None or self._stopping is None:
             return
         self._loop.call_soon_threadsafe(self._stopping.set)
@@ -99,7 +99,7 @@ class BackgroundServer:
             await self._stopping.wait()
             with suppress(NotImplementedError):  # of Windows' event loop
                 self._loop.remove_reader(listening)
-            # A connection accepted in this moment would fail half-made where the site is closed.
+            # A connection that is accepted at this moment would fail if the site is closed.
             await _let_settle()
             await site.stop()
             for task in self._handling:
@@ -107,7 +107,7 @@ class BackgroundServer:
         finally:
             await runner.cleanup()
             for transport in tuple(self._transports):
-                transport.abort()  # where a client left bytes unread, closing would wait for it
+                transport.abort()  # if a client has unread bytes, closing would wait for it
             await _let_settle()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""The server's clock, virtual or the machine's, and moments as whole microseconds since 1970."""
+"""The clock of the server (virtual or real), and times as whole microseconds since 1970."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def microseconds(moment: datetime) -> int:
-    """Return the aware `moment` as microseconds since 1970."""
+    """Return an aware datetime as microseconds since 1970."""
     return (moment - _EPOCH) // _MICROSECOND
 
 
 def moment_of(us: int) -> datetime:
-    """Return the aware UTC datetime of `us`; adding integers keeps it exact where a float would round."""
+    """Return microseconds since 1970 as an aware UTC datetime. Integer addition keeps it exact."""
     return _EPOCH + timedelta(microseconds=us)
 
 
 def iso_utc(us: int | None) -> str | None:
-    """`2026-01-08T09:00:00.123456Z`; the fraction is absent when it is zero, as the vendor writes it."""
+    """Return a text such as `2026-01-08T09:00:00.123456Z`. Like the vendor, it omits a zero fraction."""
     return None if us is None else iso_utc_text(us)
 
 
 def iso_utc_text(us: int) -> str:
-    """As `iso_utc`, for a moment that is there."""
+    """Return the same as `iso_utc`, for a time that is not `None`."""
     return moment_of(us).isoformat().replace("+00:00", "Z")
 
 
 VIRTUAL_START = datetime(2026, 2, 2, 9, 0, 0, 250_000, tzinfo=UTC)
-"""Where virtual time begins: after all sample data, and not on a whole second."""
+"""The start of virtual time: after all sample data, and not on a whole second."""
 
 _VIRTUAL_START_SECONDS = 1000.0
 
 
 class VirtualClock:
-    """A clock to hand to server and client alike, so that both live in the same time.
+    """A clock that the server and the client can share.
 
-    With `request_seconds > 0` it stands still between requests and each served request moves it on;
-    with 0 it follows the machine. `advance` moves it by hand in either case. Safe from any thread.
+    With `request_seconds > 0`, each served request advances the clock, and it stands still between requests.
+    With 0, it follows the clock of the machine. `advance` advances it in both cases. It is thread-safe.
     """
 
     def __init__(self, request_seconds: float = 0.0) -> None:
@@ -62,25 +62,25 @@ class VirtualClock:
 
     @property
     def is_virtual(self) -> bool:
-        """Whether only requests and `advance` move this clock."""
+        """Whether only requests and `advance` change this clock."""
         return self.request_seconds > 0
 
     def monotonic(self) -> float:
-        """Seconds that never go back; the zero point means nothing."""
+        """Return the seconds since an arbitrary time. They never decrease."""
         with self._lock:
             return self._seconds + (0.0 if self.is_virtual else time.monotonic())
 
     def now(self) -> datetime:
-        """Return the aware UTC date and time that belongs to `monotonic()`."""
+        """Return the present time as an aware UTC datetime. It fits `monotonic()`."""
         return self._zero + timedelta(seconds=self.monotonic())
 
     def advance(self, seconds: float) -> None:
-        """Let `seconds` pass at once: a wait that costs no time."""
+        """Advance the clock by `seconds`, without waiting."""
         if seconds < 0:
-            raise ValueError("a clock does not go back")
+            raise ValueError("a clock can't go back: seconds must not be negative")
         with self._lock:
             self._seconds += seconds
 
     def microseconds_at(self, monotonic: float) -> int:
-        """Return the `monotonic()` reading as microseconds since 1970, as sort keys are written."""
+        """Return a time of `monotonic()` as microseconds since 1970, like sort keys."""
         return self._zero_us + round(monotonic * SECOND_US)

@@ -29,22 +29,23 @@ def _not_negative(_instance: object, attribute: object, value: float) -> None:
 
 @frozen(kw_only=True)
 class Motion:
-    """How a list moves: rates are events in a virtual second, and everything follows from the seed.
+    """How a list changes. Rates are changes per virtual second. All changes follow from the seed.
 
     Attributes:
-        updates: saves of a call, which give it the key of their moment.
-        inserts: new calls with the key of their moment.
-        deletes: calls (and their snapshots) that cease to exist.
-        soft_deletes: calls that are marked deleted, which is a save; run-test lists go on counting them.
-        tie_updates: jobs that save `tie_size` calls at once with one identical key.
-        tie_size: how many calls such a job saves.
-        old_key_entries: on a version list, calls that enter it with an old key because they were
-            evaluated; on the other lists, calls that change their status but not their key, and so enter
-            and leave the list filtered by it.
-        commit_delay_seconds: a change becomes visible this much later than its key says: least and most.
-        clock_skew_seconds: by how much the clocks of some writers, and so their keys, may be off.
-        gap_share: which share of `request_seconds` passes between the statements of one request.
-        seed: the same seed, data and requests give the same changes at the same moments.
+        updates: saves of a call. Each sets the sort key of the call to the time of the save.
+        inserts: new calls. Their sort key is the time of the insert.
+        deletes: calls that are removed, including their snapshots.
+        soft_deletes: calls that are marked as deleted, with a save. Run-test lists still count them.
+        tie_updates: jobs that save `tie_size` calls at the same time with the same sort key.
+        tie_size: the number of calls in such a job.
+        old_key_entries: in the list of an agent version, calls that enter with an old sort key because they
+            were evaluated. In other lists, calls that change their status but not their sort key, so they
+            enter and leave the list with that `status` filter.
+        commit_delay_seconds: the shortest and the longest time between the sort key of a change and the
+            moment when it becomes visible.
+        clock_skew_seconds: the largest error in the clocks of some writers, and so in their sort keys.
+        gap_share: the share of `request_seconds` that passes between the statements of one request.
+        seed: the same seed, data and requests give the same changes at the same times.
 
     """
 
@@ -63,7 +64,7 @@ class Motion:
     def __attrs_post_init__(self) -> None:
         least, most = self.commit_delay_seconds
         if not 0 <= least <= most:
-            raise ValueError("commit_delay_seconds must be (least, most), neither negative")
+            raise ValueError("commit_delay_seconds must be (least, most), and neither may be negative")
         if not 0 <= self.gap_share <= 1:
             raise ValueError("gap_share must be between 0 and 1")
         if self.tie_size < 1:
@@ -71,11 +72,11 @@ class Motion:
 
 
 Callback = Callable[[float], None]
-"""Told the moment for which it was planned."""
+"""A callback. It gets the time for which it was planned."""
 
 
 class Schedule:
-    """Callbacks to come. Nothing in here looks at a clock."""
+    """The planned callbacks. It uses no clock."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Callback]] = []
@@ -85,18 +86,18 @@ class Schedule:
         heappush(self._heap, (moment, next(self._order), callback))
 
     def run_until(self, moment: float) -> None:
-        """Let everything happen that was planned up to and including the moment."""
+        """Run all callbacks that were planned up to and including a time."""
         while self._heap and self._heap[0][0] <= moment:
             planned, _, callback = heappop(self._heap)
             callback(planned)
 
 
 _TRIES = 16
-"""Calls with a change under way are passed over; when most have one, a change is left out instead."""
+"""How often to draw another call if one has a change in progress. After that, the change is left out."""
 
 
 class CallPool:
-    """Calls that are in a list and delivered there; others are dropped when they are drawn."""
+    """The calls that a list delivers. Other calls are removed when they are drawn."""
 
     def __init__(self, listing: Listing, draw: random.Random) -> None:
         self._listing = listing
@@ -107,7 +108,7 @@ class CallPool:
         self._calls.append(call)
 
     def take(self) -> Call | None:
-        """Draw a call that no change is under way for, and lock it."""
+        """Draw a call without a change in progress, and lock it."""
         for _ in range(_TRIES):
             call = self._draw_alive()
             if call is None or not call.locked:
@@ -134,14 +135,14 @@ class CallPool:
 _WRITERS = 4
 _NEW = State(exists=True, deleted=False, status="completed", evaluated=True)
 _NUMBERS_FROM = 1_000_000
-"""New calls are numbered beyond any sample."""
+"""The first number of new calls: higher than all numbers of sample calls."""
 
 
 class Mover:
-    """Changes a list for as long as it is left in the schedule.
+    """Changes a list while it is in the schedule.
 
-    A change is decided at its moment: row, key, delay. It becomes visible when it commits; until then no
-    other change may touch the row, as a database's row lock has it.
+    The row, the sort key and the delay of a change are decided at its time. The change becomes visible when
+    it commits. Until then, no other change can affect the row, as with a row lock of a database.
     """
 
     def __init__(
@@ -175,7 +176,7 @@ class Mover:
             self._schedule.plan(moment + self._draw.expovariate(rate), self._change_something)
 
     def stop(self) -> None:
-        """Begin no further change; those under way still commit."""
+        """Start no more changes. Changes in progress still commit."""
         self._is_stopped = True
 
     def _change_something(self, moment: float) -> None:
@@ -196,7 +197,7 @@ class Mover:
             act(moment)
 
     def _save(self, moment: float, calls: list[Call], key_us: int | None, **changes: Any) -> None:
-        """Change locked calls together, once the change commits; what else was changed by then stays so."""
+        """Change locked calls together when the change commits. Other changes to them stay."""
 
         def commit(visible: float) -> None:
             for call in calls:
@@ -228,7 +229,7 @@ class Mover:
         self._add(moment, self._family, key_us, key_us)
 
     def _enter_with_old_key(self, moment: float) -> None:
-        """Let a call enter without a save of its key: by its evaluation, or by its status."""
+        """Let a call enter a list without a new sort key: by its evaluation or by its status."""
         if self._listing.rule is VERSION_RULE:
             old_us = self._old_key_us()
             self._add(moment, self._family_elsewhere(), old_us - 10 * MINUTE_US, old_us)
@@ -259,13 +260,13 @@ class Mover:
         self._commit(moment, commit)
 
     def _execution_of(self, family: Family) -> TestExecution | None:
-        """Return where new calls belong: the execution in motion, or the newest; deleted ones get none."""
+        """Return the execution for new calls: the one in motion, or the newest that is not deleted."""
         own = [execution for execution in family.executions if execution.listing is self._listing]
         alive = [execution for execution in own or family.executions if not execution.deleted]
         return alive[-1] if alive else None
 
     def _version(self) -> AgentVersion | None:
-        """Return the version whose list is in motion, so that new calls stand in it."""
+        """Return the version whose list is in motion, so that new calls enter it."""
         return next((v for v in self._family.versions if v.listing is self._listing), None)
 
     def _old_key_us(self) -> int:
@@ -275,9 +276,9 @@ class Mover:
         return self._draw.randint(-entries[-1][0], -entries[0][0])
 
     def _family_elsewhere(self) -> Family:
-        """Return a run test of its own for calls that were long there before they were evaluated.
+        """Return a separate run test for calls that existed long before they were evaluated.
 
-        They must not suddenly appear in this family's other lists, which no call enters with an old key.
+        They must not appear in the other lists of this family, which no call enters with an old sort key.
         """
         if self._elsewhere is None:
             own = self._family.run_test

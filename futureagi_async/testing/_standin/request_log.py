@@ -1,4 +1,4 @@
-"""The log of served requests: one frozen entry a request, readable from any thread."""
+"""The log of served requests: one immutable entry per request, readable from any thread."""
 
 import threading
 from collections import deque
@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from attrs import field, frozen
 
 _NEWEST_KEPT = 100_000
-"""A soak test must not fill the memory with its own log."""
+"""The limit of entries, so that the log of a long test does not fill the memory."""
 
 
 @frozen
 class ServedRequest:
-    """One request as the server saw it.
+    """One request, as the server saw it.
 
-    `headers` ignores the case of names. `status` is 0 where the connection ended without an answer.
-    `started` and `ended` are readings of the server's clock: arrival, and the answer's last byte.
+    Names in `headers` are case-insensitive. `status` is 0 if the connection ended without an answer.
+    `started` and `ended` are times on the server's clock: the arrival, and the last byte of the answer.
     """
 
     method: str
@@ -28,7 +28,7 @@ class ServedRequest:
 
 
 class RequestLog:
-    """The newest requests served, in the order in which they ended, and how many ran at once."""
+    """The newest served requests in the order in which they ended, and the number of concurrent requests."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -47,12 +47,12 @@ class RequestLog:
             return self._peak_in_flight
 
     def read(self) -> list[ServedRequest]:
-        """Return a copy that later requests do not change."""
+        """Return a copy of the entries."""
         with self._lock:
             return list(self._entries)
 
     def clear(self) -> None:
-        """Forget the entries and the peak; requests under way still count."""
+        """Remove the entries and reset the peak. Requests in progress still count."""
         with self._lock:
             self._entries.clear()
             self._peak_in_flight = self._in_flight

@@ -1,4 +1,4 @@
-"""A test execution that runs on the server's clock: its calls begin, end, and are evaluated."""
+"""Simulates a test execution on the server's clock: its calls start, end, and are evaluated."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ Ending = Literal["completed", "failed", "cancelled", "stalled"]
 
 _FAILS_EVERY = 10
 _NEXT_CALL_SECONDS = 0.001
-"""Between the end of a call and the begin of the next one."""
+"""The seconds between the end of a call and the start of the next one."""
 
 
 @frozen(kw_only=True)
 class Run:
-    """How a test execution runs, from all its calls pending to its end; times in seconds.
+    """The course of a test execution, from pending calls to its end. Times are in seconds.
 
     Attributes:
-        calls_at_once: how many calls are under way.
-        call_seconds: how long each takes; every tenth fails.
-        evaluation_seconds: how long the evaluations take that follow all calls; they end one call after the
-            other, and leave the calls' sort keys alone.
-        ending: how it ends. `"stalled"` does not: nothing happens any more.
-        ending_after: how many calls end before it fails, is cancelled or stalls; by default half of them.
-            With all of them, it is during the evaluations.
+        calls_at_once: the number of calls in progress at the same time.
+        call_seconds: the duration of each call. Every tenth call fails.
+        evaluation_seconds: the duration of all evaluations, which follow the calls. They end call by call,
+            and do not change the sort keys of the calls.
+        ending: how the execution ends. `"stalled"` means that it never ends, and nothing more happens.
+        ending_after: the number of calls that end before it fails, is cancelled or stalls. Default: half of
+            the calls. With the number of all calls, it ends during the evaluations.
 
     """
 
@@ -46,7 +46,7 @@ class Run:
 
 
 class Runner:
-    """Lets one test execution run, as long as the schedule is carried on."""
+    """Runs one test execution while the schedule advances."""
 
     def __init__(
         self, world: World, schedule: Schedule, clock: VirtualClock, execution: TestExecution, run: Run
@@ -62,15 +62,15 @@ class Runner:
         ]
         self._waiting = list(self._calls)
         self._open = len(self._calls)
-        """Calls that have not ended."""
+        """The calls that have not ended."""
         self._is_over = False
         early = run.ending != "completed"
         half = len(self._calls) // 2 if run.ending_after is None else run.ending_after
         self._ends_with = len(self._calls) - half if early else None
-        """How many calls have not ended when it fails, is cancelled or stalls."""
+        """The number of unfinished calls at which it fails, is cancelled or stalls."""
 
     def start(self, moment: float) -> None:
-        """Set all calls back, in one statement, and begin the first."""
+        """Reset all calls in one statement, and start the first ones."""
         self._execution.status = "running"
         for call in self._calls:
             call.evals_done = False
@@ -99,7 +99,7 @@ class Runner:
             self._evaluate(moment)
 
     def _evaluate(self, moment: float) -> None:
-        """Begin with all evaluations at once, and finish them call by call."""
+        """Start all evaluations at the same time, and finish them call by call."""
         self._execution.status = "evaluating"
         completed = [call for call in self._calls if call.state.status == "completed" and call.state.exists]
         for call in completed:
@@ -119,7 +119,7 @@ class Runner:
             self._execution.status = "completed"
 
     def _end_early(self, moment: float) -> bool:
-        """Fail, cancel or stall, if it is time to."""
+        """Fail, cancel or stall, if it is time."""
         if self._is_over or self._ends_with is None or self._open > self._ends_with:
             return False
         self._is_over = True
@@ -131,7 +131,7 @@ class Runner:
         return True
 
     def _stop(self, moment: float) -> None:
-        """End what is under way as the execution does, and cancel what has not begun."""
+        """End running calls with the status of the execution, and cancel pending ones."""
         self._execution.status = self._run.ending
         for call in self._calls:
             if call.state.status == "ongoing":
@@ -140,6 +140,6 @@ class Runner:
                 self._change(call, moment, status="cancelled")
 
     def _change(self, call: Call, moment: float, **changes: Any) -> None:
-        """Save a call, unless it was deleted meanwhile."""
+        """Save a call, unless it was deleted."""
         if call.state.exists and not call.state.deleted:
             self._world.change(call, moment, key_us=self._clock.microseconds_at(moment), **changes)

@@ -1,4 +1,4 @@
-"""The stand-in server as its users hold it: starting and stopping, data, motion, faults."""
+"""The public class of the stand-in server: start and stop, data, motion and faults."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from futureagi_async.testing._standin.web.cost import ServerCost
 
 ListName = str | tuple[str, str]
-"""A run test's or a test execution's id, or an `(agent_id, version_id)` pair."""
+"""The id of a run test or a test execution, or an `(agent_id, version_id)` pair."""
 
 
 _DIALECTS = {"served": SERVED, "documented": DOCUMENTED}
@@ -47,42 +47,42 @@ _REACHED_AS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - all a
 
 
 class StandInServer:
-    """A real HTTP server on loopback that behaves like the vendor's, with data that follows from a seed.
+    """A real HTTP server on loopback that behaves like the vendor's server, with data from a seed.
 
-    It runs on an event loop of its own in a thread, so both kinds of tests can use it::
+    It runs on its own event loop in a thread, so both sync and async tests can use it::
 
         with StandInServer() as server: ...
         async with StandInServer(dialect="documented") as server: ...
 
-    It serves calls with their details and KPIs, and the lists in which ids are found: run tests, their test
-    executions, agents and their versions. A list of calls is named by its id, or by `(agent_id, version_id)`.
+    It serves calls with their details and KPIs, and the lists of run tests, test executions, agents and agent
+    versions. A list of calls is named by its id, or by `(agent_id, version_id)`.
 
-    Data are added (`add_run_test`, ...), deleted (`delete_execution`) and sent with other values
-    (`alter_call`, `alter_kpis`) at any moment; lists change by themselves while they are read (`move`), test
-    executions run to their end (`run_execution`), and the lists' history (`alive_throughout`,
-    `alive_sometime`) judges what a reader got.
+    You can add data (`add_run_test`, ...), delete it (`delete_execution`), and send other values
+    (`alter_call`, `alter_kpis`) at any time. Lists can change while they are read (`move`), and test
+    executions can run to their end (`run_execution`). To check what a reader got, use the history of the
+    lists (`alive_throughout`, `alive_sometime`).
 
-    Faults (`fail`, `stall`, `disconnect`, `respond`) meet requests whose path and query contain
-    `path_contains`; the default meets all. Each is used up by the next `times` such requests, after `after`
-    of them went through. Where several are due, the one scripted first is used. They come before routing
-    and keys. `poison` breaks whatever answers should hold a call.
+    A fault (`fail`, `stall`, `disconnect`, `respond`) affects requests whose path and query contain
+    `path_contains`; by default all requests. It skips the first `after` of them, and then affects `times`
+    requests. If several faults fit a request, the oldest one is used. Faults come before routing and the
+    check of keys. `poison` breaks all answers that would have a call.
 
     Args:
-        dialect: `"served"`, what the vendor's server answers, or `"documented"`, what its documents promise.
-        seed: everything random follows from it: equal seeds and requests give equal bytes.
-        latency_seconds: real time every request waits; the attribute may be changed while running.
-        api_key: what `X-Api-Key` must say.
-        secret_key: what `X-Secret-Key` must say.
+        dialect: `"served"` answers like the vendor's server, `"documented"` like its documents.
+        seed: the source of everything random. Equal seeds and requests give equal bytes.
+        latency_seconds: the real time that every request waits. You can change the attribute at any time.
+        api_key: the required value of `X-Api-Key`.
+        secret_key: the required value of `X-Secret-Key`.
         host: the address to listen on.
-        port: 0 takes a free one.
-        demo: whether to make the sample data set.
-        request_seconds: virtual seconds each request takes; with 0 the clock is the machine's.
-        cost: real time that answering takes, by requests and rows, on a number of workers; by default none.
+        port: the port to listen on; 0 takes a free one.
+        demo: whether to create the sample data.
+        request_seconds: the virtual time of each request. With 0, the clock is that of the machine.
+        cost: the real time of answers, by requests and rows, on a number of workers. Default: none.
 
     """
 
     canary = CANARY
-    """Part of every secret and phone number in the lists of run tests and agents: nothing to keep."""
+    """A part of every secret and phone number in the lists of run tests and agents. Don't store it."""
 
     def __init__(
         self,
@@ -144,20 +144,20 @@ class StandInServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # Whoever cancels the caller must not leave the thread running behind its back.
+        # If the caller is cancelled, the thread must not continue.
         await asyncio.shield(asyncio.to_thread(self._background.stop))
 
     @property
     def base_url(self) -> str:
-        """`http://127.0.0.1:<port>` or `http://[::1]:<port>`, without a slash at the end."""
+        """The URL, such as `http://127.0.0.1:<port>` or `http://[::1]:<port>`, without a slash at the end."""
         if not self._background.is_running:
-            raise RuntimeError("the server has no address before it runs: use it in a `with` block")
+            raise RuntimeError("the server has no address before it runs: use it inside its `with` block")
         host = _REACHED_AS.get(self._host, self._host)
         return f"http://{f'[{host}]' if ':' in host else host}:{self._background.port}"
 
     @property
     def run_test_ids(self) -> tuple[str, ...]:
-        """The sample run tests: voice ("Checkout flow"), text ("Refund chats"), and a small one.
+        """The ids of the sample run tests: voice ("Checkout flow"), text ("Refund chats"), and a small one.
 
         The small one has every status and missing values.
         """
@@ -165,17 +165,17 @@ class StandInServer:
 
     @property
     def agent_versions(self) -> tuple[tuple[str, str], ...]:
-        """The sample agent versions as `(agent_id, version_id)`: two voice versions and a text version."""
+        """The sample agent versions as `(agent_id, version_id)`: two for voice, one for text."""
         return self._samples.agent_versions
 
     @property
     def test_execution_ids(self) -> tuple[str, ...]:
-        """The sample test executions: of the voice, the text and the small run test."""
+        """The ids of the sample test executions: of the voice, the text and the small run test."""
         return self._samples.test_execution_ids
 
     @property
     def latency_seconds(self) -> float:
-        """Real seconds every request waits before it is answered."""
+        """The real seconds that every request waits before it is answered."""
         return self._site.latency_seconds
 
     @latency_seconds.setter
@@ -184,78 +184,85 @@ class StandInServer:
 
     @property
     def requests(self) -> list[ServedRequest]:
-        """What was served, in the order in which it ended: a copy, up to 100,000 of the newest."""
+        """The newest served requests (up to 100,000), in the order in which they ended; a copy."""
         return self._site.log.read()
 
     def clear_requests(self) -> None:
-        """Forget what was served, and begin `peak_in_flight` anew."""
+        """Clear `requests`, and reset `peak_in_flight`."""
         self._site.log.clear()
 
     @property
     def in_flight(self) -> int:
-        """How many requests are being handled now."""
+        """The number of requests in progress."""
         return self._site.log.in_flight
 
     @property
     def peak_in_flight(self) -> int:
-        """The greatest number of requests handled at once."""
+        """The largest number of concurrent requests."""
         return self._site.log.peak_in_flight
 
-    # Data: builders, and what a perfect reader would get. They may be called at any moment, from any thread.
+    # Data: builders, and the rows of a complete read. You can call these at any time, from any thread.
 
     def add_run_test(self, calls: int = 3000, **options: Unpack[PlanOptions]) -> str:
-        """Make a run test with calls of every status, in test executions of its own; return its id.
+        """Add a run test with calls of every status and its own test executions, and return its id.
 
         Args:
-            calls: how many calls take a place in the list.
-            options: `kind`, whether they are `"voice"` (the default) or `"text"`; `tie_size`, how many
-                neighbours share one sort key (1); `slim`, whether rows have few small fields, for tests
-                that are about their number (`False`); `snapshots`, how many rerun snapshots come on top
-                (0); `deleted`, how many of the calls are soft-deleted: counted, at the front, and never
-                delivered (0); `executions`, how many calls each test execution has, oldest first (one has
-                all); `versions`, how many versions of the agent take turns with the calls (1); `name`,
-                which need not be unique, and `agent_name`; `source_type`, `"agent_definition"` (the
-                default) or `"prompt"`, which has no agent.
+            calls: the number of calls that the list counts.
+            options: these keyword arguments.
+                `kind`: `"voice"` (default) or `"text"`.
+                `tie_size`: the number of neighbouring calls with the same sort key. Default: 1.
+                `slim`: whether rows have only few small fields, for tests with many rows. Default: `False`.
+                `snapshots`: the number of additional rerun snapshots. Default: 0.
+                `deleted`: the number of soft-deleted calls. They are the newest calls; the list counts them
+                but never sends them. Default: 0.
+                `executions`: the number of calls in each test execution, oldest first. Default: one
+                execution with all calls.
+                `versions`: the number of agent versions, which alternate between calls. Default: 1.
+                `name`: the name, which need not be unique; `agent_name`: the name of the agent.
+                `source_type`: `"agent_definition"` (default), or `"prompt"`, which has no agent.
 
         """
         return self._build(Plan(calls=calls, **options)).run_test.id
 
     def add_test_execution(self, calls: int = 3000, **options: Unpack[PlanOptions]) -> str:
-        """Make a test execution (and the run test it belongs to); return its id.
+        """Add a test execution and its run test, and return the id of the execution.
 
-        The options are those of `add_run_test`, but soft-deleted calls are not in this list at all. Of
-        several executions it is the oldest.
+        The options are those of `add_run_test`, but soft-deleted calls are not in this list. With several
+        executions, it is the oldest one.
         """
         return self._build(Plan(calls=calls, **options)).executions[0].id
 
     def add_agent_version(self, calls: int = 3000, **options: Unpack[PlanOptions]) -> tuple[str, str]:
-        """Make an agent version whose calls are all completed and evaluated; return agent and version id.
+        """Add an agent version whose calls are all completed and evaluated, and return agent and version id.
 
-        The options are those of `add_run_test`; neither soft-deleted calls nor snapshots are in this list.
-        Of several versions it is the oldest.
+        The options are those of `add_run_test`, but soft-deleted calls and snapshots are not in this list.
+        With several versions, it is the oldest one.
         """
         if options.get("source_type") == "prompt":
-            raise ValueError("a prompt has no agent, and so no agent version")
+            raise ValueError("source_type 'prompt' has no agent, so it has no agent version")
         version = self._build(Plan(calls=calls, mixed=False, **options)).versions[0]
         return version.agent.id, version.id
 
     def delete_execution(self, test_execution_id: str, *, after_seconds: float = 0.0) -> None:
-        """Soft-delete a test execution and its calls, in one statement that leaves their sort keys alone.
+        """Soft-delete a test execution and its calls, in one statement that does not change their sort keys.
 
-        Run-test lists go on counting the calls, where they were, and do not deliver them: short and empty
-        pages in the middle of a list. The other lists drop them, their details are not found, and neither
-        is the execution: 404, but 500 for its calls in the served dialect. Rerun snapshots stay.
+        Run-test lists still count these calls at their places, but don't send them. So there are short and
+        empty pages in the middle of a list. Other lists no longer have them. Requests for the execution or
+        the details of its calls get 404; in the served dialect, its list of calls gets 500. Rerun snapshots
+        stay.
 
         Args:
-            test_execution_id: a sample's, one of `run_test_executions`, or an added one.
-            after_seconds: virtual seconds from now at which it happens, also within a request.
+            test_execution_id: the id of a sample execution, of `run_test_executions`, or of an added one.
+            after_seconds: the virtual seconds until the deletion. It can also happen during a request.
 
         Raises:
-            ValueError: there is no such execution (any more), or time to come on a clock that is not virtual.
+            ValueError: there is no such execution, or `after_seconds` is given without a virtual clock.
 
         """
         if after_seconds < 0 or (after_seconds and not self.clock.is_virtual):
-            raise ValueError("after_seconds needs a virtual clock, and does not go back")
+            raise ValueError(
+                "after_seconds needs a virtual clock (request_seconds=0.05), and must not be negative"
+            )
         with self._world.lock:
             execution, now = self._execution(test_execution_id), self.clock.monotonic()
             delete = partial(self._world.delete_execution, execution)
@@ -265,15 +272,16 @@ class StandInServer:
                 delete(now)
 
     def alter_call(self, call_id: str, fields: Mapping[str, Any]) -> None:
-        """Send other values under some JSON keys of a call, in every answer with the call that has them.
+        """Send other values under some JSON keys of a call, in every answer that has these keys.
 
-        That is how values of undocumented types come: `{"overall_score": "7.5", "session_id": 12345}`. Only
-        what is sent changes, not the call's place, nor what filters and KPIs make of it. Values that were
-        altered before go back to what they were, so `{}` undoes it.
+        Use it for values of undocumented types, such as `{"overall_score": "7.5", "session_id": 12345}`. It
+        changes only the values that are sent, not the place of the call, filters or KPIs. Each call of this
+        method first restores earlier altered values, so `{}` undoes it.
 
         Raises:
-            ValueError: there is no such call, or no answer with it has one of the keys.
-            TypeError: a value can't be written as JSON (and NaN is a `ValueError`: see `poison`).
+            ValueError: there is no such call, no answer has one of the keys, or a value is NaN (see
+                `poison`).
+            TypeError: a value can't be written as JSON.
 
         """
         with self._world.lock:
@@ -282,13 +290,13 @@ class StandInServer:
             call.fragments.clear()
 
     def alter_kpis(self, test_execution_id: str, fields: Mapping[str, Any]) -> None:
-        """Send other values under some JSON keys of a test execution's KPIs; otherwise as `alter_call`."""
+        """Send other values under some JSON keys of the KPIs of a test execution, like `alter_call`."""
         with self._world.lock:
             execution = self._execution(test_execution_id)
             execution.altered = self._checked(fields, execution)
 
     def run_test_executions(self, run_test_id: str) -> list[str]:
-        """Return the ids of a run test's test executions that are not deleted now, oldest first."""
+        """Return the ids of the test executions of a run test that are not deleted, oldest first."""
         with self._world.lock:
             self._catch_up()
             if run_test_id not in self._world.run_tests:
@@ -297,19 +305,19 @@ class StandInServer:
             return [execution.id for execution in family.executions if not execution.deleted]
 
     def run_test_rows(self, run_test_id: str) -> list[str]:
-        """Return the ids, calls and snapshots, that the list delivers now, newest first."""
+        """Return the ids of calls and snapshots that the list sends now, newest first."""
         return self._rows(run_test_id)
 
     def version_rows(self, agent_id: str, version_id: str) -> list[str]:
-        """Return the call ids that the list of an agent version delivers now, newest first."""
+        """Return the ids of calls that the list of an agent version sends now, newest first."""
         return self._rows((agent_id, version_id))
 
     def test_execution_rows(self, test_execution_id: str) -> list[str]:
-        """Return the call ids that the list of a test execution delivers now, newest first."""
+        """Return the ids of calls that the list of a test execution sends now, newest first."""
         return self._rows(test_execution_id)
 
     def call_execution_ids(self) -> list[str]:
-        """Return the ids of all calls that have a detail now."""
+        """Return the ids of all calls whose details can be read now."""
         with self._world.lock:
             self._catch_up()
             calls = self._world.calls.values()
@@ -327,7 +335,7 @@ class StandInServer:
             return build(self._world, plan)
 
     def _checked(self, fields: Mapping[str, Any], thing: Call | TestExecution) -> dict[str, Any]:
-        """Return a copy of what was altered, if it is JSON under keys of the thing."""
+        """Return a copy of the altered values, if they are JSON under existing keys."""
         copied: dict[str, Any] = json.loads(to_json(dict(fields)))
         unknown = copied.keys() - _DIALECTS[self.dialect].keys_of(thing)
         if unknown:
@@ -353,17 +361,17 @@ class StandInServer:
         except KeyError:
             raise ValueError(f"the server has no list {name!r}") from None
 
-    # Motion: lists that change while they are read, and the history of what they held.
+    # Motion: lists that change while they are read, and the history of their contents.
 
     def move(self, list_name: ListName, motion: Motion) -> None:
-        """Set a list in motion, from now on.
+        """Let a list change from now on.
 
-        Its changes are driven by the virtual clock alone, which the requests served move on, so equal
-        requests meet equal data. They happen before and between the statements of a request. A call that
-        changes does so in all its lists. Several motions of one list add up.
+        Only the virtual clock drives the changes, and served requests advance it. So equal requests get equal
+        data. Changes happen before and between the statements of a request. A call changes in all its lists.
+        Several motions of one list add up.
 
         Raises:
-            ValueError: the server was made without `request_seconds`, so that its clock is not virtual.
+            ValueError: the server has no virtual clock, because it was created without `request_seconds`.
 
         """
         if not self.clock.is_virtual:
@@ -377,12 +385,12 @@ class StandInServer:
             self._movers.append(mover)
 
     def run_execution(self, test_execution_id: str, run: Run = Run()) -> None:  # noqa: B008 - frozen
-        """Let a test execution run from its beginning, from now on: all its calls are pending again.
+        """Start a test execution again: all its calls are pending, and then run to their end.
 
-        It goes on with the server's clock, which is the machine's or virtual.
+        It uses the server's clock, virtual or real.
 
         Raises:
-            ValueError: there is no such execution (any more).
+            ValueError: there is no such execution, or it was deleted.
 
         """
         with self._world.lock:
@@ -391,7 +399,7 @@ class StandInServer:
             runner.start(self.clock.monotonic())
 
     def stop_motion(self) -> None:
-        """Let no further change begin; those that wait for their commit still become visible."""
+        """Start no more changes. Changes that wait for their commit still become visible."""
         with self._world.lock:
             self._catch_up()
             for mover in self._movers:
@@ -401,10 +409,10 @@ class StandInServer:
     def alive_throughout(
         self, list_name: ListName, start: float, end: float, *, status: str | None = None
     ) -> set[str]:
-        """Return the ids that a list delivered at every moment from `start` to `end`, both included.
+        """Return the ids that a list sent at every time from `start` to `end`, including both.
 
-        The moments are readings of `clock.monotonic()`, such as `started` and `ended` of the entries of
-        `requests`. `status` narrows the list as the parameter or filter of that name does.
+        A complete read must have all of them. The times are values of `clock.monotonic()`, such as `started`
+        and `ended` of the entries in `requests`. `status` selects calls like the parameter or filter.
         """
         with self._world.lock:
             return alive_throughout(self._past(list_name, end), start, end, status)
@@ -412,9 +420,9 @@ class StandInServer:
     def alive_sometime(
         self, list_name: ListName, start: float, end: float, *, status: str | None = None
     ) -> set[str]:
-        """Return the ids that a list delivered at some moment from `start` to `end`.
+        """Return the ids that a list sent at some time from `start` to `end`.
 
-        A reader must not have any other.
+        A read must not have any other id.
         """
         with self._world.lock:
             return alive_sometime(self._past(list_name, end), start, end, status)
@@ -422,11 +430,11 @@ class StandInServer:
     def _past(self, list_name: ListName, end: float) -> Listing:
         self._catch_up()
         if end > self.clock.monotonic():
-            raise ValueError("that moment has not come yet")
+            raise ValueError("end must not be in the future of the server's clock")
         return self._find(list_name)
 
     def _catch_up(self) -> None:
-        """Let the data become what it is at the clock's time."""
+        """Apply all changes up to the present time of the clock."""
         self._schedule.run_until(self.clock.monotonic())
 
     # Faults
@@ -443,8 +451,8 @@ class StandInServer:
     ) -> None:
         """Answer with an error status.
 
-        `body`: text or bytes as they are, or a value sent as JSON; by default what a proxy (502 to 504),
-        a limiter (429) or the API itself would say.
+        `body` is text, bytes, or a value that is sent as JSON. By default, it is the body that a proxy (502
+        to 504), a rate limiter (429) or the API would send.
         """
         answer = failure_answer(self.dialect, status, headers, body)
         self._faults.add(Replace(answer), path_contains, times=times, after=after)
@@ -458,7 +466,7 @@ class StandInServer:
         after_bytes: int | None = None,
         after: int = 0,
     ) -> None:
-        """Wait real `seconds` (for ever by default) before the answer, or after some bytes of its body."""
+        """Wait real `seconds` (by default forever) before the answer, or after some bytes of its body."""
         self._faults.add(Stall(seconds, after_bytes), path_contains, times=times, after=after)
 
     def disconnect(
@@ -470,7 +478,7 @@ class StandInServer:
         reset: bool = False,
         after: int = 0,
     ) -> None:
-        """Close the connection without an answer, or after some bytes of its body; `reset` sends an RST."""
+        """Close the connection before the answer, or after some bytes of its body. `reset` sends an RST."""
         self._faults.add(Disconnect(after_bytes, reset), path_contains, times=times, after=after)
 
     def respond(
@@ -485,16 +493,16 @@ class StandInServer:
         times: int = 1,
         after: int = 0,
     ) -> None:
-        """Answer with exactly these bytes; they are not encoded, whatever `content_encoding` claims."""
+        """Answer with exactly these bytes. They are not encoded, even with a `content_encoding`."""
         more = dict(headers or {}) | ({"Content-Encoding": content_encoding} if content_encoding else {})
         answer = Answer(status, body, content_type, more)
         self._faults.add(Replace(answer), path_contains, times=times, after=after)
 
     def poison(self, call_id: str) -> None:
-        """Answer 500 in HTML whenever an answer should hold this call, as for NaN in a float column.
+        """Answer with 500 and HTML if an answer would have this call, like the server for NaN in a number.
 
-        So do its detail and every page of a list that it is on, until `clear_faults`; other pages, and the
-        KPIs, are answered. A poisoned call stays on its lists, and counts as delivered in their history.
+        This affects its details and every page with it, until `clear_faults`. Other pages and the KPIs are
+        answered. The call stays in its lists, and their history counts it as sent.
 
         Raises:
             ValueError: there is no such call.
@@ -506,7 +514,7 @@ class StandInServer:
             call.fragments.clear()
 
     def clear_faults(self) -> None:
-        """Forget every fault that was not used up, and heal every poisoned call."""
+        """Remove all remaining faults, and repair all poisoned calls."""
         self._faults.clear()
         with self._world.lock:
             for call in self._world.calls.values():

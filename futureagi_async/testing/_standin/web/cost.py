@@ -1,4 +1,4 @@
-"""What an answer costs in real time: a fixed time and a time for each row, on a number of workers."""
+"""The real time of an answer: a fixed time and a time per row, on a number of workers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from attrs import field, frozen, validators
 
 @frozen(kw_only=True)
 class ServerCost:
-    """What answering costs, in real seconds: rows are dear, places without a row are free.
+    """The time that the server needs for answers, in real seconds.
 
-    Each request keeps one of the workers busy; while all are, requests wait in line. As with a synchronous
-    server, a worker also finishes an answer that nobody waits for any more.
+    Each request uses one worker. If all workers are busy, requests wait in a queue. Like a synchronous
+    server, a worker also finishes an answer after its client has disconnected.
 
     Attributes:
-        seconds_per_request: of every request, whatever it answers.
-        seconds_per_row: of every row returned; a detail is one, an empty page is none.
-        workers: how many requests are answered at once.
+        seconds_per_request: the time of every request.
+        seconds_per_row: the additional time of every returned row. A detail counts as one row. Deleted calls
+            on a page cost nothing.
+        workers: the number of requests that are answered at the same time.
 
     """
 
@@ -29,19 +30,19 @@ class ServerCost:
 
 
 class Workers:
-    """The line of requests in front of the workers. It belongs to no event loop."""
+    """The queue of requests for the workers. It does not belong to an event loop."""
 
     def __init__(self, cost: ServerCost) -> None:
         self._cost = cost
         self._free_at = [0.0] * cost.workers
 
     def reserve(self, now: float, rows: int) -> float:
-        """Give the request to the worker that is free first; return the seconds until it is answered."""
+        """Assign the request to the first free worker. Return the seconds until it is answered."""
         begin = max(now, self._free_at[0])
         end = begin + self._cost.seconds_per_request + rows * self._cost.seconds_per_row
         heapreplace(self._free_at, end)
         return end - now
 
     async def answer(self, rows: int) -> None:
-        """Wait until a worker has answered with so many rows."""
+        """Wait until a worker has answered with a number of rows."""
         await asyncio.sleep(self.reserve(time.monotonic(), rows))
