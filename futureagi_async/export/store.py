@@ -545,6 +545,8 @@ class Store:
         with export_errors(self._index, "remove"):
             self._index.unlink(missing_ok=True)  # first: without the index, the remaining files are ignored
         remove_files(self.target.work, _FILES)
+        # The lock marks files as those of an export: on the disk, too, it comes before them and goes after them.
+        sync_directory(self.target.work)
 
     @property
     def _database(self) -> sqlite3.Connection:
@@ -566,7 +568,6 @@ class Store:
         return PartFiles(self.part_path, self.parameters.part_rows, with_sha256=with_sha256)
 
     def _begin(self, now: datetime) -> None:
-        sync_directory(self.target.work)  # the lock: it marks the following files as those of an export
         self.remove()
         self.counts, self.began_at, self._is_published = Counts(), now, False
         self._parts, self._details = self._new_parts(), PartFiles(self.details_path)

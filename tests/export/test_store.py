@@ -591,3 +591,25 @@ def test_recordings_are_known_by_call_and_name(tmp_path: Path) -> None:
     assert not again.has_recording("b", "stereo")
     assert (again.counts.recordings, again.counts.recordings_bytes) == (2, 10)
     again.close()
+
+
+def test_the_lock_is_on_the_disk_whenever_other_files_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It marks them as an export's: it is synced alone before the first of them, and after the last."""
+    work = tmp_path / "out" / ".export"
+    work.mkdir(parents=True)
+    (work / "lock").touch()
+    synced: list[set[str]] = []
+
+    def sync(folder: Path) -> None:
+        if folder == work:
+            synced.append({path.name for path in folder.iterdir()})
+
+    monkeypatch.setattr(store_module, "sync_directory", sync)
+    store = open_store(tmp_path)
+    add(store, "ab")
+    store.remove()
+    assert synced[0] == {"lock"}
+    assert synced[-1] == {"lock"}
+    assert any("index.db" in names for names in synced)
