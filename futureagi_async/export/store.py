@@ -545,7 +545,7 @@ class Store:
         with export_errors(self._index, "remove"):
             self._index.unlink(missing_ok=True)  # first: without the index, the remaining files are ignored
         remove_files(self.target.work, _FILES)
-        # The lock marks files as those of an export: on the disk, too, it comes before them and goes after them.
+        # The lock marks files as an export's. On the disk, too, it comes before them and goes after them.
         sync_directory(self.target.work)
 
     @property
