@@ -1,7 +1,7 @@
 """Runs every benchmark, each in a process of its own: ``python -m benchmarks``.
 
-``--rounds 3`` makes a quick run of it, ``--write docs/performance.md`` puts the tables into the page, with a
-picture of each benchmark's tables above them.
+``--rounds 3`` makes a quick run of it, ``--runs 2`` runs all of them twice, and ``--write docs/performance.md``
+puts the tables into the page, with a picture of each benchmark's tables above them.
 """
 
 import argparse
@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -45,6 +46,29 @@ def run(name: str, *arguments: str) -> str:
     return "".join(lines).strip()
 
 
+def side_by_side(outputs: Sequence[str]) -> str:
+    """Return the tables of several runs of one benchmark as one, with a column for each run.
+
+    What stands in parentheses behind a measure is the first run's.
+    """
+    if len(outputs) == 1:
+        return outputs[0]
+    lines: list[str] = []
+    for same in zip(*(output.splitlines() for output in outputs), strict=True):
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in same]
+        if not same[0].startswith("|"):
+            lines.append(same[0])
+            continue
+        measure, _, goal, _ = rows[0]
+        measured = [row[1] for row in rows]
+        if measured[0] == "measured":
+            measured = [f"run {number}" for number in range(1, len(rows) + 1)]
+        reached = {row[3] for row in rows}
+        cells = [measure, *measured, goal, reached.pop() if len(reached) == 1 else "not always"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def describe_machine() -> str:
     """Return the machine's shape and what was compared; nothing that tells whose machine it is."""
     peers = ", ".join(f"{name} {version(name)}" for name in PEERS)
@@ -73,10 +97,12 @@ def main() -> None:
         prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--rounds", type=int, help="of every benchmark that has any")
+    parser.add_argument("--runs", type=int, default=1, help="how often to run all of them")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables into this Markdown page")
     options = parser.parse_args()
     rounds = () if options.rounds is None else ("--rounds", str(options.rounds))
-    tables = [run(name, *rounds) for name in TABLES]
+    runs = [[run(name, *rounds) for name in TABLES] for _ in range(max(options.runs, 1))]
+    tables = [side_by_side(outputs) for outputs in zip(*runs, strict=True)]
     run("plan_pages")
     print(f"\n{describe_machine()}")
     if options.write is not None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
+from statistics import fmean
 
 import attrs
 
@@ -34,14 +35,15 @@ class Bar:
     """A row of a table."""
 
     measure: str
-    measured: str
+    measured: Sequence[str]
+    """By each run."""
     goal: str
     reached: str
 
     @property
     def length(self) -> float:
-        """What was measured, as a number."""
-        return _number(self.measured)
+        """What was measured, as a number: the mean of all runs."""
+        return fmean(map(_number, self.measured))
 
     @property
     def style(self) -> str:
@@ -51,7 +53,7 @@ class Bar:
 
 @attrs.frozen
 class Table:
-    """A table as `benchmarks.rounds.print_table` prints it."""
+    """A table as `benchmarks.rounds.print_table` prints it, with a column of what was measured for each run."""
 
     heading: str
     bars: Sequence[Bar]
@@ -62,8 +64,8 @@ def read_tables(text: str) -> Iterator[Table]:
     for block in re.split(r"\n\s*\n", text):
         lines = [line for line in block.splitlines() if line.startswith("|")]
         rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-        if len(rows) > 2 and rows[0][1:] == ["measured", "goal", "reached"]:
-            yield Table(rows[0][0], [Bar(*row) for row in rows[2:]])
+        if len(rows) > 2 and rows[0][-2:] == ["goal", "reached"]:
+            yield Table(rows[0][0], [Bar(row[0], row[1:-2], *row[-2:]) for row in rows[2:]])
 
 
 def draw(tables: Sequence[Table]) -> str:
@@ -92,12 +94,12 @@ def _bar(bar: Bar, top: float, scale: float) -> Iterator[str]:
     yield f'<text class="label" x="{LABELS}" y="{base:g}">{escape(bar.measure)}</text>'
     at = f'x="{LABELS + 10}" y="{top:g}" width="{max(length, 1):.1f}" height="{_BAR}"'
     yield f'<rect class="{bar.style}" {at} rx="2"/>'
-    ends = [length]
+    ends, shown = [length], escape(", ".join(dict.fromkeys(bar.measured)))
     if bar.goal:
         ends.append(goal := _number(bar.goal) * scale)
         at = f"M{LABELS + 10 + goal:.1f} {top - 3:g}v{_BAR + 6}"
         yield f'<path class="goal" d="{at}"><title>goal: {escape(bar.goal)}</title></path>'
-    yield f'<text class="value" x="{LABELS + 16 + max(ends):.1f}" y="{base:g}">{escape(bar.measured)}</text>'
+    yield f'<text class="value" x="{LABELS + 16 + max(ends):.1f}" y="{base:g}">{shown}</text>'
 
 
 def _number(text: str) -> float:

@@ -50,7 +50,7 @@ def serving_sample(*, latency_seconds: float = 0.0) -> Iterator[Address]:
     with _running("futureagi_async", "serve", "--latency", str(latency_seconds)) as output:
         said: dict[str, str] = {}
         for line in output:
-            if line.startswith("# Serving"):
+            if line.startswith("# Press Ctrl-C"):
                 break
             name, _, value = (
                 line.removeprefix("export ").strip().replace("# --run-test ", "id=").partition("=")

@@ -75,6 +75,7 @@ def test_errors_are_one_line(tmp_path: Path, store: S3Server, line: str, code: i
     assert "secret" not in stderr
 
 
+@pytest.mark.slow
 def test_what_is_kept_can_be_elsewhere(tmp_path: Path, store: S3Server) -> None:
     """``--work-dir`` has what is unfinished; the same command goes on there, and leaves nothing."""
     with UnreliableStore(store) as unreliable, StandInServer() as server:

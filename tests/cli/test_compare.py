@@ -44,6 +44,7 @@ def test_two_versions(served: StandInServer, tmp_path: Path) -> None:
     assert not done.stderr
 
 
+@pytest.mark.slow
 def test_several_are_compared_with_the_first(
     served: StandInServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -44,6 +44,7 @@ def test_an_export_is_finished_whatever_its_ends(served: StandInServer, tmp_path
     assert sorted(ids_in(file)) == sorted(served.run_test_rows(run_test_id))
 
 
+@pytest.mark.slow
 def test_the_verdict_survives_a_closed_stderr(served: StandInServer, tmp_path: Path) -> None:
     """An incomplete export exits with 3, whether or not the reason can be told."""
     served.fail(status=500, after=1, times=1000)

@@ -320,6 +320,7 @@ async def test_recordings_of_a_replaced_export_go(served: StandInServer, store: 
     check_whole(store)
 
 
+@pytest.mark.slow
 async def test_what_was_changed_is_found(served: StandInServer, store: S3Server) -> None:
     """Parts that are missing, cut, exchanged or not listed are told by name, and a changed manifest."""
     report = await export(served, TARGET)

@@ -93,6 +93,7 @@ def test_damage_is_found(
     assert "1 problem found." in out
 
 
+@pytest.mark.slow
 def test_an_incomplete_file_is_known_by_what_lies_beside_it(
     served: StandInServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

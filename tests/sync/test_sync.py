@@ -268,6 +268,7 @@ async def test_what_was_read_whole_is_merged_first(served: StandInServer, databa
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_transcripts_are_fetched_and_kept(served: StandInServer, database: str) -> None:
     """Details fill withheld transcripts; less later is refused, more reads everything again."""
