@@ -53,7 +53,7 @@ class Bar:
 
 @attrs.frozen
 class Table:
-    """A table as `benchmarks.rounds.print_table` prints it, with a column of what was measured for each run."""
+    """A table as `benchmarks.rounds.print_table` prints it, with a column for each run."""
 
     heading: str
     bars: Sequence[Bar]
