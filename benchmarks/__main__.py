@@ -1,7 +1,7 @@
 """Runs every benchmark, each in a process of its own: ``python -m benchmarks``.
 
-``--rounds 3`` makes a quick run of it, ``--runs 2`` runs all of them twice. ``--write docs/performance.md`` puts
-the tables into the page, with a picture of each benchmark's tables above them.
+``--rounds 3`` makes a quick run of it, ``--runs 2`` runs all of them twice. ``--write docs/performance.md``
+puts the tables into the page, with a picture of each benchmark's tables above them.
 """
 
 import argparse
