@@ -113,7 +113,7 @@ async def test_errors_say_what_to_do(served: StandInServer, monkeypatch: pytest.
     assert os.environ["AZURE_STORAGE_ACCOUNT_KEY"] not in str(refused.value)
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME")
     with pytest.raises(
-        ExportError, match=r"no credentials were found. To give some, set AZURE_STORAGE_ACCOUNT_N"
+        ExportError, match=r"no credentials were found. To set them, set AZURE_STORAGE_ACCOUNT_N"
     ):
         await export(served, TARGET)
     assert not served.requests

@@ -306,7 +306,7 @@ def test_keys_that_a_worker_lacks_are_one_clear_error(
         ({"sources": [RunTestCalls(UNKNOWN_ID)] * 2}, ValueError, "must not name a list twice"),
         ({"target": "calls.parquet"}, ValueError, "target must be a directory"),
         ({"target": "s3://bucket/"}, ValueError, "Pass staging: it has no default"),
-        ({"staging": "out/staging", "target": "out"}, ValueError, "must lie apart"),
+        ({"staging": "out/staging", "target": "out"}, ValueError, "must be separate"),
         ({"max_in_flight": 0}, ValueError, "max_in_flight"),
         ({"timeouts": 5}, TypeError, "timeouts"),
         ({"base_url": "ftp://example.org"}, ValueError, "base_url"),
