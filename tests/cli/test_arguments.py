@@ -89,6 +89,11 @@ def test_lists_of_one_run_test_are_told_apart(
 ID = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"
 _BY_RAY = ["--run-test", ID, "-o", "out", "--max-requests-per-minute", "60", "--ray"]
 WRONG = {
+    "a misspelt output": (
+        ["--run-test", ID, "--outptu", "c.jsonl"],
+        "error: Unknown option: --outptu. Did you mean --output? See futureagi-async export --help.",
+    ),
+    "an unknown option and no output": (["--run-test", ID, "--zzz=1"], "error: Unknown option: --zzz. See "),
     "no output": (
         ["--run-test", ID],
         "--output (-o) is missing: name the file or directory to write. For example: futureagi-",
