@@ -122,15 +122,15 @@ def name_sources(lists: SourceOptions) -> "list[sdk.CallSource | sdk.SourceName]
     return list(dict.fromkeys(sources))
 
 
-def parse_id(text: str, what: str) -> "UUID":
-    """Return a single id, or raise `UsageError`."""
+def parse_id(text: str, what: str, *, other: str = "") -> "UUID":
+    """Return a single id, or raise `UsageError`, which names what else the argument may be."""
     from uuid import UUID
 
     try:
         return UUID(text)
     except ValueError:
         raise UsageError(
-            f"{what} must be a UUID such as 1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed, not {text!r}."
+            f"{what} must be a UUID such as 1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed{other}, not {text!r}."
         ) from None
 
 
