@@ -45,7 +45,8 @@ def parse_subject(text: str, what: str) -> Subject:
         return Subject(text, export=folder)
     if path.is_file():
         raise UsageError(
-            f"{what}: {text} is a file. Name the directory of an export, or if a run test has this name, its id."
+            f"{what}: {text} is a file. Name the directory of an export, or if a run test has this name, "
+            "its id."
         )
     try:
         return Subject(text, candidates=_candidates(wanted))

@@ -103,7 +103,8 @@ def parse_address(name: str, text: str) -> Address:
         )
     if not _BUCKET.fullmatch(bucket):
         why = (
-            f"{bucket!r} is not the name of one: it needs 3 to 222 letters, digits, dots, hyphens or underscores"
+            f"{bucket!r} is not the name of one: it needs 3 to 222 letters, digits, dots, hyphens or "
+            "underscores"
             if bucket
             else f"not {text!r}"
         )
