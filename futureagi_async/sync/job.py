@@ -93,7 +93,8 @@ async def run_sync_job(request: SyncRequest) -> SyncReport:
     database = open_database(request.target)
     try:
         await run_sync(_prepare, request.target)
-        with locked(database.work, str(request.target), "sync"):
+        shown = request.target.path if request.target.kind == "duckdb" else None
+        with locked(database.work, str(request.target), "sync", shown=shown):
             return await _Job(request, database).run()
     except ExportError as error:
         raise SyncError(str(error)) from error
