@@ -55,6 +55,9 @@ async def test_duckdb_files_that_are_not_ours(served: StandInServer, tmp_path: P
     assert text.read_text() == "not a database"
     missing = tmp_path / "missing" / "calls.duckdb"
     assert "there is no directory" in await refusal(served, str(missing))
+    assert "text.duckdb is a file, not a directory." in await refusal(served, str(text / "calls.duckdb"))
+    below = f"delta://{text / 'calls'}"
+    assert "text.duckdb is a file, not a directory." in await refusal(served, below)
     long = tmp_path / f"{'x' * 245}.duckdb"
     assert (await refusal(served, str(long))).startswith(f"Can't write {long}: ")
     empty = str(tmp_path / "empty.duckdb")
