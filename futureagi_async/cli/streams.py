@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _COPY_BYTES = 1024 * 1024
+_UNWRAPPED = 100_000  # columns
 
 
 class OutputError(Exception):
@@ -111,6 +112,14 @@ def open_stderr() -> Console:
 def open_stdout() -> Console:
     """Return a console on stdout. It prints text literally, without markup."""
     return Console(file=_open_text(sys.stdout, _fail), highlight=False, markup=False, emoji=False)
+
+
+def open_stdout_unwrapped() -> Console:
+    """Return a console on stdout. If that is not a terminal, rows stay on one line, unless COLUMNS is set."""
+    console = open_stdout()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _UNWRAPPED
+    return console
 
 
 def write_text(text: str) -> None:
