@@ -16,6 +16,7 @@ from futureagi_async.cli.streams import (
     prepare_streams,
     print_error,
     print_notice,
+    warnings_as_lines,
 )
 
 __all__ = ["make_app", "run"]
@@ -86,7 +87,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; ``None`` takes the process's own arguments."""
     prepare_streams()
     try:
-        return _run(sys.argv[1:] if arguments is None else arguments)
+        with warnings_as_lines():
+            return _run(sys.argv[1:] if arguments is None else arguments)
     except CycloptsError as error:
         print_error(usage_message(error))
         return ExitCode.USAGE

@@ -29,6 +29,7 @@ _REFRESHES_PER_SECOND = 4
 _PLAIN_LINE_SECONDS = 60.0
 _NARROWEST_BAR = 8
 _GAP = 2
+_ENDED = (sdk.ExecutionStatus.COMPLETED, sdk.ExecutionStatus.FAILED, sdk.ExecutionStatus.CANCELLED)
 
 
 def state_json(state: "sdk.ExecutionState") -> bytes:
@@ -154,9 +155,7 @@ def live_or_plain(console: Console, *, transient: bool) -> Progress:
 
 def render_state(state: "sdk.ExecutionState") -> RenderableType:
     """Return the status, the elapsed time, the calls by status with bars, and the pending evaluations."""
-    title = Text.assemble(
-        ("Test execution ", "bold"), status_text(state.status), f" after {format_duration(state.elapsed)}"
-    )
+    title = _title(state)
     parts: list[RenderableType] = [title, Text(one_line(state.id), style="dim")]
     if state.counts:
         parts.append(Fitted(partial(_lay_out_counts, state)))
@@ -166,6 +165,14 @@ def render_state(state: "sdk.ExecutionState") -> RenderableType:
     elif state.is_final:
         parts.append(Text(f"{format_count(state.calls, 'call')}, no evaluation pending", style="dim"))
     return Group(*parts)
+
+
+def _title(state: "sdk.ExecutionState") -> Text:
+    """Return the status and the elapsed time. An execution may have ended before its calls are final."""
+    head, after = ("Test execution ", "bold"), f" after {format_duration(state.elapsed)}"
+    if state.status in _ENDED and not state.is_final:
+        return Text.assemble(head, f"is not final{after} (status: ", status_text(state.status), ")")
+    return Text.assemble(head, status_text(state.status), after)
 
 
 def _lay_out_counts(state: "sdk.ExecutionState", width: int) -> RenderableType:

@@ -228,11 +228,16 @@ ExecutionId = Annotated[
 
 
 def choose_id(
-    text: str | None, what: str, endpoint: Endpoint, samples: Callable[["StandInServer"], Sequence[str]]
+    text: str | None,
+    what: str,
+    endpoint: Endpoint,
+    samples: Callable[["StandInServer"], Sequence[str]],
+    *,
+    other: str = "",
 ) -> "UUID":
-    """Return the given id, or with ``--demo`` the id of a sample."""
+    """Return the given id, or with ``--demo`` the id of a sample. Errors name what ``other`` is accepted."""
     if text is not None:
-        return parse_id(text, what)
+        return parse_id(text, what, other=other)
     if endpoint.stand_in is None:
         raise UsageError(
             f"{what} is missing. 'futureagi-async ls' lists the ids of test executions, and an export has "
@@ -270,7 +275,15 @@ def find_sources(
 def choose_execution(text: str | None, endpoint: Endpoint) -> "UUID":
     """Return the given id of a test execution, or that of the last one of a run test, or of a sample."""
     if text is None or not text.startswith("latest:"):
-        return choose_id(text, "A test execution's id", endpoint, lambda samples: samples.test_execution_ids)
+        return choose_id(
+            text,
+            "A test execution's id",
+            endpoint,
+            lambda samples: samples.test_execution_ids,
+            other=", or latest:RUN with the name of a run test",
+        )
+    if not text.removeprefix("latest:").strip():
+        raise UsageError("latest: needs the name or id of a run test, as in 'latest:Checkout flow'.")
     with usage_errors("A test execution"):
         wanted = sdk.LatestExecution.parse(text)
     (found,) = read_one(endpoint, lambda session: session.find_sources(wanted))

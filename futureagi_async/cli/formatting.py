@@ -96,9 +96,9 @@ def format_time(value: datetime | None) -> str | None:
 _STATUS_STYLES = {"completed": "green", "failed": "red", "cancelled": "red"}
 
 
-def heading(title: str) -> RenderableType:
-    """Return a heading with an empty line above it."""
-    return Padding(Text(title, style="bold underline"), (1, 0, 0, 0))
+def heading(title: str, *, is_first: bool = False) -> RenderableType:
+    """Return a heading with an empty line above it, unless it begins the output."""
+    return Padding(Text(title, style="bold underline"), (not is_first, 0, 0, 0), expand=False)
 
 
 @attrs.frozen

@@ -22,7 +22,7 @@ from futureagi_async.cli.formatting import (
 )
 from futureagi_async.cli.messages import UsageError
 from futureagi_async.cli.running import ExitCode
-from futureagi_async.cli.streams import open_stdout, print_text, write_json
+from futureagi_async.cli.streams import open_stdout_unwrapped, print_text, write_json
 
 LS_EPILOGUE = """\
 Examples:
@@ -83,7 +83,7 @@ def ls(
             for thing in things[:limit]:
                 write_json(_to_json(thing))
     else:
-        _print(found, shown, open_stdout())
+        _print(found, shown, open_stdout_unwrapped())
     return ExitCode.DONE
 
 
@@ -138,9 +138,9 @@ _KINDS: Mapping[str, str] = {
 
 
 def _print(found: Mapping[What, Sequence[Thing]], limit: int | None, console: Console) -> None:
-    for what, things in found.items():
+    for number, (what, things) in enumerate(found.items()):
         if len(found) > 1:
-            console.print(heading(what.replace("-", " ").capitalize()))
+            console.print(heading(what.replace("-", " ").capitalize(), is_first=number == 0))
         if things:
             console.print(_table(what, things[:limit]))
         else:

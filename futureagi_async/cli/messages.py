@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Final
 
 from cyclopts import CoercionError, CycloptsError, MissingArgumentError
@@ -130,4 +131,14 @@ def _missing(error: MissingArgumentError) -> str:
     given = [token.keyword for token in error.argument.tokens if token.keyword is not None]
     if option := error.keyword or (given[-1] if given else None):
         return f"{option} needs a value."
+    if unknown := [token for token in error.unused_tokens or () if token.startswith("-")]:
+        return _unknown_option(error, unknown[0].partition("=")[0])
     return _EXAMPLES.get(error.argument.name, str(error))
+
+
+def _unknown_option(error: MissingArgumentError, unknown: str) -> str:
+    """Return the message for a misspelt option, because of which another one is missing."""
+    assert error.app is not None
+    known = [name for each in error.app.assemble_argument_collection() for name in each.names]
+    near = get_close_matches(unknown, known, n=1)
+    return f"Unknown option: {unknown}." + (f" Did you mean {near[0]}?" if near else "")

@@ -9,7 +9,6 @@ from cyclopts import Group, Parameter
 
 import futureagi_async as sdk
 from futureagi_async.cli.messages import UsageError, usage_errors
-from futureagi_async.cli.streams import warnings_as_lines
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -107,15 +106,14 @@ def lists_or_samples(lists: SourceOptions, stand_in: "StandInServer | None") -> 
 def name_sources(lists: SourceOptions) -> "list[sdk.CallSource | sdk.SourceName]":
     """Return each list once, in the given order. Raises `UsageError` for wrong options."""
     _check_choices(lists)
-    with warnings_as_lines():
-        sources: list[sdk.CallSource | sdk.SourceName] = [
-            *_read_each("--run-test", lists.run_test, lambda text: _run_test(text, lists)),
-            *_read_each("--agent-version", lists.agent_version, _agent_version),
-            *_read_each("--test-execution", lists.test_execution, lambda text: _test_execution(text, lists)),
-            *_read_each("--url", lists.url, sdk.source_from_url),
-            *(_read_set(lists.sources, lists.set) if lists.sources else ()),
-            *_everything(lists),
-        ]
+    sources: list[sdk.CallSource | sdk.SourceName] = [
+        *_read_each("--run-test", lists.run_test, lambda text: _run_test(text, lists)),
+        *_read_each("--agent-version", lists.agent_version, _agent_version),
+        *_read_each("--test-execution", lists.test_execution, lambda text: _test_execution(text, lists)),
+        *_read_each("--url", lists.url, sdk.source_from_url),
+        *(_read_set(lists.sources, lists.set) if lists.sources else ()),
+        *_everything(lists),
+    ]
     if not sources:
         raise UsageError(
             "There is no list to read: name one with --all, --run-test, --agent-version, --test-execution, "
@@ -124,15 +122,15 @@ def name_sources(lists: SourceOptions) -> "list[sdk.CallSource | sdk.SourceName]
     return list(dict.fromkeys(sources))
 
 
-def parse_id(text: str, what: str) -> "UUID":
-    """Return a single id, or raise `UsageError`."""
+def parse_id(text: str, what: str, *, other: str = "") -> "UUID":
+    """Return a single id, or raise `UsageError`, which names what else the argument may be."""
     from uuid import UUID
 
     try:
         return UUID(text)
     except ValueError:
         raise UsageError(
-            f"{what} must be a UUID such as 1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed, not {text!r}."
+            f"{what} must be a UUID such as 1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed{other}, not {text!r}."
         ) from None
 
 

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import RawIOBase, TextIOWrapper
-from typing import TYPE_CHECKING, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from rich.console import Console
 from rich.padding import Padding
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _COPY_BYTES = 1024 * 1024
+_UNWRAPPED = 100_000  # columns
 
 
 class OutputError(Exception):
@@ -113,6 +114,14 @@ def open_stdout() -> Console:
     return Console(file=_open_text(sys.stdout, _fail), highlight=False, markup=False, emoji=False)
 
 
+def open_stdout_unwrapped() -> Console:
+    """Return a console on stdout. If that is not a terminal, rows stay on one line, unless COLUMNS is set."""
+    console = open_stdout()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _UNWRAPPED
+    return console
+
+
 def write_text(text: str) -> None:
     """Write lines for a shell to stdout."""
     _open_text(sys.stdout, _fail).write(text)
@@ -148,14 +157,20 @@ def print_text(console: Console, text: Text, *, indent: int = 0) -> None:
 
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Print each warning of the library in the block once to stderr, without Python's file and line."""
-    with warnings.catch_warnings(record=True) as caught:
+    """Print each `UserWarning` in the block once to stderr, as one line without Python's file and line."""
+    with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
-        try:
-            yield
-        finally:
-            for message in dict.fromkeys(str(one.message) for one in caught):
-                print_warning(message)
+        show_others, seen = warnings.showwarning, set[str]()
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, UserWarning):
+                show_others(message, category, *place, **more)
+            elif (text := str(message)) not in seen:
+                seen.add(text)
+                print_warning(text)
+
+        warnings.showwarning = show
+        yield
 
 
 def print_warning(message: str) -> None:

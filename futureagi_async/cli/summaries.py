@@ -43,6 +43,11 @@ def parse_subject(text: str, what: str) -> Subject:
         if not any((folder / name).is_file() for name in _MANIFESTS):
             raise UsageError(f"{what}: {text} has no finished export, because it has no {_MANIFESTS[0]}.")
         return Subject(text, export=folder)
+    if path.is_file():
+        raise UsageError(
+            f"{what}: {text} is a file. Name the directory of an export, or if a run test has this name, "
+            "its id."
+        )
     try:
         return Subject(text, candidates=_candidates(wanted))
     except ValueError:

@@ -137,8 +137,9 @@ def _additions(report: "sdk.ExportReport") -> Iterator[str]:
         calls = f"{format_count(len(gone), 'call')} {'was' if len(gone) == 1 else 'were'}"
         yield f"{calls} deleted before the transcript could be fetched."
     if left_out := report.left_out_columns:
-        names = ", ".join(left_out[:_NAMED]) + (", ..." if len(left_out) > _NAMED else "")
-        yield f"Left out {format_count(len(left_out), 'column')}: {names}."
+        names, others = ", ".join(left_out[:_NAMED]), len(left_out) - _NAMED
+        more = f" and {others:,} more" if others > 0 else ""
+        yield f"Left out {format_count(len(left_out), 'column')}: {names}{more}."
     if report.redacted_with is not None:
         yield f"Phone numbers and names are replaced with digests (id of the key: {report.redacted_with})."
     if odd := report.fetch.misfits:

@@ -23,7 +23,7 @@ from futureagi_async.cli.connection import (
     find_sources,
 )
 from futureagi_async.cli.formatting import format_count, one_line, short_name
-from futureagi_async.cli.messages import UsageError, in_shell_words, usage_errors
+from futureagi_async.cli.messages import UsageError, in_shell_words, not_found_message, usage_errors
 from futureagi_async.cli.running import ExitCode, StoppedBySignalError, run_async
 from futureagi_async.cli.sources import SourceOptions, lists_or_samples, name_sources
 from futureagi_async.cli.streams import open_stderr, print_error, print_text, write_json
@@ -95,7 +95,7 @@ def sync(
             name="DATABASE",
             allow_leading_hyphen=True,
             group=SYNCING,
-            help="A DuckDB file (its name ends in .duckdb or .db), or Delta tables in a directory "
+            help="A DuckDB file (its name ends in .duckdb, .ddb or .db), or Delta tables in a directory "
             "(delta://PATH) or in an object store (delta+s3://BUCKET/PATH).",
         ),
     ],
@@ -148,7 +148,8 @@ def sync(
         except StoppedBySignalError:
             raise StoppedBySignalError(_kept(progress)) from None
         except sdk.FutureAGIError as error:
-            print_error(in_shell_words(str(error)))
+            is_unknown = isinstance(error, sdk.NotFoundError)
+            print_error(not_found_message(error) if is_unknown else in_shell_words(str(error)))
             return ExitCode.FAILED
     _conclude(report, options)
     return ExitCode.DONE if report.complete else ExitCode.INCOMPLETE

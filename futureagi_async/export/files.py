@@ -147,6 +147,13 @@ def make_directory(
             raise ExportError(f"Can't write {shown}: it exists and is not a directory.")
 
 
+def check_not_below_file(path: Path) -> None:
+    """Refuse a path with a file in place of one of its directories."""
+    with export_errors(path):
+        if file := next((each for each in path.parents if each.is_file()), None):
+            raise ExportError(f"Can't write {path}: {file} is a file, not a directory.")
+
+
 def check_directory(path: Path) -> None:
     """Refuse a path that is not a directory and can't become one."""
     with export_errors(path), suppress(FileNotFoundError):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SCHEMES: Final = ("s3", "gs", "az")
 _URL: Final = re.compile(r"(s3|gs|az)://([^/]*)(/.*)?", re.DOTALL | re.IGNORECASE)
-_BUCKET: Final = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._-]{1,221}")
+_BUCKET: Final = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._-]{2,221}")
 _ENDPOINTS: Final = (
     "AWS_ENDPOINT_URL_S3",
     "AWS_ENDPOINT_URL",
@@ -102,7 +102,13 @@ def parse_address(name: str, text: str) -> Address:
             "environment, as for the tools of the cloud."
         )
     if not _BUCKET.fullmatch(bucket):
-        raise ValueError(f"{name} must name a bucket, as in {scheme}://bucket/prefix/, not {text!r}.")
+        why = (
+            f"{bucket!r} is not the name of one: it needs 3 to 222 letters, digits, dots, hyphens or "
+            "underscores"
+            if bucket
+            else f"not {text!r}"
+        )
+        raise ValueError(f"{name} must name a bucket, as in {scheme}://bucket/prefix/: {why}.")
     prefix = path.strip("/")
     bad = [part for part in prefix.split("/") if part in ("", ".", "..")] if prefix else []
     if bad or not prefix.isprintable() or "\\" in prefix:

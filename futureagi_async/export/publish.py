@@ -6,6 +6,7 @@ from pathlib import Path
 
 from futureagi_async.errors import ExportError
 from futureagi_async.export.files import (
+    check_not_below_file,
     check_replaceable,
     export_errors,
     make_directory,
@@ -21,6 +22,7 @@ from futureagi_async.export.targets import EVALUATIONS, KEPT, PART_NAME, Target
 
 def prepare_target(target: Target, *, overwrite: bool) -> bool:
     """Create what the working directory needs. Return whether this created the directory of the target."""
+    check_not_below_file(target.path)
     if not target.is_directory:
         check_replaceable(target.path)
         if not target.path.parent.exists():

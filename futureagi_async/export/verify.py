@@ -98,7 +98,7 @@ def verify_location(location: Location) -> VerifyReport:
     )
 
 
-_NO_SUMS = "A single file has no manifest, so changed values and missing records can't be found"
+_UNCHECKED = "A single file has no manifest. So verify can't find changed values"
 
 
 def verify_file(path: Path) -> VerifyReport:
@@ -114,18 +114,15 @@ def verify_file(path: Path) -> VerifyReport:
         if twice := ids.twice():
             problems.append(f"Calls that are in the file twice for the same list: {twice:,}.")
         records = ids.counts.total()
-        more = (
-            ", and neither can calls that are in it twice, because its lines do not name their list."
-            if ids.counts[None]
-            else "."
-        )
+        # lines without their list do not tell a repeated call from a call that is in two lists
+        more = ", missing records or repeated calls." if ids.counts[None] else " or missing records."
     return VerifyReport(
         directory=path,
         problems=tuple(problems),
         complete=False if (target.work / INDEX).exists() else None,
         records=records,
         files=1,
-        unchecked=_NO_SUMS + more,
+        unchecked=_UNCHECKED + more,
     )
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _NEW: Final = "new.duckdb"
 _BUSY: Final = ("Could not set lock on file", "used by another process", "different configuration")
 """Parts of DuckDB's messages for a file that is open elsewhere: on Unix, on Windows, and in this process."""
+_NAMED: Final = 5  # at most, of another program's tables
+_NO_DATABASE: Final = "not a valid DuckDB database"
 _TYPES: Final[Mapping[Kind, str]] = {
     "text": "VARCHAR",
     "json": "VARCHAR",
@@ -101,7 +103,8 @@ class DuckDBDatabase:
         text = _first_line(error)
         if any(words in text for words in _BUSY):
             return BusyError(text)
-        return SyncError(f"Can't open {self.path}: {text}")
+        advice = " Choose another file." if _NO_DATABASE in text else ""
+        return SyncError(f"Can't open {self.path}: {text}{advice}")
 
     def _read_state(self, connection: "DuckDBPyConnection") -> DatabaseState:
         columns = _columns(connection)
@@ -125,10 +128,10 @@ class DuckDBDatabase:
     def _check_ours(self, columns: Mapping[str, list[str]]) -> None:
         """Raise `SyncError` for a database that another program made or changed."""
         if set(TABLES) - set(columns) or {"number", "schema_version"} - set(columns["syncs"]):
-            there = ", ".join(sorted(columns)[:5])
+            there = ", ".join(sorted(columns)[:_NAMED]) + (", ..." if len(columns) > _NAMED else "")
             raise SyncError(
-                f"{self.path} is a database that no sync made. It has the tables {there}. Choose another "
-                "file."
+                f"{self.path} is a database that no sync made "
+                f"(its {'table' if len(columns) == 1 else 'tables'}: {there}). Choose another file."
             )
         for table in TABLES:
             check_columns(f"The table {table} in {self.path}", TABLES[table], columns[table])

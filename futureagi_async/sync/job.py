@@ -14,7 +14,13 @@ from anyio.to_thread import run_sync
 from futureagi_async._version import __version__
 from futureagi_async.errors import ExportError, SyncError
 from futureagi_async.export.fetching import CallReader
-from futureagi_async.export.files import LOCK, export_errors, locked, make_directory
+from futureagi_async.export.files import (
+    LOCK,
+    check_not_below_file,
+    export_errors,
+    locked,
+    make_directory,
+)
 from futureagi_async.export.job import ExportRequest, run_export
 from futureagi_async.export.manifest import BaseExport, Manifest, read_manifest
 from futureagi_async.export.report import ExportProgress, ExportReport, OnProgress
@@ -93,7 +99,8 @@ async def run_sync_job(request: SyncRequest) -> SyncReport:
     database = open_database(request.target)
     try:
         await run_sync(_prepare, request.target)
-        with locked(database.work, str(request.target), "sync"):
+        shown = request.target.path if request.target.kind == "duckdb" else None
+        with locked(database.work, str(request.target), "sync", shown=shown):
             return await _Job(request, database).run()
     except ExportError as error:
         raise SyncError(str(error)) from error
@@ -106,6 +113,8 @@ async def run_sync_job(request: SyncRequest) -> SyncReport:
 
 def _prepare(target: SyncTarget) -> None:
     """Create the parent of the working directory."""
+    if not target.is_remote:
+        check_not_below_file(target.path)
     if target.kind == "duckdb":
         if not target.path.parent.exists():
             raise SyncError(f"Can't write {target.path}: there is no directory {target.path.parent}.")

@@ -13,6 +13,7 @@ from futureagi_async.options import brief
 
 WORK: Final = ".sync"
 DUCKDB_ENDINGS: Final = (".duckdb", ".ddb", ".db")
+_LISTED: Final = f"{', '.join(DUCKDB_ENDINGS[:-1])} or {DUCKDB_ENDINGS[-1]}"
 _DELTA: Final = re.compile(r"delta(?:\+(?P<scheme>[a-z][a-z0-9]*))?://(?P<rest>.*)", re.DOTALL)
 _CLOUDS: Final = ("s3", "s3a", "gs", "gcs", "az", "azure", "adl", "abfs", "abfss")
 _HOW: Final = "calls.duckdb, delta://PATH or delta+s3://BUCKET/PATH"
@@ -69,7 +70,7 @@ def read_sync_target(database: str | os.PathLike[str]) -> SyncTarget:
     check_local("database", text)
     if Path(text).suffix.lower() not in DUCKDB_ENDINGS:
         raise ValueError(
-            f"database must end in {' or '.join(DUCKDB_ENDINGS)} to be a DuckDB file, or begin with delta:// "
+            f"database must end in {_LISTED} to be a DuckDB file, or begin with delta:// "
             f"for Delta tables: not {brief(text)}."
         )
     return SyncTarget("duckdb", text)

@@ -12,7 +12,7 @@ import pytest
 import futureagi_async
 from futureagi_async.cli import run
 from futureagi_async.testing import StandInServer
-from tests.support.commands import forget_keys, ids_in, names_in, use_keys
+from tests.support.commands import environment, forget_keys, ids_in, names_in, run_command, use_keys
 
 
 @pytest.fixture
@@ -89,6 +89,11 @@ def test_lists_of_one_run_test_are_told_apart(
 ID = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"
 _BY_RAY = ["--run-test", ID, "-o", "out", "--max-requests-per-minute", "60", "--ray"]
 WRONG = {
+    "a misspelt output": (
+        ["--run-test", ID, "--outptu", "c.jsonl"],
+        "error: Unknown option: --outptu. Did you mean --output? See futureagi-async export --help.",
+    ),
+    "an unknown option and no output": (["--run-test", ID, "--zzz=1"], "error: Unknown option: --zzz. See "),
     "no output": (
         ["--run-test", ID],
         "--output (-o) is missing: name the file or directory to write. For example: futureagi-",
@@ -418,3 +423,15 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     finished = run_python("-c", code, "call", "--demo", "--json")
     assert finished.returncode == 1
     assert not finished.stderr
+
+
+@pytest.mark.parametrize("command", ["export", "plan", "sync"])
+def test_an_unknown_status_is_one_warning(served: StandInServer, tmp_path: Path, command: str) -> None:
+    """A name is looked up later, in the event loop. Even then the warning has no file or line of Python."""
+    place = {"export": ["-o", "calls.jsonl"], "sync": ["calls.duckdb"], "plan": []}[command]
+    lists = ("--run-test", "Checkout flow", "--status", "fialed")
+    done = run_command(command, *place, *lists, variables=environment(served), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if "fialed" in line and "arning" in line)
+    assert line.startswith("warning: status 'fialed' is not a documented value")
+    assert ".py" not in done.stderr

@@ -1,6 +1,7 @@
 """`export` with fewer columns, digests and folders, from the shell."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,13 @@ def test_columns_are_named_with_commas_or_one_by_one(tmp_path: Path, options: st
     lines = out.removeprefix(b"\xef\xbb\xbf").splitlines()
     assert lines[0] == b'"id","status","overall_score"'
     assert len(lines) > 800
+
+
+def test_many_columns_that_are_left_out_are_counted(tmp_path: Path) -> None:
+    """The first ones are named."""
+    code, _, said = run("run export --demo --columns id --format csv -o calls.csv", tmp_path)
+    assert code == 0
+    assert re.search(r"^Left out \d+ columns: (\w+, ){5}\w+ and \d+ more\.$", said, re.MULTILINE)
 
 
 @pytest.mark.slow

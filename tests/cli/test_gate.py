@@ -262,6 +262,7 @@ def test_narrow_terminals_cut_no_figure(served: StandInServer, tmp_path: Path, c
         ([], "There is no rule to check"),
         (["--min", "a=1"], "Name the calls to check."),
         (["out/", "--min", "a=1"], "out/ has no finished export"),
+        ([__file__, "--min", "a=1"], "test_gate.py is a file. Name the directory of an export"),
         (["x", "--min", "=1"], "--min must be FIGURE=NUMBER"),
         (["x", "--min", "a=nan"], "--min must be FIGURE=NUMBER"),
         (["x", "--max", "a=inf"], "--max: value must be a finite number"),

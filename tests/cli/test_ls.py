@@ -9,7 +9,15 @@ from rich.cells import cell_len
 
 from futureagi_async.cli import run
 from futureagi_async.testing import StandInServer
-from tests.support.commands import environment, forget_keys, ids_in, plain, run_on_terminal, use_keys
+from tests.support.commands import (
+    environment,
+    forget_keys,
+    ids_in,
+    plain,
+    run_command,
+    run_on_terminal,
+    use_keys,
+)
 
 
 @pytest.fixture
@@ -97,6 +105,22 @@ def test_ls_needs_no_keys_with_demo(
     forget_keys(monkeypatch)
     monkeypatch.setenv("COLUMNS", "80")
     assert len(first_column(shown(capsys, "ls", "executions", "Refund chats", "--demo"))) == 1
+
+
+@pytest.mark.parametrize("columns", [None, "80"])
+def test_other_programs_get_a_line_per_item(
+    served: StandInServer, tmp_path: Path, columns: str | None
+) -> None:
+    """Long names are not wrapped, unless COLUMNS is set. The output does not begin with an empty line."""
+    name = " ".join(["A name of many words"] * 6)
+    run_test_id = served.add_run_test(1, slim=True, name=name)
+    variables = environment(served) | ({} if columns is None else {"COLUMNS": columns})
+    done = run_command("ls", variables=variables, folder=tmp_path)
+    first, *others = done.stdout.splitlines()
+    assert (done.returncode, first) == (0, "Run tests")
+    (line,) = (line for line in others if line.startswith(run_test_id))
+    assert (name in line) is (columns is None)
+    assert max(map(len, others)) <= 250
 
 
 def test_ids_are_whole_on_a_narrow_terminal(served: StandInServer, tmp_path: Path) -> None:

@@ -222,6 +222,18 @@ def test_wrong_ids_are_usage_errors(
     assert not served.requests
 
 
+def test_an_execution_may_also_be_the_last_one_of_a_run_test(
+    served: StandInServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The error for a name says how to use it, and names no option that the command does not have."""
+    assert run(["kpis", "Checkout flow"]) == 2
+    assert "or latest:RUN with the name of a run test, not 'Checkout flow'." in capsys.readouterr().err
+    assert run(["kpis", "latest: "]) == 2
+    expected = "error: latest: needs the name or id of a run test, as in 'latest:Checkout flow'.\n"
+    assert capsys.readouterr().err == expected
+    assert not served.requests
+
+
 @pytest.mark.parametrize("command", ["call", "execution", "kpis"])
 def test_unknown_ids_fail(served: StandInServer, capsys: pytest.CaptureFixture[str], command: str) -> None:
     """What the server does not know is one line of error and exit code 1."""

@@ -88,10 +88,11 @@ def test_how_often_lists_are_read_in_full(served: StandInServer, capsys: pytest.
             2,
             "The database is missing. Name it first. For example: futureagi-async sync calls.duckdb --all.",
         ),
-        (["--demo", "calls.parquet"], 2, "error: DATABASE must end in .duckdb or .ddb or .db"),
+        (["--demo", "calls.parquet"], 2, "error: DATABASE must end in .duckdb, .ddb or .db"),
         (["--demo", "s3://bucket/calls"], 2, "error: DATABASE must begin with delta+s3://"),
         (["--demo", "missing/calls.duckdb"], 1, "there is no directory missing."),
         (["calls.duckdb"], 2, "There is no list to read"),
+        (["calls.duckdb", "--run-test", str(uuid4())], 1, "Check the id: 'futureagi-async ls' lists ids"),
         (["--demo", "-x.duckdb", "y.duckdb"], 2, "Unexpected argument"),
     ],
 )

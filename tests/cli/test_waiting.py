@@ -9,7 +9,10 @@ from uuid import uuid4
 
 import pytest
 from rich.cells import cell_len
+from rich.console import Console
 
+from futureagi_async import ExecutionState
+from futureagi_async.cli.board import render_state
 from futureagi_async.testing import Run, StandInServer
 from tests.support.commands import (
     PATIENCE_SECONDS,
@@ -74,6 +77,24 @@ def test_a_stalled_one_times_out(served: StandInServer, tmp_path: Path, command:
     assert "error: Test execution" in done.stderr
     assert "was not final after 0.5 s (timeout): running: 15 pending, 5 ongoing." in done.stderr
     assert "pending" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("is_final", "title"),
+    [
+        (True, "Test execution completed after 2 s"),
+        (False, "Test execution is not final after 2 s (status: completed)"),
+    ],
+)
+def test_a_completed_one_with_running_calls_is_not_final(is_final: bool, title: str) -> None:
+    """The result does not say that it is completed and nothing else, since the exit code is 124."""
+    state = ExecutionState(
+        id="1", status="completed", counts={"ongoing": 3}, pending_evaluations=0, is_final=is_final, elapsed=2
+    )
+    console = Console(width=80)
+    with console.capture() as shown:
+        console.print(render_state(state))
+    assert shown.get().splitlines()[0] == title
 
 
 @pytest.mark.quick(1)

@@ -284,6 +284,19 @@ async def test_a_missing_directory_is_named(served: StandInServer, tmp_path: Pat
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("below", ["calls.jsonl", "out/", "deeper/calls.csv"])
+async def test_a_file_in_place_of_a_directory_is_named(
+    served: StandInServer, tmp_path: Path, below: str
+) -> None:
+    """Nothing can be created below it, and it stays as it is."""
+    file = tmp_path / "afile"
+    file.write_text("before")
+    with pytest.raises(ExportError, match=r"Can't write .*/afile/.*/afile is a file, not a directory\."):
+        await export_one_run(served, f"{file}/{below}")
+    assert file.read_text() == "before"
+
+
+@pytest.mark.anyio
 @pytest.mark.skipif(os.geteuid() == 0, reason="the super-user may write anywhere")
 @pytest.mark.parametrize("name", ["calls.jsonl", "out"])
 async def test_a_read_only_directory_is_an_export_error(

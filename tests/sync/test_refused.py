@@ -42,15 +42,24 @@ async def test_duckdb_files_that_are_not_ours(served: StandInServer, tmp_path: P
     other = str(tmp_path / "other.duckdb")
     with duckdb.connect(other) as connection:
         connection.execute("CREATE TABLE calls (id INTEGER)")
-    assert "is a database that no sync made. It has the tables calls. Choose another file." in await refusal(
-        served, other
-    )
+    refused = await refusal(served, other)
+    assert refused.endswith("is a database that no sync made (its table: calls). Choose another file.")
+    with duckdb.connect(other) as connection:
+        connection.execute("CREATE TABLE b (id INTEGER)")
+    assert (await refusal(served, other)).endswith("(its tables: b, calls). Choose another file.")
     text = tmp_path / "text.duckdb"
     text.write_text("not a database")
-    assert "not a valid DuckDB database file" in await refusal(served, str(text))
+    refused = await refusal(served, str(text))
+    assert "not a valid DuckDB database file" in refused
+    assert refused.endswith(" Choose another file.")
     assert text.read_text() == "not a database"
     missing = tmp_path / "missing" / "calls.duckdb"
     assert "there is no directory" in await refusal(served, str(missing))
+    assert "text.duckdb is a file, not a directory." in await refusal(served, str(text / "calls.duckdb"))
+    below = f"delta://{text / 'calls'}"
+    assert "text.duckdb is a file, not a directory." in await refusal(served, below)
+    long = tmp_path / f"{'x' * 245}.duckdb"
+    assert (await refusal(served, str(long))).startswith(f"Can't write {long}: ")
     empty = str(tmp_path / "empty.duckdb")
     duckdb.connect(empty).close()
     await sync_once(served, empty)
@@ -249,8 +258,8 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"database": ""}, ValueError, "database must not be empty: pass for example calls.duckdb"),
     ({"database": 5}, TypeError, "database must be a path or a URL, not 5"),
     ({"database": b"calls.duckdb"}, TypeError, "database must be a path or a URL"),
-    ({"database": "calls.parquet"}, ValueError, r"database must end in .duckdb or .ddb or .db"),
-    ({"database": "calls"}, ValueError, r"database must end in .duckdb .* or begin with delta://"),
+    ({"database": "calls.parquet"}, ValueError, r"database must end in .duckdb, .ddb or .db"),
+    ({"database": "calls"}, ValueError, r"database must end in .duckdb, .* or begin with delta://"),
     ({"database": "calls\0.duckdb"}, ValueError, "NUL"),
     ({"database": "s3://bucket/calls"}, ValueError, r"database must begin with delta\+s3://"),
     ({"database": "https://host/calls.duckdb"}, ValueError, "database must be a path on this machine"),
