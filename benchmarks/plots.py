@@ -70,10 +70,13 @@ def read_tables(text: str) -> Iterator[Table]:
 
 def draw(tables: Sequence[Table]) -> str:
     """Return an SVG of the tables, each on a scale of its own."""
-    body, height = [], 8.0
+    body, height = list(_legend()), float(_HEADING)
     for table in tables:
         height += _HEADING
-        body.append(f'<text class="heading" x="12" y="{height - 12:g}">{escape(table.heading)}</text>')
+        heading = table.heading
+        if any(bar.goal.startswith("≥") for bar in table.bars):
+            heading += " (more is better)"
+        body.append(f'<text class="heading" x="12" y="{height - 12:g}">{escape(heading)}</text>')
         longest = max(bar.length for bar in table.bars)
         goals = [_number(bar.goal) for bar in table.bars if bar.goal]
         scale = BARS / max(longest, *goals, 1e-9)
@@ -86,6 +89,16 @@ def draw(tables: Sequence[Table]) -> str:
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{label}">'
     paper = f'<rect class="paper" width="{WIDTH}" height="{height:g}"/>'
     return "\n".join([head, f"<style>{_STYLE}</style>", paper, *body, "</svg>", ""])
+
+
+def _legend() -> Iterator[str]:
+    """Return what the colours and the line mean."""
+    across = 12
+    for style, text in (("reached", "goal reached"), ("missed", "goal missed"), ("peer", "no goal")):
+        yield f'<rect class="{style}" x="{across}" y="12" width="{_BAR}" height="{_BAR}" rx="2"/>'
+        yield f'<text x="{across + 20}" y="24">{text}</text>'
+        across += 120
+    yield f'<path class="goal" d="M{across + 7} 9v20"/><text x="{across + 20}" y="24">the goal</text>'
 
 
 def _bar(bar: Bar, top: float, scale: float) -> Iterator[str]:

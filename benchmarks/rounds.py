@@ -68,6 +68,12 @@ class Figure:
     """Whether more is better."""
 
     @property
+    def measured(self) -> str:
+        """The value in hundredths, or in thousandths if it misses the goal by less."""
+        hidden = self.goal is not None and not self.reached and f"{self.value:.2f}" == f"{self.goal:.2f}"
+        return f"{self.value:.{3 if hidden else 2}f}{self.unit}"
+
+    @property
     def reached(self) -> bool | None:
         """Whether the goal is met."""
         if self.goal is None:
@@ -84,7 +90,7 @@ def print_table(heading: str, figures: Iterable[Figure]) -> None:
         if figure.goal is not None:
             goal = f"{'≥' if figure.at_least else '≤'} {figure.goal:g}{figure.unit}"
             reached = "yes" if figure.reached else "**no**"
-        print(f"| {figure.measure} | {figure.value:.2f}{figure.unit} | {goal} | {reached} |", flush=True)
+        print(f"| {figure.measure} | {figure.measured} | {goal} | {reached} |", flush=True)
 
 
 def read_rounds(description: str | None, default: int) -> int:

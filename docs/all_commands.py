@@ -28,6 +28,14 @@ class AllCommands(SphinxDirective):
         return []
 
 
+def unlink_scheme(_: Sphinx, document: nodes.document) -> None:
+    """Show the ``http://`` of a help text as code: docutils makes it a link that leads nowhere."""
+    for link in document.findall(lambda node: isinstance(node, nodes.reference)):
+        if link.get("refuri") == "http://":
+            link.replace_self(nodes.literal(text="http://"))
+
+
 def setup(sphinx: Sphinx) -> None:
-    """Add the directive."""
+    """Add the directive, and mend what becomes of its texts."""
     sphinx.add_directive("all-commands", AllCommands)
+    sphinx.connect("doctree-read", unlink_scheme)

@@ -46,5 +46,5 @@ html_css_files = ["site.css"]
 copybutton_prompt_text = "$ "
 smartquotes = False  # "--option" stays as it is typed
 
-linkcheck_ignore = [r"http://$", r"https://(api|app)\.futureagi\.com"]  # an ending of --help; these want keys
+linkcheck_ignore = [r"https://(api|app)\.futureagi\.com"]  # they want keys
 linkcheck_timeout = 20

@@ -105,6 +105,12 @@ def names_for(server: StandInServer, directory: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize("example", blocks("python"))
+def test_python_examples_compile(example: str) -> None:
+    """Each example is valid Python, also those that other tests run where an engine is installed."""
+    assert compile(example, "example", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
 @pytest.mark.usefixtures("bucket")
 @pytest.mark.parametrize(
     "example",
