@@ -15,7 +15,7 @@ def main() -> int:
         if library not in _EXTRAS:
             raise
         if sys.stderr is not None:
-            sys.stderr.write(f"error: The command line needs {library}: {_INSTALL}\n")
+            sys.stderr.write(f"error: The command line needs {library} (the extra [cli]): {_INSTALL}\n")
         return 2
     return run()
 

@@ -57,7 +57,7 @@ def check_report_installed() -> None:
     missing = [line for name, line in _NEEDED.items() if find_spec(name) is None]
     if missing:
         lines = " ".join(f"'{line}'" for line in missing)
-        raise ModuleNotFoundError(f"A report needs more libraries: pip install {lines}")
+        raise ModuleNotFoundError(f"A report needs more libraries (the extra [report]): pip install {lines}")
 
 
 def write_report(

@@ -27,7 +27,9 @@ def check_installed() -> None:
     missing = [line for name, line in _NEEDED.items() if find_spec(name) is None]
     if missing:
         lines = " ".join(f"'{line}'" for line in missing)
-        raise ModuleNotFoundError(f"The analysis of calls needs more libraries: pip install {lines}")
+        raise ModuleNotFoundError(
+            f"The analysis of calls needs more libraries (the extra [analysis]): pip install {lines}"
+        )
 
 
 class SummaryBuilder:

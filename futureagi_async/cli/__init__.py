@@ -9,7 +9,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from futureagi_async import FutureAGIError, NotFoundError, __version__
 from futureagi_async.cli.messages import UsageError, in_shell_words, not_found_message, usage_message
-from futureagi_async.cli.running import ExitCode, StoppedBySignalError
+from futureagi_async.cli.running import ExitCode, StoppedBySignalError, failure_code
 from futureagi_async.cli.streams import (
     OutputError,
     open_stdout,
@@ -100,7 +100,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.FAILED
     except FutureAGIError as error:
         print_error(in_shell_words(str(error)))
-        return ExitCode.FAILED
+        return failure_code(error)
     except OutputError as error:
         if not error.reader_left:
             print_error(str(error))

@@ -61,7 +61,7 @@ def export_by_ray(
     except ModuleNotFoundError as error:
         if error.name != "ray":
             raise
-        raise UsageError(f"--ray needs Ray: {str(error).partition(': ')[2]}") from None
+        raise UsageError(f"--ray needs Ray (the extra [ray]): {str(error).partition(': ')[2]}") from None
     connection = endpoint.connection
     with _connected(endpoint, cluster), _interrupted_by_signals():
         return export_calls(

@@ -24,7 +24,7 @@ from futureagi_async.cli.connection import (
 )
 from futureagi_async.cli.formatting import format_count, shown_path
 from futureagi_async.cli.messages import UsageError, in_shell_words, not_found_message, usage_errors
-from futureagi_async.cli.running import ExitCode, StoppedBySignalError, run_async
+from futureagi_async.cli.running import ExitCode, StoppedBySignalError, failure_code, run_async
 from futureagi_async.cli.sources import SourceOptions, lists_or_samples, name_sources
 from futureagi_async.cli.streams import OutputError, copy_to_stdout, open_stderr, print_error, write_json
 from futureagi_async.cli.summary import print_reasons, print_summary, summary_json
@@ -232,7 +232,7 @@ def export(
             raise StoppedBySignalError(_kept(progress, output) or "no new file was written.") from None
         except sdk.FutureAGIError as error:
             print_error(_failure(error, progress, output))
-            return ExitCode.FAILED
+            return failure_code(error)
         _conclude(report, output)
     return ExitCode.DONE if report.complete else ExitCode.INCOMPLETE
 

@@ -28,6 +28,11 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+def failure_code(error: BaseException) -> ExitCode:
+    """Return the exit code for an error of the library. A library that is not installed counts as usage."""
+    return ExitCode.USAGE if isinstance(error.__cause__, ImportError) else ExitCode.FAILED
+
+
 class StoppedBySignalError(Exception):
     """The user pressed Ctrl-C, closed the terminal, or sent a termination signal."""
 

@@ -24,7 +24,7 @@ from futureagi_async.cli.connection import (
 )
 from futureagi_async.cli.formatting import format_count, one_line, short_name
 from futureagi_async.cli.messages import UsageError, in_shell_words, not_found_message, usage_errors
-from futureagi_async.cli.running import ExitCode, StoppedBySignalError, run_async
+from futureagi_async.cli.running import ExitCode, StoppedBySignalError, failure_code, run_async
 from futureagi_async.cli.sources import SourceOptions, lists_or_samples, name_sources
 from futureagi_async.cli.streams import open_stderr, print_error, print_text, write_json
 from futureagi_async.cli.summary import print_missing, verdict_mark
@@ -150,7 +150,7 @@ def sync(
         except sdk.FutureAGIError as error:
             is_unknown = isinstance(error, sdk.NotFoundError)
             print_error(not_found_message(error) if is_unknown else in_shell_words(str(error)))
-            return ExitCode.FAILED
+            return failure_code(error)
     _conclude(report, options)
     return ExitCode.DONE if report.complete else ExitCode.INCOMPLETE
 

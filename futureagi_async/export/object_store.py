@@ -293,7 +293,7 @@ def _import_obstore() -> Any:
         import obstore.exceptions
         import obstore.store
     except ModuleNotFoundError as error:
-        raise ExportError(f"Object stores need obstore: {INSTALL}.") from error
+        raise ExportError(f"Object stores need obstore (the extra [cloud]): {INSTALL}.") from error
     return obstore
 
 
@@ -346,12 +346,12 @@ def _profile_credentials(environment: Mapping[str, str]) -> Any:
         return None
     try:
         from obstore.auth.boto3 import Boto3CredentialProvider
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
         if not named:
             return None
         raise ExportError(
             "AWS_PROFILE needs boto3, which reads profiles. Install it: pip install boto3"
-        ) from None
+        ) from error
     try:
         return Boto3CredentialProvider()
     except Exception as error:  # noqa: BLE001 - botocore has many classes for that

@@ -28,7 +28,9 @@ try:
     from starlette.requests import ClientDisconnect, HTTPConnection
     from starlette.types import Receive, Scope, Send
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(f"{__name__} needs FastAPI: pip install 'fastapi>=0.115'") from error
+    raise ModuleNotFoundError(
+        f"{__name__} needs FastAPI (the extra [fastapi]): pip install 'fastapi>=0.115'"
+    ) from error
 
 from futureagi_async import (
     APITimeoutError,

@@ -12,7 +12,9 @@ try:
     from opentelemetry import trace
     from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(f"{__name__} needs pip install 'opentelemetry-api>=1.27'") from error
+    raise ModuleNotFoundError(
+        f"{__name__} needs OpenTelemetry (the extra [opentelemetry]): pip install 'opentelemetry-api>=1.27'"
+    ) from error
 
 from futureagi_async import __version__
 from futureagi_async.events import (

@@ -31,7 +31,9 @@ try:
     import ray
     from ray.exceptions import RayError, RayTaskError
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(f"{__name__} needs Ray: pip install 'ray[data]>=2.40'", name="ray") from error
+    raise ModuleNotFoundError(
+        f"{__name__} needs Ray (the extra [ray]): pip install 'ray[data]>=2.40'", name="ray"
+    ) from error
 
 from futureagi_async import (
     APIStatusError,

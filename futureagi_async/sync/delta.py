@@ -63,7 +63,8 @@ def check_installed() -> None:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
         raise SyncError(
-            "Delta tables need deltalake and pyarrow: pip install 'deltalake>=1' 'pyarrow>=17'."
+            "Delta tables need deltalake and pyarrow (the extra [delta]): "
+            "pip install 'deltalake>=1' 'pyarrow>=17'."
         ) from error
 
 

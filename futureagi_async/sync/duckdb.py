@@ -50,7 +50,8 @@ def check_installed() -> None:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
         raise SyncError(
-            "A DuckDB database needs duckdb and pyarrow: pip install 'duckdb>=1.1' 'pyarrow>=17'."
+            "A DuckDB database needs duckdb and pyarrow (the extra [duckdb]): "
+            "pip install 'duckdb>=1.1' 'pyarrow>=17'."
         ) from error
 
 

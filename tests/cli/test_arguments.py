@@ -1,5 +1,7 @@
 """What commands are given: lists by address and by sets in a file, wrong usage, and how commands start."""
 
+import importlib
+import importlib.util
 import re
 import subprocess
 import sys
@@ -281,7 +283,7 @@ def test_missing_libraries_are_named(library: str) -> None:
     assert finished.returncode == 2
     assert not finished.stdout
     assert finished.stderr == (
-        f"error: The command line needs {library}: pip install 'cyclopts>=5' 'rich>=13.9'\n"
+        f"error: The command line needs {library} (the extra [cli]): pip install 'cyclopts>=5' 'rich>=13.9'\n"
     )
 
 
@@ -300,12 +302,51 @@ def test_install_lines_name_what_the_extras_name() -> None:
     assert set(named) <= known
 
 
+@pytest.mark.parametrize(
+    ("arguments", "library", "said"),
+    [
+        (["export", "-o", "x.parquet"], "pyarrow", "Parquet needs pyarrow (the extra [parquet])"),
+        (["export", "-o", "s3://lake/x/"], "obstore", "Object stores need obstore (the extra [cloud])"),
+        (["sync", "x.duckdb"], "duckdb", "A DuckDB database needs duckdb and pyarrow (the extra [duckdb])"),
+        (["sync", "delta://x"], "deltalake", "Delta tables need deltalake and pyarrow (the extra [delta])"),
+        (["compare"], "scipy", "The analysis of calls needs more libraries (the extra [analysis])"),
+        (
+            ["gate", "--min", "a=1"],
+            "scipy",
+            "The analysis of calls needs more libraries (the extra [analysis])",
+        ),
+        (["report", "-o", "x.html"], "altair", "A report needs more libraries (the extra [report])"),
+    ],
+)
+def test_missing_libraries_of_a_command_are_usage_errors(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    arguments: list[str],
+    library: str,
+    said: str,
+) -> None:
+    """All commands name the extra, and exit with 2."""
+    monkeypatch.chdir(tmp_path)
+    forget_keys(monkeypatch)
+    find_module = importlib.util.find_spec
+    for place in ("summarising", "report"):
+        module = importlib.import_module(f"futureagi_async.analysis.{place}")
+        monkeypatch.setattr(module, "find_spec", lambda name: None if name == library else find_module(name))
+    for name in [library, *(name for name in sys.modules if name.startswith(f"{library}."))]:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert run([*arguments, "--demo"]) == 2
+    err = capsys.readouterr().err
+    assert f"error: {said}: pip install '" in err
+    assert not list(tmp_path.iterdir())
+
+
 def test_ray_is_named_where_it_is_missing() -> None:
     """``--ray`` needs a library that no other option needs."""
     arguments = ["futureagi-async", "export", *_BY_RAY]
     finished = run_python("-c", f"import sys; sys.modules['ray'] = None; sys.argv = {arguments}; {START}")
     assert finished.returncode == 2
-    assert finished.stderr == "error: --ray needs Ray: pip install 'ray[data]>=2.40'\n"
+    assert finished.stderr == "error: --ray needs Ray (the extra [ray]): pip install 'ray[data]>=2.40'\n"
 
 
 @pytest.mark.parametrize("library", ["fastapi", "opentelemetry", "ray"])

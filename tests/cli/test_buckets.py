@@ -107,7 +107,7 @@ def test_a_missing_library_is_one_line(
 ) -> None:
     """Without obstore, commands say how to install it, and show no traceback."""
     monkeypatch.setitem(sys.modules, "obstore", None)
-    assert run_here(arguments) == 1
+    assert run_here(arguments) == 2
     assert capsys.readouterr().err.endswith(
-        "error: Object stores need obstore: pip install 'obstore>=0.8'.\n"
+        "error: Object stores need obstore (the extra [cloud]): pip install 'obstore>=0.8'.\n"
     )

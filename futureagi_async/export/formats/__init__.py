@@ -92,7 +92,9 @@ def _check_parquet() -> None:
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
-        raise ExportError("Parquet needs pyarrow: pip install 'pyarrow>=17'.") from error
+        raise ExportError(
+            "Parquet needs pyarrow (the extra [parquet]): pip install 'pyarrow>=17'."
+        ) from error
 
 
 COMPRESSIONS: Final = (".gz", ".zst")
@@ -120,7 +122,9 @@ def check_compression(ending: str) -> None:
         if ending == ".zst":
             _zstd()
     except ImportError as error:
-        raise ExportError(f"{ending} needs backports.zstd: pip install 'backports.zstd>=1'.") from error
+        raise ExportError(
+            f"{ending} needs backports.zstd (the extra [zstd]): pip install 'backports.zstd>=1'."
+        ) from error
 
 
 def open_decompressed(path: Path) -> BinaryIO:

@@ -20,7 +20,7 @@ def import_pyarrow() -> Arrow:
         import pyarrow
     except ImportError as error:
         raise ModuleNotFoundError(
-            "Tables need pyarrow: pip install 'pyarrow>=17'.", name="pyarrow"
+            "Tables need pyarrow (the extra [parquet]): pip install 'pyarrow>=17'.", name="pyarrow"
         ) from error
     return pyarrow
 
