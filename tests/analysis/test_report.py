@@ -252,6 +252,7 @@ def test_few_or_odd_values_make_a_page(tmp_path: Path, calls: list[CallExecution
     assert "NaN" not in page.text
 
 
+@pytest.mark.slow
 def test_the_dark_has_colours_of_its_own(compared: str) -> None:
     """Each colour that is drawn has one that takes its place, and nothing is drawn in any other."""
     drawn = set(re.findall(r' (?:fill|stroke)="(#\w+|\w+)"', compared)) - {"none", "transparent"}

@@ -209,6 +209,7 @@ def test_files_for_people_and_servers(
     assert suite[2].find("failure") is not None
 
 
+@pytest.mark.slow
 def test_incomplete_data_are_an_error_in_junit(served: StandInServer, tmp_path: Path) -> None:
     """The test that everything is there fails, with the reason."""
     path = tmp_path / "gate.xml"

@@ -47,6 +47,7 @@ def first_page_kept(server: StandInServer, folder: Path) -> Callable[[], bool]:
     )
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_export_can_be_gone_on_with(
     stalled: StandInServer, tmp_path: Path, signal_: signal.Signals

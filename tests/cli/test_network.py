@@ -48,6 +48,7 @@ async def test_requests_go_through_the_proxy(proxy: RawServer, tmp_path: Path, h
     assert [head.split(b" ")[1] for head in proxy.requests] == [f"{server}{PATH}".encode()]
 
 
+@pytest.mark.slow
 async def test_an_https_server_is_asked_for_by_a_tunnel(tmp_path: Path) -> None:
     """HTTPS_PROXY is asked for a tunnel and sees no keys; a 407 says how to give a password."""
     refusal = send(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")

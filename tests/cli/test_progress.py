@@ -400,6 +400,7 @@ def test_a_terminal_sees_bars_then_the_summary(slow: StandInServer, tmp_path: Pa
     assert names_in(tmp_path) == {"calls.jsonl"}
 
 
+@pytest.mark.slow
 def test_no_color_is_respected(slow: StandInServer, tmp_path: Path) -> None:
     """With NO_COLOR the bars move without colours."""
     code, output = run_on_terminal(

@@ -106,6 +106,7 @@ def test_the_figures_of_an_export_fit(served: StandInServer, tmp_path: Path, col
         assert word in summary
 
 
+@pytest.mark.slow
 def test_a_terminal_without_unicode_gets_other_marks(served: StandInServer, tmp_path: Path) -> None:
     """Where a tick can't be written, a plus stands for it, and nothing is an escape."""
     arguments = ("export", "--run-test", served.run_test_ids[2], "-o", "c.jsonl")

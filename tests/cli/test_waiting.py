@@ -43,7 +43,7 @@ def started_run(server: StandInServer, calls: int = 20, **options: Any) -> str:
     return execution_id
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("command", ["wait", "watch"])
 @pytest.mark.parametrize(("ending", "code"), [("completed", 0), ("failed", 3), ("cancelled", 3)])
 def test_the_exit_code_says_how_it_ended(

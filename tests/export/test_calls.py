@@ -358,6 +358,7 @@ def run_night(night: str, variables: dict[str, str]) -> subprocess.CompletedProc
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("sh") is None, reason="there is no shell")
 def test_the_script_exports_night_after_night(
     place: tuple[StandInServer, Path, dict[str, str]],

@@ -297,6 +297,7 @@ def test_what_is_applied_comes_back_as_the_state(tmp_path: Path, engine: str) ->
     assert not applied.counts
 
 
+@pytest.mark.slow
 def test_commits_that_no_sync_vouches_for_are_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a sync wrote into Delta tables before it was cut off is gone after the next one."""
     database, name = opened(tmp_path, "delta"), database_in(tmp_path, "delta")

@@ -92,6 +92,7 @@ async def test_duckdb_files_that_were_changed(
     assert expected in await refusal(served, database)
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_a_duckdb_file_of_an_older_version(served: StandInServer, tmp_path: Path) -> None:
     """Columns that it lacks are added, and filled by a full read, in the same transaction."""

@@ -201,6 +201,7 @@ async def test_another_list_of_sources(served: StandInServer, database: str) -> 
     assert not again.no_longer_named
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_a_call_in_two_lists_has_two_rows(served: StandInServer, database: str) -> None:
     """The key is source and id: filters make another source of the same list."""
