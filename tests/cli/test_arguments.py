@@ -470,9 +470,9 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 def test_an_unknown_status_is_one_warning(served: StandInServer, tmp_path: Path, command: str) -> None:
     """A name is looked up later, in the event loop. Even then the warning has no file or line of Python."""
     place = {"export": ["-o", "calls.jsonl"], "sync": ["calls.duckdb"], "plan": []}[command]
-    lists = ("--run-test", "Checkout flow", "--status", "fialed")
+    lists = ("--run-test", "Checkout flow", "--status", "faled")
     done = run_command(command, *place, *lists, variables=environment(served), folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    (line,) = (line for line in done.stderr.splitlines() if "fialed" in line and "arning" in line)
-    assert line.startswith("warning: status 'fialed' is not a documented value")
+    (line,) = (line for line in done.stderr.splitlines() if "faled" in line and "arning" in line)
+    assert line.startswith("warning: status 'faled' is not a documented value")
     assert ".py" not in done.stderr

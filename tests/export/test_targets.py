@@ -289,9 +289,9 @@ async def test_a_file_in_place_of_a_directory_is_named(
     served: StandInServer, tmp_path: Path, below: str
 ) -> None:
     """Nothing can be created below it, and it stays as it is."""
-    file = tmp_path / "afile"
+    file = tmp_path / "notes"
     file.write_text("before")
-    with pytest.raises(ExportError, match=r"Can't write .*/afile/.*/afile is a file, not a directory\."):
+    with pytest.raises(ExportError, match=r"Can't write .*/notes/.*/notes is a file, not a directory\."):
         await export_one_run(served, f"{file}/{below}")
     assert file.read_text() == "before"
 
