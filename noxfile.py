@@ -73,8 +73,8 @@ def slow(session: nox.Session) -> None:
 def ray(session: nox.Session) -> None:
     """Run what needs Ray, on a small one on this machine: exports, and the example in docs/examples."""
     _install(session, "-e", ".[all,test,ray]")
-    every = ("-m", "slow or not slow")
-    session.run("pytest", "-n", "0", *every, "tests/integrations/test_ray.py", *session.posargs, env={"RAY": "1"})
+    tests = ("-m", "slow or not slow", "tests/integrations/test_ray.py")
+    session.run("pytest", "-n", "0", *tests, *session.posargs, env={"RAY": "1"})
 
 
 @nox.session
