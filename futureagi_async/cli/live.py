@@ -1,6 +1,5 @@
 """The base classes of progress displays: one that shows nothing, one that a terminal redraws in place."""
 
-from types import TracebackType
 from typing import Self
 
 from rich.live import Live
@@ -12,12 +11,7 @@ class Silent:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         pass
 
 
@@ -30,10 +24,5 @@ class Redrawn(Silent):
         self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._live.stop()
